@@ -1,0 +1,96 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// Manifest is what the planner knows about a stage that some plugin offers.
+type Manifest struct {
+	Plugin string
+	// FirstParty marks the stages that come with the program.
+	FirstParty            bool
+	Kind                  stage.Kind
+	Name                  string
+	Summary, Doc          string
+	In, Out               stage.Shape
+	Spec                  *config.Spec
+	Concurrent, KeepsRows bool
+}
+
+// Catalog is every stage that can be used.
+type Catalog []Manifest
+
+// FromBundle returns the manifests of a bundle's stages.
+func FromBundle(b stage.Bundle, firstParty bool) Catalog {
+	var c Catalog
+	for _, d := range b.Stages {
+		c = append(c, Manifest{Plugin: b.Name, FirstParty: firstParty, Kind: d.Kind, Name: d.Name, Summary: d.Summary, Doc: d.Doc,
+			In: d.In, Out: d.Out, Spec: d.Spec, Concurrent: d.Concurrent, KeepsRows: d.KeepsRows})
+	}
+	return c
+}
+
+// find looks up what a stage uses: NAME or PLUGIN/NAME. A plain name that
+// several plugins offer is the first-party one; between third parties the
+// plugin must be named.
+func (c Catalog) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
+	plugin, name, explicit := strings.Cut(s.Use.Text, "/")
+	if !explicit {
+		plugin, name = "", s.Use.Text
+	}
+	var found []*Manifest
+	var names, plugins, others []string
+	for i := range c {
+		m := &c[i]
+		plugins = append(plugins, m.Plugin)
+		if explicit && m.Plugin != plugin {
+			continue
+		}
+		if m.Kind == s.Kind {
+			names = append(names, m.Name)
+			if m.Name == name {
+				found = append(found, m)
+			}
+		} else if m.Name == name {
+			others = append(others, string(m.Kind))
+		}
+	}
+	fail := func(d diag.Diagnostic) (*Manifest, *diag.Diagnostic) { return nil, &d }
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		if i := slices.IndexFunc(found, func(m *Manifest) bool { return m.FirstParty }); i >= 0 {
+			return found[i], nil
+		}
+		var from []string
+		for _, m := range found {
+			from = append(from, fmt.Sprintf("%s/%s", m.Plugin, m.Name))
+		}
+		return fail(diag.At(s.Use.At, CodeAmbiguous, "several plugins offer a %s %q", s.Kind, name).
+			WithHint("name the plugin: %s", strings.Join(from, " or ")))
+	case explicit && !slices.Contains(plugins, plugin):
+		slices.Sort(plugins)
+		return fail(diag.At(s.Use.At, CodeUnknownPlugin, "no plugin is called %q", plugin).
+			WithSuggestion(plugin, slices.Compact(plugins)).WithoutFix())
+	case len(others) > 0:
+		return fail(diag.At(s.Use.At, CodeUnknownStage, "no %s is called %q, but there is a %s of that name", s.Kind, name, others[0]).
+			WithHint("put it under the key %q", others[0]))
+	}
+	slices.Sort(names)
+	d := diag.At(s.Use.At, CodeUnknownStage, "no %s is called %q", s.Kind, name).WithSuggestion(name, slices.Compact(names))
+	if explicit {
+		d = d.WithoutFix()
+	}
+	if d.Hint == "" {
+		d = d.WithHint("is the plugin that offers it installed?")
+	}
+	return fail(d)
+}

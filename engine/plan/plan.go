@@ -1,0 +1,257 @@
+// Package plan turns a document into a plan: which stages run, with which
+// settings, what flows between them and which share a process. It owns
+// parameters, references, expressions, the checks of settings and shapes, and
+// process groups. It is a pure function of its input: it reads no file, no
+// environment and no clock, and starts nothing.
+//
+// # References
+//
+// A value under a stage's `with` may hold references: ${params.NAME},
+// ${env.NAME}, ${secret.NAME}, ${customer.NAME} and ${run.NAME}. They are
+// resolved on parsed values, so that what they stand for is never read as YAML.
+// A value that is exactly one reference keeps the type of what it stands for;
+// within other text it becomes text. Either is then converted to the type of the
+// setting where its text allows that ("8" for a whole number). $${ is a literal
+// ${. What stands in a secret setting is a config.Secret from here on, and a
+// secret can stand nowhere else.
+//
+// # Expressions
+//
+// `when` and the rules are CEL expressions. They see params, run and customer.
+// A parameter has its declared type, or is null when it was not given; dates are
+// text as YYYY-MM-DD, which compares right; decimals are numbers that can be
+// compared, up to 15 digits.
+//
+// # Build and Lint
+//
+// Build needs all values, decides every `when`, and looks only at the stages
+// that are on. Lint needs none: it looks at every stage, and reports what is
+// wrong whatever the values are.
+package plan
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// Isolation says how stages are spread over processes.
+type Isolation string
+
+// The isolations.
+const (
+	// IsolationGroup puts neighbours from one plugin together, except for stages
+	// with `isolation: process`. It is the default.
+	IsolationGroup Isolation = "group"
+	// IsolationStage gives every stage a process of its own.
+	IsolationStage Isolation = "stage"
+	// IsolationNone runs first-party stages in the host's own process, whatever
+	// their `isolation` says. Third-party stages keep to their plugin's process.
+	IsolationNone Isolation = "none"
+)
+
+// Lookup finds a named value. A nil Lookup means that the namespace is not
+// available.
+type Lookup func(name string) (value string, ok bool)
+
+// Input is everything that a plan depends on.
+type Input struct {
+	Document *document.Document
+	Catalog  Catalog
+	// Parameters are the given parameters: text, as on a command line, or decoded
+	// JSON values (json.Number keeps decimals exact). A nil value counts as not given.
+	Parameters map[string]any
+	// Env and Secrets look up ${env.…} and ${secret.…}.
+	Env, Secrets Lookup
+	// Customer and Run are what ${customer.…} and ${run.…} stand for: nil, bool,
+	// string, int64, json.Number or config.Secret. Lint checks names only, and only
+	// against a map that is not nil.
+	Customer, Run map[string]any
+	// Hint says how to provide a missing reference such as "secret.dsn". It may be nil.
+	Hint func(reference string) string
+	// Isolation spreads the stages over processes; empty means IsolationGroup.
+	Isolation Isolation
+}
+
+// Plan is a pipeline that is ready to run.
+type Plan struct {
+	Name        string            `json:"name"`
+	Title       string            `json:"title,omitempty"`
+	Class       string            `json:"class,omitempty"`
+	File        string            `json:"file"`
+	Extends     []string          `json:"extends,omitempty"`
+	Parameters  []Value           `json:"parameters"`
+	Stages      []Stage           `json:"stages"`
+	Groups      []Group           `json:"groups"`
+	Columns     []document.Column `json:"columns,omitempty"`
+	Limits      Limits            `json:"limits"`
+	Isolation   Isolation         `json:"isolation"`
+	Description string            `json:"-"`
+}
+
+// Value is a parameter and its value: nil, string (also dates), int64, bool or
+// json.Number (decimals).
+type Value struct {
+	Name  string        `json:"name"`
+	Type  document.Type `json:"type"`
+	Value any           `json:"value"`
+	// Given is false when the value is the default.
+	Given bool `json:"given"`
+}
+
+// Stage is a stage that runs.
+type Stage struct {
+	// ID is unique in the plan: the stage's own name, or its kind, with a number
+	// ("filter-2") where several of that kind run.
+	ID         string     `json:"id"`
+	Kind       stage.Kind `json:"kind"`
+	Plugin     string     `json:"plugin"`
+	Name       string     `json:"name"`
+	FirstParty bool       `json:"first_party"`
+	// Config is the settings: map[string]any, []any, string, bool, int64, uint64,
+	// json.Number, nil, and config.Secret wherever the setting is a secret. Its JSON
+	// form holds no secrets.
+	Config map[string]any `json:"config"`
+	In     stage.Shape    `json:"in,omitempty"`
+	Out    stage.Shape    `json:"out,omitempty"`
+	// KeepsRows and Concurrent are what the stage says about itself.
+	KeepsRows  bool          `json:"keeps_rows,omitempty"`
+	Concurrent bool          `json:"concurrent,omitempty"`
+	At         diag.Position `json:"at"`
+}
+
+// Group is consecutive stages that run in one process.
+type Group struct {
+	Plugin string `json:"plugin"`
+	// InHost is true when the group runs in the host's own process.
+	InHost bool `json:"in_host,omitempty"`
+	// Stages are indexes in Plan.Stages.
+	Stages []int `json:"stages"`
+}
+
+// Limits bounds a run. Zero means the engine's default.
+type Limits struct {
+	MemoryBytes    int64   `json:"memory_bytes,omitempty"`
+	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
+	BatchRows      int     `json:"batch_rows,omitempty"`
+	BatchBytes     int64   `json:"batch_bytes,omitempty"`
+}
+
+// SettingsJSON returns the settings as a JSON object for the plugin, secrets
+// revealed and numbers exact. It must reach nothing but the plugin.
+func (s *Stage) SettingsJSON() []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	tree, _ := reveal(s.Config).(map[string]any)
+	if err := e.Encode(tree); err != nil {
+		panic("plan: settings hold what JSON cannot: " + err.Error()) // Build made the tree
+	}
+	return bytes.TrimSpace(b.Bytes())
+}
+
+// reveal copies a tree of settings with its secrets as plain text.
+func reveal(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, e := range v {
+			out[k] = reveal(e)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = reveal(e)
+		}
+		return out
+	case config.Secret:
+		return v.Reveal()
+	case unknown:
+		return nil
+	}
+	return value
+}
+
+// Build makes a plan. It is nil when the diagnostics have errors; warnings come
+// with a plan.
+func Build(in Input) (*Plan, diag.List) {
+	p := newPlanner(in, false)
+	doc := in.Document
+	if doc.Kind != document.KindPipeline {
+		p.diags.Add(diag.At(diag.Position{File: doc.File}, CodeTemplate, "%q is a template; only a pipeline can be run", doc.Metadata.Name))
+		return nil, p.diags
+	}
+	values := p.readParameters()
+	rules, whens := p.compileAll()
+	if p.diags.HasErrors() {
+		return nil, p.diags.Tidy()
+	}
+	p.checkRules(rules)
+	active := p.active(whens)
+	if p.diags.HasErrors() {
+		return nil, p.diags.Tidy()
+	}
+	stages := make([]resolved, 0, len(active))
+	for _, s := range active {
+		stages = append(stages, p.resolveStage(s))
+	}
+	p.diags = append(p.diags, checkChain(doc.StagesAt, stages)...)
+	ids, clashes := identify(active)
+	p.diags = append(p.diags, clashes...)
+	if p.diags.HasErrors() {
+		return nil, p.diags.Tidy()
+	}
+	plan := &Plan{
+		Name: doc.Metadata.Name, Title: doc.Metadata.Title, Class: doc.Metadata.Class, Description: doc.Metadata.Description,
+		File: doc.File, Extends: doc.Extends, Parameters: values, Columns: doc.Columns, Isolation: in.Isolation,
+		Limits: Limits{doc.Limits.Memory, doc.Limits.Timeout.Seconds(), doc.Limits.BatchRows, doc.Limits.BatchBytes},
+	}
+	if plan.Isolation == "" {
+		plan.Isolation = IsolationGroup
+	}
+	for i, s := range stages {
+		m := s.manifest
+		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty,
+			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At})
+	}
+	plan.Groups = group(plan.Stages, active, plan.Isolation)
+	return plan, p.diags.Tidy()
+}
+
+// Lint reports what is wrong with a document whatever the values are. It never
+// reports what is right for some values. Parameters, Env and Secrets of the
+// input are not looked at. The document may be broken: the rest is checked.
+func Lint(in Input) diag.List {
+	p := newPlanner(in, true)
+	doc := in.Document
+	rules, whens := p.compileAll()
+	stages := make([]resolved, 0, len(doc.Stages))
+	for i := range doc.Stages {
+		stages = append(stages, p.resolveStage(&doc.Stages[i]))
+	}
+	if doc.Kind == document.KindPipeline && !doc.Broken && !p.diags.HasErrors() {
+		p.lintChain(stages, rules, whens)
+	}
+	return p.diags.Tidy()
+}
+
+// group spreads a chain of stages over processes.
+func group(stages []Stage, written []*document.Stage, isolation Isolation) []Group {
+	var groups []Group
+	alone := func(i int) bool {
+		return isolation == IsolationStage || isolation == IsolationGroup && written[i].Isolation == document.IsolationProcess
+	}
+	for i, s := range stages {
+		if last := len(groups) - 1; last >= 0 && groups[last].Plugin == s.Plugin && !alone(i) && !alone(i-1) {
+			groups[last].Stages = append(groups[last].Stages, i)
+			continue
+		}
+		groups = append(groups, Group{Plugin: s.Plugin, InHost: isolation == IsolationNone && s.FirstParty, Stages: []int{i}})
+	}
+	return groups
+}

@@ -1,0 +1,273 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/config"
+)
+
+// The codes of references that are wrong.
+const (
+	CodeReferenceSyntax  = "reference.syntax"
+	CodeUnknownNamespace = "reference.unknown_namespace"
+	CodeUnknownParameter = "reference.unknown_parameter"
+	CodeUnknownReference = "reference.unknown"
+	CodeNotAvailable     = "reference.not_available"
+	CodeNullInText       = "reference.null_in_text"
+	CodeNotText          = "reference.not_utf8"
+	CodeSecretMisplaced  = "reference.secret_misplaced"
+)
+
+var namespaces = []string{"params", "env", "secret", "customer", "run"}
+
+// part is a piece of a scalar: literal text, or a reference.
+type part struct {
+	literal         string
+	namespace, name string // empty for a literal
+	start, end      int    // place in the scalar, in code points
+}
+
+func (r part) String() string { return r.namespace + "." + r.name }
+
+var referencePattern = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)\.([A-Za-z_][A-Za-z0-9_-]*)$`)
+
+// parseReferences splits a scalar into its parts. A piece that looks like a
+// reference and is none is given to bad, with its place and what is wrong.
+func parseReferences(text string, bad func(start, end int, message string)) []part {
+	var parts []part
+	literal := func(s string) {
+		if s == "" {
+			return
+		}
+		if n := len(parts); n > 0 && parts[n-1].namespace == "" {
+			parts[n-1].literal += s
+			return
+		}
+		parts = append(parts, part{literal: s})
+	}
+	runes := 0 // code points before text
+	for {
+		i := strings.Index(text, "${")
+		if i < 0 {
+			literal(text)
+			return parts
+		}
+		if i > 0 && text[i-1] == '$' {
+			literal(text[:i-1] + "${")
+			runes += utf8.RuneCountInString(text[:i+2])
+			text = text[i+2:]
+			continue
+		}
+		literal(text[:i])
+		runes += utf8.RuneCountInString(text[:i])
+		text = text[i:]
+		end := strings.IndexByte(text, '}')
+		if end < 0 {
+			bad(runes, runes+2, "the reference is not closed with }")
+			return parts
+		}
+		length := utf8.RuneCountInString(text[:end+1])
+		if m := referencePattern.FindStringSubmatch(text[2:end]); m != nil {
+			parts = append(parts, part{namespace: m[1], name: m[2], start: runes, end: runes + length})
+		} else {
+			bad(runes, runes+length, fmt.Sprintf("%s is not a reference", printable(text[:end+1])))
+		}
+		runes += length
+		text = text[end+1:]
+	}
+}
+
+// unknown stands for a value that is not known: in Lint, and after a problem
+// that was reported.
+type unknown struct{}
+
+// scalar resolves the references of a scalar. The second result is false when
+// there were none.
+func (p *planner) scalar(n *document.Node) (any, bool) {
+	if n.Kind != document.Text || !strings.Contains(n.Text, "${") {
+		return n.Value, false
+	}
+	good := true
+	parts := parseReferences(n.Text, func(start, end int, message string) {
+		good = false
+		p.diags.Add(diag.At(n.Inside(start, end), CodeReferenceSyntax, "%s", message).
+			WithHint("a reference is written ${params.NAME}; a literal ${ is written $${"))
+	})
+	values := make([]any, len(parts))
+	referred := false
+	for i, r := range parts {
+		if r.namespace == "" {
+			values[i] = r.literal
+			continue
+		}
+		referred = true
+		v, ok := p.lookup(n, r)
+		good = good && ok
+		values[i] = v
+	}
+	switch {
+	case !good:
+		return unknown{}, true
+	case !referred:
+		return strings.Join(toText(values), ""), false
+	case len(parts) == 1:
+		return values[0], true
+	}
+	secret := false
+	for i, v := range values {
+		switch v := v.(type) {
+		case unknown:
+			return unknown{}, true
+		case nil:
+			p.diags.Add(diag.At(n.Inside(parts[i].start, parts[i].end), CodeNullInText, "%s is null, which has no text", parts[i]).
+				WithHint("give it a value or a default, or let the reference stand alone"))
+			return unknown{}, true
+		case config.Secret:
+			secret = true
+			values[i] = v.Reveal()
+		}
+	}
+	text := strings.Join(toText(values), "")
+	p.count(n, len(text))
+	if secret {
+		return config.NewSecret(text), true
+	}
+	return text, true
+}
+
+func toText(values []any) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = scalarText(v)
+	}
+	return out
+}
+
+// scalarText writes a known scalar that is not null.
+func scalarText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	case json.Number:
+		return v.String()
+	}
+	return fmt.Sprint(v)
+}
+
+// plainValue reports whether a value of Input.Run or Input.Customer is one of
+// the documented types and no secret.
+func plainValue(v any) (any, bool) {
+	switch v := v.(type) {
+	case nil, bool, string, int64, json.Number:
+		return v, true
+	case int:
+		return int64(v), true
+	}
+	return nil, false
+}
+
+// lookup finds what a reference stands for. When it is false, the problem was
+// reported.
+func (p *planner) lookup(n *document.Node, r part) (any, bool) {
+	at := n.Inside(r.start, r.end)
+	if p.resolved > maxSettingsBytes {
+		return nil, false // reported once
+	}
+	missing := func(format string, args ...any) (any, bool) {
+		d := diag.At(at, CodeUnknownReference, format, args...)
+		if p.in.Hint != nil {
+			d.Hint = p.in.Hint(r.String())
+		}
+		p.diags.Add(d)
+		return nil, false
+	}
+	text := func(find Lookup, what string) (string, bool) {
+		if find == nil {
+			p.diags.Add(diag.At(at, CodeNotAvailable, "%s are not available here", what))
+			return "", false
+		}
+		v, ok := find(r.name)
+		if !ok {
+			missing("%s is not set", r)
+		} else if !utf8.ValidString(v) {
+			p.diags.Add(diag.At(at, CodeNotText, "the value of %s is not UTF-8 text", r))
+			return "", false
+		}
+		p.count(n, len(v))
+		return v, ok
+	}
+	known := func(values map[string]any) (any, bool) {
+		v, ok := values[r.name]
+		switch {
+		case p.lint && (ok || values == nil):
+			return unknown{}, true
+		case !ok:
+			return missing("%s has no %q; known: %s", r.namespace, r.name, strings.Join(slices.Sorted(maps.Keys(values)), ", "))
+		}
+		if s, secret := v.(config.Secret); secret {
+			return s, true
+		}
+		plain, ok := plainValue(v)
+		if !ok {
+			return missing("%s is a %T, which cannot be a setting", r, v)
+		}
+		if s, isText := plain.(string); isText {
+			if !utf8.ValidString(s) {
+				return missing("the value of %s is not UTF-8 text", r)
+			}
+			p.count(n, len(s))
+		}
+		return plain, true
+	}
+	switch r.namespace {
+	case "params":
+		if !slices.Contains(p.names, r.name) {
+			d := diag.At(at, CodeUnknownParameter, "no parameter %q is declared", r.name).WithSuggestion(r.name, p.names)
+			if d.Fix != "" {
+				d.Fix = "${params." + d.Fix + "}"
+			}
+			p.diags.Add(d)
+			return nil, false
+		}
+		if p.lint {
+			return unknown{}, true
+		}
+		v := p.params[r.name]
+		if s, ok := v.(string); ok {
+			p.count(n, len(s))
+		}
+		return v, true
+	case "env":
+		if p.lint {
+			return unknown{}, true
+		}
+		return text(p.in.Env, "environment variables")
+	case "secret":
+		if p.lint {
+			return config.NewSecret("unknown"), true
+		}
+		v, ok := text(p.in.Secrets, "secrets")
+		return config.NewSecret(v), ok
+	case "customer":
+		return known(p.in.Customer)
+	case "run":
+		return known(p.in.Run)
+	}
+	d := diag.At(at, CodeUnknownNamespace, "no namespace is called %q", r.namespace).WithSuggestion(r.namespace, namespaces)
+	if d.Fix != "" {
+		d.Fix = "${" + d.Fix + "." + r.name + "}"
+	}
+	p.diags.Add(d)
+	return nil, false
+}

@@ -1,0 +1,72 @@
+-- The patients procedure: one row per patient, deleted ones included.
+--
+-- The business date, on which date_modifier All keeps the range, is
+-- new_patient_date: every patient has one.
+--
+-- p_from_date and p_to_date are whole days, both inclusive: a timestamp in the last
+-- second of p_to_date is in. NULL leaves that side open. p_date_modifier is
+-- All, Created (ts_4_insert) or Updated (ts_4_update), in any case; anything else,
+-- NULL too, is an error of SQLSTATE 45000. Rows come ordered by key.
+--
+-- One SELECT per modifier, each with bounds that are constants when it is planned,
+-- so that every server can use the index of its date column. Their column lists
+-- are the same. The file holds exactly one statement.
+CREATE PROCEDURE patients(IN p_from_date DATE, IN p_to_date DATE, IN p_date_modifier VARCHAR(10))
+READS SQL DATA
+BEGIN
+  DECLARE v_from DATE;
+  DECLARE v_until DATE;
+  SELECT
+    COALESCE(p_from_date, DATE '0001-01-01'),
+    IF(p_to_date < DATE '9999-12-31', p_to_date + INTERVAL 1 DAY, DATE '9999-12-31')
+  INTO v_from, v_until;
+
+  IF LOWER(p_date_modifier) = 'all' THEN
+    SELECT
+      patient_id, family_head_id, patient_card, family_role, patient_status, record_status,
+      title, first_name, middle_name, surname, preferred_name, gender, birthdate, occupation,
+      email, phone, mobile, work_phone, address1, address2, postcode, suburb, state,
+      work_address1, work_address2, work_postcode, work_suburb, work_state,
+      recall_comm_preference, appointment_comm_preference, invoice_comm_preference,
+      queries_comm_preference, first_seen_date, first_treatment_date, new_patient_date,
+      latest_seen_date, practitioner_id, location_id, new_patient_location_id,
+      ts_4_insert AS created_date, ts_4_update AS updated_date, is_deleted, referral_source_id,
+      health_fund_id, fee_level_id
+    FROM patient
+    WHERE new_patient_date >= v_from
+      AND new_patient_date < v_until
+    ORDER BY patient_id;
+  ELSEIF LOWER(p_date_modifier) = 'created' THEN
+    SELECT
+      patient_id, family_head_id, patient_card, family_role, patient_status, record_status,
+      title, first_name, middle_name, surname, preferred_name, gender, birthdate, occupation,
+      email, phone, mobile, work_phone, address1, address2, postcode, suburb, state,
+      work_address1, work_address2, work_postcode, work_suburb, work_state,
+      recall_comm_preference, appointment_comm_preference, invoice_comm_preference,
+      queries_comm_preference, first_seen_date, first_treatment_date, new_patient_date,
+      latest_seen_date, practitioner_id, location_id, new_patient_location_id,
+      ts_4_insert AS created_date, ts_4_update AS updated_date, is_deleted, referral_source_id,
+      health_fund_id, fee_level_id
+    FROM patient
+    WHERE ts_4_insert >= v_from
+      AND ts_4_insert < v_until
+    ORDER BY patient_id;
+  ELSEIF LOWER(p_date_modifier) = 'updated' THEN
+    SELECT
+      patient_id, family_head_id, patient_card, family_role, patient_status, record_status,
+      title, first_name, middle_name, surname, preferred_name, gender, birthdate, occupation,
+      email, phone, mobile, work_phone, address1, address2, postcode, suburb, state,
+      work_address1, work_address2, work_postcode, work_suburb, work_state,
+      recall_comm_preference, appointment_comm_preference, invoice_comm_preference,
+      queries_comm_preference, first_seen_date, first_treatment_date, new_patient_date,
+      latest_seen_date, practitioner_id, location_id, new_patient_location_id,
+      ts_4_insert AS created_date, ts_4_update AS updated_date, is_deleted, referral_source_id,
+      health_fund_id, fee_level_id
+    FROM patient
+    WHERE ts_4_update >= v_from
+      AND ts_4_update < v_until
+    ORDER BY patient_id;
+  ELSE
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'p_date_modifier must be All, Created or Updated';
+  END IF;
+END

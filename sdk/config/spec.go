@@ -1,0 +1,215 @@
+// Package config turns one Go struct into everything that a stage's settings
+// need: strict parsing, defaults, validation, a JSON Schema and documentation.
+// It owns the specification and its checks; it never reads YAML, resolves
+// references or knows positions in a file (engine/document and engine/plan do).
+//
+// A setting is an exported field with a `config` tag:
+//
+//	type Settings struct {
+//		URL       config.Secret `config:"url,required" doc:"Connection URL."`
+//		ZeroDates string        `config:"zero_dates" enum:"null,error,text" default:"error" doc:"What a zero date becomes."`
+//		Timeout   time.Duration `config:"timeout" default:"10s" min:"1ms" doc:"Longest wait for a connection."`
+//	}
+//
+// Field types: string, bool, int, int64, float64, time.Duration ("1m30s"), Size
+// ("4MiB"), Secret, Value (any scalar), a slice or a string-keyed map of these,
+// and structs of settings.
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Type is the type of a setting.
+type Type string
+
+// The types.
+const (
+	TypeString   Type = "string"
+	TypeBoolean  Type = "boolean"
+	TypeInteger  Type = "integer"
+	TypeNumber   Type = "number"
+	TypeDuration Type = "duration" // Go syntax: "250ms", "1m30s"
+	TypeSize     Type = "size"     // bytes: an integer, or "64KiB", "4MiB", "1GiB"
+	TypeSecret   Type = "secret"   // text that is never printed
+	TypeScalar   Type = "scalar"   // null, text, boolean or number
+	TypeList     Type = "list"
+	TypeMap      Type = "map" // text keys
+	TypeObject   Type = "object"
+)
+
+// Spec describes the settings of a stage. It is plain data and survives JSON.
+type Spec struct {
+	Fields []Field `json:"fields"`
+}
+
+// Field describes one setting.
+type Field struct {
+	Name     string   `json:"name"`
+	Type     Type     `json:"type"`
+	Items    *Field   `json:"items,omitempty"`  // element of a list or map
+	Fields   []Field  `json:"fields,omitempty"` // members of an object
+	Required bool     `json:"required,omitempty"`
+	Default  string   `json:"default,omitempty"` // as written in YAML; empty means the zero value
+	Enum     []string `json:"enum,omitempty"`
+	Min      string   `json:"min,omitempty"` // inclusive; numbers, durations, sizes, list and text lengths
+	Max      string   `json:"max,omitempty"`
+	Doc      string   `json:"doc,omitempty"`
+
+	index int
+}
+
+// Size is a number of bytes.
+type Size int64
+
+// Value is any scalar: nil, string, bool or json.Number.
+type Value any
+
+// Secret is text that is never printed, logged or encoded; Reveal gives it.
+type Secret struct{ text string }
+
+// NewSecret wraps text.
+func NewSecret(text string) Secret { return Secret{text} }
+
+// Reveal returns the text.
+func (s Secret) Reveal() string { return s.text }
+
+// String never returns the text.
+func (s Secret) String() string {
+	if s.text == "" {
+		return ""
+	}
+	return "[secret]"
+}
+
+// GoString never returns the text.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText never returns the text.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Of returns the specification of struct S. It panics when a tag cannot be
+// understood, as regexp.MustCompile does: that is a mistake in the program.
+func Of[S any]() *Spec {
+	t := reflect.TypeFor[S]()
+	if t.Kind() != reflect.Struct {
+		panic(fmt.Sprintf("config: settings must be a struct, not %s", t))
+	}
+	return &Spec{Fields: fieldsOf(t)}
+}
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	sizeType     = reflect.TypeFor[Size]()
+	secretType   = reflect.TypeFor[Secret]()
+	valueType    = reflect.TypeFor[Value]()
+)
+
+func fieldsOf(t reflect.Type) []Field {
+	var fields []Field
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		tag, ok := sf.Tag.Lookup("config")
+		if !ok {
+			continue
+		}
+		name, options, _ := strings.Cut(tag, ",")
+		f := typeOf(sf.Type)
+		f.index = i
+		f.Name = name
+		f.Doc = sf.Tag.Get("doc")
+		f.Default = sf.Tag.Get("default")
+		f.Min, f.Max = sf.Tag.Get("min"), sf.Tag.Get("max")
+		if enum := sf.Tag.Get("enum"); enum != "" {
+			f.Enum = strings.Split(enum, ",")
+		}
+		switch {
+		case name == "" || !sf.IsExported():
+			panic(fmt.Sprintf("config: field %s.%s needs a name and must be exported", t, sf.Name))
+		case options == "required":
+			f.Required = true
+		case options != "":
+			panic(fmt.Sprintf("config: field %s.%s: unknown option %q", t, sf.Name, options))
+		}
+		for _, text := range []string{f.Default, f.Min, f.Max} {
+			if text == "" || (f.Type == TypeList || f.Type == TypeMap || f.Type == TypeString && text != f.Default) {
+				continue
+			}
+			if _, problem := f.scalar(text, true); problem != "" {
+				panic(fmt.Sprintf("config: field %s.%s: %q: %s", t, sf.Name, text, problem))
+			}
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+func typeOf(t reflect.Type) Field {
+	switch t {
+	case durationType:
+		return Field{Type: TypeDuration}
+	case sizeType:
+		return Field{Type: TypeSize}
+	case secretType:
+		return Field{Type: TypeSecret}
+	case valueType:
+		return Field{Type: TypeScalar}
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return Field{Type: TypeString}
+	case reflect.Bool:
+		return Field{Type: TypeBoolean}
+	case reflect.Int, reflect.Int64:
+		return Field{Type: TypeInteger}
+	case reflect.Float64:
+		return Field{Type: TypeNumber}
+	case reflect.Slice:
+		items := typeOf(t.Elem())
+		return Field{Type: TypeList, Items: &items}
+	case reflect.Map:
+		if t.Key().Kind() != reflect.String {
+			break
+		}
+		items := typeOf(t.Elem())
+		return Field{Type: TypeMap, Items: &items}
+	case reflect.Struct:
+		return Field{Type: TypeObject, Fields: fieldsOf(t)}
+	}
+	panic(fmt.Sprintf("config: settings cannot hold a %s", t))
+}
+
+// ParseSize reads a number of bytes: "512", "64KiB", "4MiB", "1GiB", also kB, MB
+// and GB for powers of ten. It fails on anything else and on overflow.
+func ParseSize(text string) (Size, error) {
+	digits := strings.TrimRight(text, "kKMGTiB ")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%q is not a size: write bytes (65536) or a unit (64KiB, 4MiB, 1GiB)", text)
+	}
+	unit, ok := map[string]int64{
+		"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+		"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+	}[strings.TrimSpace(text[len(digits):])]
+	if !ok || n > (1<<63-1)/unit {
+		return 0, fmt.Errorf("%q is not a size: write bytes (65536) or a unit (64KiB, 4MiB, 1GiB)", text)
+	}
+	return Size(n * unit), nil
+}
+
+// String writes the size with the largest binary unit that divides it.
+func (s Size) String() string {
+	for _, u := range []struct {
+		n    Size
+		name string
+	}{{1 << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if s != 0 && s%u.n == 0 {
+			return strconv.FormatInt(int64(s/u.n), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(s), 10)
+}

@@ -1,0 +1,57 @@
+package control
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// EnvLifeline names the environment variable that holds the number of an
+// inherited descriptor: the reading end of a pipe whose writing end only the
+// host holds. When it reaches its end, the host is dead.
+const EnvLifeline = "CIPHERSTREAM_LIFELINE"
+
+// Serve runs the plugin program and does not return until the host ends it.
+// Without a host it prints what this program is and exits with 2.
+func Serve(bundle stage.Bundle) {
+	if os.Getenv(Handshake.MagicCookieKey) != Handshake.MagicCookieValue {
+		fmt.Fprintf(os.Stderr, "%s is a CipherStream plugin (version %s). It is started by cipherstream, not by hand.\n",
+			bundle.Name, bundle.Version)
+		os.Exit(2)
+	}
+	watchLifeline()
+	// An interrupt at a terminal reaches the whole foreground group; it is the
+	// host that decides what it means.
+	signal.Ignore(syscall.SIGINT)
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: Handshake,
+		Plugins:         plugin.PluginSet{PluginName: &GRPC{Session: NewSession(bundle)}},
+		Logger:          hclog.NewNullLogger(),
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage))...)
+		},
+	})
+}
+
+// watchLifeline ends this process at once when the host dies, however it dies.
+func watchLifeline() {
+	fd, err := strconv.Atoi(os.Getenv(EnvLifeline))
+	if err != nil || fd < 3 {
+		return
+	}
+	syscall.CloseOnExec(fd)
+	lifeline := os.NewFile(uintptr(fd), "lifeline")
+	go func() {
+		// Nothing is ever written: Read returns when the last writer is gone.
+		_, _ = lifeline.Read(make([]byte, 1))
+		os.Exit(3)
+	}()
+}

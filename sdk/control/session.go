@@ -1,0 +1,214 @@
+// Package control is the control plane of a plugin process: the service that the
+// host calls (controlpb/control.proto), and the program around it. It owns the
+// order of calls, events and the conversion of faults and receipts; the data
+// itself never passes through it (package wire), and the stages are run by
+// package runner.
+package control
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/runner"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// heartbeat is how often an event is sent while a group runs. The host takes a
+// long silence for a process that hangs.
+const heartbeat = 250 * time.Millisecond
+
+// abortTimeout bounds the clean-up of a sink after a failure.
+const abortTimeout = 10 * time.Second
+
+// Session serves one run of one group of stages: Open, Start, Commit. The host
+// uses it directly for stages in its own process.
+type Session struct {
+	bundle stage.Bundle
+
+	mu        sync.Mutex
+	group     *runner.Group
+	cancel    context.CancelFunc
+	cancelled bool
+	events    *eventLog
+	sink      bool
+	prepared  bool
+	commit    chan commitResult // the outcome of Commit, for Start
+}
+
+type commitResult struct{ err error }
+
+// NewSession returns a session over the stages of a bundle.
+func NewSession(bundle stage.Bundle) *Session {
+	return &Session{bundle: bundle, events: newEventLog(), commit: make(chan commitResult, 1)}
+}
+
+// Open builds the group.
+func (s *Session) Open(_ context.Context, req *pb.OpenRequest) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.group != nil {
+		return fault.New("control.order", fault.Internal, "this process already serves a run")
+	}
+	cfg := runner.Config{
+		RunID:       req.RunId,
+		Input:       req.Input,
+		Output:      req.Output,
+		BudgetBytes: req.GetLimits().GetBudgetBytes(),
+		Workers:     int(req.GetLimits().GetWorkers()),
+		BatchRows:   int(req.GetLimits().GetBatchRows()),
+		BatchBytes:  int(req.GetLimits().GetBatchBytes()),
+		Stall:       time.Duration(req.GetLimits().GetStallNanoseconds()),
+		Dir:         req.Dir,
+		Log:         slog.New(s.events),
+		Opened: func(schema *arrow.Schema) {
+			s.events.put(&pb.Event{Kind: &pb.Event_Opened{Opened: &pb.Opened{Columns: columnsToProto(schema)}}})
+		},
+	}
+	for _, r := range req.Stages {
+		definition, ok := s.bundle.Find(stage.Kind(r.Kind), r.Name)
+		if !ok {
+			return fault.InStage(fault.New("plugin.unknown_stage", fault.Plugin,
+				"plugin %q has no %s called %q", s.bundle.Name, r.Kind, r.Name), r.Id)
+		}
+		cfg.Stages = append(cfg.Stages, runner.Stage{ID: r.Id, Definition: definition, Settings: r.Settings})
+		s.sink = definition.Kind == stage.KindSink
+	}
+	group, err := runner.Open(cfg)
+	if err != nil {
+		return err
+	}
+	s.group = group
+	return nil
+}
+
+// Start runs the group and sends events until it has finished or failed. The
+// last event is Finished or Fault; the error is send's own.
+func (s *Session) Start(ctx context.Context, send func(*pb.Event) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.mu.Lock()
+	group := s.group
+	if group == nil || s.cancel != nil {
+		s.mu.Unlock()
+		return fault.New("control.order", fault.Internal, "Start comes once, after Open")
+	}
+	s.cancel = cancel
+	if s.cancelled {
+		cancel()
+	}
+	s.mu.Unlock()
+
+	// A panic of a goroutine that a stage started is beyond us; all others end
+	// as faults in here.
+	finished := make(chan error, 1)
+	go func() { finished <- s.execute(ctx, group) }()
+
+	ticker := time.NewTicker(heartbeat)
+	defer ticker.Stop()
+	for {
+		var err error
+		select {
+		case event := <-s.events.queue:
+			err = send(event)
+		case <-ticker.C:
+			rows, bytes := group.Progress()
+			err = send(&pb.Event{Kind: &pb.Event_Progress{Progress: &pb.Progress{Rows: rows, Bytes: bytes}}})
+		case runErr := <-finished:
+			return s.conclude(group, runErr, send)
+		}
+		if err != nil {
+			// The host is gone or has turned away: end the group before returning.
+			cancel()
+			<-finished
+			return err
+		}
+	}
+}
+
+// execute runs the group, and for a sink waits for the host's decision.
+func (s *Session) execute(ctx context.Context, group *runner.Group) error {
+	err := group.Run(ctx)
+	if err == nil && s.sink {
+		s.mu.Lock()
+		s.prepared = true
+		s.mu.Unlock()
+		s.events.put(&pb.Event{Kind: &pb.Event_Prepared{Prepared: &pb.Prepared{}}})
+		select {
+		case result := <-s.commit:
+			err = result.err
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
+		abortCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+		defer stop()
+		if abortErr := group.Abort(abortCtx); abortErr != nil {
+			slog.New(s.events).Error("clean-up after the failure failed too", "error", abortErr.Error())
+		}
+	}
+	return err
+}
+
+func (s *Session) conclude(group *runner.Group, err error, send func(*pb.Event) error) error {
+	for {
+		select {
+		case event := <-s.events.queue:
+			if err := send(event); err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		break
+	}
+	if err != nil {
+		return send(&pb.Event{Kind: &pb.Event_Fault{Fault: FaultToProto(err)}})
+	}
+	result := group.Result()
+	cpu, peak := usage()
+	finished := &pb.Finished{
+		Rows: result.Rows, Bytes: result.Bytes, Counters: result.Counters,
+		Media: &pb.Media{
+			Type: result.Media.Type, Extension: result.Media.Extension,
+			ContentEncoding: result.Media.ContentEncoding, Sealed: result.Media.Sealed,
+		},
+		CpuNanoseconds: cpu.Nanoseconds(), PeakMemoryBytes: peak,
+	}
+	if result.Encodes {
+		finished.EncodedRows = &result.EncodedRows
+	}
+	return send(&pb.Event{Kind: &pb.Event_Finished{Finished: finished}})
+}
+
+// Commit makes the sink's output visible.
+func (s *Session) Commit(ctx context.Context) (stage.Receipt, error) {
+	s.mu.Lock()
+	ready := s.prepared
+	s.prepared = false
+	s.mu.Unlock()
+	if !ready {
+		return stage.Receipt{}, fault.New("control.order", fault.Internal, "Commit comes once, after Prepared")
+	}
+	receipt, err := s.group.Commit(ctx)
+	s.commit <- commitResult{err}
+	return receipt, err
+}
+
+// Cancel stops the group; Start then ends with a fault. It may come at any time.
+func (s *Session) Cancel() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancelled = true
+	if s.cancel != nil {
+		s.cancel()
+	} else if s.group != nil {
+		_ = s.group.Abort(context.Background())
+	}
+}

@@ -1,0 +1,98 @@
+package runner
+
+import (
+	"context"
+	"io"
+	"net"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+var errClosed = net.ErrClosed
+
+// sourceInput reads items from a source in this process.
+type sourceInput struct {
+	built  built
+	group  *Group
+	opened bool
+}
+
+func (s *sourceInput) open(ctx context.Context) (schema *arrow.Schema, err error) {
+	source, ok := s.built.instance.(stage.Source)
+	if !ok {
+		return nil, fault.New("internal", fault.Internal, "stage %q is a %T, not a source", s.built.ID, s.built.instance)
+	}
+	defer s.named(&err)
+	defer recoverPanic(&err, s.group.cfg.Log)
+	s.opened = true
+	return source.Open(ctx)
+}
+
+func (s *sourceInput) next(ctx context.Context) (it item, err error) {
+	defer s.named(&err)
+	defer recoverPanic(&err, s.group.cfg.Log)
+	rec, err := s.built.instance.(stage.Source).Next(ctx)
+	if err != nil {
+		if err != io.EOF && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return item{}, err
+	}
+	return item{rec: rec, rows: rec.NumRows()}, nil
+}
+
+func (s *sourceInput) close() (err error) {
+	if !s.opened {
+		return nil
+	}
+	defer s.named(&err)
+	defer recoverPanic(&err, s.group.cfg.Log)
+	return s.built.instance.(stage.Source).Close()
+}
+
+func (s *sourceInput) named(err *error) {
+	if *err != nil && *err != io.EOF {
+		*err = fault.InStage(*err, s.built.ID)
+	}
+}
+
+// connCloser stands for an input that could not be read.
+type connCloser struct{ conn net.Conn }
+
+func (connCloser) next(context.Context) (item, error) { return item{}, errEndOfInput }
+func (c connCloser) close() error                     { return c.conn.Close() }
+
+// sinkOutput writes items to a sink in this process.
+type sinkOutput struct {
+	built built
+	sink  stage.Sink
+	group *Group
+}
+
+func (s *sinkOutput) write(ctx context.Context, it item) (written int64, err error) {
+	defer func() {
+		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			err = fault.InStage(err, s.built.ID)
+		}
+	}()
+	defer recoverPanic(&err, s.group.cfg.Log)
+	for _, out := range it.outs {
+		if len(out.Data) == 0 {
+			continue
+		}
+		if err := s.sink.Write(ctx, out.Data); err != nil {
+			return written, err
+		}
+		written += int64(len(out.Data))
+	}
+	return written, nil
+}
+
+// finish does nothing: the sink waits for Commit.
+func (s *sinkOutput) finish() error { return nil }

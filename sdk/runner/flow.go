@@ -1,0 +1,280 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// item is one batch on its way through the group: a record of the table shape,
+// or the outputs that were made of one.
+type item struct {
+	rec  arrow.Record
+	outs []*stage.Output
+	// held is the record whose memory outs alias, when they came over a socket.
+	held arrow.Record
+	// rows is what the item counts for: table rows, records, or pieces.
+	rows int64
+	// cost is what the item holds of the budget.
+	cost int64
+}
+
+var errEndOfInput = io.EOF
+
+// batches is where a group's items come from; next returns errEndOfInput after the last.
+type batches interface {
+	next(ctx context.Context) (item, error)
+	close() error
+}
+
+// drain is where they go.
+type drain interface {
+	write(ctx context.Context, it item) (bytes int64, err error)
+	finish() error
+}
+
+// flow is the state of one Run.
+type flow struct {
+	group  *Group
+	budget *budget
+	free   chan *stage.Output // outputs to be used again
+	cancel context.CancelCauseFunc
+
+	mu    sync.Mutex
+	first error
+}
+
+// fail records the first failure and stops everything; what follows is its echo.
+func (f *flow) fail(err error) {
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	if f.first == nil {
+		f.first = err
+	}
+	f.mu.Unlock()
+	f.cancel(err)
+}
+
+func (f *flow) cause() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.first
+}
+
+func (f *flow) output() *stage.Output {
+	select {
+	case out := <-f.free:
+		out.Reset()
+		return out
+	default:
+		return &stage.Output{}
+	}
+}
+
+// maxKept is the largest output that is kept for reuse: one huge row must not
+// hold its memory for the rest of the run.
+const maxKept = 16 << 20
+
+// done gives back what a finished item holds.
+func (f *flow) done(it item) {
+	if it.rec != nil {
+		it.rec.Release()
+	}
+	if it.held != nil {
+		it.held.Release()
+	} else {
+		for _, out := range it.outs {
+			if cap(out.Data) > maxKept {
+				continue
+			}
+			select {
+			case f.free <- out:
+			default:
+			}
+		}
+	}
+	f.budget.release(it.cost)
+}
+
+// run binds the stages in order and moves the data. Closing comes last and in
+// reverse, whatever happened.
+func (f *flow) run(ctx context.Context) (err error) {
+	g := f.group
+	var conn *net.UnixConn
+	if g.cfg.Output != "" {
+		if conn, err = dial(ctx, g.cfg.Output); err != nil {
+			return err
+		}
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		defer stop()
+		defer conn.Close()
+	}
+
+	in, schema, media, err := f.openInput(ctx)
+	if in != nil {
+		defer func() {
+			if closeErr := in.close(); err == nil && closeErr != nil && !errors.Is(closeErr, errClosed) {
+				err = closeErr
+			}
+		}()
+	}
+	if err != nil {
+		return err
+	}
+
+	steps, schema, media, shape, err := f.bind(schema, media)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.media = media
+	g.mu.Unlock()
+
+	var out drain
+	if conn != nil {
+		if out, err = newOutput(conn, shape, schema, media); err != nil {
+			return err
+		}
+	} else if out, err = f.openSink(ctx, shape, media); err != nil {
+		return err
+	}
+	return f.pump(ctx, in, steps, out)
+}
+
+// pump connects input, segments and output, and waits for all of them.
+func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (err error) {
+	var wait sync.WaitGroup
+	defer func() {
+		// Whatever ends the output ends everything before it.
+		f.fail(err)
+		wait.Wait()
+	}()
+	start := func(work func() error) {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			f.fail(work())
+		}()
+	}
+
+	source := make(chan item)
+	start(func() error { return f.feed(ctx, in, source) })
+	flowing := (<-chan item)(source)
+	for _, seg := range f.segments(steps) {
+		next := make(chan item)
+		seg.start(ctx, flowing, next, start)
+		flowing = next
+	}
+	for {
+		select {
+		case it, ok := <-flowing:
+			if !ok {
+				// A channel that closes because its writer failed is not the end.
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
+				return out.finish()
+			}
+			n, err := out.write(ctx, it)
+			f.group.bytes.Add(n)
+			f.done(it)
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// feed reads the input and lets batches in as the budget allows.
+func (f *flow) feed(ctx context.Context, in batches, to chan<- item) error {
+	for {
+		it, err := in.next(ctx)
+		if err == errEndOfInput {
+			close(to)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		it.cost = 0
+		if it.rec != nil {
+			it.cost = recordBytes(it.rec)
+		}
+		for _, out := range it.outs {
+			it.cost += int64(cap(out.Data))
+		}
+		if err := f.budget.acquire(ctx, it.cost); err != nil {
+			it.cost = 0
+			f.done(it)
+			return err
+		}
+		f.group.rows.Add(it.rows)
+		select {
+		case to <- it:
+		case <-ctx.Done():
+			f.done(it)
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (f *flow) openInput(ctx context.Context) (batches, *arrow.Schema, stage.Media, error) {
+	g := f.group
+	if g.listener == nil {
+		s := &sourceInput{built: g.built[0], group: g}
+		schema, err := s.open(ctx)
+		if err != nil {
+			return s, nil, stage.Media{}, err
+		}
+		if g.cfg.Opened != nil {
+			g.cfg.Opened(schema)
+		}
+		return s, schema, stage.Media{}, nil
+	}
+	conn, err := accept(ctx, g.listener)
+	if err != nil {
+		return nil, nil, stage.Media{}, err
+	}
+	context.AfterFunc(ctx, func() { conn.Close() })
+	in, err := newInput(conn)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return connCloser{conn}, nil, stage.Media{}, err
+	}
+	if in.shape != stage.ShapeTable {
+		return in, nil, in.media, nil
+	}
+	return in, in.reader.Schema(), stage.Media{}, nil
+}
+
+func (f *flow) openSink(ctx context.Context, shape stage.Shape, media stage.Media) (_ drain, err error) {
+	g := f.group
+	last := g.built[len(g.built)-1]
+	sink, ok := last.instance.(stage.Sink)
+	if !ok {
+		return nil, fault.New("internal", fault.Internal, "stage %q is a %T, not a sink", last.ID, last.instance)
+	}
+	if !last.Definition.In.Accepts(shape) {
+		return nil, fault.InStage(fault.New(LinkProtocol, fault.Plugin,
+			"a sink that takes %s is given %s", last.Definition.In, shape), last.ID)
+	}
+	defer recoverPanic(&err, g.cfg.Log)
+	g.sink, g.sinkOpen = sink, true
+	if err := sink.Open(ctx, stage.Object{Media: media, RunID: g.cfg.RunID}); err != nil {
+		return nil, fault.InStage(err, last.ID)
+	}
+	return &sinkOutput{built: last, sink: sink, group: g}, nil
+}

@@ -1,0 +1,299 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"os"
+	"strconv"
+	"unsafe"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+	"github.com/cipherstream/cipherstream/sdk/wire"
+)
+
+// Codes of link faults. The two "ended" codes are echoes: the neighbour knows
+// the cause, so the host prefers its fault to these.
+const (
+	UpstreamEnded   = "link.upstream_ended"
+	DownstreamEnded = "link.downstream_ended"
+	LinkProtocol    = "link.protocol"
+)
+
+// Schema metadata of the records and bytes shapes.
+const (
+	metaShape = "cipherstream.shape"
+	metaMedia = "cipherstream.media"
+)
+
+func listen(path string) (*net.UnixListener, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fault.New("link.listen", fault.Internal, "cannot listen on the data socket: %w", err)
+	}
+	return l, nil
+}
+
+// accept waits for the one upstream neighbour.
+func accept(ctx context.Context, l *net.UnixListener) (*net.UnixConn, error) {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	defer l.Close()
+	conn, err := l.AcceptUnix()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fault.New(UpstreamEnded, fault.Plugin, "the stage before did not connect: %w", err)
+	}
+	return conn, nil
+}
+
+func dial(ctx context.Context, path string) (*net.UnixConn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, fault.New(DownstreamEnded, fault.Plugin, "cannot connect to the stage after: %w", errors.Unwrap(err))
+	}
+	return conn.(*net.UnixConn), nil
+}
+
+// input reads items from the upstream neighbour.
+type input struct {
+	conn   *net.UnixConn
+	reader *wire.Reader
+	shape  stage.Shape
+	media  stage.Media
+}
+
+func newInput(conn *net.UnixConn) (*input, error) {
+	r, err := wire.NewReader(conn)
+	if err != nil {
+		return nil, readFault(err)
+	}
+	in := &input{conn: conn, reader: r, shape: stage.ShapeTable}
+	meta := r.Schema().Metadata()
+	if i := meta.FindKey(metaShape); i >= 0 {
+		in.shape = stage.Shape(meta.Values()[i])
+	}
+	switch in.shape {
+	case stage.ShapeTable:
+		return in, nil
+	case stage.ShapeRecords, stage.ShapeBytes:
+		if r.Schema().NumFields() != 1 || r.Schema().Field(0).Type.ID() != arrow.BINARY {
+			return nil, fault.New(LinkProtocol, fault.Plugin,
+				"the stage before sends %s, which must be one column of type binary, not %s", in.shape, r.Schema())
+		}
+	default:
+		return nil, fault.New(LinkProtocol, fault.Plugin, "the stage before sends the unknown shape %q", in.shape)
+	}
+	if i := meta.FindKey(metaMedia); i >= 0 {
+		if err := json.Unmarshal([]byte(meta.Values()[i]), &in.media); err != nil {
+			return nil, fault.New(LinkProtocol, fault.Plugin, "the stage before describes its media type badly: %w", err)
+		}
+	}
+	return in, nil
+}
+
+func (in *input) next(ctx context.Context) (item, error) {
+	rec, err := in.reader.Read()
+	if err == io.EOF {
+		return item{}, errEndOfInput
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return item{}, context.Cause(ctx)
+		}
+		return item{}, readFault(err)
+	}
+	it := item{rows: rec.NumRows()}
+	if in.shape == stage.ShapeTable {
+		it.rec = rec
+		return it, nil
+	}
+	it.held = rec
+	out, err := viewOf(rec.Column(0).(*array.Binary), in.shape)
+	if err != nil {
+		rec.Release()
+		return item{}, err
+	}
+	it.outs = []*stage.Output{out}
+	return it, nil
+}
+
+func (in *input) close() error { return in.conn.Close() }
+
+// viewOf views a binary column as one run of bytes, without copying.
+func viewOf(column *array.Binary, shape stage.Shape) (*stage.Output, error) {
+	if column.NullN() > 0 {
+		return nil, fault.New(LinkProtocol, fault.Plugin, "the stage before sends null %s", shape)
+	}
+	n := column.Len()
+	if n == 0 {
+		return &stage.Output{}, nil
+	}
+	data := column.ValueBytes()
+	out := &stage.Output{Data: data[:len(data):len(data)]}
+	if shape == stage.ShapeRecords {
+		out.Ends = make([]int, n)
+		offsets := column.ValueOffsets()
+		for i := range n {
+			out.Ends[i] = int(offsets[i+1] - offsets[0])
+		}
+	}
+	return out, nil
+}
+
+func readFault(err error) error {
+	if errors.Is(err, wire.ErrTruncated) || errors.Is(err, net.ErrClosed) {
+		return fault.New(UpstreamEnded, fault.Plugin, "the stage before ended without finishing its stream")
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return fault.New(UpstreamEnded, fault.Plugin, "the connection to the stage before broke: %w", op.Err)
+	}
+	return fault.New(LinkProtocol, fault.Plugin, "the stage before sent something that is not a valid Arrow stream: %w", err)
+}
+
+// output writes items to the downstream neighbour.
+type output struct {
+	writer  *wire.Writer
+	shape   stage.Shape
+	schema  *arrow.Schema
+	offsets []int32
+}
+
+func newOutput(conn *net.UnixConn, shape stage.Shape, table *arrow.Schema, media stage.Media) (*output, error) {
+	out := &output{shape: shape, schema: table}
+	if shape != stage.ShapeTable {
+		text, err := json.Marshal(media)
+		if err != nil {
+			return nil, err
+		}
+		meta := arrow.NewMetadata([]string{metaShape, metaMedia}, []string{string(shape), string(text)})
+		out.schema = arrow.NewSchema([]arrow.Field{{Name: string(shape), Type: arrow.BinaryTypes.Binary}}, &meta)
+	}
+	w, err := wire.NewWriter(conn, out.schema)
+	if err != nil {
+		return nil, writeFault(err)
+	}
+	out.writer = w
+	return out, nil
+}
+
+func (o *output) write(_ context.Context, it item) (int64, error) {
+	if it.rec != nil {
+		if err := o.writer.Write(it.rec); err != nil {
+			return 0, writeFault(err)
+		}
+		return recordBytes(it.rec), nil
+	}
+	var written int64
+	for _, out := range it.outs {
+		if err := o.writePieces(out); err != nil {
+			return written, err
+		}
+		written += int64(len(out.Data))
+	}
+	return written, nil
+}
+
+// maxPiece keeps a batch's offsets, which are 32 bits, and its message small.
+const maxPiece = 16 << 20
+
+// writePieces sends one output as batches of at most maxPiece bytes, a longer
+// record alone.
+func (o *output) writePieces(out *stage.Output) error {
+	if o.shape == stage.ShapeBytes {
+		for start := 0; start < len(out.Data); start += maxPiece {
+			end := min(start+maxPiece, len(out.Data))
+			o.offsets = append(o.offsets[:0], 0, int32(end-start))
+			if err := o.send(out.Data[start:end]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	start := 0
+	for first := 0; first < len(out.Ends); {
+		o.offsets = append(o.offsets[:0], 0)
+		last := first
+		for last < len(out.Ends) && (last == first || out.Ends[last]-start <= maxPiece) {
+			if out.Ends[last]-start > math.MaxInt32 {
+				return fault.New("link.record_too_large", fault.Data, "a record of %s bytes is larger than a batch can hold (2 GiB)",
+					strconv.Itoa(out.Ends[last]-start))
+			}
+			o.offsets = append(o.offsets, int32(out.Ends[last]-start))
+			last++
+		}
+		end := out.Ends[last-1]
+		if err := o.send(out.Data[start:end]); err != nil {
+			return err
+		}
+		first, start = last, end
+	}
+	return nil
+}
+
+func (o *output) send(data []byte) error {
+	n := len(o.offsets) - 1
+	offsets := unsafe.Slice((*byte)(unsafe.Pointer(&o.offsets[0])), len(o.offsets)*arrow.Int32SizeBytes)
+	d := array.NewData(arrow.BinaryTypes.Binary, n,
+		[]*memory.Buffer{nil, memory.NewBufferBytes(offsets), memory.NewBufferBytes(data)}, nil, 0, 0)
+	column := array.NewBinaryData(d)
+	d.Release()
+	rec := array.NewRecord(o.schema, []arrow.Array{column}, int64(n))
+	column.Release()
+	defer rec.Release()
+	if err := o.writer.Write(rec); err != nil {
+		return writeFault(err)
+	}
+	return nil
+}
+
+// finish sends the end-of-stream: everything before it was good.
+func (o *output) finish() error {
+	if err := o.writer.Close(); err != nil {
+		return writeFault(err)
+	}
+	return nil
+}
+
+func writeFault(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) {
+		return fault.New(DownstreamEnded, fault.Plugin, "the stage after ended before it had everything")
+	}
+	return fault.New(LinkProtocol, fault.Plugin, "cannot send a batch to the stage after: %w", err)
+}
+
+// recordBytes is the size of a record's buffers. A slice counts with its parent's
+// buffers, which is what it keeps alive.
+func recordBytes(rec arrow.Record) int64 {
+	var n int64
+	for _, c := range rec.Columns() {
+		n += dataBytes(c.Data())
+	}
+	return n
+}
+
+func dataBytes(d arrow.ArrayData) int64 {
+	var n int64
+	for _, b := range d.Buffers() {
+		if b != nil {
+			n += int64(b.Len())
+		}
+	}
+	for _, c := range d.Children() {
+		n += dataBytes(c)
+	}
+	return n
+}

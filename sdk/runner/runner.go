@@ -1,0 +1,297 @@
+// Package runner executes a group of neighbouring stages in one process: it
+// feeds batches from the group's source or input socket through its stages on
+// all cores, puts the results back in order, and hands them to the group's sink
+// or output socket. It owns concurrency, ordering, the byte budget and
+// cancellation inside a process; it never starts processes (engine/host) and
+// never decides whether a run's result becomes visible (engine/run).
+//
+// The life of a group is Open, Run, then Commit or Abort.
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// Defaults of Config.
+const (
+	DefaultBatchRows  = 8192
+	DefaultBatchBytes = 4 << 20
+	DefaultBudget     = 32 << 20
+	DefaultStall      = time.Minute
+)
+
+// Stage is one stage of a group.
+type Stage struct {
+	// ID names the stage in messages: "source", "filter-2".
+	ID string
+	// Definition is how to make it.
+	Definition stage.Definition
+	// Settings is a JSON object.
+	Settings []byte
+}
+
+// Config describes a group.
+type Config struct {
+	RunID  string
+	Stages []Stage
+	// Input is the path of the unix socket to listen on; empty when the first
+	// stage is a source. Output is the path of the one to connect to; empty when
+	// the last stage is a sink.
+	Input, Output string
+	// BudgetBytes bounds the data in flight. One batch is always let through,
+	// whatever its size.
+	BudgetBytes int64
+	// Workers is how many batches are worked on at once; default all cores.
+	Workers int
+	// BatchRows and BatchBytes are what sources aim at.
+	BatchRows, BatchBytes int
+	// Stall is the longest that one call of a stage that neither reads nor writes
+	// may take before the group fails with "plugin.stalled".
+	Stall time.Duration
+	// Dir is a private directory.
+	Dir string
+	// Log receives what stages log.
+	Log *slog.Logger
+	// Opened, if set, is called with the source's schema.
+	Opened func(*arrow.Schema)
+}
+
+// Result is the account of a group that has run.
+type Result struct {
+	// Rows is the number of rows that entered the group; for a group after the
+	// encoder it counts what its input counts: records, or pieces.
+	Rows int64
+	// Encodes is true when the group has an encoder, and EncodedRows is what the
+	// encoder was given.
+	Encodes     bool
+	EncodedRows int64
+	// Bytes is what left the last stage.
+	Bytes int64
+	// Counters are the stages' own, by "STAGE.NAME".
+	Counters map[string]int64
+	// Media is what the last byte-producing stage of the group makes.
+	Media stage.Media
+}
+
+// Group is a group of stages in this process.
+type Group struct {
+	cfg      Config
+	built    []built
+	listener *net.UnixListener
+
+	rows, bytes atomic.Int64
+	watch       *watchdog
+
+	mu       sync.Mutex
+	counters map[string]int64
+	media    stage.Media
+	encodes  bool
+	encoded  int64
+	sink     stage.Sink
+	sinkOpen bool
+	ended    bool
+}
+
+// built is a stage that was made.
+type built struct {
+	Stage
+	instance any
+}
+
+// Open makes the stages and, when the group has an input, listens for it. It
+// reads and writes nothing yet.
+func Open(cfg Config) (*Group, error) {
+	if cfg.BudgetBytes <= 0 {
+		cfg.BudgetBytes = DefaultBudget
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	if cfg.BatchRows <= 0 {
+		cfg.BatchRows = DefaultBatchRows
+	}
+	if cfg.BatchBytes <= 0 {
+		cfg.BatchBytes = DefaultBatchBytes
+	}
+	if cfg.Stall <= 0 {
+		cfg.Stall = DefaultStall
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	g := &Group{cfg: cfg, counters: map[string]int64{}}
+	for _, s := range cfg.Stages {
+		instance, err := g.build(s)
+		if err != nil {
+			return nil, fault.InStage(err, s.ID)
+		}
+		g.built = append(g.built, built{s, instance})
+	}
+	if err := g.checkEnds(); err != nil {
+		return nil, err
+	}
+	g.watch = newWatchdog(g.built, cfg.Workers)
+	if cfg.Input != "" {
+		l, err := listen(cfg.Input)
+		if err != nil {
+			return nil, err
+		}
+		g.listener = l
+	}
+	return g, nil
+}
+
+func (g *Group) build(s Stage) (instance any, err error) {
+	defer recoverPanic(&err, g.cfg.Log)
+	instance, err = s.Definition.Make(s.Settings, stage.Env{
+		Log:        g.cfg.Log.With("stage", s.ID),
+		Memory:     memory.DefaultAllocator,
+		BatchRows:  g.cfg.BatchRows,
+		BatchBytes: g.cfg.BatchBytes,
+		Count: func(name string, n int64) {
+			g.mu.Lock()
+			g.counters[s.ID+"."+name] += n
+			g.mu.Unlock()
+		},
+		Dir: g.cfg.Dir,
+	})
+	var f *fault.Fault
+	if err != nil && !errors.As(err, &f) {
+		err = fault.New("config.invalid", fault.Usage, "%w", err)
+	}
+	return instance, err
+}
+
+func (g *Group) checkEnds() error {
+	if len(g.built) == 0 {
+		return fault.New("internal", fault.Internal, "a group needs at least one stage")
+	}
+	first, last := g.built[0].Definition.Kind, g.built[len(g.built)-1].Definition.Kind
+	if (first == stage.KindSource) != (g.cfg.Input == "") || (last == stage.KindSink) != (g.cfg.Output == "") {
+		return fault.New("internal", fault.Internal,
+			"a group from %s to %s does not fit input %q and output %q", first, last, g.cfg.Input, g.cfg.Output)
+	}
+	for i, b := range g.built {
+		if b.Definition.Kind == stage.KindSource && i > 0 || b.Definition.Kind == stage.KindSink && i < len(g.built)-1 {
+			return fault.New("internal", fault.Internal, "stage %q (%s) stands in the middle of a group", b.ID, b.Definition.Kind)
+		}
+	}
+	return nil
+}
+
+// Run moves all data. When it returns nil, every byte has reached the next
+// group, with its end-of-stream, or the sink, which then waits for Commit. On an
+// error the output carries no end-of-stream, and the caller calls Abort. A stage
+// that ignores the end of its context is left behind after two seconds.
+func (g *Group) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	f := &flow{
+		group:  g,
+		budget: newBudget(g.cfg.BudgetBytes),
+		free:   make(chan *stage.Output, 2*g.cfg.Workers+4),
+		cancel: cancel,
+	}
+	go g.watch.run(ctx, g.cfg.Stall, f.fail)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.fail(f.run(ctx))
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		f.fail(context.Cause(ctx))
+		select {
+		case <-ended:
+		case <-time.After(stopGrace):
+			// A stage does not come back. Its goroutine is lost; the process that it
+			// is in ends soon.
+		}
+	}
+	cancel(nil)
+	return f.cause()
+}
+
+// stopGrace is how long a group that has failed waits for calls of its stages.
+const stopGrace = 2 * time.Second
+
+// Commit makes the sink's output visible and returns its receipt.
+func (g *Group) Commit(ctx context.Context) (receipt stage.Receipt, err error) {
+	if g.sink == nil || !g.sinkOpen || g.ended {
+		return receipt, fault.New("internal", fault.Internal, "there is nothing to commit in this group")
+	}
+	last := g.built[len(g.built)-1]
+	defer recoverPanic(&err, g.cfg.Log)
+	receipt, err = g.sink.Commit(ctx)
+	if err != nil {
+		return receipt, fault.InStage(err, last.ID)
+	}
+	g.ended = true
+	return receipt, nil
+}
+
+// Abort ends a group that did not commit: the sink removes its traces, the
+// listener is closed. It may be called at any time after Run has returned, and
+// more than once.
+func (g *Group) Abort(ctx context.Context) (err error) {
+	if g.listener != nil {
+		g.listener.Close()
+	}
+	if g.sinkOpen && !g.ended {
+		g.ended = true
+		defer recoverPanic(&err, g.cfg.Log)
+		if err := g.sink.Abort(ctx); err != nil {
+			return fault.InStage(err, g.built[len(g.built)-1].ID)
+		}
+	}
+	return nil
+}
+
+// Progress returns the rows that entered the group and the bytes that left it so far.
+func (g *Group) Progress() (rows, bytes int64) { return g.rows.Load(), g.bytes.Load() }
+
+// Result returns the group's account.
+func (g *Group) Result() Result {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	counters := make(map[string]int64, len(g.counters))
+	for k, v := range g.counters {
+		counters[k] = v
+	}
+	return Result{
+		Rows: g.rows.Load(), Bytes: g.bytes.Load(), Counters: counters, Media: g.media,
+		Encodes: g.encodes, EncodedRows: g.encoded,
+	}
+}
+
+// recoverPanic turns a stage's panic into a fault. A panic's value may hold row
+// data, so only runtime errors are quoted; the stack goes to the log.
+func recoverPanic(err *error, log *slog.Logger) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	what := fmt.Sprintf("a value of type %T", v)
+	if re, ok := v.(runtime.Error); ok {
+		what = re.Error()
+	}
+	stack := make([]byte, 16<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	log.Error("panic", "what", what, "stack", string(stack))
+	*err = fault.New("plugin.panic", fault.Plugin, "the stage panicked: %s", what).
+		WithHint("this is a defect of the stage; its log holds the stack")
+}

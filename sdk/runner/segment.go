@@ -1,0 +1,474 @@
+package runner
+
+import (
+	"context"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// step is a middle stage of the group, bound and ready.
+type step struct {
+	built
+	index int // in the group, for the watchdog
+
+	filter     stage.Filter
+	encoder    stage.Encoder
+	compressor stage.Compressor
+	encryptor  stage.Encryptor
+	merger     stage.Merger // of the compressor, if it has one
+}
+
+// bind walks the stages between the ends, from the input's schema to what the
+// group gives.
+func (f *flow) bind(schema *arrow.Schema, media stage.Media) (steps []step, _ *arrow.Schema, _ stage.Media, shape stage.Shape, err error) {
+	shape = stage.ShapeTable
+	if schema == nil {
+		shape = stage.ShapeBytes
+	}
+	for i, b := range f.group.built {
+		kind := b.Definition.Kind
+		if kind == stage.KindSource || kind == stage.KindSink {
+			continue
+		}
+		s := step{built: b, index: i}
+		if (schema != nil) != (b.Definition.In == stage.ShapeTable) {
+			return nil, nil, media, shape, fault.InStage(fault.New(LinkProtocol, fault.Plugin,
+				"a %s that takes %s is given something else", kind, b.Definition.In), b.ID)
+		}
+		if err := f.bindStep(&s, &schema, &media); err != nil {
+			return nil, nil, media, shape, fault.InStage(err, b.ID)
+		}
+		shape = b.Definition.Out
+		steps = append(steps, s)
+	}
+	return steps, schema, media, shape, nil
+}
+
+func (f *flow) bindStep(s *step, schema **arrow.Schema, media *stage.Media) (err error) {
+	defer recoverPanic(&err, f.group.cfg.Log)
+	switch s.Definition.Kind {
+	case stage.KindFilter:
+		s.filter, _ = s.instance.(stage.Filter)
+		if s.filter != nil {
+			*schema, err = s.filter.Bind(*schema)
+			return err
+		}
+	case stage.KindEncoder:
+		s.encoder, _ = s.instance.(stage.Encoder)
+		if s.encoder != nil {
+			*media, err = s.encoder.Bind(*schema)
+			*schema = nil
+			return err
+		}
+	case stage.KindCompressor:
+		s.compressor, _ = s.instance.(stage.Compressor)
+		s.merger, _ = s.instance.(stage.Merger)
+		if s.compressor != nil {
+			*media, err = s.compressor.Bind(*media)
+			return err
+		}
+	case stage.KindEncryptor:
+		s.encryptor, _ = s.instance.(stage.Encryptor)
+		if s.encryptor != nil {
+			*media, err = s.encryptor.Bind(*media)
+			return err
+		}
+	}
+	return fault.New("internal", fault.Internal, "stage %q is a %T, not a %s", s.ID, s.instance, s.Definition.Kind)
+}
+
+// segment is consecutive steps that one worker takes a batch through in one go,
+// while it is warm in the core's cache.
+type segment struct {
+	flow    *flow
+	steps   []step
+	workers int
+}
+
+// segments cuts the steps where order must be restored: around stages that are
+// not concurrent, after a merger, and before a stage that needs to know a row's
+// index when an earlier one may have dropped rows.
+func (f *flow) segments(steps []step) []*segment {
+	var list []*segment
+	var current *segment
+	counted := true // the number of rows so far is known before the batch is worked on
+	for _, s := range steps {
+		workers := 1
+		if s.Definition.Concurrent {
+			workers = f.group.cfg.Workers
+		}
+		needsIndex := s.encoder != nil || s.encryptor != nil
+		chunks := s.encryptor != nil && s.Definition.In == stage.ShapeBytes
+		if current == nil || workers == 1 || current.workers == 1 || needsIndex && !counted || chunks ||
+			current.steps[len(current.steps)-1].merger != nil {
+			current = &segment{flow: f, workers: workers}
+			list = append(list, current)
+			counted = true
+		}
+		current.steps = append(current.steps, s)
+		if s.filter != nil && !s.Definition.KeepsRows {
+			counted = false
+		}
+	}
+	return list
+}
+
+// task is an item being worked on; done is closed when it is.
+type task struct {
+	item  item
+	first int64
+	done  chan struct{}
+}
+
+// start runs the segment's goroutines: one takes items in order, the workers
+// work, and one gives the results on in order.
+func (s *segment) start(ctx context.Context, from <-chan item, to chan<- item, start func(func() error)) {
+	work := make(chan *task)
+	order := make(chan *task, 2*s.workers)
+	// The collector returns rows to the totals; the first index is the feeder's.
+	start(func() error {
+		defer close(work)
+		var first int64
+		for {
+			var it item
+			var ok bool
+			select {
+			case it, ok = <-from:
+			case <-ctx.Done():
+				return nil
+			}
+			if !ok {
+				if context.Cause(ctx) == nil {
+					close(order)
+				}
+				return nil
+			}
+			t := &task{item: it, first: first, done: make(chan struct{})}
+			if s.steps[0].encryptor != nil && s.steps[0].Definition.In == stage.ShapeBytes {
+				first += int64(len(it.outs))
+			} else {
+				first += it.rows
+			}
+			select {
+			case order <- t:
+			case <-ctx.Done():
+				return nil
+			}
+			select {
+			case work <- t:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+	for i := range s.workers {
+		w := &worker{segment: s, number: i, scratch: make([]stage.Output, len(s.steps))}
+		start(func() error {
+			for t := range work {
+				if err := w.do(ctx, t); err != nil {
+					return err
+				}
+				close(t.done)
+			}
+			return nil
+		})
+	}
+	start(func() error { return s.collect(ctx, order, to) })
+}
+
+// collect gives results on in order, and surrounds them with what the steps
+// write at the beginning and at the end.
+func (s *segment) collect(ctx context.Context, order <-chan *task, to chan<- item) error {
+	w := &worker{segment: s, number: s.flow.group.cfg.Workers, scratch: make([]stage.Output, len(s.steps))}
+	send := func(it item) error {
+		select {
+		case to <- it:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	begin, err := w.edge(ctx, stage.Totals{}, true)
+	if err != nil {
+		return err
+	}
+	if len(begin.outs) > 0 {
+		if err := send(begin); err != nil {
+			return err
+		}
+	}
+	var total stage.Totals
+	for {
+		var t *task
+		var ok bool
+		select {
+		case t, ok = <-order:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if !ok {
+			break
+		}
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		total.Rows += t.item.rows
+		if err := w.merge(t.item.outs); err != nil {
+			return err
+		}
+		if err := send(t.item); err != nil {
+			return err
+		}
+	}
+	for i := range s.steps {
+		if s.steps[i].encoder != nil {
+			g := s.flow.group
+			g.mu.Lock()
+			g.encodes, g.encoded = true, total.Rows
+			g.mu.Unlock()
+		}
+	}
+	end, err := w.edge(ctx, total, false)
+	if err != nil {
+		return err
+	}
+	if len(end.outs) > 0 {
+		if err := send(end); err != nil {
+			return err
+		}
+	}
+	close(to)
+	return nil
+}
+
+// worker carries batches through a segment's steps.
+type worker struct {
+	segment *segment
+	number  int // for the watchdog
+	scratch []stage.Output
+}
+
+// morselRows is how many rows go through encoding and what follows it at once,
+// so that the encoded text is still in the core's cache when it is compressed or
+// sealed.
+const morselRows = 2048
+
+// payload is what one step gives to the next.
+type payload struct {
+	rec   arrow.Record
+	out   *stage.Output
+	first int64
+}
+
+func (w *worker) do(ctx context.Context, t *task) error {
+	in := t.item
+	var result item
+	emit := func(p payload) {
+		if p.rec != nil {
+			result.rec = p.rec
+			result.rows = p.rec.NumRows()
+			return
+		}
+		result.outs = append(result.outs, p.out)
+	}
+	result.rows = in.rows
+	var err error
+	if in.rec != nil {
+		in.rec.Retain()
+		err = w.pass(ctx, 0, payload{rec: in.rec, first: t.first}, emit)
+	} else {
+		first := t.first
+		for _, out := range in.outs {
+			if err = w.pass(ctx, 0, payload{out: out, first: first}, emit); err != nil {
+				break
+			}
+			first += int64(max(len(out.Ends), 1))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if result.rec != nil {
+		result.cost = recordBytes(result.rec)
+	}
+	for _, out := range result.outs {
+		result.cost += int64(cap(out.Data))
+	}
+	w.segment.flow.budget.adjust(result.cost)
+	w.segment.flow.done(in)
+	t.item = result
+	return nil
+}
+
+// pass takes a payload through step i and those after it. It owns p.rec.
+func (w *worker) pass(ctx context.Context, i int, p payload, emit func(payload)) error {
+	if i == len(w.segment.steps) {
+		emit(p)
+		return nil
+	}
+	s := &w.segment.steps[i]
+	last := i == len(w.segment.steps)-1
+	switch {
+	case s.filter != nil:
+		rec, err := w.apply(ctx, s, p.rec)
+		p.rec.Release()
+		if err != nil {
+			return err
+		}
+		return w.pass(ctx, i+1, payload{rec: rec, first: p.first}, emit)
+	case s.encoder != nil && !last && p.rec.NumRows() > morselRows:
+		defer p.rec.Release()
+		for start := int64(0); start < p.rec.NumRows(); start += morselRows {
+			morsel := p.rec.NewSlice(start, min(start+morselRows, p.rec.NumRows()))
+			if err := w.pass(ctx, i, payload{rec: morsel, first: p.first + start}, emit); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	out := &w.scratch[i]
+	if last {
+		out = w.segment.flow.output()
+	}
+	out.Reset()
+	err := w.call(s, func() error {
+		switch {
+		case s.encoder != nil:
+			defer p.rec.Release()
+			return s.encoder.Encode(ctx, stage.Rows{Record: p.rec, First: p.first}, out)
+		case s.compressor != nil:
+			return s.compressor.Compress(ctx, p.out.Data, out)
+		default:
+			return s.encryptor.Seal(ctx, stage.Chunk{Data: p.out.Data, Ends: p.out.Ends, First: p.first}, out)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := checkEnds(s, out); err != nil {
+		return err
+	}
+	err = w.pass(ctx, i+1, payload{out: out, first: p.first}, emit)
+	if !last && cap(out.Data) > maxKept {
+		*out = stage.Output{}
+	}
+	return err
+}
+
+// checkEnds refuses bytes after the last record's end: they would be lost.
+func checkEnds(s *step, out *stage.Output) error {
+	if s.Definition.Out != stage.ShapeRecords || len(out.Data) == 0 {
+		return nil
+	}
+	if n := len(out.Ends); n == 0 || out.Ends[n-1] != len(out.Data) {
+		return fault.InStage(fault.New("plugin.record_ends", fault.Plugin,
+			"the stage gave %d bytes, but did not end its last record", len(out.Data)), s.ID)
+	}
+	return nil
+}
+
+func (w *worker) apply(ctx context.Context, s *step, in arrow.Record) (rec arrow.Record, err error) {
+	err = w.call(s, func() error {
+		rec, err = s.filter.Apply(ctx, in)
+		if err == nil && rec == nil {
+			err = fault.New("plugin.contract", fault.Plugin, "the filter gave no record batch")
+		}
+		if err == nil && s.Definition.KeepsRows && rec.NumRows() != in.NumRows() {
+			err = fault.New("plugin.contract", fault.Plugin,
+				"the filter declares that it keeps rows, but made %d of %d", rec.NumRows(), in.NumRows())
+		}
+		return err
+	})
+	return rec, err
+}
+
+// call runs one call of a stage under the watchdog, and names the stage in what
+// goes wrong.
+func (w *worker) call(s *step, f func() error) (err error) {
+	slot := w.segment.flow.group.watch.slot(s.index, w.number)
+	slot.enter()
+	defer func() {
+		slot.leave()
+		if err != nil {
+			err = fault.InStage(err, s.ID)
+		}
+	}()
+	defer recoverPanic(&err, w.segment.flow.group.cfg.Log)
+	return f()
+}
+
+// merge shows results to the merger, which is always a segment's last step.
+func (w *worker) merge(outs []*stage.Output) error {
+	s := &w.segment.steps[len(w.segment.steps)-1]
+	if s.merger == nil {
+		return nil
+	}
+	for _, out := range outs {
+		if err := w.call(s, func() error { return s.merger.Merge(out) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// edge makes what the steps write before the first batch, or after the last one.
+// A later step's beginning comes first, and an earlier step's end, because what
+// a step writes goes through all steps after it.
+func (w *worker) edge(ctx context.Context, total stage.Totals, begin bool) (item, error) {
+	var result item
+	n := len(w.segment.steps)
+	for k := range n {
+		i := k
+		if begin {
+			i = n - 1 - k
+		}
+		s := &w.segment.steps[i]
+		out := w.segment.flow.output()
+		err := w.call(s, func() error {
+			switch {
+			case s.encoder != nil && begin:
+				return s.encoder.Begin(out)
+			case s.encoder != nil:
+				return s.encoder.End(total, out)
+			case s.compressor != nil && begin:
+				return s.compressor.Begin(out)
+			case s.compressor != nil:
+				return s.compressor.End(out)
+			case s.encryptor != nil && begin:
+				return s.encryptor.Begin(out)
+			case s.encryptor != nil:
+				return s.encryptor.End(out)
+			}
+			return nil
+		})
+		if err != nil {
+			return item{}, err
+		}
+		if err := checkEnds(s, out); err != nil {
+			return item{}, err
+		}
+		if len(out.Data) == 0 {
+			continue
+		}
+		var outs []*stage.Output
+		if err := w.pass(ctx, i+1, payload{out: out}, func(p payload) { outs = append(outs, p.out) }); err != nil {
+			return item{}, err
+		}
+		if i < n-1 {
+			if err := w.merge(outs); err != nil {
+				return item{}, err
+			}
+		}
+		result.outs = append(result.outs, outs...)
+	}
+	for _, out := range result.outs {
+		result.cost += int64(cap(out.Data))
+	}
+	w.segment.flow.budget.adjust(result.cost)
+	return result, nil
+}

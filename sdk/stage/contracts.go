@@ -1,0 +1,117 @@
+package stage
+
+import (
+	"context"
+
+	"github.com/apache/arrow/go/v15/arrow"
+)
+
+// Source reads rows from somewhere.
+//
+// The runner calls Open once, then Next until it returns an error, then Close,
+// always from one goroutine at a time. Next returns io.EOF after the last row,
+// and only when everything the source had to say was read and was good: a
+// failure that comes after the last row must be returned instead. The caller
+// owns each record and releases it.
+type Source interface {
+	Open(ctx context.Context) (*arrow.Schema, error)
+	Next(ctx context.Context) (arrow.Record, error)
+	Close() error
+}
+
+// Filter turns record batches into record batches: it drops, adds or changes
+// columns or rows, and keeps their order.
+//
+// Bind is called once, before the first Apply. Apply borrows the record it is
+// given and returns one that the caller owns and releases; to hand the input
+// through, retain it. A result of zero rows is fine. With About.Concurrent,
+// Apply is called from several goroutines at once.
+type Filter interface {
+	Bind(in *arrow.Schema) (out *arrow.Schema, err error)
+	Apply(ctx context.Context, in arrow.Record) (arrow.Record, error)
+}
+
+// Rows is a record batch and its place in the stream.
+type Rows struct {
+	arrow.Record
+	// First is the index of the batch's first row in the stream, from 0.
+	First int64
+}
+
+// Totals is what went through a stage when the stream has ended.
+type Totals struct {
+	// Rows is the number of rows that the stage was given.
+	Rows int64
+}
+
+// Encoder turns typed rows into text or bytes.
+//
+// The runner calls Bind, then Begin, then Encode for every batch, then End. Each
+// appends to out. A stage whose About.Out is ShapeRecords ends each record with
+// out.EndRecord. With About.Concurrent, Encode is called from several goroutines
+// at once with different outputs, and the results are put back in order; Rows.First
+// tells a batch's place. Borrowed records must not be kept after Encode returns.
+type Encoder interface {
+	Bind(in *arrow.Schema) (Media, error)
+	Begin(out *Output) error
+	Encode(ctx context.Context, rows Rows, out *Output) error
+	End(total Totals, out *Output) error
+}
+
+// Compressor turns a byte stream into a smaller one.
+//
+// The runner calls Bind with what the stage before it gives, then Begin, then
+// Compress for consecutive pieces of the stream, then End. With
+// About.Concurrent, Compress is called from several goroutines at once, each
+// call being one piece; a stage that needs to see the results in order
+// implements Merger too.
+type Compressor interface {
+	Bind(in Media) (Media, error)
+	Begin(out *Output) error
+	Compress(ctx context.Context, piece []byte, out *Output) error
+	End(out *Output) error
+}
+
+// Merger is an optional ability of a concurrent compressor. Merge is called once
+// for every piece, in stream order and from one goroutine, with the output that
+// Compress made of it (its Note included); it may change that output.
+type Merger interface {
+	Merge(out *Output) error
+}
+
+// Chunk is consecutive encoded records, or pieces of a byte stream.
+type Chunk struct {
+	// Data is the bytes, end to end.
+	Data []byte
+	// Ends holds the end offset in Data of every record. It is nil for ShapeBytes.
+	Ends []int
+	// First is the stream index of the first record, from 0; for ShapeBytes it is
+	// the index of the chunk itself.
+	First int64
+}
+
+// Encryptor seals records (About.In and Out are ShapeRecords) or chunks of a
+// byte stream (both are ShapeBytes).
+//
+// With About.Concurrent, Seal is called from several goroutines at once; the
+// index of the first unit is in the chunk.
+type Encryptor interface {
+	Bind(in Media) (Media, error)
+	Begin(out *Output) error
+	Seal(ctx context.Context, in Chunk, out *Output) error
+	End(out *Output) error
+}
+
+// Sink delivers a byte stream. It has two phases: nothing is visible under its
+// final name before Commit.
+//
+// The runner calls Open, then Write in stream order, then Commit or Abort. Write
+// must not keep the slice. After an error of any method, and when the run fails
+// elsewhere, Abort is called; it removes all traces, and calling it twice, or
+// after Commit, does nothing.
+type Sink interface {
+	Open(ctx context.Context, object Object) error
+	Write(ctx context.Context, p []byte) error
+	Commit(ctx context.Context) (Receipt, error)
+	Abort(ctx context.Context) error
+}

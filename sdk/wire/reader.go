@@ -1,0 +1,192 @@
+package wire
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+)
+
+// Reader reads one Arrow IPC stream. Read is not safe for concurrent use; records may be released, and Outstanding and
+// Holders called, from any goroutine.
+type Reader struct {
+	r       *bufio.Reader
+	cfg     config
+	pool    *pool
+	schema  *arrow.Schema
+	columns []*layout
+	meta    []byte
+	err     error
+}
+
+// readAhead is enough to get the metadata of a usual message with its prefix in one call. What it holds of the body is
+// copied, the rest of the body is read in place.
+const readAhead = 8 << 10
+
+// NewReader reads the schema that starts a stream. It may read ahead, so what follows the stream on r is lost.
+//
+// Errors are those of Read, and ErrUnsupported for a column of a type that is not carried.
+func NewReader(r io.Reader, opts ...Option) (_ *Reader, err error) {
+	cfg, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	rd := &Reader{r: bufio.NewReaderSize(r, readAhead), cfg: cfg, pool: newPool(cfg.poolBytes, cfg.trace)}
+	// Extension types are foreign code that gets a peer's parameters.
+	defer recovered(&err, "reading the schema")
+	m, err := rd.message()
+	if err != nil {
+		if err == io.EOF {
+			err = malformed("the stream ended before its schema")
+		}
+		return nil, err
+	}
+	if m.kind != headerSchema || m.bodyLength != 0 {
+		return nil, malformed("the first message is of kind %d with a body of %d bytes; expected a schema without one", m.kind, m.bodyLength)
+	}
+	if rd.schema, err = parseSchema(m.header); err != nil {
+		return nil, err
+	}
+	if rd.columns, err = layoutsOf(rd.schema); err != nil {
+		return nil, err
+	}
+	return rd, nil
+}
+
+// Schema is the schema of the stream, with the metadata of the schema and its fields.
+func (r *Reader) Schema() *arrow.Schema { return r.schema }
+
+// Read returns the next record batch. The caller owns it and must release it; what is taken from it is valid until then.
+//
+// io.EOF means that the stream ended with its end-of-stream marker. Other errors are ErrTruncated, ErrMalformed,
+// ErrUnsupported, ErrTooLarge, and those of the connection, wrapped. After any error the stream is over and the same error
+// is returned again.
+func (r *Reader) Read() (arrow.Record, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	rec, err := r.read()
+	r.err = err
+	return rec, err
+}
+
+func (r *Reader) read() (rec arrow.Record, err error) {
+	m, err := r.message()
+	if err != nil {
+		return nil, err
+	}
+	switch m.kind {
+	case headerRecordBatch:
+	case headerDictionaryBatch:
+		return nil, unsupported("the stream holds a dictionary, which no column of its schema uses")
+	default:
+		return nil, malformed("message of kind %d; expected a record batch", m.kind)
+	}
+	if m.bodyLength > r.cfg.maxMessageBytes {
+		return nil, fmt.Errorf("%w: a record batch has a body of %d bytes; expected at most %d", ErrTooLarge, m.bodyLength, r.cfg.maxMessageBytes)
+	}
+	var d decoder
+	defer recovered(&err, "building a record batch")
+	defer d.release()
+	if m.bodyLength > 0 {
+		b, err := r.body(int(m.bodyLength))
+		if err != nil {
+			return nil, err
+		}
+		d.body = b.data[:m.bodyLength]
+		// The reference that it starts with is the decoder's own.
+		d.parent = memory.NewBufferWithAllocator(d.body, b)
+		d.slices = append(d.slices, d.parent)
+	}
+	return d.record(m.header, r.schema, r.columns)
+}
+
+// recovered turns a panic into an error. The checks before leave nothing that is known to panic but extension types,
+// which are foreign code; a peer must not be able to take the process down by what was overlooked.
+func recovered(err *error, doing string) {
+	if p := recover(); p != nil {
+		*err = malformed("%s: %v", doing, p)
+	}
+}
+
+// message is the metadata of a message, checked but for its header.
+type message struct {
+	kind       uint8
+	bodyLength int64
+	header     table
+}
+
+// message reads the prefix and the metadata of the next message; io.EOF is the end-of-stream marker.
+func (r *Reader) message() (message, error) {
+	var prefix [prefixBytes]byte
+	if _, err := io.ReadFull(r.r, prefix[:]); err != nil {
+		return message{}, readError("reading the start of a message", err)
+	}
+	if c := binary.LittleEndian.Uint32(prefix[:]); c != continuation {
+		return message{}, malformed("a message starts with %08x; expected %08x (not an Arrow stream, or one from before Arrow 0.15)", c, uint32(continuation))
+	}
+	n := int32(binary.LittleEndian.Uint32(prefix[4:]))
+	switch {
+	case n == 0:
+		return message{}, io.EOF
+	case n < 0:
+		return message{}, malformed("metadata of %d bytes", n)
+	case n > maxMetadataBytes:
+		return message{}, fmt.Errorf("%w: metadata of %d bytes; expected at most %d", ErrTooLarge, n, maxMetadataBytes)
+	}
+	if cap(r.meta) < int(n) {
+		r.meta = make([]byte, n)
+	}
+	r.meta = r.meta[:n]
+	if _, err := io.ReadFull(r.r, r.meta); err != nil {
+		return message{}, readError("reading the metadata of a message", err)
+	}
+
+	f := &flatbuf{b: r.meta}
+	t := f.root()
+	version := t.int16(messageVersion, 0)
+	m := message{kind: t.uint8(messageHeaderType, 0), bodyLength: t.int64(messageBodyLength, 0)}
+	header, ok := t.table(messageHeader)
+	m.header = header
+	switch {
+	case f.err != nil:
+		return message{}, f.err
+	case version != metadataV4 && version != metadataV5:
+		return message{}, unsupported("metadata version V%d; expected V4 or V5", int(version)+1)
+	case !ok:
+		return message{}, malformed("message without a header")
+	case m.bodyLength < 0:
+		return message{}, malformed("body of %d bytes", m.bodyLength)
+	}
+	return m, nil
+}
+
+// body reads a body of n bytes. A large one is read in doubling steps, so that claiming a length does not make us
+// allocate it: at most growBytes, or twice what has arrived, is allocated ahead.
+func (r *Reader) body(n int) (*block, error) {
+	size := int(min(int64(n), r.cfg.growBytes))
+	b := r.pool.get(size)
+	for have := 0; ; {
+		if _, err := io.ReadFull(r.r, b.data[have:size]); err != nil {
+			r.pool.put(b)
+			return nil, readError("reading the body of a record batch", err)
+		}
+		if size == n {
+			return b, nil
+		}
+		have, size = size, min(n, 2*size)
+		larger := r.pool.get(size)
+		copy(larger.data, b.data[:have])
+		r.pool.put(b)
+		b = larger
+	}
+}
+
+// Outstanding is the number of body buffers that records still hold. It is zero once every record is released.
+func (r *Reader) Outstanding() int { return r.pool.outstanding() }
+
+// Holders tells, for every outstanding buffer, when and from where it was read. It is empty without WithHolderTrace.
+func (r *Reader) Holders() []Holder { return r.pool.list() }
