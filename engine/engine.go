@@ -1,0 +1,170 @@
+// Package engine is the façade for embedding CipherStream: load a pipeline, lint
+// it, plan it, run it. It owns no logic of its own; the packages below it do:
+// document, plan, host and run. It has no globals: everything that a run depends
+// on is in the Config and the Request.
+package engine
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// Config is what an engine is made of.
+type Config struct {
+	// FirstParty is the stages of this program, and Args the arguments with which
+	// the program serves them as a plugin. Executable is the program's file;
+	// default this process's own.
+	FirstParty stage.Bundle
+	Args       []string
+	Executable string
+	// Catalogue holds the pipelines and templates that are known by name.
+	Catalogue fs.FS
+	// PluginDir holds plugins.lock and third-party plugins. Empty means none.
+	PluginDir string
+	// Warm is how many plugin processes are kept started in advance. Default none.
+	Warm int
+	// PluginMemory is the resident memory, in bytes, at which a plugin process is
+	// ended. Default 1 GiB.
+	PluginMemory int64
+	// Log receives what plugin processes write to their standard error. Default
+	// nowhere.
+	Log *slog.Logger
+}
+
+// Engine loads, lints, plans and runs pipelines. It is safe for concurrent use.
+type Engine struct {
+	loader  *document.Loader
+	host    *host.Host
+	catalog plan.Catalog
+	offers  []host.Offer
+}
+
+// New makes an engine. Third-party plugins of the lock file are started once, to
+// learn what they offer. Close it when no run is going on.
+func New(ctx context.Context, cfg Config) (*Engine, error) {
+	h, err := host.New(host.Config{
+		FirstParty: cfg.FirstParty, Executable: cfg.Executable, Args: cfg.Args,
+		PluginDir: cfg.PluginDir, Warm: cfg.Warm, MemoryLimit: cfg.PluginMemory, Log: cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	offers, err := h.Offers(ctx)
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, offers: offers}
+	for _, o := range offers {
+		for _, m := range o.Stages {
+			e.catalog = append(e.catalog, plan.Manifest{
+				Plugin: o.Plugin, FirstParty: o.FirstParty, Kind: m.Kind, Name: m.Name, Summary: m.Summary, Doc: m.Doc,
+				In: m.In, Out: m.Out, Spec: m.Spec, Concurrent: m.Concurrent, KeepsRows: m.KeepsRows,
+			})
+		}
+	}
+	return e, nil
+}
+
+// Close ends warm processes and removes the engine's private directory.
+func (e *Engine) Close() error { return e.host.Close() }
+
+// NewDir makes a private directory, mode 0700, whose path is short enough for unix
+// sockets in it. Close removes it; when this process dies, a later engine does.
+func (e *Engine) NewDir() (string, error) { return e.host.NewDir() }
+
+// Names lists the pipelines of the catalogue, sorted.
+func (e *Engine) Names() []string { return e.loader.Names() }
+
+// Plugins lists the plugins and their stages, first-party first.
+func (e *Engine) Plugins() []host.Offer { return e.offers }
+
+// Source returns the content of a file that was loaded, for rendering diagnostics.
+func (e *Engine) Source(file string) []byte { return e.loader.Source(file) }
+
+// Load reads a pipeline: a name of the catalogue, or a path, which holds a
+// separator or ends in .yaml or .yml. The document is nil when the diagnostics
+// say that it could not be had at all.
+func (e *Engine) Load(pipeline string) (*document.Document, diag.List) {
+	ext := filepath.Ext(pipeline)
+	if ext == ".yaml" || ext == ".yml" || strings.ContainsRune(pipeline, filepath.Separator) {
+		return e.loader.File(pipeline)
+	}
+	return e.loader.Name(pipeline)
+}
+
+// Lint reports what is wrong with a pipeline or template whatever the values of
+// its parameters are.
+func (e *Engine) Lint(pipeline string) diag.List {
+	doc, diags := e.Load(pipeline)
+	if doc == nil {
+		return diags
+	}
+	return append(diags, plan.Lint(plan.Input{Document: doc, Catalog: e.catalog})...).Tidy()
+}
+
+// Request says what to run and with which values.
+type Request struct {
+	// Pipeline is a name or a path, as for Load.
+	Pipeline string
+	// Parameters are given as text or as decoded JSON values; nil is not given.
+	Parameters map[string]any
+	// Env and Secrets answer ${env.…} and ${secret.…}; nil means that the
+	// namespace is not available.
+	Env, Secrets plan.Lookup
+	// Customer and Run answer ${customer.…} and ${run.…}.
+	Customer, Run map[string]any
+	// Hint says how to provide a reference that is missing.
+	Hint func(reference string) string
+	// Isolation spreads the stages over processes; default plan.IsolationGroup.
+	Isolation plan.Isolation
+}
+
+// Plan resolves a request. The plan is nil when the diagnostics have errors.
+func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
+	doc, diags := e.Load(r.Pipeline)
+	if doc == nil {
+		return nil, diags
+	}
+	in := plan.Input{
+		Document: doc, Catalog: e.catalog, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
+		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation,
+	}
+	if doc.Broken {
+		return nil, append(diags, plan.Lint(in)...).Tidy()
+	}
+	p, more := plan.Build(in)
+	diags = append(diags, more...).Tidy()
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	return p, diags
+}
+
+// RunOptions are what a plan does not say.
+type RunOptions struct {
+	// ID identifies the run; default run.NewID.
+	ID string
+	// Events receives the run's events, one at a time.
+	Events func(run.Event)
+}
+
+// Run executes a plan to its end. The error is a *fault.Fault. When ctx ends, the
+// run is cancelled and cleans up.
+func (e *Engine) Run(ctx context.Context, p *plan.Plan, o RunOptions) (*run.Receipt, error) {
+	if o.ID == "" {
+		o.ID = run.NewID(p.Name, time.Now())
+	}
+	return run.Execute(ctx, e.host, p, run.Options{ID: o.ID, Events: o.Events})
+}

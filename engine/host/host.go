@@ -1,0 +1,259 @@
+// Package host finds, verifies, starts, watches and ends plugin processes. It
+// owns everything that stands between CipherStream and a program it does not
+// trust: the clean environment, the private directory, the captured log, the
+// memory limit, the death of either side. It never touches data, which flows
+// between the plugins, and never decides what a run means (engine/run does).
+//
+// First-party stages are one program: this one, executed again. Third-party
+// plugins are separate programs that plugins.lock pins by name and sha256.
+package host
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/control"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// Defaults of Config.
+const (
+	DefaultStartTimeout = 10 * time.Second
+	DefaultCancelGrace  = 5 * time.Second
+	DefaultSilence      = 15 * time.Second
+	DefaultMemoryLimit  = 1 << 30
+)
+
+// Config says how plugins are found and held.
+type Config struct {
+	// FirstParty is the stages of this program.
+	FirstParty stage.Bundle
+	// Executable and Args start this program as a plugin that serves FirstParty.
+	// The default executable is this process's own.
+	Executable string
+	Args       []string
+	// PluginDir holds plugins.lock and the third-party programs. Empty means none.
+	PluginDir string
+	// StartTimeout bounds the time until a plugin answers; CancelGrace the time
+	// between asking it to stop and killing it; Silence the time without any sign
+	// of life while it runs.
+	StartTimeout, CancelGrace, Silence time.Duration
+	// MemoryLimit is the resident memory, in bytes, at which a plugin process is
+	// ended (Linux; elsewhere it only bounds the Go heap of Go plugins).
+	MemoryLimit int64
+	// Warm is how many first-party processes are kept started in advance.
+	Warm int
+	// Log receives what plugin processes write to their standard error.
+	Log *slog.Logger
+}
+
+// Host starts plugin processes. It is safe for concurrent use.
+type Host struct {
+	cfg      Config
+	dir      *scratch
+	sequence atomic.Int64
+
+	mu      sync.Mutex
+	lock    *Lockfile
+	warm    chan *warmProcess
+	filling sync.WaitGroup
+	closed  bool
+	stop    context.CancelFunc
+	running context.Context
+}
+
+type warmProcess struct {
+	process *remote
+	err     error
+}
+
+// New prepares a host: it reads the lock file, makes the private directory, and
+// removes what dead hosts left behind.
+func New(cfg Config) (*Host, error) {
+	if cfg.Executable == "" {
+		path, err := os.Executable()
+		if err != nil {
+			return nil, fault.New("host.executable", fault.Internal, "this program cannot find its own file: %w", err)
+		}
+		cfg.Executable = path
+	}
+	if cfg.StartTimeout <= 0 {
+		cfg.StartTimeout = DefaultStartTimeout
+	}
+	if cfg.CancelGrace <= 0 {
+		cfg.CancelGrace = DefaultCancelGrace
+	}
+	if cfg.Silence <= 0 {
+		cfg.Silence = DefaultSilence
+	}
+	if cfg.MemoryLimit <= 0 {
+		cfg.MemoryLimit = DefaultMemoryLimit
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &Host{cfg: cfg, lock: &Lockfile{}}
+	if cfg.PluginDir != "" {
+		lock, err := ReadLockfile(filepath.Join(cfg.PluginDir, LockName))
+		if err != nil {
+			return nil, err
+		}
+		h.lock = lock
+	}
+	dir, err := newScratch()
+	if err != nil {
+		return nil, err
+	}
+	h.dir = dir
+	h.running, h.stop = context.WithCancel(context.Background())
+	if cfg.Warm > 0 {
+		h.warm = make(chan *warmProcess, cfg.Warm)
+		for range cfg.Warm {
+			h.refill()
+		}
+	}
+	return h, nil
+}
+
+// Close ends all warm processes and removes the private directory. Runs must
+// have ended.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.mu.Unlock()
+	h.stop()
+	h.filling.Wait()
+	if h.warm != nil {
+		close(h.warm)
+		for w := range h.warm {
+			if w.process != nil {
+				w.process.Close()
+			}
+		}
+	}
+	return h.dir.remove()
+}
+
+// NewDir makes a private directory, mode 0700, with a short path: unix sockets
+// in it must stay within about 100 bytes. The caller removes it.
+func (h *Host) NewDir() (string, error) {
+	path := filepath.Join(h.dir.path, strconv.FormatInt(h.sequence.Add(1), 36))
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return "", fault.New("host.directory", fault.Internal, "cannot make a private directory: %w", errors.Unwrap(err))
+	}
+	return path, nil
+}
+
+// refill starts one warm process in the background.
+func (h *Host) refill() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	h.filling.Go(func() {
+		p, err := h.start(h.running, h.cfg.FirstParty.Name)
+		// There is always room: every taken process makes one refill.
+		h.warm <- &warmProcess{p, err}
+	})
+}
+
+// Start returns a process that serves one group of one plugin: a warm one where
+// there is one. The caller closes it.
+func (h *Host) Start(ctx context.Context, plugin string) (Process, error) {
+	if h.warm != nil && plugin == h.cfg.FirstParty.Name {
+		select {
+		case w := <-h.warm:
+			h.refill()
+			if w.err == nil {
+				return w.process, nil
+			}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	p, err := h.start(ctx, plugin)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Local returns a process that is no process: first-party stages in this one.
+func (h *Host) Local() Process {
+	return &local{session: control.NewSession(h.cfg.FirstParty)}
+}
+
+// Offer is a plugin and its stages.
+type Offer struct {
+	Plugin     string
+	Version    string
+	FirstParty bool
+	Stages     []control.Manifest
+}
+
+// Offers describes every plugin: the first-party stages, then the third-party
+// plugins of the lock file, which are started for it.
+func (h *Host) Offers(ctx context.Context) ([]Offer, error) {
+	own := h.cfg.FirstParty
+	offers := []Offer{{Plugin: own.Name, Version: own.Version, FirstParty: true, Stages: control.ManifestsOf(own)}}
+	for _, entry := range h.lock.Plugins {
+		offer, err := h.describe(ctx, entry)
+		if err != nil {
+			return nil, err
+		}
+		offers = append(offers, offer)
+	}
+	return offers, nil
+}
+
+func (h *Host) describe(ctx context.Context, entry LockEntry) (Offer, error) {
+	p, err := h.start(ctx, entry.Name)
+	if err != nil {
+		return Offer{}, err
+	}
+	defer p.Close()
+	name, version, stages, err := p.describe(ctx)
+	if err != nil {
+		return Offer{}, err
+	}
+	if name != entry.Name {
+		return Offer{}, fault.New("plugin.name", fault.Plugin, "the program of plugin %q says that it is %q", entry.Name, name).
+			WithHint("correct the name in %s", LockName)
+	}
+	return Offer{Plugin: name, Version: version, Stages: stages}, nil
+}
+
+// start starts a plugin's program and waits until it answers.
+func (h *Host) start(ctx context.Context, plugin string) (*remote, error) {
+	dir, err := h.NewDir()
+	if err != nil {
+		return nil, err
+	}
+	program, args := h.cfg.Executable, h.cfg.Args
+	if plugin != h.cfg.FirstParty.Name {
+		entry, ok := h.lock.Find(plugin)
+		if !ok {
+			os.RemoveAll(dir)
+			return nil, fault.New("plugin.unknown", fault.Usage, "there is no plugin called %q in %s", plugin, LockName)
+		}
+		if program, err = entry.verifiedCopy(h.cfg.PluginDir, dir); err != nil {
+			os.RemoveAll(dir)
+			return nil, err
+		}
+		args = nil
+	}
+	return startRemote(ctx, &h.cfg, plugin, program, args, dir)
+}

@@ -1,0 +1,60 @@
+package host
+
+import (
+	"context"
+
+	"github.com/cipherstream/cipherstream/sdk/control"
+	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// Process serves one group of a run: Open, Start, Commit for a sink's group,
+// Close. Start may run at the same time as Commit.
+type Process interface {
+	// Plugin is the plugin's name; PID its process, or 0 when it has none of its own.
+	Plugin() string
+	PID() int
+	// Open builds the group. Text in secrets is removed from the captured log.
+	Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error
+	// Start runs the group and hands over its events, up to and including
+	// Finished. A failure of the group or of the process is the error. When ctx
+	// ends, the group is cancelled, and killed if that does not help.
+	Start(ctx context.Context, handle func(*pb.Event)) error
+	// Commit makes the sink's output visible.
+	Commit(ctx context.Context) (stage.Receipt, error)
+	// Close ends the process and removes its directory. It may be called twice.
+	Close()
+}
+
+// local runs a group in this process.
+type local struct {
+	session *control.Session
+}
+
+func (l *local) Plugin() string { return "this process" }
+func (l *local) PID() int       { return 0 }
+
+func (l *local) Open(ctx context.Context, req *pb.OpenRequest, _ []string) error {
+	return l.session.Open(ctx, req)
+}
+
+func (l *local) Start(ctx context.Context, handle func(*pb.Event)) error {
+	var failure *fault.Fault
+	err := l.session.Start(ctx, func(e *pb.Event) error {
+		if f := e.GetFault(); f != nil {
+			failure = control.FaultFromProto(f)
+			return nil
+		}
+		handle(e)
+		return nil
+	})
+	if err == nil && failure != nil {
+		return failure
+	}
+	return err
+}
+
+func (l *local) Commit(ctx context.Context) (stage.Receipt, error) { return l.session.Commit(ctx) }
+
+func (l *local) Close() { l.session.Cancel() }

@@ -1,0 +1,65 @@
+package run
+
+import (
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// Event is something that happened in a run. The concrete types are Started,
+// Opened, Progress, Log and Ended; a run begins with Started and ends with Ended.
+type Event interface{ event() }
+
+// Started says that every process is up.
+type Started struct {
+	RunID     string
+	Processes []ProcessInfo
+}
+
+// ProcessInfo is one process group of the run.
+type ProcessInfo struct {
+	Plugin string
+	// PID is 0 for stages in the host's own process.
+	PID    int
+	Stages []string
+}
+
+// Opened says what the source delivers.
+type Opened struct {
+	Columns []Column
+}
+
+// Column is one column of the source's schema.
+type Column struct {
+	Name       string
+	Type       string // the Arrow type
+	Nullable   bool
+	SourceType string // the type's name at the source, if known
+}
+
+// Progress is sent about four times a second.
+type Progress struct {
+	// Rows that the source has delivered, and bytes that the sink was given.
+	Rows, Bytes int64
+	Elapsed     time.Duration
+}
+
+// Log is a line from a stage.
+type Log struct {
+	Level      int // as in log/slog
+	Stage      string
+	Message    string
+	Attributes map[string]string
+}
+
+// Ended carries the outcome: a receipt or a fault.
+type Ended struct {
+	Receipt *Receipt
+	Fault   *fault.Fault
+}
+
+func (Started) event()  {}
+func (Opened) event()   {}
+func (Progress) event() {}
+func (Log) event()      {}
+func (Ended) event()    {}

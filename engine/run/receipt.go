@@ -1,0 +1,50 @@
+package run
+
+import (
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// Receipt is the account of a run that succeeded.
+type Receipt struct {
+	RunID    string `json:"run_id"`
+	Pipeline string `json:"pipeline"`
+	// Rows is the number of rows in the output: those that reached the encoder.
+	Rows int64 `json:"rows"`
+	// RowsRead is the number of rows that the source delivered.
+	RowsRead int64 `json:"rows_read"`
+	// Bytes and SHA256 describe the output as it was delivered.
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+	// Location says where the output is: a path, a URL without credentials, "stdout".
+	Location        string     `json:"location"`
+	Link            string     `json:"link,omitempty"`
+	LinkExpires     *time.Time `json:"link_expires,omitempty"`
+	MediaType       string     `json:"media_type"`
+	ContentEncoding string     `json:"content_encoding,omitempty"`
+	StartedAt       time.Time  `json:"started_at"`
+	FinishedAt      time.Time  `json:"finished_at"`
+	// Seconds is the wall time.
+	Seconds float64 `json:"seconds"`
+	// Counters are the stages' own, by "STAGE.NAME": zero dates, replaced characters.
+	Counters map[string]int64 `json:"counters,omitempty"`
+	// Processes tells what each process used.
+	Processes []ProcessUse `json:"processes"`
+}
+
+// ProcessUse is what one process of the run used.
+type ProcessUse struct {
+	Plugin          string   `json:"plugin"`
+	Stages          []string `json:"stages"`
+	CPUSeconds      float64  `json:"cpu_seconds"`
+	PeakMemoryBytes int64    `json:"peak_memory_bytes"`
+}
+
+func (r *Receipt) deliver(from stage.Receipt) {
+	r.Bytes, r.SHA256, r.Location, r.Link = from.Bytes, from.SHA256, from.Location, from.Link
+	if !from.LinkExpires.IsZero() {
+		expires := from.LinkExpires
+		r.LinkExpires = &expires
+	}
+}

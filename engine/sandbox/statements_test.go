@@ -1,0 +1,77 @@
+package sandbox
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+var practiceSQL = os.DirFS("../../pipelines/sql")
+
+func TestPracticeDefinitions(t *testing.T) {
+	defs, err := readDefinitions(practiceSQL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, _ := Tables(Options{})
+	for _, table := range tables {
+		i := slices.IndexFunc(defs.tables, func(d definition) bool { return d.name == table.Name })
+		if i < 0 {
+			t.Errorf("schema.sql does not create %s", table.Name)
+			continue
+		}
+		for _, column := range append(table.Columns, "ts_4_insert", "ts_4_update") {
+			if !strings.Contains(defs.tables[i].statement, "\n  "+column+" ") {
+				t.Errorf("schema.sql's %s has no column %s", table.Name, column)
+			}
+		}
+	}
+	// A procedure's SELECTs differ in their WHERE only.
+	for _, procedure := range defs.procedures {
+		selects := strings.Split(procedure.statement, "    SELECT\n")[1:]
+		if len(selects) != 3 {
+			t.Errorf("%s: %d SELECTs, want one per modifier", procedure.name, len(selects))
+		}
+		for _, s := range selects {
+			if list, _, _ := strings.Cut(s, "WHERE"); list != selects[0][:len(list)] {
+				t.Errorf("%s: the modifiers select different columns", procedure.name)
+			}
+		}
+	}
+}
+
+func TestReadDefinitionsRefuses(t *testing.T) {
+	table := "CREATE TABLE a (\n  b INT\n);\n"
+	for name, files := range map[string]map[string]string{
+		"no schema":            {},
+		"other statement":      {"schema.sql": table + "DROP TABLE a;\n"},
+		"two procedures":       {"schema.sql": table, "procedures/p.sql": "CREATE PROCEDURE p() SELECT 1;\nCREATE PROCEDURE q() SELECT 1"},
+		"procedure's filename": {"schema.sql": table, "procedures/p.sql": "CREATE PROCEDURE q() SELECT 1"},
+		"no procedure":         {"schema.sql": table, "procedures/p.sql": "SELECT 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := fstest.MapFS{}
+			for path, content := range files {
+				fsys[path] = &fstest.MapFile{Data: []byte(content)}
+			}
+			if _, err := readDefinitions(fsys); !fault.Is(err, CodeSQL) {
+				t.Errorf("error is %v, want %s", err, CodeSQL)
+			}
+		})
+	}
+	if _, err := readDefinitions(nil); !fault.Is(err, CodeSQL) {
+		t.Errorf("without files: error is %v, want %s", err, CodeSQL)
+	}
+}
+
+func TestSplitStatements(t *testing.T) {
+	got := splitStatements("-- comment; not a statement\n\nCREATE a\n  b; -- inside\n  c;  \r\n-- next\nCREATE d;\nCREATE e")
+	want := []string{"CREATE a\n  b; -- inside\n  c", "CREATE d", "CREATE e"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

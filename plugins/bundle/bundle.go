@@ -1,0 +1,30 @@
+// Package bundle lists the first-party stages, so that one program can serve
+// them all. It owns the list and nothing else.
+package bundle
+
+import (
+	"github.com/cipherstream/cipherstream/plugins/columns"
+	"github.com/cipherstream/cipherstream/plugins/csv"
+	"github.com/cipherstream/cipherstream/plugins/gzip"
+	"github.com/cipherstream/cipherstream/plugins/json"
+	"github.com/cipherstream/cipherstream/plugins/mysql"
+	"github.com/cipherstream/cipherstream/plugins/ndjson"
+	"github.com/cipherstream/cipherstream/plugins/stream"
+	"github.com/cipherstream/cipherstream/sdk"
+)
+
+// Name is the name of the first-party plugin.
+const Name = "cipherstream"
+
+// Bundle returns the first-party stages as one plugin of the given version.
+func Bundle(version string) sdk.Bundle {
+	return sdk.Bundle{Name: Name, Version: version, Stages: []sdk.Definition{
+		mysql.Stage(),
+		columns.Stage(),
+		ndjson.Stage(),
+		csv.Stage(),
+		json.Stage(),
+		gzip.Stage(),
+		stream.Stage(),
+	}}
+}

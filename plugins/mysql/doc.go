@@ -1,0 +1,25 @@
+// Package mysql is the source that reads rows from MySQL and MariaDB servers,
+// straight from wire packets into Arrow arrays.
+//
+// It owns the connection after authentication (which go-mysql does), the
+// statement, the decoding of both row protocols, and the table that maps MySQL
+// types to Arrow types (TypeTable). It never changes a value: a value arrives
+// exactly, or the run fails with a coded fault. It never writes to the database
+// and never puts a value into SQL text when the server can bind it.
+//
+// # Protocol
+//
+// Statements are prepared, and rows arrive in the binary protocol, which costs
+// the server about a quarter less than text. A server that cannot prepare the
+// statement gets it as text, with the arguments as quoted literals; Settings
+// can force either. End-of-file packets are used (CLIENT_DEPRECATE_EOF is off):
+// the one after the column definitions is the only place that tells, before the
+// first row, that a result set holds OUT parameters.
+//
+// # Text
+//
+// The session's character set is utf8mb4, so the server converts text of any
+// column to UTF-8. Text is handed on as it came, without looking at it: whether
+// a byte sequence that is not UTF-8 is an error or is replaced is a policy of
+// the encoders, and they must look at every byte anyway.
+package mysql

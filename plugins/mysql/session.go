@@ -1,0 +1,192 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// killTimeout bounds the attempt to kill a query that nobody waits for any more.
+const killTimeout = 2 * time.Second
+
+// session is a connection that is ready for the statement.
+type session struct {
+	target   *target
+	c        *wire
+	id       uint32
+	mariaDB  bool
+	mode     sqlMode
+	identity string // of the server, see identify
+}
+
+// openSession connects and sets the session up.
+func openSession(ctx context.Context, t *target, s *Settings) (*session, error) {
+	started := time.Now()
+	conn, g, err := t.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ses := &session{target: t, c: newWire(conn, int(s.MaxRowSize), 0), id: g.connectionID, mariaDB: g.mariaDB()}
+	release := ses.watch(ctx)
+	defer release()
+	ses.c.setDeadline(started.Add(t.connectTimeout))
+	if err := ses.setUp(s); err != nil {
+		conn.Close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if server, ok := err.(*serverError); ok {
+			return nil, server.fault("setting the session up")
+		}
+		return nil, err
+	}
+	ses.c.setDeadline(time.Time{})
+	ses.c.idle = s.ReadTimeout
+	return ses, nil
+}
+
+// watch makes reads fail when ctx ends, until the returned function is called.
+func (ses *session) watch(ctx context.Context) (release func()) {
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		ses.c.interrupt()
+		close(interrupted)
+	})
+	return func() {
+		if !stop() {
+			<-interrupted
+		}
+	}
+}
+
+// setUp sets what the decoder relies on (character set and time zone) and what
+// the settings ask for. The SQL mode stays as it is.
+func (ses *session) setUp(s *Settings) error {
+	variables := []string{
+		"time_zone = '+00:00'",
+		"net_write_timeout = " + strconv.FormatInt(int64((s.NetWriteTimeout+time.Second-1)/time.Second), 10),
+	}
+	if s.Timeout > 0 && ses.mariaDB {
+		variables = append(variables, "max_statement_time = "+strconv.FormatFloat(s.Timeout.Seconds(), 'f', 6, 64))
+	} else if s.Timeout > 0 {
+		variables = append(variables, "max_execution_time = "+strconv.FormatInt(max(1, s.Timeout.Milliseconds()), 10))
+	}
+	for _, sql := range []string{"SET NAMES utf8mb4", "SET SESSION " + strings.Join(variables, ", SESSION ")} {
+		if _, err := ses.run(sql); err != nil {
+			return err
+		}
+	}
+	mode, err := ses.run("SELECT @@SESSION.sql_mode")
+	if err != nil {
+		return err
+	}
+	ses.mode = parseSQLMode(strings.Join(mode, ""))
+	if ses.identity, err = ses.identify(); err != nil {
+		return err
+	}
+	if s.Snapshot {
+		return ses.startSnapshot()
+	}
+	return nil
+}
+
+// identify returns what tells one server from another behind the same address.
+// Servers that lack the variables answer with an error, which tells enough.
+func (ses *session) identify() (string, error) {
+	row, err := ses.run("SELECT @@hostname, @@port, @@server_id")
+	var server *serverError
+	if errors.As(err, &server) {
+		return "", nil
+	}
+	return strings.Join(row, "\x00"), err
+}
+
+func (ses *session) startSnapshot() error {
+	for _, sql := range []string{
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+		"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+	} {
+		_, err := ses.run(sql)
+		var server *serverError
+		if errors.As(err, &server) {
+			return fault.New(codeSnapshot, fault.Source, "the server gives no consistent snapshot: %w", server).
+				WithHint("set snapshot to false; this server cannot do it").
+				WithDetail("errno", strconv.Itoa(int(server.errno))).
+				WithDetail("sqlstate", server.state).
+				WithDetail("server_message", server.message)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run executes one statement of the session's own and returns the texts of the
+// last row, NULL being empty.
+func (ses *session) run(sql string) (row []string, err error) {
+	if err := ses.c.command(commandQuery, []byte(sql)); err != nil {
+		return nil, err
+	}
+	r := &results{c: ses.c}
+	for {
+		defs, _, err := r.next()
+		if defs == nil || err != nil {
+			return row, err
+		}
+		for {
+			p, err := ses.c.next()
+			if err != nil {
+				return nil, err
+			}
+			if end, err := r.endOfRows(p); err != nil {
+				return nil, err
+			} else if end {
+				break
+			}
+			row = row[:0]
+			for pos := 0; pos < len(p); {
+				v, next, ok := lengthEncodedBytes(p, pos)
+				if !ok && p[pos] != 0xfb {
+					return nil, protocolFault("the answer to %q cannot be read", sql)
+				}
+				if !ok {
+					next = pos + 1
+				}
+				row = append(row, string(v))
+				pos = next
+			}
+		}
+	}
+}
+
+// kill ends the session's query on the server, through a connection of its own.
+// It makes sure that this connection leads to the same server: behind a load
+// balancer, the same number may be somebody else's session.
+func (ses *session) kill() error {
+	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	conn, _, err := ses.target.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	killer := &session{c: newWire(conn, 1<<20, 0)}
+	defer killer.watch(ctx)()
+	identity, err := killer.identify()
+	if err != nil {
+		return err
+	}
+	if identity != ses.identity {
+		return errors.New("a second connection leads to another server")
+	}
+	if _, err := killer.run(fmt.Sprintf("KILL QUERY %d", ses.id)); err != nil {
+		return err
+	}
+	return killer.c.command(commandQuit, nil)
+}

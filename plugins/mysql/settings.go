@@ -1,0 +1,106 @@
+package mysql
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// Settings of the source.
+type Settings struct {
+	URL    config.Secret  `config:"url,required" doc:"Where the server is: mysql://user:password@host:3306/database. Special characters of user and password are percent-encoded. The keys socket, tls, tls_ca, tls_cert and tls_key may follow after '?' and mean the settings of the same names."`
+	Socket string         `config:"socket" doc:"Path of the server's unix socket, used instead of the URL's host."`
+	Call   string         `config:"call" doc:"Procedure to call: name or database.name. Either call or query is given."`
+	Query  string         `config:"query" doc:"One statement that gives rows, with ? where args go."`
+	Args   []config.Value `config:"args" max:"65535" doc:"Arguments in order: IN parameters of the procedure, or values for the query's question marks. They are bound, never pasted. A whole number is a BIGINT, a number with a point a DECIMAL, one with an exponent a DOUBLE."`
+
+	ResultSet int    `config:"result_set" default:"1" min:"1" doc:"Which result set holds the data, from 1. All the others are read and dropped, so that a late error is seen."`
+	Protocol  string `config:"protocol" enum:"auto,binary,text" default:"auto" doc:"How rows travel: binary through a prepared statement, text, or binary with text where the server cannot prepare the statement."`
+	ZeroDates string `config:"zero_dates" enum:"null,error,text" default:"error" doc:"What becomes of zero, partial and impossible dates: NULL, a fault, or text. With text, every DATE, DATETIME and TIMESTAMP column is text. They are counted as zero_dates."`
+	Snapshot  bool   `config:"snapshot" doc:"Read in a read-only transaction with a consistent snapshot. A procedure that writes to anything but temporary tables then fails."`
+
+	TLS     string `config:"tls" enum:"disabled,preferred,required,verify-ca,verify-identity" default:"preferred" doc:"Encryption of the connection: none; when the server offers it; always; always, checking the server's certificate; and its host name too. Preferred means none on a unix socket."`
+	TLSCA   string `config:"tls_ca" doc:"PEM file with the certificates of authorities to trust, for verify-ca and verify-identity. Default: the system's."`
+	TLSCert string `config:"tls_cert" doc:"PEM file with the client's certificate."`
+	TLSKey  string `config:"tls_key" doc:"PEM file with the client certificate's key."`
+
+	ConnectTimeout  time.Duration `config:"connect_timeout" default:"10s" min:"1ms" doc:"Longest time until the session is ready: connection, TLS, authentication, session variables."`
+	ReadTimeout     time.Duration `config:"read_timeout" default:"0s" min:"0s" doc:"Longest silence of the server, its thinking time included. 0s waits as long as the run may last."`
+	KeepAlive       time.Duration `config:"keep_alive" default:"15s" min:"1s" doc:"Idle time after which TCP probes find out whether the server is still there; after four lost probes it is not."`
+	NetWriteTimeout time.Duration `config:"net_write_timeout" default:"1h" min:"1s" max:"8760h" doc:"How long the server waits for a slow reader before it cuts the connection (net_write_timeout of the session)."`
+	Timeout         time.Duration `config:"timeout" default:"0s" min:"0s" doc:"Longest time that the server may work on the statement (max_execution_time in MySQL, where it holds for SELECT only; max_statement_time in MariaDB). 0s leaves the server's own."`
+	MaxRowSize      config.Size   `config:"max_row_size" default:"256MiB" min:"64KiB" max:"1GiB" doc:"Largest row that is taken, in bytes on the wire."`
+}
+
+// check finds contradictions between settings, which the specification cannot.
+func (s *Settings) check() error {
+	switch {
+	case s.Call == "" && s.Query == "":
+		return settingsFault("neither call nor query is set").WithHint("name a procedure with call, or give a SELECT with query")
+	case s.Call != "" && s.Query != "":
+		return settingsFault("both call and query are set").WithHint("keep the one that is meant")
+	case (s.TLSCert == "") != (s.TLSKey == ""):
+		return settingsFault("tls_cert and tls_key go together, and one is missing")
+	case s.TLSCA != "" && s.TLS != "verify-ca" && s.TLS != "verify-identity":
+		return settingsFault("tls_ca has no effect with tls: %s, which checks no certificate", s.TLS).
+			WithHint("set tls to verify-identity, or to verify-ca")
+	case s.TLSCert != "" && s.TLS == "disabled":
+		return settingsFault("tls_cert has no effect with tls: disabled")
+	}
+	return nil
+}
+
+// decimalArg is the text of a DECIMAL argument.
+type decimalArg string
+
+// arguments turns the values of args into nil, string, bool, int64, uint64,
+// float64 or decimalArg.
+func arguments(values []config.Value) ([]any, error) {
+	args := make([]any, len(values))
+	for i, value := range values {
+		switch v := value.(type) {
+		case nil, string, bool, int64, uint64:
+			args[i] = v
+		case int:
+			args[i] = int64(v)
+		case float64:
+			if math.IsInf(v, 0) || math.IsNaN(v) {
+				return nil, argumentFault(i, "%v is not a number of SQL", v)
+			}
+			args[i] = v
+		case json.Number:
+			n, err := numberArgument(v.String())
+			if err != nil {
+				return nil, argumentFault(i, "%q is out of range", v.String())
+			}
+			args[i] = n
+		default:
+			return nil, argumentFault(i, "a %T is not a single value", value)
+		}
+	}
+	return args, nil
+}
+
+func numberArgument(text string) (any, error) {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n, nil
+	}
+	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		return n, nil
+	}
+	if strings.ContainsAny(text, "eE") {
+		return strconv.ParseFloat(text, 64)
+	}
+	return decimalArg(text), nil
+}
+
+func argumentFault(i int, format string, args ...any) *fault.Fault {
+	f := fault.New(codeArgument, fault.Usage, format, args...)
+	f.Message = "argument " + strconv.Itoa(i+1) + ": " + f.Message
+	return f
+}

@@ -1,0 +1,288 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+const (
+	defaultBatchRows  = 8192
+	defaultBatchBytes = 4 << 20
+	// largestBatchBytes keeps the offsets of a batch that holds one row of the
+	// largest size, too, within 32 bits.
+	largestBatchBytes = 512 << 20
+)
+
+// Stage declares the source.
+func Stage() sdk.Definition {
+	return sdk.DefineSource(sdk.About{
+		Name:    "mysql",
+		Summary: "Reads the result of a procedure or a query from MySQL or MariaDB.",
+		Doc: "Calls a procedure, or runs a SELECT, and delivers one of its result sets as Arrow record batches, " +
+			"every value exactly as it is stored. The run fails when the server reports an error at any point, " +
+			"after the last row included. When the run is cancelled, the query is killed on the server.",
+	}, newSource)
+}
+
+// source is the implementation of sdk.Source.
+type source struct {
+	settings Settings
+	args     []any
+	env      sdk.Env
+	target   *target
+	pool     *pool
+
+	session *session
+	results *results // of the statement that is under way
+	binary  bool
+	batch   *batch // nil before the data and after it
+	done    error  // what Next returns from now on: io.EOF, or why the run failed
+}
+
+func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
+	t, err := newTarget(&s)
+	if err != nil {
+		return nil, err
+	}
+	args, err := arguments(s.Args)
+	if err != nil {
+		return nil, err
+	}
+	if s.Call != "" {
+		if s.Query, err = callStatement(s.Call, len(args)); err != nil {
+			return nil, err
+		}
+	}
+	if env.BatchRows <= 0 {
+		env.BatchRows = defaultBatchRows
+	}
+	if env.BatchBytes <= 0 {
+		env.BatchBytes = defaultBatchBytes
+	}
+	env.BatchBytes = min(env.BatchBytes, largestBatchBytes)
+	return &source{settings: s, args: args, env: env, target: t, pool: newPool(env.Memory)}, nil
+}
+
+// Open connects, executes the statement and reads up to the first row of the
+// chosen result set.
+func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
+	ses, err := openSession(ctx, s.target, &s.settings)
+	if err != nil {
+		s.done = err
+		return nil, err
+	}
+	s.session = ses
+	defer ses.watch(ctx)()
+	schema, err := s.begin()
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	return schema, nil
+}
+
+// Next reads the next batch of rows.
+func (s *source) Next(ctx context.Context) (arrow.Record, error) {
+	if s.done != nil {
+		return nil, s.done
+	}
+	defer s.session.watch(ctx)()
+	if s.batch != nil {
+		end, err := s.fill()
+		if n := s.batch.zeroDates; n > 0 {
+			s.env.Count("zero_dates", n)
+			s.batch.zeroDates = 0
+		}
+		if err != nil {
+			return nil, s.failed(ctx, err)
+		}
+		b := s.batch
+		if end {
+			s.batch = nil
+		}
+		if b.rows > 0 {
+			return b.record(), nil
+		}
+	}
+	// What comes after the data decides whether the data is good.
+	if err := s.drain(); err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	_ = s.session.c.command(commandQuit, nil) // everything is read; the server may as well find out later
+	s.session.c.conn.Close()
+	s.session = nil
+	s.done = io.EOF
+	return nil, s.done
+}
+
+// Close ends the connection. A query that is still running is killed.
+func (s *source) Close() error {
+	if s.session != nil {
+		s.abandon()
+	}
+	if s.batch != nil {
+		s.batch.release()
+		s.batch = nil
+	}
+	s.pool.close()
+	return nil
+}
+
+// begin executes the statement and goes to the chosen result set.
+func (s *source) begin() (*arrow.Schema, error) {
+	if err := s.execute(); err != nil {
+		return nil, err
+	}
+	sets := 0
+	for {
+		defs, outParams, err := s.results.next()
+		if err != nil {
+			return nil, err
+		}
+		if defs == nil {
+			return nil, noResultSet(s.settings.ResultSet, sets)
+		}
+		if !outParams {
+			sets++
+			if sets == s.settings.ResultSet {
+				return s.bind(defs)
+			}
+		}
+		if err := s.results.skip(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// execute sends the statement, in the protocol that the settings and the server allow.
+func (s *source) execute() error {
+	c := s.session.c
+	s.results = &results{c: c}
+	if s.settings.Protocol != "text" {
+		stmt, err := prepare(c, s.settings.Query)
+		var refused *serverError
+		switch {
+		case err == nil:
+			if stmt.params != len(s.args) {
+				s.results.over = true
+				return argumentCountFault(stmt.params, len(s.args))
+			}
+			s.binary = true
+			return execute(c, stmt, s.args)
+		case !errors.As(err, &refused):
+			return err
+		case s.settings.Protocol == "binary" || !slices.Contains(cannotPrepare, refused.errno):
+			s.results.over = true
+			return err
+		}
+		s.env.Log.Debug("the server cannot prepare the statement; rows travel as text", "errno", refused.errno)
+	}
+	sql, err := inline(s.settings.Query, s.args, s.session.mode)
+	if err != nil {
+		s.results.over = true
+		return err
+	}
+	return c.command(commandQuery, []byte(sql))
+}
+
+// cannotPrepare are the errors of servers and proxies that refuse to prepare a
+// statement, or any: unknown command, not supported in the prepared statement
+// protocol, too many prepared statements.
+var cannotPrepare = []uint16{1047, 1295, 1461}
+
+func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
+	zero := zeroPolicy(s.settings.ZeroDates)
+	schema, plans, err := planColumns(defs, zero)
+	if err != nil {
+		return nil, err
+	}
+	s.batch = newBatch(s.pool, schema, plans, zero, s.env.BatchRows, s.env.BatchBytes)
+	return schema, nil
+}
+
+// fill reads rows until the batch is full, or to the end of the result set.
+func (s *source) fill() (end bool, err error) {
+	b, c := s.batch, s.session.c
+	for {
+		p, err := c.next()
+		if err != nil {
+			return false, err
+		}
+		if len(p) == 0 || p[0] >= headerEOF {
+			if end, err := s.results.endOfRows(p); end || err != nil {
+				return end, err
+			}
+		}
+		if !b.open {
+			b.begin()
+		}
+		if s.binary {
+			err = b.decodeBinary(p)
+		} else {
+			err = b.decodeText(p)
+		}
+		if err != nil {
+			return false, err
+		}
+		if b.full() {
+			return false, nil
+		}
+	}
+}
+
+// drain reads everything that comes after the data.
+func (s *source) drain() error {
+	for {
+		defs, _, err := s.results.next()
+		if defs == nil || err != nil {
+			return err
+		}
+		if err := s.results.skip(); err != nil {
+			return err
+		}
+	}
+}
+
+// failed ends the connection, and codes and keeps err.
+func (s *source) failed(ctx context.Context, err error) (coded error) {
+	s.abandon()
+	defer func() { s.done = coded }()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if server, ok := err.(*serverError); ok {
+		doing := "running the query"
+		if s.settings.Call != "" {
+			doing = "calling " + s.settings.Call
+		}
+		return server.fault(doing)
+	}
+	return err
+}
+
+// abandon closes the connection, and kills the query first unless it is over: a
+// server notices a closed connection only when it writes to it.
+func (s *source) abandon() {
+	if s.results != nil && !s.results.over {
+		if err := s.session.kill(); err != nil {
+			s.env.Log.Warn("the query could not be killed on the server", "error", fault.From(err).Message)
+		}
+	}
+	s.session.c.conn.Close()
+	s.session = nil
+}
+
+func noResultSet(wanted, sets int) error {
+	if sets == 0 {
+		return fault.New(codeNoResultSet, fault.Source, "the statement gave no result set").
+			WithHint("the procedure or query must SELECT something")
+	}
+	return fault.New(codeNoResultSet, fault.Source, "result set %d was asked for, and the statement gave %d", wanted, sets).
+		WithHint("set result_set to a number from 1 to %d", sets)
+}

@@ -1,0 +1,133 @@
+//go:build unix
+
+package stream
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"unicode/utf8"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// file is a target with two phases: a temporary file that commit renames. For a
+// device, direct is set and there is one phase.
+type file struct {
+	path      string
+	temporary string
+	handle    *os.File
+	direct    outlet
+}
+
+func (f *file) location() string { return f.path }
+
+func (f *file) open(_ context.Context, runID string) error {
+	info, err := os.Stat(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// A new file; a folder that is missing shows when it is created.
+	case err != nil:
+		return err
+	case info.Mode().IsRegular():
+		// Behind a symbolic link, replace the file and leave the link.
+		if f.path, err = filepath.EvalSymlinks(f.path); err != nil {
+			return err
+		}
+	case info.IsDir():
+		return &fs.PathError{Op: "open", Path: f.path, Err: syscall.EISDIR}
+	case info.Mode()&fs.ModeCharDevice != 0:
+		f.direct, err = openDevice(f.path)
+		return err
+	default:
+		return fault.New("sink.not_a_file", fault.Sink, "%s exists and is not a file (%s)", f.path, info.Mode().Type()).
+			WithHint("for a pipe, write to standard output and let the shell redirect it")
+	}
+	dir, name := filepath.Split(f.path)
+	f.temporary = filepath.Join(dir, temporaryName(name, runID))
+	f.handle, err = os.OpenFile(f.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		// It is not ours to remove.
+		f.temporary = ""
+	}
+	return err
+}
+
+// maxName is the most bytes in a file name on every common file system.
+const maxName = 255
+
+// temporaryName returns ".NAME.RUNID.partial", with NAME cut where it must be.
+func temporaryName(name, runID string) string {
+	suffix := "." + runID + ".partial"
+	for len(name) > 0 && 1+len(name)+len(suffix) > maxName {
+		_, size := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-size]
+	}
+	return "." + name + suffix
+}
+
+func (f *file) write(ctx context.Context, p []byte) (int, error) {
+	if f.direct != nil {
+		return f.direct.write(ctx, p)
+	}
+	return f.handle.Write(p)
+}
+
+func (f *file) commit() error {
+	if f.direct != nil {
+		return f.abort()
+	}
+	if err := f.handle.Sync(); err != nil {
+		return err
+	}
+	err := f.handle.Close()
+	f.handle = nil
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.temporary, f.path); err != nil {
+		return err
+	}
+	f.temporary = ""
+	return syncFolder(filepath.Dir(f.path))
+}
+
+// syncFolder makes a rename last. Some file systems cannot, and say so.
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		// A folder that can be written to and not read.
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	err = dir.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return nil
+	}
+	return err
+}
+
+func (f *file) abort() error {
+	var errs []error
+	if f.direct != nil {
+		errs = append(errs, f.direct.close())
+		f.direct = nil
+	}
+	if f.handle != nil {
+		errs = append(errs, f.handle.Close())
+		f.handle = nil
+	}
+	if f.temporary != "" {
+		if err := os.Remove(f.temporary); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		f.temporary = ""
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,136 @@
+//go:build unix
+
+// Package stream is the sink stage that writes a byte stream to a file, a unix
+// socket, or a descriptor that another process hands over, which is how the
+// standard output of the host is reached. It owns the two phases of a file, the
+// count and the digest of the bytes, and an end that comes promptly even while
+// nobody reads; it never changes a byte.
+package stream
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"path/filepath"
+	"strings"
+
+	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// Settings are the settings of the stage.
+type Settings struct {
+	To string `config:"to,required" doc:"An absolute path of a file; unix:PATH for a unix socket that somebody listens on; handoff:PATH for a unix socket that gives an open descriptor to write to."`
+}
+
+const doc = `A file is written under a hidden name beside its final one, synchronised to the disk and then
+renamed, so that the final name only ever holds a whole file; an existing file is replaced. The file
+can be read by its owner alone (mode 0600), because it holds health data. A device such as /dev/null is
+written to directly.
+
+On a socket or a descriptor, bytes are on their way before the run has succeeded: whoever
+reads them learns from the run's result, not from the end of the stream, whether they are all.`
+
+// Stage defines the sink.
+func Stage() sdk.Definition {
+	return sdk.DefineSink(sdk.About{
+		Name:    "stream",
+		Summary: "Writes to a file, a unix socket, or the host's standard output.",
+		Doc:     doc,
+	}, newSink)
+}
+
+func newSink(s Settings, _ sdk.Env) (sdk.Sink, error) {
+	sink := &sink{sum: sha256.New()}
+	scheme, address, found := strings.Cut(s.To, ":")
+	switch {
+	case strings.HasPrefix(s.To, "/"):
+		sink.to = &file{path: filepath.Clean(s.To)}
+	case found && address == "":
+		return nil, fault.New("sink.target", fault.Usage, "%q names no path behind the colon", s.To)
+	case found && scheme == "unix":
+		sink.to = &conn{name: s.To, dial: func(ctx context.Context) (outlet, error) { return dialSocket(ctx, address) }}
+	case found && scheme == "handoff":
+		sink.to = &conn{name: "stdout", dial: func(ctx context.Context) (outlet, error) { return takeDescriptor(ctx, address) }}
+	default:
+		return nil, fault.New("sink.target", fault.Usage, "%q is no place to write to", s.To).
+			WithHint("give an absolute path, unix:PATH or handoff:PATH")
+	}
+	return sink, nil
+}
+
+// target is where the bytes go. Errors are not coded yet.
+type target interface {
+	open(ctx context.Context, runID string) error
+	// write returns how many bytes were taken, also with an error.
+	write(ctx context.Context, p []byte) (int, error)
+	commit() error
+	// abort removes every trace. It may come at any time, and more than once.
+	abort() error
+	location() string
+}
+
+type sink struct {
+	to        target
+	sum       hash.Hash
+	bytes     int64
+	opened    bool
+	committed bool
+}
+
+func (s *sink) Open(ctx context.Context, object sdk.Object) error {
+	err := s.to.open(ctx, object.RunID)
+	s.opened = err == nil
+	return s.code(err)
+}
+
+// parallelHash is the size from which a second core is worth waking up to hash.
+const parallelHash = 64 << 10
+
+func (s *sink) Write(ctx context.Context, p []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(p) < parallelHash {
+		s.sum.Write(p)
+		return s.deliver(ctx, p)
+	}
+	hashed := make(chan struct{})
+	go func() {
+		s.sum.Write(p)
+		close(hashed)
+	}()
+	err := s.deliver(ctx, p)
+	<-hashed
+	return err
+}
+
+func (s *sink) deliver(ctx context.Context, p []byte) error {
+	n, err := s.to.write(ctx, p)
+	s.bytes += int64(n)
+	return s.code(err)
+}
+
+func (s *sink) Commit(ctx context.Context) (sdk.Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return sdk.Receipt{}, err
+	}
+	if err := s.to.commit(); err != nil {
+		return sdk.Receipt{}, s.code(err)
+	}
+	s.committed = true
+	return sdk.Receipt{
+		Bytes:    s.bytes,
+		SHA256:   hex.EncodeToString(s.sum.Sum(nil)),
+		Location: s.to.location(),
+	}, nil
+}
+
+// Abort works on a cancelled context too.
+func (s *sink) Abort(context.Context) error {
+	if s.committed {
+		return nil
+	}
+	return s.code(s.to.abort())
+}
