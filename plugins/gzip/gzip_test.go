@@ -108,7 +108,7 @@ func cut(text []byte, sizes ...int) (pieces [][]byte) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	text := rows(t, 3<<20)
+	text := rows(t, 1<<20)
 	for _, c := range []struct {
 		name   string
 		pieces [][]byte
@@ -119,12 +119,12 @@ func TestRoundTrip(t *testing.T) {
 		{"the last stored", cut(text[:storedLimit], 100)},
 		{"the first deflated", cut(text[:storedLimit+1], 100)},
 		{"one piece", [][]byte{text}},
-		{"large pieces", cut(text, 1<<20)},
+		{"large pieces", cut(text, 300_000)},
 		{"small pieces", cut(text, 700)},
-		{"header, then large", cut(text, 300, 1<<20)},
+		{"header, then large", cut(text, 300, 300_000)},
 		{"mixed", cut(text, 10, smallPiece, smallPiece-1, 200_000, 0, 1)},
 	} {
-		for _, settings := range []string{`{}`, `{"level": 1}`, `{"level": 6}`, `{"level": 9}`} {
+		for _, settings := range []string{`{}`, `{"level": 1}`, `{"level": 6}`} {
 			t.Run(c.name+settings, func(t *testing.T) {
 				want := bytes.Join(c.pieces, nil)
 				packed := compress(t, newCompressor(t, settings, sdk.Media{}), c.pieces...)
@@ -172,7 +172,7 @@ print(len(text), hex(zlib.crc32(text)))
 }
 
 func TestRatio(t *testing.T) {
-	text := rows(t, 4<<20)
+	text := rows(t, 2<<20)
 	ratio := func(pieces [][]byte, settings string) float64 {
 		return float64(len(text)) / float64(len(compress(t, newCompressor(t, settings, sdk.Media{}), pieces...)))
 	}
@@ -248,7 +248,7 @@ func FuzzPieces(f *testing.F) {
 	f.Add(bytes.Repeat([]byte("abc"), 9000), uint64(2), uint16(60000), uint8(8))
 	f.Fuzz(func(t *testing.T, seedText []byte, seed uint64, largest uint16, level uint8) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		text := bytes.Repeat(seedText, 1+r.IntN(1+200_000/(len(seedText)+1)))
+		text := bytes.Repeat(seedText, 1+r.IntN(1+100_000/(len(seedText)+1)))
 		var sizes []int
 		for range 7 {
 			sizes = append(sizes, r.IntN(int(largest)+1)+1)

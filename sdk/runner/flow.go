@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -167,7 +168,8 @@ func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (e
 	}
 
 	source := make(chan item)
-	start(func() error { return f.feed(ctx, in, source) })
+	morsels := slices.ContainsFunc(steps, func(s step) bool { return s.encoder != nil })
+	start(func() error { return f.feed(ctx, in, morsels, source) })
 	flowing := (<-chan item)(source)
 	for _, seg := range f.segments(steps) {
 		next := make(chan item)
@@ -196,8 +198,13 @@ func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (e
 	}
 }
 
+// morselRows is how many rows a group that encodes works on at once, so that the
+// encoded text is still in the core's cache when it is compressed, sealed or
+// written, and little of it is in flight.
+const morselRows = 2048
+
 // feed reads the input and lets batches in as the budget allows.
-func (f *flow) feed(ctx context.Context, in batches, to chan<- item) error {
+func (f *flow) feed(ctx context.Context, in batches, morsels bool, to chan<- item) error {
 	for {
 		it, err := in.next(ctx)
 		if err == errEndOfInput {
@@ -207,25 +214,43 @@ func (f *flow) feed(ctx context.Context, in batches, to chan<- item) error {
 		if err != nil {
 			return err
 		}
-		it.cost = 0
+		var cost int64
 		if it.rec != nil {
-			it.cost = recordBytes(it.rec)
+			cost = recordBytes(it.rec)
 		}
 		for _, out := range it.outs {
-			it.cost += int64(cap(out.Data))
+			cost += int64(cap(out.Data))
 		}
-		if err := f.budget.acquire(ctx, it.cost); err != nil {
-			it.cost = 0
+		if err := f.budget.acquire(ctx, cost); err != nil {
 			f.done(it)
 			return err
 		}
+		it.cost = cost
 		f.group.rows.Add(it.rows)
-		select {
-		case to <- it:
-		case <-ctx.Done():
-			f.done(it)
-			return context.Cause(ctx)
+		for it.rec != nil && morsels && it.rows > morselRows {
+			head := it
+			head.rec, head.rows, head.cost = it.rec.NewSlice(0, morselRows), morselRows, it.cost/it.rows*morselRows
+			tail := it.rec.NewSlice(morselRows, it.rows)
+			it.rec.Release()
+			it.rec, it.rows, it.cost = tail, it.rows-morselRows, it.cost-head.cost
+			if err := f.give(ctx, head, to); err != nil {
+				f.done(it)
+				return err
+			}
 		}
+		if err := f.give(ctx, it, to); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *flow) give(ctx context.Context, it item, to chan<- item) error {
+	select {
+	case to <- it:
+		return nil
+	case <-ctx.Done():
+		f.done(it)
+		return context.Cause(ctx)
 	}
 }
 

@@ -202,7 +202,7 @@ func (g *Group) Run(ctx context.Context) error {
 	f := &flow{
 		group:  g,
 		budget: newBudget(g.cfg.BudgetBytes),
-		free:   make(chan *stage.Output, 2*g.cfg.Workers+4),
+		free:   make(chan *stage.Output, 8*g.cfg.Workers),
 		cancel: cancel,
 	}
 	go g.watch.run(ctx, g.cfg.Stall, f.fail)

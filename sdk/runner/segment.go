@@ -127,7 +127,7 @@ type task struct {
 // work, and one gives the results on in order.
 func (s *segment) start(ctx context.Context, from <-chan item, to chan<- item, start func(func() error)) {
 	work := make(chan *task)
-	order := make(chan *task, 2*s.workers)
+	order := make(chan *task, s.workers)
 	// The collector returns rows to the totals; the first index is the feeder's.
 	start(func() error {
 		defer close(work)
@@ -253,11 +253,6 @@ type worker struct {
 	scratch []stage.Output
 }
 
-// morselRows is how many rows go through encoding and what follows it at once,
-// so that the encoded text is still in the core's cache when it is compressed or
-// sealed.
-const morselRows = 2048
-
 // payload is what one step gives to the next.
 type payload struct {
 	rec   arrow.Record
@@ -313,23 +308,13 @@ func (w *worker) pass(ctx context.Context, i int, p payload, emit func(payload))
 	}
 	s := &w.segment.steps[i]
 	last := i == len(w.segment.steps)-1
-	switch {
-	case s.filter != nil:
+	if s.filter != nil {
 		rec, err := w.apply(ctx, s, p.rec)
 		p.rec.Release()
 		if err != nil {
 			return err
 		}
 		return w.pass(ctx, i+1, payload{rec: rec, first: p.first}, emit)
-	case s.encoder != nil && !last && p.rec.NumRows() > morselRows:
-		defer p.rec.Release()
-		for start := int64(0); start < p.rec.NumRows(); start += morselRows {
-			morsel := p.rec.NewSlice(start, min(start+morselRows, p.rec.NumRows()))
-			if err := w.pass(ctx, i, payload{rec: morsel, first: p.first + start}, emit); err != nil {
-				return err
-			}
-		}
-		return nil
 	}
 	out := &w.scratch[i]
 	if last {

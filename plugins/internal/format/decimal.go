@@ -79,7 +79,7 @@ func putWide(b []byte, n int, words [4]uint64, scale int) int {
 	}
 	figures := text[start:]
 
-	if whole := len(figures) - scale; whole > 0 {
+	if whole := len(figures) - scale; whole > 0 && len(figures) > 0 {
 		if scale <= 0 {
 			n += copy(b[n:], figures)
 			return putZeros(b, n, -scale)

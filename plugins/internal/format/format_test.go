@@ -32,7 +32,7 @@ func TestIntegers(t *testing.T) {
 			break
 		}
 	}
-	for v := range uint64(2_100_000) {
+	for v := range uint64(1_010_000) {
 		values = append(values, v)
 	}
 	for _, v := range values {
@@ -72,6 +72,7 @@ func FuzzDecimal(f *testing.F) {
 	f.Add(uint64(0), uint64(0), uint64(0), uint64(1)<<63, int8(76))
 	f.Add(uint64(10000000000000000000), uint64(0), uint64(0), uint64(0), int8(19))
 	f.Add(uint64(0), uint64(1), uint64(0), uint64(0), int8(-76))
+	f.Add(uint64(0), uint64(0), uint64(0), uint64(0), int8(-8))
 	f.Fuzz(func(t *testing.T, a, b, c, d uint64, scale int8) {
 		s := int(scale) % (MaxScale + 1)
 		small := decimal128.New(int64(b), a)
@@ -205,6 +206,10 @@ func FuzzJSONText(f *testing.F) {
 	f.Add("\x00\x1f \"\\\x7f\x80ü漢😀\u2028<>&", 3, uint8(';'))
 	f.Add("12345678\xff", 8, uint8('\t'))
 	f.Fuzz(func(t *testing.T, text string, cut int, without uint8) {
+		without &= 0x7f
+		if without == ' ' {
+			return
+		}
 		data := []byte(text)
 		from := 0
 		if len(data) > 0 {
@@ -213,10 +218,10 @@ func FuzzJSONText(f *testing.F) {
 		part := data[from:]
 		// With and without bytes behind the text, and in the exact room.
 		for _, to := range []int{len(data), from + len(part)/2} {
-			p := PlainWithout(without & 0x7f)
+			p := PlainWithout(without)
 			want := true
 			for _, c := range data[from:to] {
-				if c < ' ' || c == '"' || c >= 0x80 || c == without&0x7f {
+				if c < ' ' || c == '"' || c >= 0x80 || c == without {
 					want = false
 				}
 			}

@@ -18,7 +18,7 @@ const (
 // characters, quotes and one further byte.
 type Plain struct{ without uint64 }
 
-// PlainWithout returns the set that lacks c, which is ASCII.
+// PlainWithout returns the set that lacks c, which is ASCII and not a space.
 func PlainWithout(c byte) Plain { return Plain{ones * uint64(c)} }
 
 // PlainJSON is what a JSON string holds as it is.

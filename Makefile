@@ -1,0 +1,74 @@
+# `make help` lists the targets.
+
+GO ?= go
+# The sandbox's library is built without cgo by this tag. The program's own `run`
+# and `sandbox` need it.
+TAGS := gms_pure_go
+
+STATICCHECK_VERSION        := v0.8.2
+PROTOC_GEN_GO_VERSION      := v1.36.12
+PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
+
+# Settings of the targets below: make fuzz FUZZTIME=5m, make bench-run ROWS=10000000
+FUZZTIME  ?= 30s
+BENCH     ?= .
+BENCHTIME ?= 1s
+ROWS      ?= 1000000
+ROUNDS    ?= 7
+
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+# A build of a commit that has no tag v1.2.3 is no release, and says so itself.
+VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --exact-match 2>/dev/null | sed 's/^v//')
+LDFLAGS    = -s -w $(if $(VERSION),-X main.release=$(VERSION))
+
+# Evaluated when used, that is after deps had its chance to install gcc.
+RACE = $(if $(shell command -v gcc),-race,$(warning no gcc: the tests run without the race detector))
+
+SCRIPTS := integration/scripts
+
+# In CI a server that cannot be had is a failure, not a skipped test.
+ifneq ($(CI),)
+export CIPHERSTREAM_REQUIRE_SERVERS := 1
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help deps test lint fuzz bench bench-run build proto clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+deps: ## install what the tests need beside Go: MariaDB, Python, gcc (as root on Debian; elsewhere say so)
+	@bash $(SCRIPTS)/deps.sh
+
+test: deps ## lint, then every test with the race detector; the last line has the counts
+	@$(GO) run ./integration/testsummary \
+		-check '$(MAKE) --no-print-directory lint' \
+		-test '$(RACE) -tags $(TAGS) -timeout 20m ./...'
+
+lint: ## gofmt, go vet, staticcheck, and a build for macOS
+	@bash $(SCRIPTS)/lint.sh $(TAGS) $(STATICCHECK_VERSION)
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@bash $(SCRIPTS)/fuzz.sh $(TAGS) $(FUZZTIME)
+
+bench: deps ## benchmarks of source decode, wire and encoders (BENCH=regexp, BENCHTIME=1s)
+	$(GO) test -tags $(TAGS) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) \
+		./plugins/... ./sdk/wire
+
+bench-run: deps ## the whole program side by side with the mariadb client (ROWS=1000000, ROUNDS=7)
+	@$(GO) run -tags $(TAGS) ./integration/bench -rows $(ROWS) -rounds $(ROUNDS)
+
+build: ## ./dist/cipherstream-OS-ARCH for Linux and macOS, amd64 and arm64
+	@for platform in $(PLATFORMS); do \
+		os=$${platform%/*} arch=$${platform#*/}; \
+		echo "dist/cipherstream-$$os-$$arch"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' \
+			-o dist/cipherstream-$$os-$$arch ./cmd/cipherstream || exit 1; \
+	done
+
+proto: ## generate sdk/control/controlpb with protoc and the pinned generators
+	@bash $(SCRIPTS)/deps.sh protoc
+	@bash $(SCRIPTS)/proto.sh $(PROTOC_GEN_GO_VERSION) $(PROTOC_GEN_GO_GRPC_VERSION)
+
+clean: ## remove ./dist
+	rm -rf dist

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// entry is a pipeline of the catalogue, for machines.
+type entry struct {
+	Name     string `json:"name"`
+	Title    string `json:"title"`
+	Category string `json:"category"`
+	Class    string `json:"class"`
+}
+
+func (a *app) listCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the pipelines of the catalogue",
+		Args:  a.noArguments,
+		RunE: a.action(func(c *cobra.Command, _ []string) error {
+			e, err := loader()
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			entries := []entry{}
+			var problems diag.List
+			for _, name := range e.Names() {
+				doc, diags := e.Load(name)
+				problems = append(problems, diags...)
+				if doc != nil {
+					m := doc.Metadata
+					entries = append(entries, entry{m.Name, m.Title, m.Category, m.Class})
+				}
+			}
+			if err := a.check(e, problems); err != nil {
+				return err
+			}
+			return a.print(func(w io.Writer) error {
+				if a.json {
+					return writeJSON(w, map[string]any{"pipelines": entries})
+				}
+				rows := [][]string{{"NAME", "TITLE", "CATEGORY", "CLASS"}}
+				for _, e := range entries {
+					rows = append(rows, []string{e.Name, e.Title, e.Category, e.Class})
+				}
+				return writeTable(w, "", rows)
+			})
+		}),
+	}
+}
+
+// description is a pipeline as it is declared, for machines.
+type description struct {
+	entry
+	Description string            `json:"description"`
+	File        string            `json:"file"`
+	Extends     []string          `json:"extends"`
+	Parameters  []parameter       `json:"parameters"`
+	Stages      []declaredStage   `json:"stages"`
+	Columns     []document.Column `json:"columns"`
+}
+
+type parameter struct {
+	Name        string        `json:"name"`
+	Type        document.Type `json:"type"`
+	Required    bool          `json:"required"`
+	Default     any           `json:"default"`
+	Allowed     []any         `json:"allowed,omitempty"`
+	Description string        `json:"description"`
+}
+
+type declaredStage struct {
+	Kind stage.Kind `json:"kind"`
+	Use  string     `json:"use"`
+	When string     `json:"when,omitempty"`
+}
+
+func describe(doc *document.Document) description {
+	m := doc.Metadata
+	d := description{
+		entry: entry{m.Name, m.Title, m.Category, m.Class}, Description: m.Description,
+		File: doc.File, Extends: append([]string{}, doc.Extends...),
+		Parameters: []parameter{}, Stages: []declaredStage{}, Columns: append([]document.Column{}, doc.Columns...),
+	}
+	for _, p := range doc.Parameters {
+		d.Parameters = append(d.Parameters, parameter{p.Name, p.Type, p.Required, p.Default, p.Allowed, p.Description})
+	}
+	for _, s := range doc.Stages {
+		declared := declaredStage{Kind: s.Kind}
+		if s.Use != nil {
+			declared.Use = s.Use.Text
+		}
+		if s.When != nil {
+			declared.When = s.When.Text
+		}
+		d.Stages = append(d.Stages, declared)
+	}
+	return d
+}
+
+func (a *app) describeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe PIPELINE",
+		Short: "Describe a pipeline: parameters, stages, columns",
+		Args:  a.onePipeline,
+		RunE: a.action(func(c *cobra.Command, args []string) error {
+			e, err := loader()
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			doc, diags := e.Load(args[0])
+			if err := a.check(e, diags); err != nil {
+				return err
+			}
+			d := describe(doc)
+			return a.print(func(w io.Writer) error {
+				if a.json {
+					return writeJSON(w, d)
+				}
+				return d.writeText(w)
+			})
+		}),
+		ValidArgsFunction: a.completePipeline,
+	}
+}
+
+func (d description) writeText(w io.Writer) error {
+	fmt.Fprintf(w, "%s: %s\n", diag.Printable(d.Name), diag.Printable(d.Title))
+	if about := strings.Trim(d.Category+", "+d.Class, ", "); about != "" {
+		fmt.Fprintf(w, "  %s\n", diag.Printable(about))
+	}
+	if d.Description != "" {
+		fmt.Fprintf(w, "  %s\n", diag.Printable(d.Description))
+	}
+	if len(d.Parameters) > 0 {
+		fmt.Fprintln(w, "\nParameters")
+		var rows [][]string
+		for _, p := range d.Parameters {
+			rows = append(rows, []string{p.Name, string(p.Type), p.obligation(), p.about()})
+		}
+		if err := writeTable(w, "  ", rows); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(w, "\nStages")
+	var rows [][]string
+	for _, s := range d.Stages {
+		when := ""
+		if s.When != "" {
+			when = "when " + s.When
+		}
+		rows = append(rows, []string{string(s.Kind), s.Use, when})
+	}
+	if err := writeTable(w, "  ", rows); err != nil || len(d.Columns) == 0 {
+		return err
+	}
+	fmt.Fprintln(w, "\nColumns")
+	rows = nil
+	for _, c := range d.Columns {
+		null := "not null"
+		if c.Nullable {
+			null = ""
+		}
+		rows = append(rows, []string{c.Name, c.Type.String(), null, c.Description})
+	}
+	return writeTable(w, "  ", rows)
+}
+
+// obligation says whether a parameter must be given.
+func (p parameter) obligation() string {
+	switch {
+	case p.Required:
+		return "required"
+	case p.Default == nil:
+		return "optional"
+	}
+	return fmt.Sprintf("default %v", p.Default)
+}
+
+// about is the description with the allowed values.
+func (p parameter) about() string {
+	if len(p.Allowed) == 0 {
+		return p.Description
+	}
+	var allowed []string
+	for _, v := range p.Allowed {
+		allowed = append(allowed, fmt.Sprint(v))
+	}
+	return strings.TrimSpace(p.Description + " One of " + strings.Join(allowed, ", ") + ".")
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// The exit codes, a contract with whoever calls the program.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitConnect     = 3
+	exitInterrupted = 130
+)
+
+// exitCodes is the contract in words. A failure has the code of the row that
+// lists its class, and otherwise exitFailed.
+var exitCodes = []struct {
+	code    int
+	meaning string
+	classes []fault.Class
+}{
+	{exitDone, "done", nil},
+	{exitFailed, "the run failed: the database, a value, the output or a plugin", nil},
+	{exitUsage, "the command line, a parameter or a pipeline is wrong; nothing was started", []fault.Class{fault.Usage}},
+	{exitConnect, "a server could not be reached, or refused to let us in", []fault.Class{fault.Connect}},
+	{exitInterrupted, "interrupted by SIGINT, SIGTERM or SIGHUP; a second signal ends the program at once", nil},
+}
+
+// exitCode is what the program ends with after err.
+func exitCode(ctx context.Context, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if interrupted(ctx) {
+		return exitInterrupted
+	}
+	class := fault.From(err).Class
+	for _, row := range exitCodes {
+		for _, c := range row.classes {
+			if c == class {
+				return row.code
+			}
+		}
+	}
+	return exitFailed
+}
+
+// interrupted reports whether a signal has ended ctx.
+func interrupted(ctx context.Context) bool {
+	return errors.Is(context.Cause(ctx), errInterrupted)
+}
+
+// exitCodeTable is the contract as text.
+func exitCodeTable() string {
+	var b strings.Builder
+	for _, row := range exitCodes {
+		fmt.Fprintf(&b, "  %3d  %s\n", row.code, row.meaning)
+	}
+	return b.String()
+}
+
+// exitCodesTopic is `cipherstream help exit-codes`.
+func exitCodesTopic() *cobra.Command {
+	return &cobra.Command{
+		Use:   "exit-codes",
+		Short: "What the exit codes mean",
+		Long: "The exit code says how a command ended:\n\n" + exitCodeTable() + `
+After 1, 2, 3 and 130 an output file does not exist, or is what it was before;
+what was written to standard output may not be the whole. With --json the error
+is one JSON object on standard error: {"error": {"code", "class", "message",
+"hint", "retryable", "stage", "details", "diagnostics", "exit_code"}}.
+Retryable says that the same command may succeed later.
+
+"cipherstream sandbox" runs until it is interrupted, so that for it this is 0.
+`,
+	}
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// errLintFailed says that lint found errors, which it has written out already.
+var errLintFailed = errors.New("the pipelines have errors")
+
+func (a *app) lintCommand() *cobra.Command {
+	var sarif bool
+	c := &cobra.Command{
+		Use:   "lint FILE...",
+		Short: "Check pipelines and templates",
+		Long: `Check pipelines and templates, given as YAML files or as names of the catalogue:
+everything that is wrong with them whatever the values of their parameters are.
+Nothing is started, and no value of a secret is looked at.
+
+The exit code is 2 when there are errors; warnings alone don't change it.`,
+		Example: "  cipherstream lint pipelines/*.yaml",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageFault("%s takes at least one pipeline", c.CommandPath()).WithHint("give the path of a YAML file")
+			}
+			return nil
+		},
+		RunE: a.action(func(c *cobra.Command, args []string) error {
+			if sarif && a.json {
+				return usageFault("--sarif and --json are both given").WithHint("give one; SARIF is JSON too")
+			}
+			e, err := a.engine(c.Context(), nil)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			var list diag.List
+			for _, name := range args {
+				list = append(list, e.Lint(name)...)
+			}
+			list = list.Tidy()
+			err = a.print(func(w io.Writer) error {
+				switch {
+				case a.json:
+					return diag.WriteJSON(w, list)
+				case sarif:
+					return diag.WriteSARIF(w, list, version())
+				}
+				if err := diag.WriteText(w, list, a.textOptions(a.out, e.Source)); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintln(w, verdict(len(args), list))
+				return err
+			})
+			if err == nil && list.HasErrors() {
+				err = fault.New("lint.errors", fault.Usage, "%w", errLintFailed)
+			}
+			return err
+		}),
+		ValidArgsFunction: a.completePipelines,
+	}
+	c.Flags().BoolVar(&sarif, "sarif", false, "write SARIF 2.1.0, for code hosts")
+	a.pluginsFlag(c)
+	return c
+}
+
+// verdict counts what lint found.
+func verdict(files int, list diag.List) string {
+	errors, warnings := 0, 0
+	for _, d := range list {
+		if d.Severity == diag.Error {
+			errors++
+		} else {
+			warnings++
+		}
+	}
+	found := "no problems"
+	switch {
+	case errors > 0 && warnings > 0:
+		found = counted(errors, "error") + ", " + counted(warnings, "warning")
+	case errors > 0:
+		found = counted(errors, "error")
+	case warnings > 0:
+		found = counted(warnings, "warning")
+	}
+	return counted(files, "pipeline") + ": " + found
+}
+
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var r request
+	c := &cobra.Command{
+		Use:   "plan PIPELINE",
+		Short: "Show what a run would do",
+		Long: `Show what "cipherstream run" with the same arguments would do: the stages that are
+on, their settings, what flows between them, the processes they run in, and the
+columns. Nothing is started. Secrets are not needed, and never shown.`,
+		Example: "  cipherstream plan appointments -p from_date=2024-01-01 -f csv -c gzip",
+		Args:    a.onePipeline,
+		RunE: a.action(func(c *cobra.Command, args []string) error {
+			e, err := a.engine(c.Context(), nil)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			out := prepared{}
+			if out.request, err = a.resolve(e, args[0], &r); err != nil {
+				return err
+			}
+			if err := out.direct(&r); err != nil {
+				return err
+			}
+			out.request.Secrets = lookup(noDSN, true)
+			p, err := a.plan(e, out.request)
+			if err != nil {
+				return err
+			}
+			return a.print(func(w io.Writer) error {
+				if a.json {
+					return p.WriteJSON(w)
+				}
+				return p.WriteText(w)
+			})
+		}),
+	}
+	r.flags(a, c)
+	return c
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/pipelines"
+	"github.com/cipherstream/cipherstream/plugins/bundle"
+)
+
+// The environment variables that the program reads.
+const (
+	envDSN     = "CIPHERSTREAM_DSN"
+	envPlugins = "CIPHERSTREAM_PLUGINS"
+)
+
+// The parameters that --format and --compression set.
+const (
+	formatParameter      = "output_format"
+	compressionParameter = "compression"
+)
+
+// pluginsFlag lets a command use third-party plugins.
+func (a *app) pluginsFlag(c *cobra.Command) {
+	c.Flags().StringVar(&a.pluginDir, "plugins", "", "folder with plugins.lock and third-party plugins (default $"+envPlugins+")")
+	_ = c.MarkFlagDirname("plugins") // the flag exists
+}
+
+// engine makes the engine of a command. The log receives what plugin processes
+// write; it may be nil.
+func (a *app) engine(ctx context.Context, log *slog.Logger) (*engine.Engine, error) {
+	dir := a.pluginDir
+	if dir == "" {
+		dir = os.Getenv(envPlugins)
+	}
+	return engine.New(ctx, engine.Config{
+		FirstParty: bundle.Bundle(version()),
+		Args:       []string{servePlugin},
+		Catalogue:  pipelines.FS(),
+		PluginDir:  dir,
+		Log:        log,
+	})
+}
+
+// request is what the flags of run and plan say about a pipeline.
+type request struct {
+	parameters          []string
+	format, compression string
+	output              string
+	isolation           string
+}
+
+func (r *request) flags(a *app, c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVarP(&r.parameters, "parameter", "p", nil, "set a parameter, as `name=value`; name= is empty text (repeatable)")
+	f.StringVarP(&r.format, "format", "f", "", "format of the output: the parameter "+formatParameter)
+	f.StringVarP(&r.compression, "compression", "c", "", "compression of the output: the parameter "+compressionParameter)
+	f.StringVarP(&r.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	f.StringVar(&r.isolation, "isolation", string(plan.IsolationGroup),
+		"processes: group (neighbours share one), stage (one for each stage), none (first-party stages run in this one)")
+	a.pluginsFlag(c)
+	c.ValidArgsFunction = a.completePipeline
+	complete(c, "parameter", a.completeParameter)
+	complete(c, "format", a.completeAllowed(formatParameter))
+	complete(c, "compression", a.completeAllowed(compressionParameter))
+	complete(c, "isolation", cobra.FixedCompletions([]string{"group", "stage", "none"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// toStdout reports whether standard output is the output.
+func (r *request) toStdout() bool { return r.output == "-" }
+
+// values reads the parameters.
+func (r *request) values() (map[string]any, error) {
+	values := map[string]any{}
+	for _, p := range r.parameters {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return nil, usageFault("a parameter is given as name=value, not as %q", p).WithHint("write -p from_date=2024-01-31")
+		}
+		if _, again := values[name]; again {
+			return nil, usageFault("parameter %q is given twice", name).WithHint("give it once")
+		}
+		values[name] = value
+	}
+	return values, nil
+}
+
+// resolve turns flags into a request without secrets and output.
+func (a *app) resolve(e *engine.Engine, pipeline string, r *request) (engine.Request, error) {
+	req := engine.Request{Pipeline: pipeline, Env: os.LookupEnv, Hint: hintFor, Isolation: plan.Isolation(r.isolation)}
+	switch req.Isolation {
+	case plan.IsolationGroup, plan.IsolationStage, plan.IsolationNone:
+	default:
+		return req, usageFault("--isolation is group, stage or none, not %q", r.isolation)
+	}
+	if r.output == "" {
+		return req, usageFault("--output names no file")
+	}
+	values, err := r.values()
+	if err != nil {
+		return req, err
+	}
+	req.Parameters = values
+	doc, diags := e.Load(pipeline)
+	if doc == nil {
+		return req, a.check(e, diags)
+	}
+	for _, short := range []struct{ flag, parameter, value string }{
+		{"--format", formatParameter, r.format}, {"--compression", compressionParameter, r.compression},
+	} {
+		if short.value == "" {
+			continue
+		}
+		declared := func(p document.Parameter) bool { return p.Name == short.parameter }
+		if !doc.Broken && !slices.ContainsFunc(doc.Parameters, declared) {
+			return req, usageFault("pipeline %q has no parameter %q, which %s sets", doc.Metadata.Name, short.parameter, short.flag).
+				WithHint("\"cipherstream describe %s\" shows its parameters", pipeline)
+		}
+		if _, again := values[short.parameter]; again {
+			return req, usageFault("parameter %q is given twice, with -p and with %s", short.parameter, short.flag).WithHint("give it once")
+		}
+		values[short.parameter] = short.value
+	}
+	return req, nil
+}
+
+// hintFor says how to provide a reference that is missing.
+func hintFor(reference string) string {
+	namespace, name, _ := strings.Cut(reference, ".")
+	switch {
+	case reference == "secret.dsn":
+		return "set " + envDSN + ", or give --dsn-file PATH or --dsn URL; --sandbox needs none"
+	case namespace == "secret":
+		return "the command line provides secret.dsn only; take others from the environment: ${env.NAME}"
+	case namespace == "env":
+		return "set the environment variable " + name
+	}
+	return ""
+}
+
+// plan plans a request, and says how parameters are given here.
+func (a *app) plan(e *engine.Engine, req engine.Request) (*plan.Plan, error) {
+	p, diags := e.Plan(req)
+	for i := range diags {
+		d := &diags[i]
+		if d.Code == plan.CodeParameterMissing {
+			d.Hint = strings.TrimSuffix("give it with -p "+d.Parameter+"=VALUE: "+d.Hint, ": ")
+		}
+	}
+	return p, a.check(e, diags)
+}
+
+// outputPath is the absolute path of a file.
+func outputPath(name string) (string, error) {
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return "", usageFault("the current folder is unknown, so that %q names no file: %w", name, err)
+	}
+	return path, nil
+}
+
+// writesTo reports whether any stage of a plan has text among its settings that
+// names the output.
+func writesTo(p *plan.Plan, output string) bool {
+	var in func(any) bool
+	in = func(v any) bool {
+		switch v := v.(type) {
+		case string:
+			return strings.Contains(v, output)
+		case []any:
+			return slices.ContainsFunc(v, in)
+		case map[string]any:
+			for _, e := range v {
+				if in(e) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return slices.ContainsFunc(p.Stages, func(s plan.Stage) bool { return in(s.Config) })
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/sandbox"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/handoff"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// runFlags are the flags of run that plan doesn't have.
+type runFlags struct {
+	database
+	practice
+	sandbox  bool
+	progress string
+	summary  string
+	verbose  bool
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var r request
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run PIPELINE",
+		Short: "Run a pipeline",
+		Long: `Run a pipeline: a name that "cipherstream list" shows, or the path of a YAML file.
+
+The connection URL comes from --dsn, --dsn-file or ` + envDSN + `, in this order.
+--sandbox needs none: it starts a database with generated data.
+
+A file given with -o appears under its name when it is whole, and only then. What
+is written to standard output is on its way before the run has succeeded: the
+exit code tells whether it is all.`,
+		Example: `  cipherstream run appointments --sandbox -p from_date=2024-01-01 | head
+  cipherstream run appointments --dsn-file dsn.txt -f csv -c gzip -o appointments.csv.gz`,
+		Args: a.onePipeline,
+		RunE: a.action(func(c *cobra.Command, args []string) error {
+			if err := f.validate(c, &r); err != nil {
+				return err
+			}
+			if f.sandbox && !sandbox.Available {
+				return a.handOver(c.Context())
+			}
+			return a.run(c.Context(), args[0], &r, &f)
+		}),
+	}
+	r.flags(a, c)
+	f.database.flags(c)
+	c.Flags().BoolVar(&f.sandbox, "sandbox", false, "read from a database of generated data, started for this run")
+	f.practice.flags(c, "sandbox-")
+	c.Flags().StringVar(&f.progress, "progress", progressAuto, progressUsage)
+	c.Flags().StringVar(&f.summary, "summary", "", "write the receipt to `FILE` as JSON when the run has succeeded; - is standard output")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show log lines of level info too, not only warnings")
+	complete(c, "progress", cobra.FixedCompletions(progressModes, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+// validate finds flags that contradict one another.
+func (f *runFlags) validate(c *cobra.Command, r *request) error {
+	switch {
+	case f.sandbox && f.database.given():
+		return usageFault("--sandbox brings its own database, but --dsn or --dsn-file names another").WithHint("give one of them")
+	case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale")):
+		return usageFault("--sandbox-seed and --sandbox-scale have no effect without --sandbox")
+	case f.summary == "-" && r.toStdout():
+		return usageFault("the summary and the data cannot both go to standard output").WithHint("give -o FILE, or --summary FILE")
+	}
+	return nil
+}
+
+func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags) error {
+	report, err := a.newReporter(f.progress, f.verbose, r.toStdout() && isTerminal(a.out))
+	if err != nil {
+		return err
+	}
+	defer report.clear()
+	e, err := a.engine(ctx, report.logger())
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	prepared, err := a.prepare(e, pipeline, r, f)
+	if err != nil {
+		return err
+	}
+	summary, err := a.newSummary(f.summary, prepared.output)
+	if err != nil {
+		return err
+	}
+	defer summary.discard()
+	p, release, err := a.provide(ctx, e, prepared, f, report)
+	defer release()
+	if err != nil {
+		return err
+	}
+	receipt, err := e.Run(ctx, p, engine.RunOptions{Events: report.event})
+	if fault.Is(err, "sink.closed") && prepared.handsOver {
+		return closedOutput()
+	}
+	if err != nil {
+		return err
+	}
+	return summary.commit(receipt)
+}
+
+// prepared is a request that has been checked as far as it can be before
+// anything is started.
+type prepared struct {
+	request engine.Request
+	// output is the absolute path of the file, or empty.
+	output string
+	// handsOver says that the pipeline writes to standard output.
+	handsOver bool
+}
+
+// Stand-ins in a plan that is only looked at.
+const (
+	noDSN    = "mysql://nobody@localhost/nothing"
+	noOutput = "handoff:standard-output"
+)
+
+// prepare checks a request by planning it, with stand-ins for what is not there
+// yet.
+func (a *app) prepare(e *engine.Engine, pipeline string, r *request, f *runFlags) (*prepared, error) {
+	req, err := a.resolve(e, pipeline, r)
+	if err != nil {
+		return nil, err
+	}
+	if f.sandbox {
+		req.Secrets = lookup(noDSN, true)
+	} else {
+		dsn, ok, err := f.database.secret()
+		if err != nil {
+			return nil, err
+		}
+		req.Secrets = lookup(dsn, ok)
+	}
+	out := &prepared{request: req}
+	if err := out.direct(r); err != nil {
+		return nil, err
+	}
+	p, err := a.plan(e, out.request)
+	if err != nil {
+		return nil, err
+	}
+	if r.toStdout() {
+		out.handsOver = writesTo(p, noOutput)
+		return out, a.fitForTerminal(p, out.handsOver)
+	}
+	if !writesTo(p, out.output) {
+		return nil, usageFault("pipeline %q chooses its own output, so that -o has no effect", p.Name).
+			WithHint("leave -o out, or let the sink write to ${run.output}")
+	}
+	return out, nil
+}
+
+// direct sets what ${run.output} stands for.
+func (p *prepared) direct(r *request) error {
+	target := noOutput
+	if !r.toStdout() {
+		path, err := outputPath(r.output)
+		if err != nil {
+			return err
+		}
+		p.output, target = path, path
+	}
+	p.request.Run = map[string]any{"output": target}
+	return nil
+}
+
+// fitForTerminal refuses to fill a terminal with compressed bytes.
+func (a *app) fitForTerminal(p *plan.Plan, toStdout bool) error {
+	if !toStdout || !isTerminal(a.out) {
+		return nil
+	}
+	for _, s := range p.Stages {
+		if s.Kind == stage.KindCompressor {
+			return usageFault("the output is compressed (%s), and standard output is a terminal", s.Name).
+				WithHint("write it to a file with -o FILE, or send it on with a pipe")
+		}
+	}
+	return nil
+}
+
+// provide starts what the run needs and plans it with that. Release undoes it.
+func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *runFlags, report *reporter) (p *plan.Plan, release func(), err error) {
+	var undo []func()
+	release = func() {
+		for i := len(undo) - 1; i >= 0; i-- {
+			undo[i]()
+		}
+	}
+	req := in.request
+	if in.handsOver {
+		dir, err := e.NewDir()
+		if err != nil {
+			return nil, release, err
+		}
+		address, stop, err := handoff.Offer(ctx, dir, a.out)
+		if err != nil {
+			return nil, release, fault.New(codeOutput, fault.Internal, "standard output cannot be given to the sink: %w", err)
+		}
+		undo = append(undo, func() {
+			if err := stop(); err != nil {
+				report.logger().Warn("giving standard output away: " + err.Error())
+			}
+		})
+		req.Run = map[string]any{"output": "handoff:" + address}
+	}
+	if f.sandbox {
+		server, err := startSandbox(ctx, &f.practice, "", report.logger())
+		if err != nil {
+			return nil, release, err
+		}
+		undo = append(undo, func() {
+			if err := server.Close(); err != nil {
+				report.logger().Warn(fmt.Sprintf("ending the sandbox: %v", err))
+			}
+		})
+		req.Secrets = lookup(server.DSN(), true)
+	}
+	p, diags := e.Plan(req)
+	return p, release, diags.Err()
+}

@@ -1,0 +1,150 @@
+// Command bench measures whole runs of the program against the official client,
+// on a real MariaDB server that it starts for itself on loopback:
+//
+//	go run -tags gms_pure_go ./integration/bench -rows 1000000 -rounds 7
+//
+// Every round runs every subject once, in an order that shifts by one from round
+// to round, so that what slows the machine down for a while slows all. What is
+// compared are ratios to the client in the same round, and of those the median.
+// Every output is checked: number of rows, and the same bytes in every round and
+// from every isolation.
+//
+// It owns the comparison and its table; it never measures stages by themselves
+// (`make bench`), never touches a server that it did not start, and judges no
+// one: a missed aim is printed, and only a wrong output is a failure.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// options are the command line.
+type options struct {
+	rows     int64
+	rounds   int
+	subjects *regexp.Regexp
+	output   string
+}
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == sourceOnly {
+		exitWith(readSource(context.Background(), os.Stdout))
+	}
+	o := options{}
+	only := ""
+	flag.Int64Var(&o.rows, "rows", 1_000_000, "appointments to load and read")
+	flag.IntVar(&o.rounds, "rounds", 7, "measured rounds, after one that is not counted")
+	flag.StringVar(&only, "subjects", ".", "measure only subjects whose name matches this `REGEXP`; the client always runs")
+	flag.StringVar(&o.output, "output", "/dev/shm", "write output files to a new folder in `DIR`, best in RAM")
+	flag.Parse()
+	var err error
+	if o.subjects, err = regexp.Compile(only); err != nil || o.rows < 1 || o.rounds < 1 || flag.NArg() > 0 {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench: -subjects:", err)
+		}
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err = run(ctx, o)
+	stop()
+	exitWith(err)
+}
+
+func exitWith(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// say tells on standard error what goes on; the table goes to standard output.
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+}
+
+func run(ctx context.Context, o options) (err error) {
+	if _, err := os.Stat(o.output); err != nil {
+		say("bench: %s is not there; output goes to %s, which may be a disk", o.output, os.TempDir())
+		o.output = os.TempDir()
+	}
+	dir, err := os.MkdirTemp(o.output, "cipherstream-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	say("building the program")
+	program, err := build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	var h harness
+	defer h.end(&err)
+	b := &bench{options: o, dir: dir, program: program, outputs: map[string]output{}}
+	say("starting MariaDB")
+	if err := b.start(ctx, &h); err != nil {
+		return err
+	}
+	say("loading %s appointments", grouped(o.rows))
+	if err := b.load(ctx); err != nil {
+		return err
+	}
+	results, err := b.measure(ctx)
+	if err != nil {
+		return err
+	}
+	return report(os.Stdout, b, results)
+}
+
+// build compiles the program as `make build` does, and returns its path.
+func build(ctx context.Context, dir string) (string, error) {
+	program := filepath.Join(dir, "cipherstream")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "gms_pure_go", "-ldflags", "-s -w",
+		"-o", program, "github.com/cipherstream/cipherstream/cmd/cipherstream")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("the program does not build: %w\n%s", err, out)
+	}
+	return program, nil
+}
+
+// measure runs all rounds and returns the measurements by subject, one for each
+// round.
+func (b *bench) measure(ctx context.Context) (map[string][]usage, error) {
+	subjects := b.subjects()
+	results := map[string][]usage{}
+	for round := range b.rounds + 1 {
+		var line []string
+		for i := range subjects {
+			s := subjects[(i+round)%len(subjects)]
+			u, err := b.runOnce(ctx, s, round == 0)
+			if ctx.Err() != nil {
+				return nil, errors.New("interrupted")
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			line = append(line, fmt.Sprintf("%s %.2f", s.name, u.wall.Seconds()))
+			if round > 0 {
+				results[s.name] = append(results[s.name], u)
+			}
+		}
+		name := fmt.Sprintf("round %d of %d", round, b.rounds)
+		if round == 0 {
+			name = "warm-up"
+		}
+		say("%s, seconds: %s", name, strings.Join(line, ", "))
+	}
+	return results, nil
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// client is the name of the subject that all are compared with.
+const client = "client"
+
+// subject is one way to read all appointments through the procedure.
+type subject struct {
+	name, what string
+	// format is of the output file; empty for a subject that throws the rows away.
+	format    string
+	isolation string
+}
+
+var formats = []string{"ndjson", "csv"}
+
+// isolations of the program, as `run --isolation` names them.
+var isolations = []struct{ name, what string }{
+	{"none", "all stages in one process"},
+	{"group", "host and one plugin process, the default"},
+	{"stage", "every stage in a process of its own"},
+}
+
+// subjects lists what is measured, the client first.
+func (b *bench) subjects() []subject {
+	all := []subject{
+		{name: client, what: "`mariadb --quick --batch -N`, rows thrown away"},
+		{name: "source", what: "mysql source to Arrow, batches dropped"},
+	}
+	for _, format := range formats {
+		for _, i := range isolations {
+			all = append(all, subject{
+				name: format + "-" + i.name, what: "`run -f " + format + "`, " + i.what, format: format, isolation: i.name,
+			})
+		}
+	}
+	var chosen []subject
+	for _, s := range all {
+		if s.name == client || b.options.subjects.MatchString(s.name) {
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen
+}
+
+// runOnce measures one run of a subject and checks what it delivered. With count
+// the rows of its output are counted as well, which may cost more than the run.
+func (b *bench) runOnce(ctx context.Context, s subject, count bool) (usage, error) {
+	switch {
+	case s.name == client:
+		return b.runClient(ctx, count)
+	case s.format == "":
+		return b.runSource(ctx)
+	}
+	return b.runProgram(ctx, s, count)
+}
+
+func (b *bench) runClient(ctx context.Context, count bool) (usage, error) {
+	cmd := b.server.Client("--quick", "--batch", "-N", "--execute", "CALL appointments(NULL, NULL, 'All')", b.server.Database())
+	if !count {
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			return usage{}, err
+		}
+		defer null.Close()
+		cmd.Stdout = null
+		return b.measureCommand(ctx, cmd)
+	}
+	// In this format a line is a row: line ends in values are escaped.
+	var lines lineCounter
+	cmd.Stdout = &lines
+	u, err := b.measureCommand(ctx, cmd)
+	if err != nil {
+		return u, err
+	}
+	b.columns = lines.tabs + 1
+	return u, b.checkRows("the client printed", lines.lines)
+}
+
+func (b *bench) runSource(ctx context.Context) (usage, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return usage{}, err
+	}
+	cmd := exec.Command(self, sourceOnly)
+	cmd.Env = b.environment()
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	u, err := b.measureCommand(ctx, cmd)
+	if err != nil {
+		return u, err
+	}
+	rows, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
+	if err != nil {
+		return u, err
+	}
+	return u, b.checkRows("the source delivered", rows)
+}
+
+func (b *bench) runProgram(ctx context.Context, s subject, count bool) (usage, error) {
+	file := b.outputFile(s.format)
+	summary := filepath.Join(b.dir, "summary.json")
+	cmd := exec.Command(b.program, "run", "appointments", "-f", s.format, "-o", file, "--isolation", s.isolation,
+		"--progress", "none", "--summary", summary)
+	cmd.Env = b.environment()
+	u, err := b.measureCommand(ctx, cmd)
+	if err == nil {
+		err = b.checkOutput(s, file, summary, count)
+	}
+	for _, f := range []string{file, summary} {
+		if e := os.Remove(f); e != nil && err == nil {
+			err = e
+		}
+	}
+	return u, err
+}
+
+// measureCommand runs a command to its end and measures it. Its error has the end
+// of what it wrote to standard error.
+func (b *bench) measureCommand(ctx context.Context, cmd *exec.Cmd) (usage, error) {
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	server := cpuTime(b.serverPID)
+	u, err := measure(ctx, cmd)
+	u.serverCPU = cpuTime(b.serverPID) - server
+	if err != nil {
+		text := stderr.Bytes()
+		return u, fmt.Errorf("%w: %s", err, text[max(0, len(text)-2000):])
+	}
+	return u, nil
+}
+
+func (b *bench) checkRows(who string, rows int64) error {
+	if rows != b.rows {
+		return fmt.Errorf("%s %s rows, and %s were loaded", who, grouped(rows), grouped(b.rows))
+	}
+	return nil
+}
+
+// lineCounter counts lines, and the tabs of the first one.
+type lineCounter struct {
+	lines int64
+	tabs  int
+}
+
+func (c *lineCounter) Write(p []byte) (int, error) {
+	if c.lines == 0 {
+		first, _, _ := bytes.Cut(p, []byte{'\n'})
+		c.tabs += bytes.Count(first, []byte{'\t'})
+	}
+	c.lines += int64(bytes.Count(p, []byte{'\n'}))
+	return len(p), nil
+}
+
+var _ io.Writer = (*lineCounter)(nil)

@@ -1,0 +1,118 @@
+package repo
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport says which folders of this module the packages of a folder may
+// import; its own is always allowed, unless engineOrder says otherwise.
+var mayImport = map[string][]string{
+	"sdk":         {},
+	"plugins":     {"sdk"},
+	"engine":      {"sdk"},
+	"pipelines":   {},
+	"cmd":         {"sdk", "plugins", "engine", "pipelines"},
+	"examples":    {"sdk", "engine"},
+	"integration": {"sdk", "plugins", "engine", "pipelines", "cmd"},
+}
+
+// testServers may be imported by every test: it starts the real servers that tests
+// compare with, and imports nothing of ours itself.
+const testServers = "integration/dbtest"
+
+// engineOrder is engine/ from the bottom up: a package may import those before it.
+// Packages of engine/ that are not listed import nothing else in engine/.
+var engineOrder = []string{"engine/diag", "engine/document", "engine/plan", "engine/host", "engine/run", "engine"}
+
+// serverLibrary is big and only good for trying things out: one package holds it.
+const (
+	serverLibrary = "github.com/dolthub/go-mysql-server"
+	serverOwner   = "engine/sandbox"
+)
+
+func TestImportDirections(t *testing.T) {
+	t.Parallel()
+	for _, f := range parseModule(t) {
+		for _, imported := range f.imports() {
+			if problem := badImport(f.dir(), imported, f.test); problem != "" {
+				t.Errorf("%s imports %s: %s", f.path, imported, problem)
+			}
+		}
+	}
+}
+
+// badImport says why the package in dir may not import what it does; empty means
+// that it may.
+func badImport(dir, imported string, test bool) string {
+	if within(imported, serverLibrary) && dir != serverOwner {
+		return "only " + serverOwner + " may use the embedded server's library"
+	}
+	if imported == module {
+		return "there is no package at the top"
+	}
+	to, ours := strings.CutPrefix(imported, module+"/")
+	if !ours || test && to == testServers {
+		return ""
+	}
+	fromTop, _, _ := strings.Cut(dir, "/")
+	toTop, _, _ := strings.Cut(to, "/")
+	allowed, known := mayImport[fromTop]
+	switch {
+	case !known:
+		return fromTop + "/ is not one of the folders of this module"
+	case fromTop != toTop && !slices.Contains(allowed, toTop):
+		return fromTop + "/ may import of this module only: itself " + strings.Join(allowed, " ")
+	case fromTop == "engine" && toTop == "engine" && to != dir:
+		from, below := slices.Index(engineOrder, dir), slices.Index(engineOrder, to)
+		if from < 0 && dir != "engine" {
+			return dir + " is not in the order of engine/, and so imports nothing else in it"
+		}
+		if below < 0 || below >= from {
+			return "inside engine/ a package imports only those below it: " + strings.Join(engineOrder, " → ")
+		}
+	}
+	return ""
+}
+
+func within(imported, tree string) bool {
+	return imported == tree || strings.HasPrefix(imported, tree+"/")
+}
+
+// TestBadImport makes sure that the rules refuse what they should.
+func TestBadImport(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		dir, imported string
+		test, bad     bool
+	}{
+		{"sdk/wire", "github.com/apache/arrow/go/v15/arrow", false, false},
+		{"sdk/wire", module + "/sdk/fault", false, false},
+		{"sdk/wire", module + "/engine/diag", false, true},
+		{"sdk", module + "/plugins/csv", true, true},
+		{"plugins/mysql", module + "/sdk", false, false},
+		{"plugins/mysql", module + "/engine", false, true},
+		{"plugins/mysql", module + "/integration/dbtest", true, false},
+		{"plugins/mysql", module + "/integration/dbtest", false, true},
+		{"plugins/mysql", module + "/integration/bench", true, true},
+		{"engine/plan", module + "/engine/diag", false, false},
+		{"engine/plan", module + "/engine/plan", true, false},
+		{"engine/diag", module + "/engine/plan", false, true},
+		{"engine/plan", module + "/engine", false, true},
+		{"engine/sandbox", module + "/engine/plan", false, true},
+		{"engine", module + "/engine/run", false, false},
+		{"engine/host", module + "/plugins/bundle", false, true},
+		{"engine/host", module + "/sdkother", false, true},
+		{"pipelines", module + "/sdk", false, true},
+		{"cmd/cipherstream", module + "/plugins/bundle", false, false},
+		{"cmd/cipherstream", module + "/integration/dbtest", false, true},
+		{"cmd/cipherstream", serverLibrary + "/sql", false, true},
+		{"engine/sandbox", serverLibrary + "/sql", false, false},
+		{"other", module + "/sdk", false, true},
+	} {
+		if problem := badImport(c.dir, c.imported, c.test); (problem != "") != c.bad {
+			t.Errorf("%s imports %s (test %v): %q, want bad %v", c.dir, c.imported, c.test, problem, c.bad)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package repo
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// dependencies are the modules that this one uses itself, and why each is worth it.
+var dependencies = map[string]string{
+	"cel.dev/cel-go":                     "the expression language of when:, rules and row filters",
+	"github.com/apache/arrow/go/v15":     "the form of all data between stages",
+	"github.com/dolthub/go-mysql-server": "the embedded server of the sandbox",
+	"github.com/go-mysql-org/go-mysql":   "connection, TLS and authentication of the mysql source",
+	"github.com/go-sql-driver/mysql":     "bulk loading of a real server, and an independent reader in tests",
+	"github.com/google/flatbuffers":      "metadata of the Arrow IPC format",
+	"github.com/hashicorp/go-hclog":      "the logger that go-plugin asks for",
+	"github.com/hashicorp/go-plugin":     "the control plane to plugin processes",
+	"github.com/klauspost/compress":      "gzip at more than twice the standard library's speed",
+	"github.com/spf13/cobra":             "commands, flags and completion of the CLI",
+	"go.uber.org/goleak":                 "tests that no goroutine is left behind",
+	"golang.org/x/sys":                   "limits and signals of processes",
+	"golang.org/x/term":                  "whether the progress goes to a terminal, and its width",
+	"golang.org/x/text":                  "the character sets of MySQL",
+	"google.golang.org/grpc":             "the transport of the control plane",
+	"google.golang.org/protobuf":         "the messages of the control plane",
+	"gopkg.in/yaml.v3":                   "YAML nodes with positions",
+}
+
+var requirement = regexp.MustCompile(`^(?:require )?([\w./~-]+) (v[\w.+-]+)( // indirect)?$`)
+
+// directModules lists the modules that go.mod requires for this module itself.
+func directModules(t *testing.T) []string {
+	t.Helper()
+	var direct []string
+	for line := range strings.Lines(read(t, "go.mod")) {
+		if m := requirement.FindStringSubmatch(strings.TrimSpace(line)); m != nil && m[3] == "" {
+			direct = append(direct, m[1])
+		}
+	}
+	if len(direct) == 0 {
+		t.Fatal("no requirement was found in go.mod")
+	}
+	return direct
+}
+
+func TestDependenciesAreListedWithAReason(t *testing.T) {
+	t.Parallel()
+	required := map[string]bool{}
+	for _, m := range directModules(t) {
+		required[m] = true
+		if dependencies[m] == "" {
+			t.Errorf("go.mod requires %s, which is not in the list of dependencies: give the reason for it there, or do without", m)
+		}
+	}
+	for m := range dependencies {
+		if !required[m] {
+			t.Errorf("%s is in the list of dependencies, and go.mod doesn't require it any more", m)
+		}
+	}
+	if text := read(t, "go.mod"); regexp.MustCompile(`(?m)^\s*replace\b`).MatchString(text) {
+		t.Error("go.mod replaces a module, so `go install` of the program from elsewhere would not work")
+	}
+}
+
+func TestDependenciesAreUsed(t *testing.T) {
+	t.Parallel()
+	used := map[string]bool{}
+	direct := directModules(t)
+	for _, f := range parseModule(t) {
+		for _, imported := range f.imports() {
+			for _, m := range direct {
+				if within(imported, m) {
+					used[m] = true
+				}
+			}
+		}
+	}
+	for _, m := range direct {
+		if !used[m] {
+			t.Errorf("go.mod requires %s directly, and nothing imports it", m)
+		}
+	}
+}

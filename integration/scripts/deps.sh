@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Installs the programs named as arguments, or else all that the tests use beside
+# Go: as root on Debian with apt-get, elsewhere it says what to install.
+#
+# Of MariaDB only the -core packages are taken: they hold the programs, and start
+# no server of their own. Exits 1 when something is still missing in CI, or with
+# CIPHERSTREAM_REQUIRE_SERVERS=1; else the tests that need it are skipped, and say so.
+set -euo pipefail
+
+# Server programs are not in an ordinary user's PATH.
+PATH="$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/opt/mariadb/bin"
+
+package_of() {
+	case $1 in
+	mariadbd | mariadb-install-db) echo mariadb-server-core ;;
+	mariadb) echo mariadb-client-core ;;
+	protoc) echo protobuf-compiler ;;
+	gcc) echo gcc libc6-dev ;;
+	*) echo "$1" ;;
+	esac
+}
+
+# Without this header of the C library gcc is there, and the race detector does
+# not build all the same.
+present() {
+	command -v "$1" >/dev/null || return 1
+	[ "$1" != gcc ] || echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1
+}
+
+missing() {
+	local program
+	for program in "${programs[@]}"; do
+		present "$program" || echo "$program"
+	done
+}
+
+programs=("$@")
+[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 gcc)
+
+absent=$(missing)
+[ -n "$absent" ] || exit 0
+
+packages=$(for program in $absent; do package_of "$program"; done | tr ' ' '\n' | sort -u | tr '\n' ' ')
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	echo "deps: installing $packages" >&2
+	export DEBIAN_FRONTEND=noninteractive
+	{
+		apt-get update -q && apt-get install -q -y --no-install-recommends $packages
+	} </dev/null >&2 || echo "deps: apt-get failed" >&2
+	absent=$(missing)
+	[ -n "$absent" ] || exit 0
+fi
+
+echo "deps: missing:" $absent >&2
+echo "deps: on Debian, as root: apt-get install --no-install-recommends $packages" >&2
+if [ "${CI:-}" != "" ] || [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" = 1 ] || [ $# -gt 0 ]; then
+	exit 1
+fi

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The lint configuration: gofmt, go vet, staticcheck and a build for macOS, each
+# of which must have nothing to say.
+#
+# usage: lint.sh BUILD_TAGS STATICCHECK_VERSION
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+tags=$1 staticcheck=$2
+
+# Every check of staticcheck but these:
+#   ST1000  package comments: integration/repo asks for more than it does
+#   ST1003  names: acronyms of the field are spelled as their specification spells them
+checks=all,-ST1000,-ST1003
+
+# The operating systems of `make build` that have files of their own here.
+other_os=darwin
+
+status=0
+step() {
+	echo "lint: $1" >&2
+	shift
+	"$@" || status=1
+}
+
+formatted() {
+	local files
+	files=$(gofmt -l . 2>&1)
+	[ -z "$files" ] || { printf 'not formatted with gofmt:\n%s\n' "$files"; return 1; }
+}
+
+# Not go.mod's business: the linter is no dependency of the module.
+step gofmt formatted
+step "go vet" go vet -tags "$tags" ./...
+step staticcheck go run "honnef.co/go/tools/cmd/staticcheck@$staticcheck" -tags "$tags" -checks "$checks" ./...
+step "go build for $other_os" env GOOS=$other_os GOARCH=arm64 CGO_ENABLED=0 go build -tags "$tags" ./...
+exit $status

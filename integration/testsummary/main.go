@@ -1,0 +1,101 @@
+// Command testsummary runs checks and tests one after the other, all of them
+// whatever fails before, and ends with one plain line:
+//
+//	12 passed, 0 failed, 1 skipped
+//
+// A check is a command, counted as one. A test is counted by its result, and a
+// test with subtests by theirs. Before the line come what every failed test
+// printed and why every skipped test was skipped.
+//
+// It owns the reading of `go test -json`; it never decides what is run, which
+// the Makefile does.
+//
+//	testsummary -check 'COMMAND' -test 'ARGUMENTS OF go test' ...
+//
+// The exit status is 0 when nothing failed and something ran, 1 when not, 2 for
+// wrong usage.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// step is a command to run and how to count it.
+type step struct {
+	test bool
+	text string
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("testsummary", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	var steps []step
+	flags.Func("check", "run `COMMAND` with sh, and count it as one", func(s string) error {
+		steps = append(steps, step{text: s})
+		return nil
+	})
+	flags.Func("test", "run go test with `ARGUMENTS`, split at spaces, and count its tests", func(s string) error {
+		steps = append(steps, step{test: true, text: s})
+		return nil
+	})
+	if err := flags.Parse(args); err != nil || flags.NArg() > 0 || len(steps) == 0 {
+		if err == nil {
+			flags.Usage()
+		}
+		return 2
+	}
+	t := newTally(stdout)
+	for _, s := range steps {
+		if s.test {
+			runTests(t, strings.Fields(s.text), stderr)
+		} else {
+			runCheck(t, s.text, stdout, stderr)
+		}
+	}
+	if !t.finish() {
+		return 1
+	}
+	return 0
+}
+
+func runCheck(t *tally, command string, stdout, stderr io.Writer) {
+	cmd := exec.Command("sh", "-c", command)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	begin := time.Now()
+	err := cmd.Run()
+	t.check(command, time.Since(begin), err)
+}
+
+func runTests(t *tally, args []string, stderr io.Writer) {
+	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	cmd.Stderr = stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.fail("go test could not be started", err.Error())
+		return
+	}
+	failed := t.failed
+	readErr := t.read(out)
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	switch {
+	case readErr != nil:
+		t.fail("the output of go test could not be read", readErr.Error())
+	case err != nil && (!errors.As(err, &exit) || t.failed == failed):
+		t.fail("go test "+strings.Join(args, " "), fmt.Sprintf("%v, though no test failed", err))
+	}
+}

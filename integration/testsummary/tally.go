@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// event is a line of `go test -json` (see `go doc test2json`). Build events name
+// the package in ImportPath.
+type event struct {
+	Action      string
+	Package     string
+	ImportPath  string
+	Test        string
+	Elapsed     float64
+	Output      string
+	FailedBuild string
+}
+
+// tally counts results, keeps what a test printed until its result is known, and
+// reports to out.
+type tally struct {
+	out                     io.Writer
+	passed, failed, skipped int
+	failures, skips         []string
+
+	packages map[string]*packageResult
+	builds   map[string]*strings.Builder // what the compiler printed, by package
+}
+
+type packageResult struct {
+	tests  map[string]*testResult // under "" what belongs to no test
+	failed int                    // of its tests
+}
+
+type testResult struct {
+	output         strings.Builder
+	parent         bool // has subtests
+	failedSubtests bool
+}
+
+func newTally(out io.Writer) *tally {
+	return &tally{out: out, packages: map[string]*packageResult{}, builds: map[string]*strings.Builder{}}
+}
+
+// check counts a command that ended with err.
+func (t *tally) check(name string, took time.Duration, err error) {
+	if err != nil {
+		t.fail(name, err.Error())
+		return
+	}
+	t.passed++
+	fmt.Fprintf(t.out, "ok    %s (%.1fs)\n", name, took.Seconds())
+}
+
+// fail counts one failure, and shows it at once and by name at the end.
+func (t *tally) fail(name, output string) {
+	t.failed++
+	t.failures = append(t.failures, name)
+	fmt.Fprintf(t.out, "FAIL  %s\n", name)
+	for line := range strings.Lines(output) {
+		fmt.Fprintf(t.out, "      %s\n", strings.TrimRight(line, "\r\n"))
+	}
+}
+
+// read takes the events of one go test to the end of r. Lines that are no events
+// are passed on as they are.
+func (t *tally) read(r io.Reader) error {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			var e event
+			if json.Unmarshal([]byte(line), &e) == nil && e.Action != "" {
+				t.add(e)
+			} else {
+				fmt.Fprint(t.out, line)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (t *tally) add(e event) {
+	switch e.Action {
+	case "build-output":
+		b := t.builds[e.ImportPath]
+		if b == nil {
+			b = &strings.Builder{}
+			t.builds[e.ImportPath] = b
+		}
+		b.WriteString(e.Output)
+		return
+	case "build-fail":
+		return // the package's own result names it
+	}
+	p := t.packages[e.Package]
+	if p == nil {
+		p = &packageResult{tests: map[string]*testResult{}}
+		t.packages[e.Package] = p
+	}
+	r := p.tests[e.Test]
+	if r == nil {
+		r = &testResult{}
+		p.tests[e.Test] = r
+	}
+	switch e.Action {
+	case "run":
+		p.ancestors(e.Test, func(a *testResult) { a.parent = true })
+	case "output":
+		r.output.WriteString(e.Output)
+	case "pass", "fail", "skip":
+		if e.Test == "" {
+			t.endPackage(e, p)
+			delete(t.packages, e.Package)
+		} else {
+			t.endTest(e, p, r)
+			r.output.Reset()
+		}
+	}
+}
+
+// ancestors visits the tests that name is a subtest of.
+func (p *packageResult) ancestors(name string, visit func(*testResult)) {
+	for i := range name {
+		if name[i] == '/' {
+			if a := p.tests[name[:i]]; a != nil {
+				visit(a)
+			}
+		}
+	}
+}
+
+func (t *tally) endTest(e event, p *packageResult, r *testResult) {
+	name := e.Package + " " + e.Test
+	switch {
+	case e.Action == "fail":
+		p.ancestors(e.Test, func(a *testResult) { a.failedSubtests = true })
+		if r.failedSubtests {
+			return // counted by them
+		}
+		p.failed++
+		t.fail(name, printed(&r.output))
+	case r.parent:
+		// Counted by its subtests.
+	case e.Action == "pass":
+		t.passed++
+	case e.Action == "skip":
+		t.skipped++
+		t.skips = append(t.skips, name+": "+strings.Join(strings.Fields(printed(&r.output)), " "))
+	}
+}
+
+func (t *tally) endPackage(e event, p *packageResult) {
+	output := printed(&p.tests[""].output)
+	switch {
+	case e.Action == "skip": // it has no tests
+	case e.Action == "pass":
+		fmt.Fprintf(t.out, "ok    %s (%.1fs)\n", e.Package, e.Elapsed)
+	case e.FailedBuild != "":
+		if b := t.builds[e.FailedBuild]; b != nil {
+			output = b.String() + output
+		}
+		t.fail(e.Package+" (does not build)", output)
+	case p.failed == 0:
+		// A TestMain that failed, a data race after the tests, a time-out, an os.Exit.
+		t.fail(e.Package, output)
+	default:
+		fmt.Fprintf(t.out, "FAIL  %s (%.1fs)\n", e.Package, e.Elapsed)
+		if output != "" {
+			fmt.Fprintf(t.out, "%s\n", output)
+		}
+	}
+}
+
+// printed is output without the lines that go test itself adds.
+func printed(b *strings.Builder) string {
+	var kept strings.Builder
+	for line := range strings.Lines(b.String()) {
+		word, _, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
+		switch strings.TrimSpace(word) {
+		case "===", "---", "PASS", "FAIL", "ok":
+		default:
+			if !strings.HasPrefix(line, "FAIL\t") && !strings.HasPrefix(line, "ok  \t") {
+				kept.WriteString(line)
+			}
+		}
+	}
+	return strings.TrimRight(kept.String(), "\n")
+}
+
+// finish reports skips and failures by name, and the counts in one line. It
+// returns whether all is well.
+func (t *tally) finish() bool {
+	for _, s := range t.skips {
+		fmt.Fprintf(t.out, "SKIP  %s\n", s)
+	}
+	if t.passed+t.failed+t.skipped == 0 {
+		t.fail("nothing ran: no check, and no test of these packages", "")
+	}
+	for _, s := range t.failures {
+		fmt.Fprintf(t.out, "FAILED: %s\n", s)
+	}
+	fmt.Fprintf(t.out, "%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
+	return t.failed == 0
+}
