@@ -20,17 +20,18 @@
 //   - rules add up, inherited ones first;
 //   - limits merge by key; columns, when given, replace the inherited ones;
 //   - metadata is the child's own;
-//   - stages merge by kind. Where both sides give a kind as a single stage, the two
+//   - stages merge by their key. Where both sides give a kind as a single stage, the two
 //     merge: `with` key by key (mappings within it too, lists are replaced), the
 //     other fields one by one. When the child's `use` names another stage, the
 //     inherited `with` is dropped. Where either side gives a list, the child's
 //     replaces the parent's; so a list of one replaces a single stage whole.
 //
-// The order of the kinds is the parent's. Kinds that both sides give stand in the
-// child's order, in the places that they have in the parent. A kind that only
-// the child gives comes after every kind before it in the child, before every
-// kind after it in the child, and between these where the usual order (source,
-// filter, encoder, compressor, encryptor, sink) puts it.
+// A key under stages is a kind, or a kind with a label (encryptor.chunks), for a
+// kind that is needed in two places. The order of the keys is the parent's. Keys that
+// both sides give stand in the child's order, in the places that they have in the
+// parent. A key that only the child gives comes after every key before it in the
+// child, before every key after it in the child, and between these where the usual
+// order of the kinds (source, filter, encoder, compressor, encryptor, sink) puts it.
 package document
 
 import (

@@ -323,3 +323,62 @@ func FuzzDocument(f *testing.F) {
 		render(t, l, diags)
 	})
 }
+
+// A kind that is needed in two places has a label in one of them, and merges by
+// its whole key.
+func TestLabelledKinds(t *testing.T) {
+	t.Parallel()
+	l := &Loader{Catalogue: fstest.MapFS{
+		"templates/t.yaml": {Data: []byte(`
+apiVersion: cipherstream/v1
+kind: Template
+metadata: {name: t}
+spec:
+  stages:
+    encoder: {use: ndjson}
+    encryptor.rows: {use: rows}
+    compressor: {use: gzip}
+    encryptor.chunks: {use: chunks}
+    sink: {use: stream}
+`)},
+		"c.yaml": {Data: []byte(`
+apiVersion: cipherstream/v1
+kind: Pipeline
+metadata: {name: c}
+spec:
+  extends: t
+  stages:
+    source: {use: mysql}
+    encryptor.chunks: {use: other}
+`)},
+		"bad.yaml": {Data: []byte(`
+apiVersion: cipherstream/v1
+kind: Pipeline
+metadata: {name: bad}
+spec:
+  stages: {source: {use: mysql}, encrypter.rows: {use: x}, "sink.": {use: y}}
+`)},
+	}}
+	doc, diags := l.Name("c")
+	if len(diags) > 0 {
+		t.Fatal(render(t, l, diags))
+	}
+	var got []string
+	for _, s := range doc.Stages {
+		got = append(got, string(s.Kind)+" "+s.Use.Text)
+	}
+	want := []string{"source mysql", "encoder ndjson", "encryptor rows", "compressor gzip", "encryptor other", "sink stream"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q", got)
+	}
+	_, diags = l.Name("bad")
+	unknown := 0
+	for _, d := range diags {
+		if d.Code == CodeUnknownKey {
+			unknown++
+		}
+	}
+	if unknown != 2 {
+		t.Errorf("%d unknown keys: %s", unknown, render(t, l, diags))
+	}
+}

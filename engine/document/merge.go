@@ -61,32 +61,32 @@ func mergeParameters(parent, child []parameterDraft) []parameterDraft {
 }
 
 func mergeStages(parent, child []kindDraft) []kindDraft {
-	find := func(list []kindDraft, kind stage.Kind) int {
-		return slices.IndexFunc(list, func(k kindDraft) bool { return k.kind == kind })
+	find := func(list []kindDraft, key string) int {
+		return slices.IndexFunc(list, func(k kindDraft) bool { return k.key == key })
 	}
-	var both []kindDraft // kinds that both give, merged, in the child's order
+	var both []kindDraft // keys that both give, merged, in the child's order
 	for _, c := range child {
-		if i := find(parent, c.kind); i >= 0 {
+		if i := find(parent, c.key); i >= 0 {
 			both = append(both, mergeKind(parent[i], c))
 		}
 	}
 	var out []kindDraft
 	for _, p := range parent {
-		if find(child, p.kind) >= 0 {
+		if find(child, p.key) >= 0 {
 			p, both = both[0], both[1:]
 		}
 		out = append(out, p)
 	}
 	for i, c := range child {
-		if find(out, c.kind) >= 0 {
+		if find(out, c.key) >= 0 {
 			continue
 		}
 		lo, hi := 0, len(out)
 		for _, before := range child[:i] {
-			lo = max(lo, find(out, before.kind)+1)
+			lo = max(lo, find(out, before.key)+1)
 		}
 		for _, after := range child[i+1:] {
-			if at := find(out, after.kind); at >= 0 {
+			if at := find(out, after.key); at >= 0 {
 				hi = min(hi, at)
 			}
 		}
@@ -115,7 +115,7 @@ func mergeKind(parent, child kindDraft) kindDraft {
 	if c.Use != nil && p.Use != nil && c.Use.Text != p.Use.Text {
 		merged.With = c.With
 	}
-	return kindDraft{kind: child.kind, stages: []Stage{merged}}
+	return kindDraft{key: child.key, kind: child.kind, stages: []Stage{merged}}
 }
 
 // mergeNodes lays a child's value over a parent's: mappings merge key by key,

@@ -49,6 +49,7 @@ type parameterDraft struct {
 
 // kindDraft is what a document says about one kind of stage.
 type kindDraft struct {
+	key    string // kind, or kind.label
 	kind   stage.Kind
 	list   bool // written as a list
 	stages []Stage
@@ -293,9 +294,9 @@ func (r *reader) expression(into **Node) func(*Node) {
 func (r *reader) stages(n *Node, d *draft) {
 	d.stagesAt = n.At
 	var fields []field
-	for _, kind := range stage.Kinds {
-		fields = append(fields, field{string(kind), false, func(n *Node) {
-			k := kindDraft{kind: kind}
+	add := func(key string, kind stage.Kind) {
+		fields = append(fields, field{key, false, func(n *Node) {
+			k := kindDraft{key: key, kind: kind}
 			if n.Kind == List {
 				k.list = true
 				r.list(n, "stages", maxStages, func(n *Node) { r.stage(n, &k) })
@@ -305,6 +306,15 @@ func (r *reader) stages(n *Node, d *draft) {
 			d.stages = append(d.stages, k)
 		}})
 	}
+	for _, kind := range stage.Kinds {
+		add(string(kind), kind)
+	}
+	for _, e := range n.Entries {
+		kind, label, labelled := strings.Cut(e.Key.Text, ".")
+		if labelled && stageNamePattern.MatchString(label) && slices.Contains(stage.Kinds, stage.Kind(kind)) {
+			add(e.Key.Text, stage.Kind(kind))
+		}
+	}
 	if !r.object(n, "stages", n.At, fields...) {
 		return
 	}
@@ -313,7 +323,7 @@ func (r *reader) stages(n *Node, d *draft) {
 	for i, e := range n.Entries {
 		place[e.Key.Text] = i
 	}
-	slices.SortFunc(d.stages, func(a, b kindDraft) int { return place[string(a.kind)] - place[string(b.kind)] })
+	slices.SortFunc(d.stages, func(a, b kindDraft) int { return place[a.key] - place[b.key] })
 }
 
 func (r *reader) stage(n *Node, k *kindDraft) {

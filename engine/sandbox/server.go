@@ -39,6 +39,8 @@ type Server struct {
 	closeErr  error
 }
 
+const noDirectory = "/nonexistent/cipherstream"
+
 // Start starts an embedded server on loopback and returns when it accepts
 // connections. It runs until Close; ctx bounds only the start.
 //
@@ -56,6 +58,11 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	routeLibraryLog(cfg.Log)
 
+	// Nobody who connects may read or write files of this machine: LOAD_FILE, LOAD
+	// DATA and INTO OUTFILE are confined to a directory that does not exist.
+	if err := sql.SystemVariables.AssignValues(map[string]any{"secure_file_priv": noDirectory}); err != nil {
+		return nil, startFault("the server refused its configuration: %w", err)
+	}
 	db := memory.NewDatabase(databaseName)
 	provider := memory.NewDBProvider(db)
 	engine := sqle.NewDefault(provider)

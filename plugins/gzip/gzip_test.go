@@ -237,8 +237,9 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 	compressOnce()
-	// The note; a garbage collection may empty the pool, so not exactly one.
-	if allocations := testing.AllocsPerRun(20, compressOnce); allocations > 4 {
+	// The note. The collector, and the race detector on purpose, may take the writer
+	// from the pool, which then costs a dozen; a piece has over a thousand rows.
+	if allocations := testing.AllocsPerRun(20, compressOnce); allocations > 20 {
 		t.Errorf("%.0f allocations for a piece", allocations)
 	}
 }
