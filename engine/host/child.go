@@ -34,7 +34,7 @@ func environment(dir string, memoryLimit int64, extra []string) []string {
 }
 
 // lifelineFD is the first of exec.Cmd.ExtraFiles.
-const lifelineFD = 3
+const lifelineFD = firstExtra
 
 // child is a started program; it implements go-plugin's runner.Runner. We do not
 // use go-plugin's own runner because that hands the host's standard input on and
@@ -131,6 +131,20 @@ func (c *child) Start(context.Context) error {
 	return nil
 }
 
+// firstExtra is the first descriptor after the three standard ones; mostInherited
+// is where those that a host may have inherited are taken to end, where the system
+// cannot be asked.
+const (
+	firstExtra    = 3
+	mostInherited = 1024
+)
+
+func sealEach() {
+	for fd := firstExtra; fd < mostInherited; fd++ {
+		syscall.CloseOnExec(fd)
+	}
+}
+
 // launch starts the process, unless it was killed before that.
 func (c *child) launch() error {
 	c.mu.Lock()
@@ -138,6 +152,7 @@ func (c *child) launch() error {
 	if c.killed {
 		return context.Canceled
 	}
+	sealDescriptors()
 	if err := c.cmd.Start(); err != nil {
 		return err
 	}

@@ -15,6 +15,16 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
+// sealDescriptors keeps whatever the host itself has inherited from who started
+// it, a shell for instance, out of its children. What the host opens is never
+// inherited.
+func sealDescriptors() {
+	const all = 1<<32 - 1
+	if unix.CloseRange(firstExtra, all, unix.CLOSE_RANGE_CLOEXEC) != nil {
+		sealEach() // before Linux 5.11
+	}
+}
+
 // limitCoreDumps keeps row data out of core files.
 func limitCoreDumps(pid int) {
 	_ = unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)

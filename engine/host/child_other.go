@@ -8,6 +8,9 @@ import "syscall"
 // ends it when the host dies.
 func processAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
+// sealDescriptors keeps whatever the host itself has inherited out of its children.
+func sealDescriptors() { sealEach() }
+
 // limitCoreDumps does nothing here: macOS writes no core files by default.
 func limitCoreDumps(int) {}
 

@@ -59,6 +59,7 @@ type Config struct {
 type Host struct {
 	cfg      Config
 	dir      *scratch
+	identity *control.Identity
 	sequence atomic.Int64
 
 	mu      sync.Mutex
@@ -106,7 +107,15 @@ func New(cfg Config) (*Host, error) {
 		if err != nil {
 			return nil, err
 		}
+		if _, own := lock.Find(cfg.FirstParty.Name); own {
+			return nil, fault.New("plugins.lock", fault.Usage, "%s pins a plugin called %q, which is the name of the first-party stages",
+				filepath.Join(cfg.PluginDir, LockName), cfg.FirstParty.Name).WithHint("give the plugin another name")
+		}
 		h.lock = lock
+	}
+	var err error
+	if h.identity, err = control.NewIdentity(); err != nil {
+		return nil, fault.New("host.identity", fault.Internal, "cannot make a certificate: %w", err)
 	}
 	dir, err := newScratch()
 	if err != nil {
@@ -255,5 +264,5 @@ func (h *Host) start(ctx context.Context, plugin string) (*remote, error) {
 		}
 		args = nil
 	}
-	return startRemote(ctx, &h.cfg, plugin, program, args, dir)
+	return startRemote(ctx, &h.cfg, h.identity, plugin, program, args, dir)
 }

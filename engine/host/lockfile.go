@@ -73,6 +73,9 @@ func ReadLockfile(path string) (*Lockfile, error) {
 	if err := decoder.Decode(lock); err != nil && err != io.EOF {
 		return nil, fault.New("plugins.lock", fault.Usage, "%s: %w", path, err)
 	}
+	if err := decoder.Decode(new(yaml.Node)); err != io.EOF {
+		return nil, fault.New("plugins.lock", fault.Usage, "%s: it must be one YAML document, but something follows the first", path)
+	}
 	seen := map[string]bool{}
 	for i, p := range lock.Plugins {
 		switch {

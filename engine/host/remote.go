@@ -35,14 +35,14 @@ type remote struct {
 }
 
 // startRemote starts program and waits for its handshake. It owns dir from here on.
-func startRemote(ctx context.Context, cfg *Config, name, program string, args []string, dir string) (*remote, error) {
+func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, name, program string, args []string, dir string) (*remote, error) {
 	r := &remote{cfg: cfg, plugin: name, dir: dir, log: newCapture(name, cfg.Log)}
 	r.child = newChild(program, args, dir, cfg.MemoryLimit, r.log)
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  control.Handshake,
 		VersionedPlugins: map[int]plugin.PluginSet{control.ProtocolVersion: {control.PluginName: &control.GRPC{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        identity.Client(),
 		SkipHostEnv:      true,
 		StartTimeout:     cfg.StartTimeout,
 		Logger:           hclog.NewNullLogger(),
@@ -52,7 +52,7 @@ func startRemote(ctx context.Context, cfg *Config, name, program string, args []
 		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(control.MaxMessage), grpc.MaxCallSendMsgSize(control.MaxMessage))},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			r.child.cmd.Env = environment(dir, cfg.MemoryLimit, cmd.Env)
+			r.child.cmd.Env = environment(dir, cfg.MemoryLimit, append(cmd.Env, control.EnvHostCertificate+"="+identity.PEM()))
 			return r.child, nil
 		},
 	})
@@ -118,8 +118,17 @@ func (r *remote) withLog(f *fault.Fault) *fault.Fault {
 func (r *remote) Plugin() string { return r.plugin }
 func (r *remote) PID() int       { return r.child.pid() }
 
+// answerInTime bounds a call that a healthy plugin answers at once.
+func (r *remote) answerInTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, r.cfg.StartTimeout,
+		fault.New(codeUnresponsive, fault.Plugin, "plugin %q did not answer within %s", r.plugin, r.cfg.StartTimeout))
+}
+
+// codeUnresponsive is the code of a process that lives and does not answer.
+const codeUnresponsive = "plugin.unresponsive"
+
 func (r *remote) describe(ctx context.Context) (name, version string, stages []control.Manifest, err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.StartTimeout)
+	ctx, cancel := r.answerInTime(ctx)
 	defer cancel()
 	resp, err := r.rpc.Describe(ctx, &pb.DescribeRequest{})
 	if err != nil {
@@ -137,7 +146,7 @@ func (r *remote) describe(ctx context.Context) (name, version string, stages []c
 
 func (r *remote) Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error {
 	r.log.redact(secrets)
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.StartTimeout)
+	ctx, cancel := r.answerInTime(ctx)
 	defer cancel()
 	req.Dir = r.dir
 	resp, err := r.rpc.Open(ctx, req)
@@ -223,9 +232,13 @@ func (r *remote) broken(ctx context.Context, err error) error {
 			WithHint("its last lines are in the details"))
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		cause := context.Cause(ctx)
+		if fault.Is(cause, codeUnresponsive) {
+			return r.withLog(fault.From(cause))
+		}
+		return cause
 	}
-	return r.withLog(fault.New("plugin.unresponsive", fault.Plugin, "plugin %q does not answer: %w", r.plugin, err))
+	return r.withLog(fault.New(codeUnresponsive, fault.Plugin, "plugin %q does not answer: %w", r.plugin, err))
 }
 
 // Close asks the process to end, kills what is left of its process group, and

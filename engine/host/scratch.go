@@ -11,14 +11,16 @@ import (
 
 const (
 	scratchPrefix = "cipherstream-"
-	scratchLock   = "lock"
 	// longestTemp keeps socket paths below the limit of sockaddr_un, which is 104
 	// bytes on macOS and 108 on Linux.
 	longestTemp = 40
+	// scratchTries bounds how often a directory is made anew because another host
+	// swept it away before it was locked.
+	scratchTries = 100
 )
 
-// scratch is the host's private directory. A lock on a file in it shows that its
-// host lives, so that others can remove what dead hosts left.
+// scratch is the host's private directory. A lock on the directory itself shows
+// that its host lives, so that others can remove what dead hosts left.
 type scratch struct {
 	path string
 	lock *os.File
@@ -30,29 +32,66 @@ func newScratch() (*scratch, error) {
 		base = "/tmp"
 	}
 	sweep(base)
-	path, err := os.MkdirTemp(base, scratchPrefix) // mode 0700
-	if err != nil {
-		return nil, fault.New("host.directory", fault.Internal, "cannot make a private directory in %s: %w", base, errors.Unwrap(err)).
-			WithHint("set TMPDIR to a directory that can be written")
+	var err error
+	for range scratchTries {
+		var path string
+		if path, err = os.MkdirTemp(base, scratchPrefix); err != nil { // mode 0700
+			return nil, fault.New("host.directory", fault.Internal, "cannot make a private directory in %s: %w", base, errors.Unwrap(err)).
+				WithHint("set TMPDIR to a directory that can be written")
+		}
+		var lock *os.File
+		if lock, err = lockDirectory(path); err == nil {
+			return &scratch{path: path, lock: lock}, nil
+		}
+		if !errors.Is(err, errSwept) {
+			os.RemoveAll(path)
+			break
+		}
 	}
-	lock, err := os.OpenFile(filepath.Join(path, scratchLock), os.O_CREATE|os.O_RDWR, 0o600)
-	if err == nil {
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
-	if err != nil {
-		os.RemoveAll(path)
-		return nil, fault.New("host.directory", fault.Internal, "cannot lock the private directory %s: %w", path, err)
-	}
-	return &scratch{path: path, lock: lock}, nil
+	return nil, fault.New("host.directory", fault.Internal, "cannot lock a private directory in %s: %w", base, err).
+		WithHint("set TMPDIR to a directory on a local disk")
 }
 
+// remove keeps the lock to the end: what is left when it is cut short is not locked.
 func (s *scratch) remove() error {
 	err := os.RemoveAll(s.path)
 	s.lock.Close()
 	return err
 }
 
-// sweep removes the directories of this user's dead hosts.
+// errSwept means that somebody else has the directory, or has removed it.
+var errSwept = errors.New("another program removed it")
+
+// lockDirectory locks a directory until the file is closed.
+func lockDirectory(path string) (*os.File, error) {
+	lock, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errSwept
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		// The path may be gone, or lead to another directory by now.
+		var locked, there os.FileInfo
+		if locked, err = lock.Stat(); err == nil {
+			if there, err = os.Lstat(path); errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(locked, there) {
+				err = errSwept
+			}
+		}
+	} else if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = errSwept
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
+// sweep removes the directories of this user's dead hosts. It may take one that is
+// being made at this moment, whose maker then makes another.
 func sweep(base string) {
 	paths, _ := filepath.Glob(filepath.Join(base, scratchPrefix+"*"))
 	for _, path := range paths {
@@ -63,14 +102,9 @@ func sweep(base string) {
 		if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Getuid() {
 			continue
 		}
-		// A directory without its lock file is being made at this moment.
-		lock, err := os.OpenFile(filepath.Join(path, scratchLock), os.O_RDWR, 0)
-		if err != nil {
-			continue
-		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		if lock, err := lockDirectory(path); err == nil {
 			os.RemoveAll(path)
+			lock.Close()
 		}
-		lock.Close()
 	}
 }

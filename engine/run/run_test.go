@@ -42,7 +42,6 @@ type setup struct {
 	host *host.Host
 	dir  string
 	log  *syncBuffer
-	temp string
 }
 
 type syncBuffer struct {

@@ -1,9 +1,11 @@
 package control
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -31,9 +33,28 @@ func Serve(bundle stage.Bundle) {
 	// An interrupt at a terminal reaches the whole foreground group; it is the
 	// host that decides what it means.
 	signal.Ignore(syscall.SIGINT)
+	// go-plugin replaces both variables. The files behind them must not be closed by
+	// the garbage collector: their descriptors would be given to other files.
+	stdout, stderr := os.Stdout, os.Stderr
+	defer runtime.KeepAlive(stdout)
+	defer runtime.KeepAlive(stderr)
+
+	var tlsProvider func() (*tls.Config, error)
+	if hostPEM := os.Getenv(EnvHostCertificate); hostPEM != "" {
+		identity, err := NewIdentity()
+		if err == nil {
+			err = identity.greet()
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s: cannot make its certificate: %v\n", bundle.Name, err)
+			os.Exit(1)
+		}
+		tlsProvider = func() (*tls.Config, error) { return identity.server(hostPEM) }
+	}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: Handshake,
-		Plugins:         plugin.PluginSet{PluginName: &GRPC{Session: NewSession(bundle)}},
+		TLSProvider:     tlsProvider,
+		Plugins:         plugin.PluginSet{PluginName: &GRPC{Session: NewSession(bundle), Stderr: stderr}},
 		Logger:          hclog.NewNullLogger(),
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage))...)

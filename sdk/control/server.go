@@ -36,12 +36,14 @@ var Handshake = plugin.HandshakeConfig{
 // the host's side it gives a client.
 type GRPC struct {
 	plugin.NetRPCUnsupportedPlugin
-	Session *Session // plugin's side only
+	// Plugin's side only: the session, and the standard error that the host captures.
+	Session *Session
+	Stderr  *os.File
 }
 
 // GRPCServer registers the service.
 func (g *GRPC) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	pb.RegisterPluginServer(s, &server{session: g.Session})
+	pb.RegisterPluginServer(s, &server{session: g.Session, stderr: g.Stderr})
 	return nil
 }
 
@@ -54,14 +56,14 @@ func (g *GRPC) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.Cl
 type server struct {
 	pb.UnimplementedPluginServer
 	session *Session
-	stderr  sync.Once
+	stderr  *os.File
+	restore sync.Once
 }
 
-// restoreStderr gives os.Stderr back to the descriptor that the host captures.
-// go-plugin puts a pipe in its place, whose last lines are lost when the process
+// restoreStderr gives os.Stderr back to what the host captures. go-plugin puts a pipe in its place, whose last lines are lost when the process
 // dies, which is when they matter most.
 func (s *server) restoreStderr() {
-	s.stderr.Do(func() { os.Stderr = os.NewFile(2, "/dev/stderr") })
+	s.restore.Do(func() { os.Stderr = s.stderr })
 }
 
 func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeResponse, error) {

@@ -1,0 +1,304 @@
+package host_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"golang.org/x/sys/unix"
+
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/sdk"
+	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+const (
+	firstParty = "test"
+	thirdParty = "third"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// The test program is also two plugin programs: the first-party one, by an
+// argument, and a third-party one, which gets none and knows itself by the name
+// that the host gives to the copy it has verified.
+func TestMain(m *testing.M) {
+	inherited = inheritedDescriptors()
+	switch {
+	case filepath.Base(os.Args[0]) == "program":
+		sdk.Serve(bundle(thirdParty))
+	case len(os.Args) > 1 && os.Args[1] == "serve-test-plugin":
+		sdk.Serve(bundle(firstParty))
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// bundle is the stages of runnertest, and a source that tells what it sees.
+func bundle(name string) stage.Bundle {
+	b := runnertest.Bundle(name)
+	b.Stages = append(b.Stages, stage.DefineSource(stage.About{Name: "report", Summary: "Reports what its process sees."},
+		func(struct{}, stage.Env) (stage.Source, error) { return report{}, nil }))
+	return b
+}
+
+// surroundings is what a plugin process sees of the world.
+type surroundings struct {
+	Arguments   []string
+	Environment []string
+	Directory   string
+	Group, PID  int
+	Input       string // how reading standard input ends
+	Descriptors []int
+	CoreLimit   uint64
+}
+
+// inherited is the descriptors that this process got from its parent.
+var inherited []int
+
+// inheritedDescriptors lists what does not close on exec: whatever a Go program
+// opens itself, the runtime's own included, does.
+func inheritedDescriptors() (list []int) {
+	for fd := range 256 {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			list = append(list, fd)
+		}
+	}
+	return list
+}
+
+type report struct{}
+
+func (report) Open(context.Context) (*arrow.Schema, error) {
+	see := surroundings{Arguments: os.Args[1:], Environment: os.Environ(), Group: unix.Getpgrp(), PID: os.Getpid(), Descriptors: inherited}
+	var err error
+	if see.Directory, err = os.Getwd(); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+		see.Input = err.Error()
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {
+		return nil, err
+	}
+	see.CoreLimit = limit.Cur
+	text, err := json.Marshal(see)
+	if err != nil {
+		return nil, err
+	}
+	return nil, fault.New("test.report", fault.Source, "this is what the process sees").WithDetail("report", string(text))
+}
+
+func (report) Next(context.Context) (arrow.Record, error) { return nil, io.EOF }
+func (report) Close() error                               { return nil }
+
+// setup is a host with its log, its plugin folder, and a folder for outputs and
+// one for private directories. At the end nothing may be left: no process, no
+// private directory.
+type setup struct {
+	*host.Host
+	log               *lockedBuffer
+	plugins, out, tmp string
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *lockedBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *lockedBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// pinned is a plugin's program, which the lock file pins.
+type pinned struct {
+	name    string
+	program []byte
+	// digest replaces the program's own; missing leaves the program out.
+	digest  string
+	missing bool
+}
+
+// shortTemp points TMPDIR at an empty folder whose path is short enough for
+// sockets in it.
+func shortTemp(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "cs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Setenv("TMPDIR", dir)
+	return dir
+}
+
+func newSetup(t *testing.T, cfg host.Config, plugins ...pinned) *setup {
+	t.Helper()
+	s := &setup{log: &lockedBuffer{}, plugins: t.TempDir(), out: t.TempDir(), tmp: shortTemp(t)}
+	lock := "plugins:\n"
+	for _, p := range plugins {
+		if !p.missing {
+			if err := os.WriteFile(filepath.Join(s.plugins, host.ProgramPrefix+p.name), p.program, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		digest := p.digest
+		if digest == "" {
+			sum := sha256.Sum256(p.program)
+			digest = hex.EncodeToString(sum[:])
+		}
+		lock += fmt.Sprintf("  - {name: %s, version: 1.0.0, sha256: %s}\n", p.name, digest)
+	}
+	if len(plugins) > 0 {
+		if err := os.WriteFile(filepath.Join(s.plugins, host.LockName), []byte(lock), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg.FirstParty = bundle(firstParty)
+	cfg.Args = []string{"serve-test-plugin"}
+	cfg.PluginDir = s.plugins
+	cfg.Log = slog.New(slog.NewTextHandler(s.log, nil))
+	h, err := host.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Host = h
+	t.Cleanup(func() {
+		// What a process had must be gone before the host is.
+		s.nothingRuns(t)
+		if err := h.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if left := names(t, s.tmp); len(left) > 0 {
+			t.Errorf("private directories left behind: %v", left)
+		}
+	})
+	return s
+}
+
+// nothingRuns holds that no process is left, and no private directory of one.
+func (s *setup) nothingRuns(t *testing.T) {
+	t.Helper()
+	if left := children(t); len(left) > 0 {
+		t.Errorf("processes left behind: %v", left)
+	}
+	for _, own := range names(t, s.tmp) {
+		if left := names(t, filepath.Join(s.tmp, own)); len(left) > 0 {
+			t.Errorf("left in the private directory: %v", left)
+		}
+	}
+}
+
+func names(t *testing.T, dir string) (list []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
+// children lists the child processes of this one, where /proc has them.
+func children(t *testing.T) (list []string) {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
+			list = append(list, string(text[:min(len(text), 40)]))
+		}
+	}
+	return list
+}
+
+// ownProgram is this test program, to be a third party's.
+func ownProgram(t *testing.T) []byte {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+func script(lines ...string) []byte {
+	return []byte("#!/bin/sh\n" + strings.Join(lines, "\n") + "\n")
+}
+
+// group describes a group of stages, KIND/NAME, the sink's file being out.
+func (s *setup) group(input string, stages ...string) *pb.OpenRequest {
+	req := &pb.OpenRequest{RunId: "r1", Input: input, Limits: &pb.Limits{}}
+	for _, text := range stages {
+		kind, name, _ := strings.Cut(text, "/")
+		settings := "{}"
+		if kind == string(stage.KindSink) {
+			settings = fmt.Sprintf(`{"path": %q}`, filepath.Join(s.out, "out"))
+		}
+		req.Stages = append(req.Stages, &pb.Stage{Id: kind, Kind: kind, Name: name, Settings: []byte(settings)})
+	}
+	return req
+}
+
+// see asks a plugin's process what it sees.
+func (s *setup) see(t *testing.T, plugin string) surroundings {
+	t.Helper()
+	p, err := s.Start(t.Context(), plugin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Open(t.Context(), s.group("", "source/report", "encoder/lines", "sink/file"), nil); err != nil {
+		t.Fatal(err)
+	}
+	f := fault.From(p.Start(t.Context(), func(*pb.Event) {}))
+	var see surroundings
+	if f == nil || f.Code != "test.report" {
+		t.Fatalf("got %+v", f)
+	}
+	if err := json.Unmarshal([]byte(f.Details["report"]), &see); err != nil {
+		t.Fatal(err)
+	}
+	if see.PID != p.PID() {
+		t.Errorf("process %d answers for process %d", see.PID, p.PID())
+	}
+	return see
+}
