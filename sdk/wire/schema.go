@@ -157,7 +157,7 @@ func extension(storage arrow.DataType, md arrow.Metadata) (arrow.DataType, arrow
 		return nil, md, fmt.Errorf("%w: extension type %.64q: %w", ErrMalformed, name, err)
 	}
 	// The bytes that follow are laid out as the peer declared, which a type must not reinterpret.
-	if dt == nil || !arrow.TypeEqual(dt.(arrow.ExtensionType).StorageType(), storage) {
+	if dt == nil || !arrow.TypeEqual(dt.StorageType(), storage) {
 		return nil, md, malformed("extension type %.64q does not have storage %s", name, storage)
 	}
 	var keys, values []string

@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand"
 	"net"
@@ -317,7 +316,7 @@ func TestPool(t *testing.T) {
 func TestSizeClassWastesLittle(t *testing.T) {
 	for n := 1; n < 1<<28; n += 1 + n/37 {
 		if c := sizeClass(n); c < n || c > max(4096, n+n/8+4096) || c%64 != 0 {
-			t.Fatal(fmt.Sprintf("%d bytes for %d", c, n))
+			t.Fatalf("%d bytes for %d", c, n)
 		}
 	}
 }
