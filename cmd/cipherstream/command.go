@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -47,15 +48,18 @@ func usageFault(format string, args ...any) *fault.Fault {
 func execute(ctx context.Context, s streams, args []string) int {
 	a := &app{streams: s, args: args}
 	root := a.rootCommand()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would mean this process's own
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	command, err := root.ExecuteContextC(ctx)
-	var coded *fault.Fault
-	if err != nil && !a.acting && !errors.As(err, &coded) {
-		// Cobra's own: it did not understand the arguments.
-		err = usageFault("%s", strings.TrimSpace(err.Error())).WithHint("see %s --help", command.CommandPath())
+	if err != nil && !a.acting {
+		// The arguments were not understood, perhaps before --json was reached.
+		a.json = a.json || slices.Contains(args, "--json")
+		var coded *fault.Fault
+		if !errors.As(err, &coded) {
+			err = usageFault("%s", strings.TrimSpace(err.Error())).WithHint("see %s --help", command.CommandPath())
+		}
 	}
 	if err != nil {
 		a.report(ctx, err)

@@ -84,13 +84,13 @@ type practice struct {
 }
 
 func (p *practice) flags(c *cobra.Command, prefix string) {
-	c.Flags().Uint64Var(&p.seed, prefix+"seed", 0, "which practice is generated: other data, same shape")
-	c.Flags().Float64Var(&p.scale, prefix+"scale", 1, "size of the practice: 1 is 2,000 patients and 20,000 appointments")
+	c.Flags().Uint64Var(&p.seed, prefix+"seed", 0, "`NUMBER` that chooses the generated practice: other data, same shape")
+	c.Flags().Float64Var(&p.scale, prefix+"scale", 1, "`SIZE` of the practice: 1 is 2,000 patients and 20,000 appointments")
 }
 
 func (p *practice) rowFlags(c *cobra.Command) {
-	c.Flags().Int64Var(&p.patients, "patients", 0, "number of patients (default by --scale)")
-	c.Flags().Int64Var(&p.appointments, "appointments", 0, "number of appointments (default by --scale)")
+	c.Flags().Int64Var(&p.patients, "patients", 0, "`NUMBER` of patients (default by --scale)")
+	c.Flags().Int64Var(&p.appointments, "appointments", 0, "`NUMBER` of appointments (default by --scale)")
 }
 
 func (p *practice) options() (sandbox.Options, error) {

@@ -29,7 +29,7 @@ var exitCodes = []struct {
 }{
 	{exitDone, "done", nil},
 	{exitFailed, "the run failed: the database, a value, the output or a plugin", nil},
-	{exitUsage, "the command line, a parameter or a pipeline is wrong; nothing was started", []fault.Class{fault.Usage}},
+	{exitUsage, "the command line, a parameter, a setting or a pipeline is wrong; nothing was read", []fault.Class{fault.Usage}},
 	{exitConnect, "a server could not be reached, or refused to let us in", []fault.Class{fault.Connect}},
 	{exitInterrupted, "interrupted by SIGINT, SIGTERM or SIGHUP; a second signal ends the program at once", nil},
 }
@@ -79,7 +79,6 @@ is one JSON object on standard error: {"error": {"code", "class", "message",
 "hint", "retryable", "stage", "details", "diagnostics", "exit_code"}}.
 Retryable says that the same command may succeed later.
 
-"cipherstream sandbox" runs until it is interrupted, so that for it this is 0.
-`,
+"cipherstream sandbox" runs until it is interrupted, so that for it this is 0.`,
 	}
 }

@@ -8,7 +8,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/plugins/bundle"
 	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // servePlugin is the only argument with which the program is a plugin process.
@@ -31,7 +31,7 @@ func main() {
 }
 
 // errInterrupted is why the context of an interrupted command has ended.
-var errInterrupted = errors.New("interrupted")
+var errInterrupted error = fault.New("cli.interrupted", fault.Cancelled, "the command was interrupted")
 
 // program runs the command line in this process. The first signal cancels the
 // command, which cleans up; the second ends the process at once. Plugin processes

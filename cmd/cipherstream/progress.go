@@ -29,7 +29,7 @@ const (
 
 var progressModes = []string{progressAuto, progressBar, progressPlain, progressJSON, progressNone}
 
-const progressUsage = "how progress is shown on standard error: bar (a live line, on a terminal), plain (a line every 10 s), json (an event a line), none, or auto"
+const progressUsage = "`HOW` progress is shown on standard error: bar (a live line, on a terminal), plain (a line every 10 s), json (an event a line), none, or auto"
 
 const (
 	// barDelay keeps the bar away from short runs, whose data may be on its way to

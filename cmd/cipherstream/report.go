@@ -34,7 +34,7 @@ type failure struct {
 func (a *app) report(ctx context.Context, err error) {
 	f := fault.From(err)
 	if interrupted(ctx) && f.Class == fault.Cancelled {
-		f = fault.New("cli.interrupted", fault.Cancelled, "the command was interrupted")
+		f = fault.From(errInterrupted)
 	}
 	var d *diagnosed
 	errors.As(err, &d)

@@ -31,7 +31,7 @@ const (
 
 // pluginsFlag lets a command use third-party plugins.
 func (a *app) pluginsFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.pluginDir, "plugins", "", "folder with plugins.lock and third-party plugins (default $"+envPlugins+")")
+	c.Flags().StringVar(&a.pluginDir, "plugins", "", "`FOLDER` with plugins.lock and third-party plugins (default $"+envPlugins+")")
 	_ = c.MarkFlagDirname("plugins") // the flag exists
 }
 
@@ -41,6 +41,13 @@ func (a *app) engine(ctx context.Context, log *slog.Logger) (*engine.Engine, err
 	dir := a.pluginDir
 	if dir == "" {
 		dir = os.Getenv(envPlugins)
+	}
+	if dir != "" {
+		if info, err := os.Stat(dir); err != nil {
+			return nil, usageFault("the folder of plugins cannot be used: %w", err)
+		} else if !info.IsDir() {
+			return nil, usageFault("the folder of plugins, %s, is no folder", dir)
+		}
 	}
 	return engine.New(ctx, engine.Config{
 		FirstParty: bundle.Bundle(version()),
@@ -61,12 +68,12 @@ type request struct {
 
 func (r *request) flags(a *app, c *cobra.Command) {
 	f := c.Flags()
-	f.StringArrayVarP(&r.parameters, "parameter", "p", nil, "set a parameter, as `name=value`; name= is empty text (repeatable)")
-	f.StringVarP(&r.format, "format", "f", "", "format of the output: the parameter "+formatParameter)
-	f.StringVarP(&r.compression, "compression", "c", "", "compression of the output: the parameter "+compressionParameter)
+	f.StringArrayVarP(&r.parameters, "parameter", "p", nil, "set a parameter, as `NAME=VALUE`; name= is empty text (repeatable)")
+	f.StringVarP(&r.format, "format", "f", "", "`FORMAT` of the output: the parameter "+formatParameter)
+	f.StringVarP(&r.compression, "compression", "c", "", "`COMPRESSION` of the output: the parameter "+compressionParameter)
 	f.StringVarP(&r.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	f.StringVar(&r.isolation, "isolation", string(plan.IsolationGroup),
-		"processes: group (neighbours share one), stage (one for each stage), none (first-party stages run in this one)")
+		"`WHICH` processes the stages run in: group (neighbours share one), stage (one for each stage), none (first-party stages run in this one)")
 	a.pluginsFlag(c)
 	c.ValidArgsFunction = a.completePipeline
 	complete(c, "parameter", a.completeParameter)

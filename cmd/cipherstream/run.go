@@ -57,7 +57,7 @@ exit code tells whether it is all.`,
 	f.practice.flags(c, "sandbox-")
 	c.Flags().StringVar(&f.progress, "progress", progressAuto, progressUsage)
 	c.Flags().StringVar(&f.summary, "summary", "", "write the receipt to `FILE` as JSON when the run has succeeded; - is standard output")
-	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show log lines of level info too, not only warnings")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show log lines of level info too, and what the sandbox logs")
 	complete(c, "progress", cobra.FixedCompletions(progressModes, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -215,7 +215,7 @@ func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 		req.Run = map[string]any{"output": "handoff:" + address}
 	}
 	if f.sandbox {
-		server, err := startSandbox(ctx, &f.practice, "", report.logger())
+		server, err := startSandbox(ctx, &f.practice, "", report.sandboxLog())
 		if err != nil {
 			return nil, release, err
 		}
@@ -227,5 +227,8 @@ func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 		req.Secrets = lookup(server.DSN(), true)
 	}
 	p, diags := e.Plan(req)
-	return p, release, diags.Err()
+	if err := diags.Err(); err != nil {
+		return nil, release, &diagnosed{list: diags, source: e.Source, err: err}
+	}
+	return p, release, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"sync"
 	"time"
@@ -36,7 +37,7 @@ for each start and shown with the connection URL.`,
 			if err != nil {
 				return err
 			}
-			server, err := startSandbox(ctx, &data, addr, report.logger())
+			server, err := startSandbox(ctx, &data, addr, report.sandboxLog())
 			if err != nil {
 				return err
 			}
@@ -51,7 +52,7 @@ for each start and shown with the connection URL.`,
 		}),
 	}
 	c.Flags().StringVar(&addr, "addr", "127.0.0.1:0", "loopback `ADDRESS` to listen on; port 0 takes a free one")
-	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "show log lines of level info too, not only warnings")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "show what the server logs")
 	data.flags(c, "")
 	data.rowFlags(c)
 	c.AddCommand(a.sandboxLoadCommand())
@@ -124,6 +125,15 @@ not the practice's own are never touched.`,
 	c.Flags().StringVar(&progress, "progress", progressAuto, progressUsage)
 	complete(c, "progress", cobra.FixedCompletions(progressModes, cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// sandboxLog takes what the embedded server logs. It warns of every client that
+// goes away, which is no news to those who only look at data.
+func (r *reporter) sandboxLog() *slog.Logger {
+	if !r.verbose {
+		return nil
+	}
+	return r.logger()
 }
 
 // loading shows how far a load is.

@@ -40,11 +40,12 @@ var shared struct {
 	err     error
 }
 
-// Main is a TestMain: it runs the tests, stops the server they shared, and
-// exits the process. Without it every call of MariaDB starts a server of its own.
+// Main is a TestMain: it runs the tests, stops the server they shared, calls the
+// functions in cleanup, and exits the process. Without it every call of MariaDB
+// starts a server of its own.
 //
 //	func TestMain(m *testing.M) { dbtest.Main(m) }
-func Main(m *testing.M) {
+func Main(m *testing.M, cleanup ...func()) {
 	shared.enabled = true
 	code := m.Run()
 	shared.Lock()
@@ -52,6 +53,9 @@ func Main(m *testing.M) {
 		shared.proc.stop()
 	}
 	shared.Unlock()
+	for _, f := range cleanup {
+		f()
+	}
 	os.Exit(code)
 }
 

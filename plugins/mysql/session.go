@@ -165,6 +165,9 @@ func (ses *session) run(sql string) (row []string, err error) {
 	}
 }
 
+// errnoNoSuchThread is ER_NO_SUCH_THREAD, of MySQL and of MariaDB.
+const errnoNoSuchThread = 1094
+
 // kill ends the session's query on the server, through a connection of its own.
 // It makes sure that this connection leads to the same server: behind a load
 // balancer, the same number may be somebody else's session.
@@ -185,7 +188,11 @@ func (ses *session) kill() error {
 	if identity != ses.identity {
 		return errors.New("a second connection leads to another server")
 	}
-	if _, err := killer.run(fmt.Sprintf("KILL QUERY %d", ses.id)); err != nil {
+	_, err = killer.run(fmt.Sprintf("KILL QUERY %d", ses.id))
+	if server, ok := err.(*serverError); ok && server.errno == errnoNoSuchThread {
+		err = nil // it has ended by itself
+	}
+	if err != nil {
 		return err
 	}
 	return killer.c.command(commandQuit, nil)

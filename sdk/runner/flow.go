@@ -128,6 +128,9 @@ func (f *flow) run(ctx context.Context) (err error) {
 			}
 		}()
 	}
+	// The cause is recorded before the connection closes: the neighbour reports that
+	// at once, and the host's answer to it must not be taken for the cause here.
+	defer func() { f.fail(err) }()
 	if err != nil {
 		return err
 	}

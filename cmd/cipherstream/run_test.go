@@ -1,0 +1,400 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine/sandbox"
+)
+
+const (
+	patients     = 20
+	appointments = 300
+)
+
+func smallPractice(t *testing.T) string {
+	return practiceServer(t, sandbox.Options{Patients: patients, Appointments: appointments})
+}
+
+// countRows reads an output with the standard library.
+func countRows(t *testing.T, format string, data []byte) int {
+	t.Helper()
+	switch format {
+	case "ndjson":
+		n := 0
+		for d := json.NewDecoder(bytes.NewReader(data)); ; n++ {
+			var row map[string]any
+			if err := d.Decode(&row); err == io.EOF {
+				return n
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+	case "csv":
+		rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(rows) - 1
+	}
+	var document struct{ Data []map[string]any }
+	if err := json.Unmarshal(data, &document); err != nil {
+		t.Fatal(err)
+	}
+	return len(document.Data)
+}
+
+func unzipped(t *testing.T, data []byte) []byte {
+	t.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plain
+}
+
+// TestFormats runs a pipeline of the catalogue in every format, to a file and to
+// standard output.
+func TestFormats(t *testing.T) {
+	t.Setenv(envDSN, smallPractice(t))
+	for _, format := range []string{"ndjson", "csv", "json"} {
+		for _, compression := range []string{"none", "gzip"} {
+			t.Run(format+" "+compression, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "out")
+				args := []string{"run", "appointments", "-f", format, "-c", compression}
+				piped := call(t, args...)
+				filed := call(t, append(args, "-o", path)...)
+				if piped.code != 0 || filed.code != 0 || filed.stdout != "" {
+					t.Fatalf("%+v", []result{piped, filed})
+				}
+				content, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				data, plain := []byte(piped.stdout), content
+				if compression == "gzip" {
+					data, plain = unzipped(t, data), unzipped(t, content)
+				}
+				if n := countRows(t, format, data); n != appointments {
+					t.Errorf("%d rows, want %d", n, appointments)
+				}
+				// The JSON document holds how long it took.
+				if format != "json" && !bytes.Equal(data, plain) {
+					t.Error("the file and standard output hold different bytes")
+				}
+				sum := sha256.Sum256(content)
+				if want := "300 rows, " + size(int64(len(content))) + " in "; !strings.HasPrefix(filed.stderr, want) ||
+					!strings.HasSuffix(filed.stderr, " s to "+path+", sha256 "+hex.EncodeToString(sum[:])[:12]+"\n") {
+					t.Errorf("the last line is %q", filed.stderr)
+				}
+			})
+		}
+	}
+}
+
+// TestSandboxRun needs no server: the sandbox is started for the run.
+func TestSandboxRun(t *testing.T) {
+	args := []string{"run", "testdata/visits.yaml", "-p", "since=1990-01-01", "--sandbox", "--sandbox-scale", "0.01", "--progress", "none"}
+	first := call(t, args...)
+	if first.code != 0 || first.stderr != "" || countRows(t, "ndjson", []byte(first.stdout)) != 200 {
+		t.Fatalf("%+v", first)
+	}
+	if again := call(t, args...); again.stdout != first.stdout {
+		t.Error("the same seed gives other rows")
+	}
+	if other := call(t, append(args, "--sandbox-seed", "1")...); other.stdout == first.stdout {
+		t.Error("another seed gives the same rows")
+	}
+}
+
+// TestIsolation gives identical bytes however the stages are spread over
+// processes, and a receipt that says how they were.
+func TestIsolation(t *testing.T) {
+	t.Setenv(envDSN, smallPractice(t))
+	dir := t.TempDir()
+	var first []byte
+	for isolation, processes := range map[string]int{"none": 1, "group": 1, "stage": 4} {
+		path, summary := filepath.Join(dir, isolation), filepath.Join(dir, isolation+".json")
+		got := call(t, "run", "appointments", "--isolation", isolation, "-c", "gzip", "-o", path, "--summary", summary)
+		if got.code != 0 {
+			t.Fatalf("%s: %+v", isolation, got)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = content
+		}
+		if !bytes.Equal(first, content) {
+			t.Errorf("%s: other bytes", isolation)
+		}
+		receipt := readReceipt(t, summary)
+		sum := sha256.Sum256(content)
+		if receipt.Rows != appointments || receipt.Bytes != int64(len(content)) || receipt.SHA256 != hex.EncodeToString(sum[:]) ||
+			receipt.Location != path || receipt.ContentEncoding != "gzip" || len(receipt.Processes) != processes {
+			t.Errorf("%s: %+v", isolation, receipt)
+		}
+	}
+	if names := leftovers(t, dir); len(names) != 6 {
+		t.Errorf("left behind: %v", names)
+	}
+}
+
+func readReceipt(t *testing.T, path string) run.Receipt {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var receipt run.Receipt
+	if err := json.Unmarshal(content, &receipt); err != nil {
+		t.Fatal(err)
+	}
+	return receipt
+}
+
+// TestSummary leaves a summary only of a run that succeeded.
+func TestSummary(t *testing.T) {
+	t.Setenv(envDSN, smallPractice(t))
+	dir := t.TempDir()
+	summary := filepath.Join(dir, "summary.json")
+	if err := os.WriteFile(summary, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := call(t, "run", "appointments", "--summary", summary, "-o", filepath.Join(dir, "no", "out"))
+	if content, err := os.ReadFile(summary); got.code != 1 || err != nil || string(content) != "old" {
+		t.Errorf("after a failure: %q %v, %+v", content, err, got)
+	}
+	if got := call(t, "run", "appointments", "--summary", summary); got.code != 0 || readReceipt(t, summary).Location != "stdout" {
+		t.Errorf("%d %s", got.code, got.stderr)
+	}
+	onStdout := call(t, "run", "appointments", "--summary", "-", "-o", filepath.Join(dir, "out"))
+	var receipt run.Receipt
+	if err := json.Unmarshal([]byte(onStdout.stdout), &receipt); err != nil || receipt.Rows != appointments {
+		t.Errorf("%v: %+v", err, onStdout)
+	}
+	if names := leftovers(t, dir); !slices.Equal(names, []string{"out", "summary.json"}) {
+		t.Errorf("left behind: %v", names)
+	}
+}
+
+// TestEvents reads the events of --progress json.
+func TestEvents(t *testing.T) {
+	t.Setenv(envDSN, smallPractice(t))
+	for _, flags := range [][]string{{"--progress", "json"}, {"--json"}} {
+		got := call(t, append([]string{"run", "appointments"}, flags...)...)
+		var kinds []string
+		var last struct {
+			Receipt run.Receipt
+			Time    string
+		}
+		for line := range strings.Lines(got.stderr) {
+			var e struct{ Event string }
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatalf("%v: %s", err, line)
+			}
+			if e.Event == "ended" {
+				if err := json.Unmarshal([]byte(line), &last); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(kinds) == 0 || kinds[len(kinds)-1] != e.Event {
+				kinds = append(kinds, e.Event)
+			}
+		}
+		if !slices.Contains(kinds, "opened") || !slices.Contains(kinds, "progress") || kinds[0] != "started" || kinds[len(kinds)-1] != "ended" ||
+			last.Receipt.Rows != appointments || last.Time == "" {
+			t.Errorf("%v: %v %+v", flags, kinds, last)
+		}
+		if countRows(t, "ndjson", []byte(got.stdout)) != appointments {
+			t.Errorf("%v: standard output is not the data", flags)
+		}
+	}
+}
+
+// TestNoConnection tells apart a server that is away from everything else.
+func TestNoConnection(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := "mysql://nobody:geheim-geheim@" + listener.Addr().String() + "/x"
+	listener.Close()
+	refused, err := url.Parse(smallPractice(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused.User = url.UserPassword("sandbox", "geheim-geheim")
+	file := filepath.Join(t.TempDir(), "dsn")
+	if err := os.WriteFile(file, []byte(away+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, env, code string
+		args            []string
+	}{
+		{"environment", away, "mysql.connect", nil},
+		{"file", "", "mysql.connect", []string{"--dsn-file", file}},
+		// The flag wins.
+		{"flag", away, "mysql.auth", []string{"--dsn", refused.String()}},
+		{"every process", refused.String(), "mysql.auth", []string{"--isolation", "stage"}},
+		{"one process", refused.String(), "mysql.auth", []string{"--isolation", "none"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv(envDSN, c.env)
+			dir := t.TempDir()
+			for _, mode := range []string{"-v", "--json"} {
+				got := call(t, append([]string{"run", "appointments", "-o", filepath.Join(dir, "out"), mode}, c.args...)...)
+				if got.code != exitConnect || got.stdout != "" || !strings.Contains(got.stderr, c.code) {
+					t.Errorf("%+v", got)
+				}
+				if strings.Contains(got.stderr, "geheim") {
+					t.Errorf("the password is shown: %s", got.stderr)
+				}
+			}
+			if names := leftovers(t, dir); len(names) != 0 {
+				t.Errorf("left behind: %v", names)
+			}
+		})
+	}
+	if got := call(t, "sandbox", "load", "--dsn", away+"?tls=disabled"); got.code != exitConnect || strings.Contains(got.stderr, "geheim") {
+		t.Errorf("sandbox load: %+v", got)
+	}
+}
+
+// TestPlanHidesSecrets plans with a secret at hand.
+func TestPlanHidesSecrets(t *testing.T) {
+	t.Setenv(envDSN, "mysql://nobody:geheim-geheim@127.0.0.1/x")
+	for _, args := range [][]string{{"plan", "appointments"}, {"plan", "appointments", "--json"}} {
+		if got := call(t, args...); got.code != 0 || strings.Contains(got.stdout+got.stderr, "nobody") || !strings.Contains(got.stdout, "[secret]") {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
+// TestInterrupt ends a run that would take minutes.
+func TestInterrupt(t *testing.T) {
+	dsn := smallPractice(t)
+	for _, c := range []struct {
+		signal syscall.Signal
+		args   []string
+		wants  string
+	}{
+		{syscall.SIGINT, []string{"--progress", "plain"}, "error[cli.interrupted]: the command was interrupted\n"},
+		{syscall.SIGTERM, []string{"--progress", "plain", "--isolation", "stage"}, "error[cli.interrupted]: the command was interrupted\n"},
+		{syscall.SIGINT, []string{"--isolation", "none", "--json"}, `"exit_code":130`},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			dir := t.TempDir()
+			temporary, err := os.MkdirTemp("/tmp", "cs")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(temporary)
+			p := start(t, []string{envDSN + "=" + dsn, "TMPDIR=" + temporary}, append([]string{"run", "testdata/sleeps.yaml", "-o", filepath.Join(dir, "out")}, c.args...)...)
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			// The sink opens its hidden file when the run is under way.
+			for len(leftovers(t, dir)) == 0 {
+				if p.Process.Signal(syscall.Signal(0)) != nil {
+					t.Fatal("the run ended by itself")
+				}
+			}
+			if err := p.Process.Signal(c.signal); err != nil {
+				t.Fatal(err)
+			}
+			if code := p.wait(t); code != exitInterrupted || !strings.Contains(p.errs.String(), c.wants) {
+				t.Errorf("exit code %d: %s", code, p.errs.String())
+			}
+			if names := append(leftovers(t, dir), leftovers(t, temporary)...); len(names) != 0 {
+				t.Errorf("left behind: %v", names)
+			}
+		})
+	}
+}
+
+// TestClosedPipe is "… | head".
+func TestClosedPipe(t *testing.T) {
+	dsn := practiceServer(t, sandbox.Options{Patients: patients, Appointments: 5000})
+	for _, isolation := range []string{"group", "none", "stage"} {
+		t.Run(isolation, func(t *testing.T) {
+			p := start(t, []string{envDSN + "=" + dsn}, "run", "appointments", "--isolation", isolation)
+			stdout, err := p.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			firstLine(t, stdout, func(line string) bool { return strings.HasPrefix(line, `{"appointment_id":`) })
+			stdout.Close()
+			if code := p.wait(t); code != exitFailed || p.errs.String() != "error[sink.closed]: the reader of standard output closed it before everything was written\n" {
+				t.Errorf("exit code %d: %s", code, p.errs.String())
+			}
+		})
+	}
+}
+
+// TestSandboxServes reads from the sandbox that another process serves.
+func TestSandboxServes(t *testing.T) {
+	p := start(t, nil, "sandbox", "--patients", "5", "--appointments", "40", "--json")
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var served struct{ DSN, Command string }
+	if err := json.NewDecoder(stdout).Decode(&served); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(served.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	if want := "mysql --host=127.0.0.1 --port=" + u.Port() + " --user=sandbox --password=" + password + " practice"; served.Command != want {
+		t.Errorf("the client is %q, want %q", served.Command, want)
+	}
+	t.Setenv(envDSN, served.DSN)
+	if got := call(t, "run", "appointments"); got.code != 0 || countRows(t, "ndjson", []byte(got.stdout)) != 40 {
+		t.Errorf("%d %s", got.code, got.stderr)
+	}
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(t); code != exitDone || p.errs.Len() != 0 {
+		t.Errorf("exit code %d: %s", code, p.errs.String())
+	}
+}
+
+// TestCancelledBeforeStart starts nothing.
+func TestCancelledBeforeStart(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errInterrupted)
+	if got := callWith(t, ctx, "run", "appointments", "--sandbox"); got.code != exitInterrupted || got.stdout != "" {
+		t.Errorf("%+v", got)
+	}
+}
