@@ -115,7 +115,7 @@ func (p *process) wait(t *testing.T) int {
 	t.Helper()
 	var exit *exec.ExitError
 	if err := p.Wait(); err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	return p.ProcessState.ExitCode()
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/engine/sandbox"
@@ -294,7 +295,7 @@ func TestPlanHidesSecrets(t *testing.T) {
 
 // TestInterrupt ends a run that would take minutes.
 func TestInterrupt(t *testing.T) {
-	dsn := smallPractice(t)
+	dsn := practiceServer(t, sandbox.Options{Patients: patients, Appointments: 10_000_000})
 	for _, c := range []struct {
 		signal syscall.Signal
 		args   []string
@@ -311,20 +312,26 @@ func TestInterrupt(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer os.RemoveAll(temporary)
-			p := start(t, []string{envDSN + "=" + dsn, "TMPDIR=" + temporary}, append([]string{"run", "testdata/sleeps.yaml", "-o", filepath.Join(dir, "out")}, c.args...)...)
+			p := start(t, []string{envDSN + "=" + dsn, "TMPDIR=" + temporary}, append([]string{"run", "testdata/everything.yaml", "-o", filepath.Join(dir, "out")}, c.args...)...)
 			if err := p.Start(); err != nil {
 				t.Fatal(err)
 			}
+			ended := make(chan int, 1)
+			go func() { ended <- p.wait(t) }()
 			// The sink opens its hidden file when the run is under way.
+			look := time.NewTicker(5 * time.Millisecond)
+			defer look.Stop()
 			for len(leftovers(t, dir)) == 0 {
-				if p.Process.Signal(syscall.Signal(0)) != nil {
-					t.Fatal("the run ended by itself")
+				select {
+				case code := <-ended:
+					t.Fatalf("the run ended by itself: %d %s", code, p.errs.String())
+				case <-look.C:
 				}
 			}
 			if err := p.Process.Signal(c.signal); err != nil {
 				t.Fatal(err)
 			}
-			if code := p.wait(t); code != exitInterrupted || !strings.Contains(p.errs.String(), c.wants) {
+			if code := <-ended; code != exitInterrupted || !strings.Contains(p.errs.String(), c.wants) {
 				t.Errorf("exit code %d: %s", code, p.errs.String())
 			}
 			if names := append(leftovers(t, dir), leftovers(t, temporary)...); len(names) != 0 {

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cipherstream/cipherstream/engine/sandbox"
+)
+
+// terminal opens a pseudo-terminal of 80 columns. What the program writes to it
+// can be read from the first file.
+func terminal(t *testing.T) (screen, tty *os.File) {
+	t.Helper()
+	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { screen.Close() })
+	fd := int(screen.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80}); err != nil {
+		t.Fatal(err)
+	}
+	tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return screen, tty
+}
+
+// onTerminal runs a command line with standard error on a terminal, and standard
+// output too if wanted. It returns what the terminal showed.
+func onTerminal(t *testing.T, stdoutToo bool, env []string, args ...string) (code int, shown, stdout string) {
+	t.Helper()
+	screen, tty := terminal(t)
+	p := start(t, append([]string{"TERM=xterm"}, env...), args...)
+	var out bytes.Buffer
+	p.Stdin, p.Stdout, p.Stderr = tty, &out, tty
+	if stdoutToo {
+		p.Stdout = tty
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	tty.Close()
+	read := make(chan string)
+	go func() {
+		content, _ := io.ReadAll(screen) // ends with EIO when the last writer is gone
+		read <- string(content)
+	}()
+	code = p.wait(t)
+	return code, <-read, out.String()
+}
+
+func TestTerminal(t *testing.T) {
+	dsn := []string{envDSN + "=" + practiceServer(t, sandbox.Options{Patients: patients, Appointments: 30_000})}
+	const clear = "\r\x1b[K"
+
+	code, shown, stdout := onTerminal(t, false, dsn, "run", "appointments", "-c", "gzip")
+	// The machine may be quick enough to be done before the bar appears.
+	if code != 0 || !strings.Contains(shown, "30,000 rows, ") || strings.Contains(shown, "rows/s") != strings.Contains(shown, clear) ||
+		countRows(t, "ndjson", unzipped(t, []byte(stdout))) != 30_000 {
+		t.Errorf("with a bar: %d %q", code, shown)
+	}
+	code, shown, _ = onTerminal(t, true, dsn, "run", "testdata/visits.yaml", "-p", "since=1990-01-01", "-p", "most=3")
+	if code != 0 || strings.Contains(shown, clear) || strings.Count(shown, "\r\n") != 4 || !strings.Contains(shown, "3 rows, ") {
+		t.Errorf("with the data on the terminal: %d %q", code, shown)
+	}
+	code, shown, _ = onTerminal(t, true, dsn, "run", "appointments", "-c", "gzip")
+	if code != exitUsage || !strings.Contains(shown, "standard output is a terminal") || !strings.Contains(shown, "\x1b[31m") {
+		t.Errorf("with compressed data on the terminal: %d %q", code, shown)
+	}
+	for _, env := range []string{"NO_COLOR=1", "TERM=dumb"} {
+		code, shown, _ = onTerminal(t, false, []string{env}, "lint")
+		if code != exitUsage || strings.Contains(shown, "\x1b") || !strings.Contains(shown, "error[cli.usage]") {
+			t.Errorf("with %s: %d %q", env, code, shown)
+		}
+	}
+}

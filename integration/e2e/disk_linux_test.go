@@ -1,0 +1,48 @@
+package e2e
+
+import (
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/cipherstream/cipherstream/integration/dbtest"
+)
+
+// TestFullDevice: /dev/full is a disk without room.
+func TestFullDevice(t *testing.T) {
+	db := dbtest.MariaDB(t)
+	w := newWorkspace(t, db.DSN(db.Database()))
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, isolation := range isolations {
+		w.fails(w.run("run", w.endless(), "-o", "/dev/full", "--isolation", isolation), 1, "sink.disk_full")
+		cmd := w.command("run", w.endless(), "--isolation", isolation)
+		cmd.Stdout = full
+		w.fails(w.finish(cmd), 1, "sink.disk_full")
+	}
+}
+
+// TestFullDisk fills a disk of 1 MiB, which only root can make.
+func TestFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED, NOT TESTED: mounting a small disk needs root; TestFullDevice and TestSizeLimit come close")
+	}
+	db := dbtest.MariaDB(t)
+	w := newWorkspace(t, db.DSN(db.Database()))
+	if err := syscall.Mount("none", w.out, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("SKIPPED, NOT TESTED: this root may not mount a small disk: %v; TestFullDevice and TestSizeLimit come close", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(w.out, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, isolation := range isolations {
+		w.fails(w.run("run", w.endless(), "-o", w.output("rows"), "--isolation", isolation), 1, "sink.disk_full")
+	}
+	// There is room again.
+	w.must("run", w.pipeline(settings{"query": "SELECT seq FROM seq_1_to_1000"}, "csv"), "-o", w.output("rows"))
+}

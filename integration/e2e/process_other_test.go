@@ -1,0 +1,6 @@
+//go:build !linux
+
+package e2e
+
+// nothingRuns needs /proc.
+func (w *workspace) nothingRuns() {}
