@@ -127,7 +127,11 @@ func doneText(r *run.Receipt) string {
 	if to == "stdout" {
 		to = "standard output"
 	}
-	return fmt.Sprintf("%s rows, %s in %.1f s to %s, sha256 %.12s", grouped(r.Rows), size(r.Bytes), r.Seconds, diag.Printable(to), r.SHA256)
+	unit := "rows"
+	if r.Rows == 1 {
+		unit = "row"
+	}
+	return fmt.Sprintf("%s %s, %s in %.1f s to %s, sha256 %.12s", grouped(r.Rows), unit, size(r.Bytes), r.Seconds, diag.Printable(to), r.SHA256)
 }
 
 // emit writes an event for machines.
