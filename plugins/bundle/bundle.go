@@ -5,11 +5,15 @@ package bundle
 import (
 	"github.com/cipherstream/cipherstream/plugins/columns"
 	"github.com/cipherstream/cipherstream/plugins/csv"
+	"github.com/cipherstream/cipherstream/plugins/csvfile"
 	"github.com/cipherstream/cipherstream/plugins/gzip"
 	"github.com/cipherstream/cipherstream/plugins/json"
+	"github.com/cipherstream/cipherstream/plugins/mask"
 	"github.com/cipherstream/cipherstream/plugins/mysql"
 	"github.com/cipherstream/cipherstream/plugins/ndjson"
+	"github.com/cipherstream/cipherstream/plugins/ndjsonfile"
 	"github.com/cipherstream/cipherstream/plugins/stream"
+	"github.com/cipherstream/cipherstream/plugins/where"
 	"github.com/cipherstream/cipherstream/sdk"
 )
 
@@ -20,7 +24,11 @@ const Name = "cipherstream"
 func Bundle(version string) sdk.Bundle {
 	return sdk.Bundle{Name: Name, Version: version, Stages: []sdk.Definition{
 		mysql.Stage(),
+		csvfile.Stage(),
+		ndjsonfile.Stage(),
 		columns.Stage(),
+		where.Stage(),
+		mask.Stage(),
 		ndjson.Stage(),
 		csv.Stage(),
 		json.Stage(),

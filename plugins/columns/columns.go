@@ -1,18 +1,19 @@
-// Package columns is the filter stage that keeps, drops, orders and renames
-// columns. It owns which columns go on and under which names; it never looks at a
-// value and copies none.
+// Package columns is the filter stage that keeps, drops, orders, renames and casts
+// columns. It owns which columns go on, under which names and with which types; it
+// copies no value but those of a cast, and never rounds one.
 package columns
 
 import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/naming"
+	"github.com/cipherstream/cipherstream/plugins/internal/parse"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -22,35 +23,48 @@ type Settings struct {
 	Include []string          `config:"include" doc:"Columns to keep, in this order. All of them when it is empty."`
 	Exclude []string          `config:"exclude" doc:"Columns to drop. Not together with include."`
 	Rename  map[string]string `config:"rename" doc:"New names of columns, by their old names."`
+	Cast    map[string]string `config:"cast" doc:"New types of columns, by their old names: int8 to int64, uint8 to uint64, float32, float64, boolean, string, binary, date, time(N), timestamp(N), json or decimal(precision,scale). A value that the new type cannot hold exactly fails the run."`
 }
 
-const doc = `Give either include or exclude, and rename with both or alone. All names are those of the
+const doc = `Give either include or exclude; rename and cast go with both or alone. All names are those of the
 columns that come in. Where several of them share a name, NAME#2 is the second of them.
-A name that is not there fails the run: a contract that has drifted is not papered over.`
+A name that is not there fails the run: a contract that has drifted is not papered over.
+
+A cast is exact or fails the run, and names the column and the row in its batch, never the value. NULL
+stays NULL. Everything can become string, spelled as the encoders spell it, and string can become everything
+that is spelled that way; binary and string exchange their bytes, which must be UTF-8. Numbers become
+numbers of the same value: decimal(10,2) with .00 can become int64, 0.5 cannot. A float does not become a decimal,
+nor a decimal a float, because few have the same value. A boolean is 1 or 0. A timestamp becomes a date only at
+midnight, and a date becomes its midnight; to cut times off, use the filter mask with the actions month and year.
+
+` + parse.TypeDoc
 
 // Stage defines the filter.
 func Stage() sdk.Definition {
 	return sdk.DefineFilter(sdk.About{
 		Name:       "columns",
-		Summary:    "Keeps, drops, orders and renames columns.",
+		Summary:    "Keeps, drops, orders, renames and casts columns.",
 		Doc:        doc,
 		Concurrent: true,
 		KeepsRows:  true,
 	}, newFilter)
 }
 
-func newFilter(s Settings, _ sdk.Env) (sdk.Filter, error) {
+func newFilter(s Settings, env sdk.Env) (sdk.Filter, error) {
 	if len(s.Include) > 0 && len(s.Exclude) > 0 {
 		return nil, fault.New("columns.conflict", fault.Usage, "include and exclude are both given").
 			WithHint("keep one of them: include says which columns remain, exclude which do not")
 	}
-	return &filter{settings: s}, nil
+	return &filter{settings: s, env: env}, nil
 }
 
 type filter struct {
 	settings Settings
+	env      sdk.Env
+	in       *arrow.Schema
 	schema   *arrow.Schema
 	indexes  []int
+	casts    []*cast // of the columns that go on; nil where there is none
 }
 
 func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
@@ -88,6 +102,21 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		}
 	}
 
+	casts := map[int]*cast{}
+	for _, old := range slices.Sorted(maps.Keys(f.settings.Cast)) {
+		for _, index := range names.resolve("cast", []string{old}) {
+			if !slices.Contains(kept, index) {
+				names.problem("columns.dropped", "cast names %q, which is not kept", old)
+				continue
+			}
+			c, problem := newCast(in.Field(index), f.settings.Cast[old])
+			if problem != "" {
+				names.problem("columns.cast", "cast of %q: %s", old, problem)
+			}
+			casts[index] = c
+		}
+	}
+
 	fields := make([]arrow.Field, 0, len(kept))
 	origin := map[string]string{}
 	for _, index := range kept {
@@ -101,7 +130,11 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 			names.problem("columns.duplicate", "%q would be named like the column %q", other, field.Name)
 		}
 		origin[field.Name] = in.Field(index).Name
+		if c := casts[index]; c != nil {
+			field.Type, field.Metadata = c.to.Type, c.to.Metadata
+		}
 		fields = append(fields, field)
+		f.casts = append(f.casts, casts[index])
 	}
 	if len(fields) == 0 && names.failed == nil {
 		names.problem("columns.none", "no column is left")
@@ -110,18 +143,26 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		return nil, names.failed
 	}
 	metadata := in.Metadata()
-	f.schema, f.indexes = arrow.NewSchema(fields, &metadata), kept
+	f.in, f.schema, f.indexes = in, arrow.NewSchema(fields, &metadata), kept
 	return f.schema, nil
 }
 
 func (f *filter) Apply(_ context.Context, in arrow.Record) (arrow.Record, error) {
+	if s := in.Schema(); s != f.in && !s.Equal(f.in) {
+		return nil, fault.New("columns.schema_changed", fault.Internal,
+			"a batch has another schema than the stream:\n%s\ninstead of\n%s", s, f.in)
+	}
 	columns := make([]arrow.Array, len(f.indexes))
 	for i, index := range f.indexes {
-		if int64(index) >= in.NumCols() {
-			return nil, fault.New("columns.schema_changed", fault.Internal,
-				"a batch has %d columns; the stream was announced with at least %d", in.NumCols(), index+1)
-		}
 		columns[i] = in.Column(index)
+		if c := f.casts[i]; c != nil {
+			converted, err := c.apply(f.env.Memory, columns[i])
+			if err != nil {
+				return nil, err
+			}
+			defer converted.Release()
+			columns[i] = converted
+		}
 	}
 	return array.NewRecord(f.schema, columns, in.NumRows()), nil
 }
@@ -135,11 +176,7 @@ type directory struct {
 }
 
 func newDirectory(schema *arrow.Schema) *directory {
-	d := &directory{schema: schema}
-	for _, f := range schema.Fields() {
-		d.all = append(d.all, f.Name)
-	}
-	return d
+	return &directory{schema: schema, all: naming.Names(schema)}
 }
 
 func (d *directory) problem(code, message string, args ...any) {
@@ -152,84 +189,21 @@ func (d *directory) problem(code, message string, args ...any) {
 }
 
 // resolve returns the index of every name that it finds.
-func (d *directory) resolve(setting string, names []string) []int {
+func (d *directory) resolve(setting string, wanted []string) []int {
 	var found []int
-	for _, name := range names {
-		indexes := d.schema.FieldIndices(name)
-		if len(indexes) == 0 {
-			// NAME#2 is the second of several.
-			if at := strings.LastIndexByte(name, '#'); at >= 0 {
-				n, err := strconv.Atoi(name[at+1:])
-				if same := d.schema.FieldIndices(name[:at]); err == nil && n >= 1 && n <= len(same) {
-					found = append(found, same[n-1])
-					continue
-				}
-			}
-		}
-		switch len(indexes) {
+	for _, name := range wanted {
+		switch indexes := naming.Find(d.schema, name); len(indexes) {
 		case 1:
 			found = append(found, indexes[0])
 		case 0:
-			d.unknown(setting, name)
+			d.problem("columns.unknown", "%s names %q, and there is no such column%s", setting, name, naming.DidYouMean(name, d.all))
+			if d.failed.Hint == "" {
+				d.failed.WithHint("the columns are: %s", strings.Join(d.all, ", "))
+			}
 		default:
 			d.problem("columns.ambiguous", "%s names %q, which %d columns are called: write %q, %q …",
 				setting, name, len(indexes), name+"#1", name+"#2")
 		}
 	}
 	return found
-}
-
-func (d *directory) unknown(setting, name string) {
-	near := nearest(name, d.all)
-	if len(near) == 0 {
-		d.problem("columns.unknown", "%s names %q, and there is no such column", setting, name)
-	} else {
-		d.problem("columns.unknown", "%s names %q, and there is no such column; did you mean %s?",
-			setting, name, strings.Join(near, " or "))
-	}
-	if d.failed.Hint == "" {
-		d.failed.WithHint("the columns are: %s", strings.Join(d.all, ", "))
-	}
-}
-
-// nearest returns up to three of the names that are about as long as typing
-// mistakes from name, the nearest first.
-func nearest(name string, names []string) []string {
-	type candidate struct {
-		name     string
-		distance int
-	}
-	var near []candidate
-	for _, other := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(other)); d <= max(1, len(name)/3) {
-			near = append(near, candidate{other, d})
-		}
-	}
-	slices.SortStableFunc(near, func(a, b candidate) int { return a.distance - b.distance })
-	var out []string
-	for _, c := range near[:min(3, len(near))] {
-		out = append(out, strconv.Quote(c.name))
-	}
-	return out
-}
-
-// distance counts the insertions, deletions and replacements of bytes that turn a
-// into b (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
