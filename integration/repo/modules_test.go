@@ -19,6 +19,7 @@ var dependencies = map[string]string{
 	"github.com/hashicorp/go-plugin":     "the control plane to plugin processes",
 	"github.com/klauspost/compress":      "gzip at more than twice the standard library's speed",
 	"github.com/sirupsen/logrus":         "the embedded server's log, so that its lines go into ours",
+	"github.com/parquet-go/parquet-go":   "the Parquet encoder",
 	"github.com/spf13/cobra":             "commands, flags and completion of the CLI",
 	"go.uber.org/goleak":                 "tests that no goroutine is left behind",
 	"golang.org/x/sys":                   "limits and signals of processes",

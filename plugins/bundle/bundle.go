@@ -3,6 +3,7 @@
 package bundle
 
 import (
+	"github.com/cipherstream/cipherstream/plugins/arrowipc"
 	"github.com/cipherstream/cipherstream/plugins/columns"
 	"github.com/cipherstream/cipherstream/plugins/csv"
 	"github.com/cipherstream/cipherstream/plugins/csvfile"
@@ -12,6 +13,8 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/mysql"
 	"github.com/cipherstream/cipherstream/plugins/ndjson"
 	"github.com/cipherstream/cipherstream/plugins/ndjsonfile"
+	"github.com/cipherstream/cipherstream/plugins/parquet"
+	"github.com/cipherstream/cipherstream/plugins/parquetfile"
 	"github.com/cipherstream/cipherstream/plugins/stream"
 	"github.com/cipherstream/cipherstream/plugins/where"
 	"github.com/cipherstream/cipherstream/sdk"
@@ -26,12 +29,15 @@ func Bundle(version string) sdk.Bundle {
 		mysql.Stage(),
 		csvfile.Stage(),
 		ndjsonfile.Stage(),
+		parquetfile.Stage(),
 		columns.Stage(),
 		where.Stage(),
 		mask.Stage(),
 		ndjson.Stage(),
 		csv.Stage(),
 		json.Stage(),
+		parquet.Stage(),
+		arrowipc.Stage(),
 		gzip.Stage(),
 		stream.Stage(),
 	}}

@@ -1,0 +1,287 @@
+package parquet
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/decimal128"
+	"github.com/apache/arrow/go/v15/arrow/decimal256"
+
+	"github.com/cipherstream/cipherstream/plugins/internal/format"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// putFunc takes the values of a span that are not null into the open page.
+type putFunc func(c *column, l *lane, s *span) error
+
+func put32(c *column, l *lane, s *span) error {
+	c.add32(words32(l, s))
+	return nil
+}
+
+func put64(c *column, l *lane, s *span) error {
+	c.add64(words64(l, s))
+	return nil
+}
+
+// widen takes integers of less than 32 bits.
+func widen[S int8 | int16 | uint8 | uint16](c *column, l *lane, s *span) error {
+	l.i32 = compact(l.i32, values[S](s), s)
+	c.add32(l.i32)
+	return nil
+}
+
+// multiply64 and multiply32 take a time in another unit.
+func multiply64(factor int64) putFunc {
+	return func(c *column, l *lane, s *span) error {
+		l.i64 = compact(l.i64, values[int64](s), s)
+		for i, v := range l.i64 {
+			if v > math.MaxInt64/factor || v < math.MinInt64/factor {
+				return outOfRange(c.name, c.described, s.rowOf(i))
+			}
+			l.i64[i] = v * factor
+		}
+		c.add64(l.i64)
+		return nil
+	}
+}
+
+func multiply32(factor int32) putFunc {
+	return func(c *column, l *lane, s *span) error {
+		l.i32 = compact(l.i32, values[int32](s), s)
+		for i, v := range l.i32 {
+			if v > math.MaxInt32/factor || v < math.MinInt32/factor {
+				return outOfRange(c.name, c.described, s.rowOf(i))
+			}
+			l.i32[i] = v * factor
+		}
+		c.add32(l.i32)
+		return nil
+	}
+}
+
+// putDate64 takes milliseconds that are whole days.
+func putDate64(c *column, l *lane, s *span) error {
+	const day = 86400 * 1000
+	l.i64 = compact(l.i64, values[int64](s), s)
+	l.i32 = l.i32[:0]
+	for i, v := range l.i64 {
+		if v%day != 0 || v/day > math.MaxInt32 || v/day < math.MinInt32 {
+			return outOfRange(c.name, c.described, s.rowOf(i))
+		}
+		l.i32 = append(l.i32, int32(v/day))
+	}
+	c.add32(l.i32)
+	return nil
+}
+
+func putBool(c *column, _ *lane, s *span) error {
+	bits := s.data.Buffers()[1].Bytes()
+	for i := range s.n {
+		if !s.valid(i) {
+			continue
+		}
+		if c.bits&7 == 0 {
+			c.page = append(c.page, 0)
+		}
+		bit := s.data.Offset() + s.lo + i
+		c.page[c.bits>>3] |= bits[bit>>3] >> (bit & 7) & 1 << (c.bits & 7)
+		c.bits++
+	}
+	return nil
+}
+
+// putShortDecimal takes decimals of up to 18 digits, of either width in Arrow.
+func putShortDecimal[D decimal128.Num | decimal256.Num](precision int32) putFunc {
+	limit := decimal128.GetScaleMultiplier(int(precision)).LowBits()
+	return func(c *column, l *lane, s *span) error {
+		l.i64 = l.i64[:0]
+		for i, v := range values[D](s) {
+			if !s.valid(i) {
+				continue
+			}
+			n, ok := int64Of(v)
+			if !ok || n >= int64(limit) || n <= -int64(limit) {
+				return outOfRange(c.name, c.described, s.row+int64(i))
+			}
+			l.i64 = append(l.i64, n)
+		}
+		if c.width == 8 {
+			c.add64(l.i64)
+			return nil
+		}
+		l.i32 = l.i32[:0]
+		for _, v := range l.i64 {
+			l.i32 = append(l.i32, int32(v))
+		}
+		c.add32(l.i32)
+		return nil
+	}
+}
+
+// int64Of returns the value if 64 bits hold it.
+func int64Of[D decimal128.Num | decimal256.Num](v D) (int64, bool) {
+	switch v := any(v).(type) {
+	case decimal128.Num:
+		n := int64(v.LowBits())
+		return n, v.HighBits() == n>>63
+	case decimal256.Num:
+		w := v.Array()
+		n := int64(w[0])
+		sign := uint64(n >> 63)
+		return n, w[1] == sign && w[2] == sign && w[3] == sign
+	}
+	return 0, false
+}
+
+func putDecimal128(precision int32) putFunc {
+	limit := decimal128.GetScaleMultiplier(int(precision))
+	low := limit.Negate()
+	return func(c *column, l *lane, s *span) error {
+		var b [16]byte
+		for i, v := range values[decimal128.Num](s) {
+			if !s.valid(i) {
+				continue
+			}
+			if !v.Less(limit) || !low.Less(v) {
+				return outOfRange(c.name, c.described, s.row+int64(i))
+			}
+			binary.BigEndian.PutUint64(b[:], uint64(v.HighBits()))
+			binary.BigEndian.PutUint64(b[8:], v.LowBits())
+			c.addFixed(b[16-c.width:])
+		}
+		return nil
+	}
+}
+
+func putDecimal256(precision int32) putFunc {
+	limit := decimal256.GetScaleMultiplier(int(precision))
+	low := limit.Negate()
+	return func(c *column, l *lane, s *span) error {
+		var b [32]byte
+		for i, v := range values[decimal256.Num](s) {
+			if !s.valid(i) {
+				continue
+			}
+			if !v.Less(limit) || !low.Less(v) {
+				return outOfRange(c.name, c.described, s.row+int64(i))
+			}
+			for j, w := range v.Array() {
+				binary.BigEndian.PutUint64(b[24-8*j:], w)
+			}
+			c.addFixed(b[32-c.width:])
+		}
+		return nil
+	}
+}
+
+// addFixed takes a value of a FIXED_LEN_BYTE_ARRAY column.
+func (c *column) addFixed(v []byte) {
+	c.page = append(c.page, v...)
+	c.bounds.addBytes(v)
+}
+
+func putFixedBinary(c *column, _ *lane, s *span) error {
+	data := s.data.Buffers()[1].Bytes()
+	for i := range s.n {
+		if s.valid(i) {
+			from := (s.data.Offset() + s.lo + i) * c.width
+			c.addFixed(data[from : from+c.width])
+		}
+	}
+	return nil
+}
+
+// offsets returns the n+1 offsets of a span of texts or byte arrays.
+func offsets[O int32 | int64](s *span) []O {
+	return arrow.GetOffsets[O](s.data, 1)[s.lo : s.lo+s.n+1]
+}
+
+// sizeOf returns the bytes of a span of texts or byte arrays.
+func sizeOf[O int32 | int64](s *span) int {
+	o := offsets[O](s)
+	return int(o[len(o)-1]) - int(o[0])
+}
+
+// maxShared is the mean length from which byte arrays are not looked up in a
+// dictionary.
+const maxShared = 1024
+
+// putVariable takes texts and byte arrays.
+func putVariable[O int32 | int64](c *column, l *lane, s *span) error {
+	ends := offsets[O](s)
+	var data []byte
+	if b := s.data.Buffers()[2]; b != nil {
+		data = b.Bytes()
+	}
+	size := int(ends[s.n]) - int(ends[0])
+	if size > maxShared*s.n && c.encodes() {
+		if c.use == usageOpen {
+			c.use = usageNo
+		}
+		c.plainly = true
+		if len(c.indexes) > 0 {
+			c.page = c.dictionary.appendPlain(c.page, c.indexes, 0)
+			c.indexes = c.indexes[:0]
+		}
+	}
+	check := c.text && !ascii(data[ends[0]:ends[s.n]])
+	if !c.encodes() {
+		c.page = slices.Grow(c.page, size+4*s.n)
+	}
+	for i := range s.n {
+		if !s.valid(i) {
+			continue
+		}
+		value := data[ends[i]:ends[i+1]]
+		if check && !utf8.Valid(value) {
+			if !c.replace {
+				return format.InvalidUTF8(c.name, s.row+int64(i))
+			}
+			c.count(format.CounterInvalidUTF8, 1)
+			l.bytes = format.AppendValid(l.bytes[:0], value)
+			value = l.bytes
+		}
+		if len(value) > math.MaxInt32 {
+			return tooLarge(c.name, len(value))
+		}
+		if !c.encodes() {
+			c.page = binary.LittleEndian.AppendUint32(c.page, uint32(len(value)))
+			c.page = append(c.page, value...)
+			c.bounds.addBytes(value)
+			continue
+		}
+		at, fresh := c.dictionary.variable(value)
+		c.indexes = append(c.indexes, at)
+		if fresh {
+			c.bounds.addBytes(value)
+		}
+	}
+	return nil
+}
+
+// ascii reports whether all of text is ASCII.
+func ascii(text []byte) bool {
+	const high = 0x8080808080808080
+	for ; len(text) >= 32; text = text[32:] {
+		w := binary.LittleEndian.Uint64(text) | binary.LittleEndian.Uint64(text[8:]) |
+			binary.LittleEndian.Uint64(text[16:]) | binary.LittleEndian.Uint64(text[24:])
+		if w&high != 0 {
+			return false
+		}
+	}
+	for _, b := range text {
+		if b >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// unsupported is the fault for a type that Parquet has no place for.
+func unsupported(f arrow.Field, why string) *fault.Fault {
+	return fault.New("encoder.unsupported_type", fault.Data, "column %q has the type %s: %s", f.Name, f.Type, why)
+}
