@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/maphash"
-	"math/bits"
 )
 
 const (
@@ -44,9 +43,6 @@ func (d *dictionary) reset() {
 
 // full reports whether more values should not come in.
 func (d *dictionary) full() bool { return d.count >= maxEntries || len(d.plain) >= maxDictionaryBytes }
-
-// width is the number of bits of an index.
-func (d *dictionary) width() int { return max(bits.Len(uint(max(d.count-1, 0))), 1) }
 
 // grow doubles the table when it is half full.
 func (d *dictionary) grow() {

@@ -10,6 +10,13 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
+// plainDictionary is how files of version 1 name both the encoding of a
+// dictionary and that of the indexes into it. It is deprecated for writers; a
+// reader meets it.
+//
+//lint:ignore SA1019 see above
+const plainDictionary = format.PlainDictionary
+
 // column reads one column of the file, row group after row group.
 type column struct {
 	source    *source
@@ -172,7 +179,7 @@ func (c *column) dictionaryPage(h pageHeader, at int64) error {
 	if c.dict.data != nil || c.dict.n > 0 {
 		return corrupt("it has two dictionaries")
 	}
-	if h.encoding != format.Plain && h.encoding != format.PlainDictionary {
+	if h.encoding != format.Plain && h.encoding != plainDictionary {
 		return unsupported("its dictionary has the encoding %s", h.encoding)
 	}
 	if c.physical == format.Boolean {
@@ -312,7 +319,7 @@ func (c *column) decode(data []byte, encoding format.Encoding, n int) error {
 	switch {
 	case encoding == format.Plain:
 		p.data = data
-	case encoding == format.RLEDictionary || encoding == format.PlainDictionary:
+	case encoding == format.RLEDictionary || encoding == plainDictionary:
 		if n == 0 {
 			return nil
 		}
