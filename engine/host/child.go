@@ -211,6 +211,9 @@ func (c *child) Wait(context.Context) error {
 
 // Kill kills the whole process group.
 func (c *child) Kill(context.Context) error {
+	// A program that is no plugin usually ends by itself, and its own exit status
+	// says more than our signal.
+	c.exitStatus(time.Second)
 	c.kill()
 	return nil
 }
