@@ -213,7 +213,7 @@ func (c *child) Wait(context.Context) error {
 func (c *child) Kill(context.Context) error {
 	// A program that is no plugin usually ends by itself, and its own exit status
 	// says more than our signal.
-	c.exitStatus(time.Second)
+	c.exitStatus(200 * time.Millisecond)
 	c.kill()
 	return nil
 }
