@@ -17,7 +17,7 @@ var dependencies = map[string]string{
 	"github.com/google/flatbuffers":      "metadata of the Arrow IPC format",
 	"github.com/hashicorp/go-hclog":      "the logger that go-plugin asks for",
 	"github.com/hashicorp/go-plugin":     "the control plane to plugin processes",
-	"github.com/klauspost/compress":      "gzip at more than twice the standard library's speed",
+	"github.com/klauspost/compress":      "deflate and Zstandard at more than twice the speed of the standard library",
 	"github.com/sirupsen/logrus":         "the embedded server's log, so that its lines go into ours",
 	"github.com/parquet-go/parquet-go":   "the Parquet encoder",
 	"github.com/spf13/cobra":             "commands, flags and completion of the CLI",

@@ -16,6 +16,7 @@ package_of() {
 	mariadb) echo mariadb-client-core ;;
 	protoc) echo protobuf-compiler ;;
 	gcc) echo gcc libc6-dev ;;
+	python-cryptography) echo python3 python3-cryptography ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -23,6 +24,10 @@ package_of() {
 # Without this header of the C library gcc is there, and the race detector does
 # not build all the same.
 present() {
+	if [ "$1" = python-cryptography ]; then
+		python3 -c 'import cryptography' 2>/dev/null
+		return
+	fi
 	command -v "$1" >/dev/null || return 1
 	[ "$1" != gcc ] || echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1
 }
@@ -35,7 +40,7 @@ missing() {
 }
 
 programs=("$@")
-[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 gcc)
+[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-cryptography gzip unzip zstd gcc)
 
 absent=$(missing)
 [ -n "$absent" ] || exit 0

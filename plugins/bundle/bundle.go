@@ -17,6 +17,8 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/parquetfile"
 	"github.com/cipherstream/cipherstream/plugins/stream"
 	"github.com/cipherstream/cipherstream/plugins/where"
+	"github.com/cipherstream/cipherstream/plugins/zip"
+	"github.com/cipherstream/cipherstream/plugins/zstd"
 	"github.com/cipherstream/cipherstream/sdk"
 )
 
@@ -39,6 +41,8 @@ func Bundle(version string) sdk.Bundle {
 		parquet.Stage(),
 		arrowipc.Stage(),
 		gzip.Stage(),
+		zip.Stage(),
+		zstd.Stage(),
 		stream.Stage(),
 	}}
 }

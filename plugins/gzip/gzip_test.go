@@ -11,9 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/compress"
 	"github.com/cipherstream/cipherstream/plugins/internal/sample"
 	"github.com/cipherstream/cipherstream/plugins/ndjson"
 	"github.com/cipherstream/cipherstream/sdk"
@@ -22,48 +22,8 @@ import (
 
 func newCompressor(t testing.TB, settings string, media sdk.Media) *compressor {
 	t.Helper()
-	made, err := Stage().Make([]byte(settings), sdk.Env{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := made.(*compressor)
-	if _, err := c.Bind(media); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// compress does what the runner does: pieces at the same time, Merge in order.
-func compress(t testing.TB, c *compressor, pieces ...[]byte) []byte {
-	t.Helper()
-	var result bytes.Buffer
-	outs := make([]sdk.Output, len(pieces))
-	var group sync.WaitGroup
-	for i := range pieces {
-		group.Go(func() {
-			if err := c.Compress(context.Background(), pieces[i], &outs[i]); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	group.Wait()
-	var edge sdk.Output
-	if err := c.Begin(&edge); err != nil {
-		t.Fatal(err)
-	}
-	result.Write(edge.Data)
-	for i := range outs {
-		if err := c.Merge(&outs[i]); err != nil {
-			t.Fatal(err)
-		}
-		result.Write(outs[i].Data)
-	}
-	edge.Reset()
-	if err := c.End(&edge); err != nil {
-		t.Fatal(err)
-	}
-	result.Write(edge.Data)
-	return result.Bytes()
+	c, _ := sample.NewCompressor(t, Stage(), settings, media)
+	return c.(*compressor)
 }
 
 // expand reads the first member alone and asserts that nothing follows it.
@@ -97,16 +57,6 @@ func rows(t testing.TB, size int) []byte {
 	return out.Data[:min(size, len(out.Data))]
 }
 
-// cut splits text into pieces of those sizes, over and over.
-func cut(text []byte, sizes ...int) (pieces [][]byte) {
-	for i := 0; len(text) > 0; i++ {
-		n := min(sizes[i%len(sizes)], len(text))
-		pieces = append(pieces, text[:n])
-		text = text[n:]
-	}
-	return pieces
-}
-
 func TestRoundTrip(t *testing.T) {
 	text := rows(t, 1<<20)
 	for _, c := range []struct {
@@ -116,22 +66,22 @@ func TestRoundTrip(t *testing.T) {
 		{"nothing", nil},
 		{"empty pieces", [][]byte{{}, {}}},
 		{"one byte", [][]byte{{'x'}}},
-		{"the last stored", cut(text[:storedLimit], 100)},
-		{"the first deflated", cut(text[:storedLimit+1], 100)},
+		{"the last stored", sample.Cut(text[:compress.StoredLimit], 100)},
+		{"the first deflated", sample.Cut(text[:compress.StoredLimit+1], 100)},
 		{"one piece", [][]byte{text}},
-		{"large pieces", cut(text, 300_000)},
-		{"small pieces", cut(text, 700)},
-		{"header, then large", cut(text, 300, 300_000)},
-		{"mixed", cut(text, 10, smallPiece, smallPiece-1, 200_000, 0, 1)},
+		{"large pieces", sample.Cut(text, 300_000)},
+		{"small pieces", sample.Cut(text, 700)},
+		{"header, then large", sample.Cut(text, 300, 300_000)},
+		{"mixed", sample.Cut(text, 10, 32<<10, 32<<10-1, 200_000, 0, 1)},
 	} {
 		for _, settings := range []string{`{}`, `{"level": 1}`, `{"level": 6}`} {
 			t.Run(c.name+settings, func(t *testing.T) {
 				want := bytes.Join(c.pieces, nil)
-				packed := compress(t, newCompressor(t, settings, sdk.Media{}), c.pieces...)
+				packed := sample.Compress(t, newCompressor(t, settings, sdk.Media{}), c.pieces...)
 				if got := expand(t, packed); !bytes.Equal(got, want) {
 					t.Errorf("%d bytes became %d", len(want), len(got))
 				}
-				if stored := packed[10]&7 == 1; stored != (len(want) <= storedLimit) {
+				if stored := packed[10]&7 == 1; stored != (len(want) <= compress.StoredLimit) {
 					t.Errorf("%d bytes: stored is %t", len(want), stored)
 				}
 			})
@@ -145,8 +95,8 @@ func TestPythonAndGzip(t *testing.T) {
 		t.Fatalf("gzip is needed to test the output independently: %v", err)
 	}
 	text := rows(t, 2<<20)
-	for _, pieces := range [][][]byte{nil, cut(text[:5000], 999), cut(text, 300, 1<<20, 700)} {
-		packed := compress(t, newCompressor(t, `{}`, sdk.Media{}), pieces...)
+	for _, pieces := range [][][]byte{nil, sample.Cut(text[:5000], 999), sample.Cut(text, 300, 1<<20, 700)} {
+		packed := sample.Compress(t, newCompressor(t, `{}`, sdk.Media{}), pieces...)
 		path := filepath.Join(t.TempDir(), "x.gz")
 		if err := os.WriteFile(path, packed, 0o600); err != nil {
 			t.Fatal(err)
@@ -174,15 +124,15 @@ print(len(text), hex(zlib.crc32(text)))
 func TestRatio(t *testing.T) {
 	text := rows(t, 2<<20)
 	ratio := func(pieces [][]byte, settings string) float64 {
-		return float64(len(text)) / float64(len(compress(t, newCompressor(t, settings, sdk.Media{}), pieces...)))
+		return float64(len(text)) / float64(len(sample.Compress(t, newCompressor(t, settings, sdk.Media{}), pieces...)))
 	}
 	whole := ratio([][]byte{text}, `{}`)
 	for _, size := range []int{200, 8192, 1 << 20} {
-		if r := ratio(cut(text, size), `{}`); r < 0.93*whole {
+		if r := ratio(sample.Cut(text, size), `{}`); r < 0.93*whole {
 			t.Errorf("pieces of %d bytes: ratio %.2f, in one piece %.2f", size, r, whole)
 		}
 	}
-	if small := ratio(cut(text, 1<<20), `{"level": 6}`); small <= whole {
+	if small := ratio(sample.Cut(text, 1<<20), `{"level": 6}`); small <= whole {
 		t.Errorf("level 6 has ratio %.2f, the default %.2f", small, whole)
 	}
 }
@@ -190,7 +140,7 @@ func TestRatio(t *testing.T) {
 func TestSealedIsHuffmanOnly(t *testing.T) {
 	// Text that repeats has no gain from Huffman codes alone: a wrong choice shows.
 	text := bytes.Repeat([]byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef0123456789+/"), 3000)
-	packed := compress(t, newCompressor(t, `{"level": 6}`, sdk.Media{Sealed: true}), text)
+	packed := sample.Compress(t, newCompressor(t, `{"level": 6}`, sdk.Media{Sealed: true}), text)
 	if !bytes.Equal(expand(t, packed), text) {
 		t.Error("the text changed")
 	}
@@ -207,22 +157,6 @@ func TestMedia(t *testing.T) {
 	}
 	if _, err := c.Bind(media); !fault.Is(err, "gzip.compressed_input") {
 		t.Errorf("compressing twice: %v", err)
-	}
-}
-
-func TestCombine(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	text := make([]byte, 1<<17)
-	for i := range text {
-		text[i] = byte(r.Uint32())
-	}
-	for range 300 {
-		whole := text[:r.IntN(len(text))]
-		at := r.IntN(len(whole) + 1)
-		got := combine(crc32.ChecksumIEEE(whole[:at]), crc32.ChecksumIEEE(whole[at:]), int64(len(whole)-at))
-		if want := crc32.ChecksumIEEE(whole); got != want {
-			t.Fatalf("%d+%d bytes: %#x, want %#x", at, len(whole)-at, got, want)
-		}
 	}
 }
 
@@ -255,7 +189,7 @@ func FuzzPieces(f *testing.F) {
 			sizes = append(sizes, r.IntN(int(largest)+1)+1)
 		}
 		c := newCompressor(t, fmt.Sprintf(`{"level": %d}`, 1+level%9), sdk.Media{Sealed: level&128 != 0})
-		if got := expand(t, compress(t, c, cut(text, sizes...)...)); !bytes.Equal(got, text) {
+		if got := expand(t, sample.Compress(t, c, sample.Cut(text, sizes...)...)); !bytes.Equal(got, text) {
 			t.Errorf("%d bytes became %d", len(text), len(got))
 		}
 	})

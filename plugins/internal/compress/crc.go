@@ -1,4 +1,4 @@
-package gzip
+package compress
 
 // The CRC-32 of RFC 1952 is the remainder of the text, taken as a polynomial over
 // GF(2), modulo p. Here the bit 31 of a word is the coefficient of x^0.
