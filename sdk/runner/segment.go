@@ -128,6 +128,7 @@ type task struct {
 func (s *segment) start(ctx context.Context, from <-chan item, to chan<- item, start func(func() error)) {
 	work := make(chan *task)
 	order := make(chan *task, s.workers)
+	begun := make(chan struct{})
 	// The collector returns rows to the totals; the first index is the feeder's.
 	start(func() error {
 		defer close(work)
@@ -167,6 +168,12 @@ func (s *segment) start(ctx context.Context, from <-chan item, to chan<- item, s
 	for i := range s.workers {
 		w := &worker{segment: s, number: i, scratch: make([]stage.Output, len(s.steps))}
 		start(func() error {
+			// No stage is given a batch before its Begin has returned.
+			select {
+			case <-begun:
+			case <-ctx.Done():
+				return nil
+			}
 			for t := range work {
 				if err := w.do(ctx, t); err != nil {
 					return err
@@ -176,12 +183,12 @@ func (s *segment) start(ctx context.Context, from <-chan item, to chan<- item, s
 			return nil
 		})
 	}
-	start(func() error { return s.collect(ctx, order, to) })
+	start(func() error { return s.collect(ctx, begun, order, to) })
 }
 
 // collect gives results on in order, and surrounds them with what the steps
-// write at the beginning and at the end.
-func (s *segment) collect(ctx context.Context, order <-chan *task, to chan<- item) error {
+// write at the beginning and at the end. It closes begun after the beginning.
+func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-chan *task, to chan<- item) error {
 	w := &worker{segment: s, number: s.flow.group.cfg.Workers, scratch: make([]stage.Output, len(s.steps))}
 	send := func(it item) error {
 		select {
@@ -195,6 +202,7 @@ func (s *segment) collect(ctx context.Context, order <-chan *task, to chan<- ite
 	if err != nil {
 		return err
 	}
+	close(begun)
 	if len(begin.outs) > 0 {
 		if err := send(begin); err != nil {
 			return err
