@@ -14,7 +14,7 @@ import (
 
 // Settings are the settings of the stage.
 type Settings struct {
-	Level int `config:"level" default:"3" min:"1" max:"9" doc:"1 to 3 are fast, 5 and 6 small; 7 to 9 take several times longer and gain little."`
+	Level int `config:"level" default:"1" min:"1" max:"9" doc:"1 to 3 are fast, 5 and 6 small; 7 to 9 take several times longer and gain little."`
 }
 
 const doc = `Writes one gzip member (RFC 1952). A stream of up to 8,192 bytes is stored, not deflated; it is

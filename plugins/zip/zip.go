@@ -14,7 +14,7 @@ import (
 
 // Settings are the settings of the stage.
 type Settings struct {
-	Level    int    `config:"level" default:"3" min:"1" max:"9" doc:"1 to 3 are fast, 5 and 6 small; 7 to 9 take several times longer and gain little."`
+	Level    int    `config:"level" default:"1" min:"1" max:"9" doc:"1 to 3 are fast, 5 and 6 small; 7 to 9 take several times longer and gain little."`
 	Name     string `config:"name" default:"data" min:"1" max:"200" doc:"Name of the entry, without the ending, which comes from the format: data becomes data.ndjson."`
 	Modified string `config:"modified" doc:"Time of the entry's last change (RFC 3339), from 1980 to 2107; kept in UTC, in steps of two seconds. Default: the start of 1980, so that equal data makes an equal archive."`
 }

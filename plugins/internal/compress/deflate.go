@@ -78,6 +78,12 @@ func (d *Deflate) Compress(piece []byte, out *sdk.Output) error {
 
 // deflate appends blocks that stand for piece and end on a byte.
 func (d *Deflate) deflate(piece []byte, out *sdk.Output) error {
+	if d.level == flate.HuffmanOnly {
+		var ok bool
+		if out.Data, ok = appendSealed(out.Data, piece); ok {
+			return nil
+		}
+	}
 	f, ok := d.deflaters.Get().(*deflater)
 	if !ok {
 		f = &deflater{}
