@@ -93,12 +93,13 @@ func appendArgument(b []byte, arg any) (code uint16, _ []byte) {
 		return typeNewDecimal, append(appendLengthEncoded(b, uint64(len(v))), v...)
 	case string:
 		return typeVarString, append(appendLengthEncoded(b, uint64(len(v))), v...)
+	case bytesArg:
+		return typeBlob, append(appendLengthEncoded(b, uint64(len(v))), v...)
 	}
 	return typeNull, b
 }
 
-// callStatement writes CALL with a placeholder for every argument. The name is
-// quoted, so that it can be nothing but a name.
+// callStatement writes CALL with a placeholder for every argument.
 func callStatement(procedure string, args int) (string, error) {
 	parts := strings.Split(procedure, ".")
 	if len(parts) > 2 {
@@ -108,9 +109,14 @@ func callStatement(procedure string, args int) (string, error) {
 		if part == "" || strings.ContainsRune(part, 0) {
 			return "", settingsFault("call: %q is not a procedure's name", procedure).WithHint("write procedure or database.procedure")
 		}
-		parts[i] = "`" + strings.ReplaceAll(part, "`", "``") + "`"
+		parts[i] = quoteName(part)
 	}
-	return "CALL " + strings.Join(parts, ".") + "(" + strings.TrimSuffix(strings.Repeat("?, ", args), ", ") + ")", nil
+	return callQuoted(strings.Join(parts, "."), args), nil
+}
+
+// callQuoted writes CALL for a name that is quoted already.
+func callQuoted(procedure string, args int) string {
+	return "CALL " + procedure + "(" + strings.TrimSuffix(strings.Repeat("?, ", args), ", ") + ")"
 }
 
 // argumentCountFault reports a query with more or fewer question marks than arguments.

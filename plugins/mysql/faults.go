@@ -36,6 +36,15 @@ const (
 	codeValue            = "mysql.value"
 	codeZeroDate         = "mysql.zero_date"
 	codeRowSize          = "mysql.row_size"
+
+	// What is wrong with a request; codeArgumentCount and codeArgument are, too.
+	codeRequest               = "mysql.request"
+	codeTableNotAvailable     = "mysql.table_not_available"
+	codeProcedureNotAvailable = "mysql.procedure_not_available"
+	codeUnknownColumn         = "mysql.unknown_column"
+	codeDateColumn            = "mysql.date_column"
+	codeDateRange             = "mysql.date_range"
+	codeOutParameter          = "mysql.out_parameter"
 )
 
 // serverError is an error packet (ERR_Packet of the MySQL client/server protocol).

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -99,6 +100,8 @@ func literal(arg any, mode sqlMode) string {
 		return string(v)
 	case string:
 		return quote(v, mode)
+	case bytesArg:
+		return "x'" + hex.EncodeToString([]byte(v)) + "'"
 	}
 	return "NULL"
 }

@@ -15,9 +15,11 @@ import (
 type Settings struct {
 	URL    config.Secret  `config:"url,required" doc:"Where the server is: mysql://user:password@host:3306/database. Special characters of user and password are percent-encoded. The keys socket, tls, tls_ca, tls_cert and tls_key may follow after '?' and mean the settings of the same names."`
 	Socket string         `config:"socket" doc:"Path of the server's unix socket, used instead of the URL's host."`
-	Call   string         `config:"call" doc:"Procedure to call: name or database.name. Either call or query is given."`
+	Call   string         `config:"call" doc:"Procedure to call: name or database.name. One of call, query and request is given."`
 	Query  string         `config:"query" doc:"One statement that gives rows, with ? where args go."`
 	Args   []config.Value `config:"args" max:"65535" doc:"Arguments in order: IN parameters of the procedure, or values for the query's question marks. They are bound, never pasted. A whole number is a BIGINT, a number with a point a DECIMAL, one with an exponent a DOUBLE."`
+
+	Request Request `config:"request" doc:"What somebody asks for who may not write SQL: a table by name, or a call. Everything is checked against lists of what is allowed and against the database's own catalogue before anything is read."`
 
 	ResultSet int    `config:"result_set" default:"1" min:"1" doc:"Which result set holds the data, from 1. All the others are read and dropped, so that a late error is seen."`
 	Protocol  string `config:"protocol" enum:"auto,binary,text" default:"auto" doc:"How rows travel: binary through a prepared statement, text, or binary with text where the server cannot prepare the statement."`
@@ -40,10 +42,13 @@ type Settings struct {
 // check finds contradictions between settings, which the specification cannot.
 func (s *Settings) check() error {
 	switch {
-	case s.Call == "" && s.Query == "":
-		return settingsFault("neither call nor query is set").WithHint("name a procedure with call, or give a SELECT with query")
+	case s.Call == "" && s.Query == "" && !s.Request.given():
+		return settingsFault("neither call nor query nor request is set").
+			WithHint("name a procedure with call, or give a SELECT with query; request is for those who may write neither")
 	case s.Call != "" && s.Query != "":
 		return settingsFault("both call and query are set").WithHint("keep the one that is meant")
+	case s.Request.given() && (s.Call != "" || s.Query != "" || len(s.Args) > 0):
+		return settingsFault("request stands beside call, query or args").WithHint("keep the one that is meant; a request has arguments of its own")
 	case (s.TLSCert == "") != (s.TLSKey == ""):
 		return settingsFault("tls_cert and tls_key go together, and one is missing")
 	case s.TLSCA != "" && s.TLS != "verify-ca" && s.TLS != "verify-identity":
@@ -57,6 +62,9 @@ func (s *Settings) check() error {
 
 // decimalArg is the text of a DECIMAL argument.
 type decimalArg string
+
+// bytesArg is an argument that is bytes.
+type bytesArg string
 
 // arguments turns the values of args into nil, string, bool, int64, uint64,
 // float64 or decimalArg.

@@ -25,7 +25,7 @@ func Stage() sdk.Definition {
 	return sdk.DefineSource(sdk.About{
 		Name:    "mysql",
 		Summary: "Reads the result of a procedure or a query from MySQL or MariaDB.",
-		Doc: "Calls a procedure, or runs a SELECT, and delivers one of its result sets as Arrow record batches, " +
+		Doc: "Calls a procedure, runs a SELECT, or answers a request for a table or a call, and delivers one result set as Arrow record batches, " +
 			"every value exactly as it is stored. The run fails when the server reports an error at any point, " +
 			"after the last row included. When the run is cancelled, the query is killed on the server.",
 	}, newSource)
@@ -34,7 +34,10 @@ func Stage() sdk.Definition {
 // source is the implementation of sdk.Source.
 type source struct {
 	settings Settings
+	wish     *wish // nil unless there is a request
+	query    string
 	args     []any
+	doing    string // what is asked of the server, for messages
 	env      sdk.Env
 	target   *target
 	pool     *pool
@@ -51,14 +54,19 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	args, err := arguments(s.Args)
-	if err != nil {
+	src := &source{settings: s, query: s.Query, doing: "running the query", target: t}
+	if src.args, err = arguments(s.Args); err != nil {
 		return nil, err
 	}
-	if s.Call != "" {
-		if s.Query, err = callStatement(s.Call, len(args)); err != nil {
-			return nil, err
-		}
+	switch {
+	case s.Call != "":
+		src.doing = "calling " + s.Call
+		src.query, err = callStatement(s.Call, len(src.args))
+	case s.Request.given():
+		src.wish, err = s.Request.wish()
+	}
+	if err != nil {
+		return nil, err
 	}
 	if env.BatchRows <= 0 {
 		env.BatchRows = defaultBatchRows
@@ -67,7 +75,8 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 		env.BatchBytes = defaultBatchBytes
 	}
 	env.BatchBytes = min(env.BatchBytes, largestBatchBytes)
-	return &source{settings: s, args: args, env: env, target: t, pool: newPool(env.Memory)}, nil
+	src.env, src.pool = env, newPool(env.Memory)
+	return src, nil
 }
 
 // Open connects, executes the statement and reads up to the first row of the
@@ -136,7 +145,12 @@ func (s *source) Close() error {
 
 // begin executes the statement and goes to the chosen result set.
 func (s *source) begin() (*arrow.Schema, error) {
-	if err := s.execute(); err != nil {
+	if s.wish != nil {
+		if err := s.grant(); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.send(s.query, s.args); err != nil {
 		return nil, err
 	}
 	sets := 0
@@ -160,21 +174,37 @@ func (s *source) begin() (*arrow.Schema, error) {
 	}
 }
 
-// execute sends the statement, in the protocol that the settings and the server allow.
-func (s *source) execute() error {
+// grant checks the request against the server's catalogue and makes it the
+// statement.
+func (s *source) grant() error {
+	s.doing = "looking up what was asked for"
+	c, err := openDatabase(s)
+	if err != nil {
+		return err
+	}
+	granted, err := s.wish.statement(c)
+	if err != nil {
+		return err
+	}
+	s.query, s.args, s.doing = granted.query, granted.args, granted.doing
+	return nil
+}
+
+// send executes a statement, in the protocol that the settings and the server allow.
+func (s *source) send(query string, args []any) error {
 	c := s.session.c
-	s.results = &results{c: c}
+	s.results, s.binary = &results{c: c}, false
 	if s.settings.Protocol != "text" {
-		stmt, err := prepare(c, s.settings.Query)
+		stmt, err := prepare(c, query)
 		var refused *serverError
 		switch {
 		case err == nil:
-			if stmt.params != len(s.args) {
+			if stmt.params != len(args) {
 				s.results.over = true
-				return argumentCountFault(stmt.params, len(s.args))
+				return argumentCountFault(stmt.params, len(args))
 			}
 			s.binary = true
-			return execute(c, stmt, s.args)
+			return execute(c, stmt, args)
 		case !errors.As(err, &refused):
 			return err
 		case s.settings.Protocol == "binary" || !slices.Contains(cannotPrepare, refused.errno):
@@ -183,7 +213,7 @@ func (s *source) execute() error {
 		}
 		s.env.Log.Debug("the server cannot prepare the statement; rows travel as text", "errno", refused.errno)
 	}
-	sql, err := inline(s.settings.Query, s.args, s.session.mode)
+	sql, err := inline(query, args, s.session.mode)
 	if err != nil {
 		s.results.over = true
 		return err
@@ -257,11 +287,7 @@ func (s *source) failed(ctx context.Context, err error) (coded error) {
 		return context.Cause(ctx)
 	}
 	if server, ok := err.(*serverError); ok {
-		doing := "running the query"
-		if s.settings.Call != "" {
-			doing = "calling " + s.settings.Call
-		}
-		return server.fault(doing)
+		return server.fault(s.doing)
 	}
 	return err
 }

@@ -64,6 +64,9 @@ func newTarget(s *Settings) (*target, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
+	if s.Request.given() && database == "" {
+		return nil, noDatabase()
+	}
 	password, _ := u.User.Password()
 	t := &target{
 		network: "tcp", host: u.Hostname(), user: u.User.Username(), password: password, database: database,

@@ -1,0 +1,212 @@
+package mysql
+
+import (
+	"slices"
+	"strings"
+)
+
+// statement is SQL with the values that go where its question marks are.
+type statement struct {
+	query string
+	args  []any
+	doing string // for messages
+}
+
+// statement looks everything up that is wished for, and writes the statement. The
+// query holds key words, question marks, and names in the catalogue's spelling.
+func (w *wish) statement(c catalogue) (statement, error) {
+	if w.procedure != "" {
+		return w.call(c)
+	}
+	return w.read(c)
+}
+
+// find looks for a name among those that are allowed. Of the others, nothing is
+// ever said: a name that is not allowed is answered like one that does not exist.
+func find(visit func(func(name string)) error, wanted string, fold bool, allowed allowList) (found string, near *similar, err error) {
+	near = similarTo(wanted)
+	err = visit(func(name string) {
+		if !allowed.allows(name, fold) {
+			return
+		}
+		if name == wanted || found == "" && sameName(name, wanted, fold) {
+			found = name
+		} else if found == "" {
+			near.offer(name)
+		}
+	})
+	return found, near, err
+}
+
+// read writes a SELECT.
+//
+// Rows come in the order of the primary key where that costs nothing, which is
+// where the rows are stored in it, and are not picked by an index on the date.
+// Otherwise their order is the server's.
+func (w *wish) read(c catalogue) (statement, error) {
+	table, near, err := find(c.tables, w.table, c.foldsTables(), w.allowedTables)
+	if err != nil {
+		return statement{}, err
+	}
+	if table == "" {
+		return statement{}, w.noTable(near)
+	}
+	info, err := c.table(table)
+	if err != nil {
+		return statement{}, err
+	}
+	if len(info.columns) == 0 { // gone since, or a view of something that is gone
+		return statement{}, w.noTable(similarTo(w.table))
+	}
+	columns, err := w.choose(info.columns)
+	if err != nil {
+		return statement{}, err
+	}
+	date, err := w.date(info.columns)
+	if err != nil {
+		return statement{}, err
+	}
+	var query strings.Builder
+	var args []any
+	query.WriteString("SELECT " + quoteNames(columns) + " FROM " + quoteName(table))
+	for _, bound := range []struct{ day, operator string }{{w.from, ">="}, {w.until, "<"}} {
+		if bound.day == "" {
+			continue
+		}
+		word := " WHERE "
+		if len(args) > 0 {
+			word = " AND "
+		}
+		query.WriteString(word + quoteName(date) + " " + bound.operator + " ?")
+		args = append(args, bound.day)
+	}
+	if len(info.clustered) > 0 && !(len(args) > 0 && info.indexed[date]) {
+		query.WriteString(" ORDER BY " + quoteNames(info.clustered))
+	}
+	return statement{query.String(), args, "reading table " + shown(table)}, nil
+}
+
+func (w *wish) noTable(near *similar) error {
+	return requestFault(codeTableNotAvailable, "table_name", "there is no table %s that may be read", shown(w.table)).
+		WithHint("%s", near.hint("check the name, and its case; whoever runs the service decides which tables may be read"))
+}
+
+// findColumn finds a column. Their case never matters.
+func findColumn(columns []columnInfo, wanted string) (columnInfo, bool) {
+	i := slices.IndexFunc(columns, func(c columnInfo) bool { return sameName(c.name, wanted, true) })
+	if i < 0 {
+		return columnInfo{}, false
+	}
+	return columns[i], true
+}
+
+// choose gives the columns to read.
+func (w *wish) choose(all []columnInfo) (names []string, err error) {
+	if w.columns == nil {
+		for _, c := range all {
+			if !c.invisible {
+				names = append(names, c.name)
+			}
+		}
+		return names, nil
+	}
+	for _, wanted := range w.columns {
+		c, ok := findColumn(all, wanted)
+		switch {
+		case !ok:
+			return nil, noColumn(codeUnknownColumn, "columns", wanted, all)
+		case slices.Contains(names, c.name):
+			return nil, requestFault(codeUnknownColumn, "columns", "column %s is named twice", shown(c.name)).WithHint("name it once")
+		}
+		names = append(names, c.name)
+	}
+	return names, nil
+}
+
+func noColumn(code, parameter, wanted string, all []columnInfo) error {
+	near := similarTo(wanted)
+	for _, c := range all {
+		near.offer(c.name)
+	}
+	return requestFault(code, parameter, "the table has no column %s", shown(wanted)).
+		WithHint("%s", near.hint("check the name"))
+}
+
+// date gives the column that the range is about, or empty when there is no range.
+// What is named is checked, with and without a range.
+func (w *wish) date(all []columnInfo) (name string, err error) {
+	if w.dateColumn != "" {
+		c, ok := findColumn(all, w.dateColumn)
+		switch {
+		case !ok:
+			return "", noColumn(codeDateColumn, "date_column", w.dateColumn, all)
+		case !c.dates():
+			return "", requestFault(codeDateColumn, "date_column", "column %s is of type %s", shown(c.name), shown(c.dataType)).
+				WithHint("name a column of type date, datetime or timestamp")
+		}
+		name = c.name
+	}
+	stamp := map[string]string{modifierCreated: createdColumn, modifierUpdated: updatedColumn}[w.modifier]
+	if stamp == "" {
+		return name, nil
+	}
+	c, ok := findColumn(all, stamp)
+	if !ok || !c.dates() {
+		return "", requestFault(codeDateColumn, "date_modifier", "%s is about column %s, and the table has none of that name and of type date, datetime or timestamp", w.modifier, stamp).
+			WithHint("set date_modifier to All, and name the column with date_column")
+	}
+	return c.name, nil
+}
+
+func (c *columnInfo) dates() bool {
+	return c.dataType == "date" || c.dataType == "datetime" || c.dataType == "timestamp"
+}
+
+// call writes a CALL. The names of procedures never depend on case.
+func (w *wish) call(c catalogue) (statement, error) {
+	procedure, near, err := find(c.procedures, w.procedure, true, w.allowedCall)
+	if err != nil {
+		return statement{}, err
+	}
+	if procedure == "" {
+		return statement{}, requestFault(codeProcedureNotAvailable, "procedure_name", "there is no procedure %s that may be called", shown(w.procedure)).
+			WithHint("%s", near.hint("check the name; whoever runs the service decides which procedures may be called"))
+	}
+	parameters, err := c.parameters(procedure)
+	if err != nil {
+		return statement{}, err
+	}
+	for _, p := range parameters {
+		if p.mode != "IN" {
+			return statement{}, requestFault(codeOutParameter, "procedure_name", "procedure %s gives values back in its parameter %s (%s), and only the rows that it selects can be delivered", shown(procedure), shown(p.name), p.mode).
+				WithHint("call a procedure whose parameters are all IN")
+		}
+	}
+	if len(parameters) != len(w.args) {
+		return statement{}, requestFault(codeArgumentCount, "arguments", "procedure %s has %d parameters, and %d arguments came", shown(procedure), len(parameters), len(w.args)).
+			WithHint("%s", signature(parameters))
+	}
+	args := make([]any, len(w.args))
+	for i, p := range parameters {
+		t := parseParamType(p.typ)
+		value, problem := t.bind(w.args[i])
+		if problem != "" {
+			return statement{}, requestFault(codeArgument, "arguments", "argument %d (%s %s): %s", i+1, p.name, p.typ, problem).
+				WithHint("%s", signature(parameters))
+		}
+		args[i] = value
+	}
+	return statement{callQuoted(quoteName(procedure), len(args)), args, "calling " + shown(procedure)}, nil
+}
+
+// signature says what a procedure takes.
+func signature(parameters []parameterInfo) string {
+	if len(parameters) == 0 {
+		return "it takes none; leave arguments out"
+	}
+	names := make([]string, len(parameters))
+	for i, p := range parameters {
+		names[i] = p.name + " " + p.typ
+	}
+	return "it takes " + strings.Join(names, ", ")
+}
