@@ -58,9 +58,6 @@ type wish struct {
 	until      string // day after the last one; empty means no bound
 }
 
-// ranged reports whether rows are to be kept by date.
-func (w *wish) ranged() bool { return w.from != "" || w.until != "" }
-
 // wish checks what can be checked without a server.
 func (r *Request) wish() (*wish, error) {
 	w := &wish{modifier: r.DateModifier, allowedTables: parseAllowList(r.AllowedTables), allowedCall: parseAllowList(r.AllowedProcedures)}
