@@ -51,9 +51,9 @@ lint: ## gofmt, go vet, staticcheck, and a build for macOS
 fuzz: ## every fuzz target for FUZZTIME each
 	@bash $(SCRIPTS)/fuzz.sh $(TAGS) $(FUZZTIME)
 
-bench: deps ## benchmarks of source decode, wire and encoders (BENCH=regexp, BENCHTIME=1s)
+bench: deps ## benchmarks of source decode, wire and stages (BENCH=regexp, BENCHTIME=1s)
 	$(GO) test -tags $(TAGS) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) \
-		./plugins/... ./sdk/wire
+		./plugins/... ./sdk/wire ./sdk/envelope
 
 bench-run: deps ## the whole program side by side with the mariadb client (ROWS=1000000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -rows $(ROWS) -rounds $(ROUNDS)

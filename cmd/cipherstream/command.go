@@ -90,7 +90,7 @@ Exit codes:
 	})
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.lintCommand(), a.listCommand(), a.describeCommand(),
-		a.pluginCommand(), a.sandboxCommand(), a.versionCommand(), exitCodesTopic(),
+		a.pluginCommand(), a.sandboxCommand(), a.sweepCommand(), a.decryptCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	root.SetHelpCommand(a.helpCommand())
 	return root

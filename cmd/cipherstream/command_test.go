@@ -103,7 +103,7 @@ func TestUsage(t *testing.T) {
 		{"malformed URL", "run " + visits + " -p since=2024-01-01 --dsn postgres://u:geheim@h/x", `error\[mysql\.settings\]`},
 		{"own output", "run testdata/own_output.yaml -o x --dsn " + dsn, `"own_output" chooses its own output`},
 		{"empty output", "run " + visits + " --output= --dsn " + dsn, `--output names no file`},
-		{"summary among data", "run " + visits + " --summary - --sandbox", `cannot both go to standard output`},
+		{"summary among data", "run " + visits + " -p since=2024-01-01 --summary - --sandbox", `cannot both go to standard output`},
 		{"summary on the data", "run " + visits + " -p since=2024-01-01 --dsn " + dsn + " -o " + dir + "/x --summary " + dir + "/./x", `cannot both go to`},
 		{"summary without folder", "run " + visits + " -p since=2024-01-01 --dsn " + dsn + " --summary " + dir + "/no/x", `summary cannot be written`},
 		{"summary on a folder", "run " + visits + " -p since=2024-01-01 --dsn " + dsn + " --summary " + dir, `it is not a file`},

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -66,13 +67,104 @@ func readDSN(path string) (string, error) {
 	return string(content), nil
 }
 
-// lookup answers ${secret.…}.
-func lookup(dsn string, ok bool) plan.Lookup {
+// secrets says where ${secret.…} come from, besides the connection URL.
+type secrets struct {
+	given []string
+}
+
+func (s *secrets) flags(c *cobra.Command) {
+	c.Flags().StringArrayVar(&s.given, "secret", nil,
+		"take ${secret.NAME} from `NAME=SOURCE`: env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS (repeatable)")
+}
+
+// knownSecrets are what the catalogue's pipelines refer to, and the environment
+// variables that hold them. An optional one is empty when it is not set.
+var knownSecrets = map[string]struct {
+	variable string
+	optional bool
+}{
+	"dsn":                  {variable: envDSN},
+	"encryption_keys":      {variable: envKeys},
+	"s3_access_key_id":     {variable: "AWS_ACCESS_KEY_ID", optional: true},
+	"s3_secret_access_key": {variable: "AWS_SECRET_ACCESS_KEY", optional: true},
+	"s3_session_token":     {variable: "AWS_SESSION_TOKEN", optional: true},
+	"link_secret":          {variable: "CIPHERSTREAM_LINK_SECRET", optional: true},
+}
+
+// sources are the secrets that were given, by name.
+func (s *secrets) sources() (map[string]string, error) {
+	sources := map[string]string{}
+	for _, text := range s.given {
+		name, source, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			// The text may be the secret itself.
+			return nil, usageFault("--secret takes NAME=SOURCE").WithHint("write --secret encryption_keys=file:keys.txt")
+		}
+		if _, again := sources[name]; again {
+			return nil, usageFault("secret %q is given twice", name).WithHint("give it once")
+		}
+		if name == "dsn" {
+			return nil, usageFault("--secret does not take dsn").WithHint("give --dsn-file PATH, or set " + envDSN)
+		}
+		sources[name] = source
+	}
+	return sources, nil
+}
+
+// lookup reads the secrets that were given, and answers for them and for those of
+// the environment.
+func (s *secrets) lookup(ctx context.Context) (plan.Lookup, error) {
+	sources, err := s.sources()
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for name, source := range sources {
+		if values[name], err = readSecret(ctx, source); err != nil {
+			return nil, err
+		}
+	}
 	return func(name string) (string, bool) {
-		if name != "dsn" {
+		if value, ok := values[name]; ok {
+			return value, true
+		}
+		known := knownSecrets[name]
+		if known.variable == "" {
 			return "", false
 		}
-		return dsn, ok
+		value := os.Getenv(known.variable)
+		return value, value != "" || known.optional
+	}, nil
+}
+
+// standIns answers for the secrets of a plan that is only looked at.
+func (s *secrets) standIns() (plan.Lookup, error) {
+	sources, err := s.sources()
+	if err != nil {
+		return nil, err
+	}
+	return func(name string) (string, bool) {
+		if name == "dsn" {
+			return noDSN, true
+		}
+		known, ok := knownSecrets[name]
+		if !ok {
+			_, ok = sources[name]
+		}
+		if known.optional {
+			return "", true
+		}
+		return "not looked at", ok
+	}, nil
+}
+
+// withDSN answers for secret.dsn, and leaves the others to next.
+func withDSN(dsn string, ok bool, next plan.Lookup) plan.Lookup {
+	return func(name string) (string, bool) {
+		if name == "dsn" {
+			return dsn, ok
+		}
+		return next(name)
 	}
 }
 

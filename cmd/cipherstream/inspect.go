@@ -119,10 +119,12 @@ columns. Nothing is started. Secrets are not needed, and never shown.`,
 			if out.request, err = a.resolve(e, args[0], &r); err != nil {
 				return err
 			}
-			if err := out.direct(&r); err != nil {
+			if err := out.direct(&r, noID); err != nil {
 				return err
 			}
-			out.request.Secrets = lookup(noDSN, true)
+			if out.request.Secrets, err = r.secrets.standIns(); err != nil {
+				return err
+			}
 			p, err := a.plan(e, out.request)
 			if err != nil {
 				return err

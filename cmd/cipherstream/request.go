@@ -20,13 +20,16 @@ import (
 // The environment variables that the program reads.
 const (
 	envDSN     = "CIPHERSTREAM_DSN"
+	envKeys    = "CIPHERSTREAM_KEYS"
 	envPlugins = "CIPHERSTREAM_PLUGINS"
 )
 
-// The parameters that --format and --compression set.
+// The parameters that flags of their own set.
 const (
 	formatParameter      = "output_format"
 	compressionParameter = "compression"
+	encryptedParameter   = "encrypted"
+	modeParameter        = "mode"
 )
 
 // pluginsFlag lets a command use third-party plugins.
@@ -62,7 +65,13 @@ func (a *app) engine(ctx context.Context, log *slog.Logger) (*engine.Engine, err
 type request struct {
 	parameters          []string
 	format, compression string
+	encrypted           bool
 	output              string
+	job                 bool
+	delivery            delivery
+	customer            string
+	tables, procedures  []string
+	secrets             secrets
 	isolation           string
 }
 
@@ -71,7 +80,14 @@ func (r *request) flags(a *app, c *cobra.Command) {
 	f.StringArrayVarP(&r.parameters, "parameter", "p", nil, "set a parameter, as `NAME=VALUE`; name= is empty text (repeatable)")
 	f.StringVarP(&r.format, "format", "f", "", "`FORMAT` of the output: the parameter "+formatParameter)
 	f.StringVarP(&r.compression, "compression", "c", "", "`COMPRESSION` of the output: the parameter "+compressionParameter)
+	f.BoolVar(&r.encrypted, "encrypted", false, "seal the output with the key ${secret.encryption_keys}: the parameter "+encryptedParameter)
 	f.StringVarP(&r.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	f.BoolVar(&r.job, "job", false, "leave an object in a bucket and print the receipt as JSON: the parameter "+modeParameter)
+	r.delivery.flags(c)
+	f.StringVar(&r.customer, "customer", "", "`ID` of the customer, which sealing binds the output to")
+	r.secrets.flags(c)
+	f.StringSliceVar(&r.tables, "allow-table", []string{"*"}, "`NAMES` of tables that custom_table may read; * stands for any letters (repeatable)")
+	f.StringSliceVar(&r.procedures, "allow-procedure", []string{"*"}, "`NAMES` of procedures that custom_table may call; * stands for any letters (repeatable)")
 	f.StringVar(&r.isolation, "isolation", string(plan.IsolationGroup),
 		"`WHICH` processes the stages run in: group (neighbours share one), stage (one for each stage), none (first-party stages run in this one)")
 	a.pluginsFlag(c)
@@ -112,17 +128,25 @@ func (a *app) resolve(e *engine.Engine, pipeline string, r *request) (engine.Req
 	if r.output == "" {
 		return req, usageFault("--output names no file")
 	}
+	if r.job && !r.toStdout() {
+		return req, usageFault("--job leaves an object in a bucket, and -o names a file").WithHint("give one of them; --bucket and --object say where the object goes")
+	}
 	values, err := r.values()
 	if err != nil {
 		return req, err
 	}
 	req.Parameters = values
+	req.Customer = map[string]any{}
+	if r.customer != "" {
+		req.Customer["id"] = r.customer
+	}
 	doc, diags := e.Load(pipeline)
 	if doc == nil {
 		return req, a.check(e, diags)
 	}
 	for _, short := range []struct{ flag, parameter, value string }{
 		{"--format", formatParameter, r.format}, {"--compression", compressionParameter, r.compression},
+		{"--encrypted", encryptedParameter, textIf(r.encrypted, "true")}, {"--job", modeParameter, textIf(r.job, "job")},
 	} {
 		if short.value == "" {
 			continue
@@ -140,14 +164,28 @@ func (a *app) resolve(e *engine.Engine, pipeline string, r *request) (engine.Req
 	return req, nil
 }
 
+// textIf is text, or empty.
+func textIf(is bool, text string) string {
+	if is {
+		return text
+	}
+	return ""
+}
+
 // hintFor says how to provide a reference that is missing.
 func hintFor(reference string) string {
 	namespace, name, _ := strings.Cut(reference, ".")
 	switch {
 	case reference == "secret.dsn":
 		return "set " + envDSN + ", or give --dsn-file PATH or --dsn URL; --sandbox needs none"
+	case reference == "customer.id":
+		return "give --customer ID"
 	case namespace == "secret":
-		return "the command line provides secret.dsn only; take others from the environment: ${env.NAME}"
+		hint := "give --secret " + name + "=SOURCE, where SOURCE is env:VARIABLE, file:PATH or command:PROGRAM"
+		if known := knownSecrets[name]; known.variable != "" {
+			hint = "set " + known.variable + ", or " + hint
+		}
+		return hint
 	case namespace == "env":
 		return "set the environment variable " + name
 	}

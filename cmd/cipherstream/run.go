@@ -3,11 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/handoff"
@@ -35,11 +40,16 @@ func (a *app) runCommand() *cobra.Command {
 The connection URL comes from --dsn, --dsn-file or ` + envDSN + `, in this order.
 --sandbox needs none: it starts a database with generated data.
 
+--job leaves an object in a bucket, a folder by default, and prints the receipt: where
+the object is, its size and SHA-256, and a link to it.
+
 A file given with -o appears under its name when it is whole, and only then. What
 is written to standard output is on its way before the run has succeeded: the
 exit code tells whether it is all.`,
 		Example: `  cipherstream run appointments --sandbox -p from_date=2024-01-01 | head
-  cipherstream run appointments --dsn-file dsn.txt -f csv -c gzip -o appointments.csv.gz`,
+  cipherstream run appointments --dsn-file dsn.txt -f csv -c gzip -o appointments.csv.gz
+  cipherstream run appointments --sandbox -c zip --encrypted --customer sandbox \
+    --secret encryption_keys=file:keys.txt --job --bucket ./objects`,
 		Args: a.onePipeline,
 		RunE: a.action(func(c *cobra.Command, args []string) error {
 			if err := f.validate(c, &r); err != nil {
@@ -69,14 +79,12 @@ func (f *runFlags) validate(c *cobra.Command, r *request) error {
 		return usageFault("--sandbox brings its own database, but --dsn or --dsn-file names another").WithHint("give one of them")
 	case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale")):
 		return usageFault("--sandbox-seed and --sandbox-scale have no effect without --sandbox")
-	case f.summary == "-" && r.toStdout():
-		return usageFault("the summary and the data cannot both go to standard output").WithHint("give -o FILE, or --summary FILE")
 	}
 	return nil
 }
 
 func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags) error {
-	report, err := a.newReporter(f.progress, f.verbose, r.toStdout() && isTerminal(a.out))
+	report, err := a.newReporter(f.progress, f.verbose, r.toStdout() && !r.job && isTerminal(a.out))
 	if err != nil {
 		return err
 	}
@@ -86,9 +94,16 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 		return err
 	}
 	defer e.Close()
-	prepared, err := a.prepare(e, pipeline, r, f)
+	prepared, err := a.prepare(ctx, e, pipeline, r, f)
 	if err != nil {
 		return err
+	}
+	switch {
+	case f.summary == "-" && prepared.handsOver:
+		return usageFault("the summary and the data cannot both go to standard output").WithHint("give -o FILE, or --summary FILE")
+	case f.summary == "" && !prepared.handsOver && prepared.output == "":
+		// Only the receipt tells where the output is.
+		f.summary = "-"
 	}
 	summary, err := a.newSummary(f.summary, prepared.output)
 	if err != nil {
@@ -100,7 +115,7 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 	if err != nil {
 		return err
 	}
-	receipt, err := e.Run(ctx, p, engine.RunOptions{Events: report.event})
+	receipt, err := e.Run(ctx, p, engine.RunOptions{ID: prepared.id, Events: report.event})
 	if fault.Is(err, "sink.closed") && prepared.handsOver {
 		return closedOutput()
 	}
@@ -114,6 +129,8 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 // anything is started.
 type prepared struct {
 	request engine.Request
+	// id is that of the run.
+	id string
 	// output is the absolute path of the file, or empty.
 	output string
 	// handsOver says that the pipeline writes to standard output.
@@ -124,26 +141,29 @@ type prepared struct {
 const (
 	noDSN    = "mysql://nobody@localhost/nothing"
 	noOutput = "handoff:standard-output"
+	noID     = "the-id-of-the-run"
 )
 
 // prepare checks a request by planning it, with stand-ins for what is not there
 // yet.
-func (a *app) prepare(e *engine.Engine, pipeline string, r *request, f *runFlags) (*prepared, error) {
+func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r *request, f *runFlags) (*prepared, error) {
 	req, err := a.resolve(e, pipeline, r)
 	if err != nil {
 		return nil, err
 	}
-	if f.sandbox {
-		req.Secrets = lookup(noDSN, true)
-	} else {
-		dsn, ok, err := f.database.secret()
-		if err != nil {
+	secrets, err := r.secrets.lookup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dsn, ok := noDSN, true
+	if !f.sandbox {
+		if dsn, ok, err = f.database.secret(); err != nil {
 			return nil, err
 		}
-		req.Secrets = lookup(dsn, ok)
 	}
+	req.Secrets = withDSN(dsn, ok, secrets)
 	out := &prepared{request: req}
-	if err := out.direct(r); err != nil {
+	if err := out.direct(r, run.NewID(nameOf(e, pipeline), time.Now())); err != nil {
 		return nil, err
 	}
 	p, err := a.plan(e, out.request)
@@ -161,8 +181,17 @@ func (a *app) prepare(e *engine.Engine, pipeline string, r *request, f *runFlags
 	return out, nil
 }
 
-// direct sets what ${run.output} stands for.
-func (p *prepared) direct(r *request) error {
+// nameOf is the name of a pipeline that has been loaded.
+func nameOf(e *engine.Engine, pipeline string) string {
+	doc, _ := e.Load(pipeline)
+	if doc == nil {
+		return ""
+	}
+	return doc.Metadata.Name
+}
+
+// direct sets what ${run.…} stands for.
+func (p *prepared) direct(r *request, id string) error {
 	target := noOutput
 	if !r.toStdout() {
 		path, err := outputPath(r.output)
@@ -171,22 +200,39 @@ func (p *prepared) direct(r *request) error {
 		}
 		p.output, target = path, path
 	}
-	p.request.Run = map[string]any{"output": target}
+	values, err := r.delivery.values()
+	if err != nil {
+		return err
+	}
+	values["id"], values["started_at"], values["output"] = id, time.Now().UTC().Format(time.RFC3339), target
+	values["allowed_tables"], values["allowed_procedures"] = strings.Join(r.tables, ","), strings.Join(r.procedures, ",")
+	p.id, p.request.Run = id, values
 	return nil
 }
 
-// fitForTerminal refuses to fill a terminal with compressed bytes.
+// binaryFormats are the encoders whose output is no text.
+var binaryFormats = []string{"parquet", "arrow"}
+
+// fitForTerminal refuses to fill a terminal with bytes that are no text.
 func (a *app) fitForTerminal(p *plan.Plan, toStdout bool) error {
 	if !toStdout || !isTerminal(a.out) {
 		return nil
 	}
+	var binary string
 	for _, s := range p.Stages {
-		if s.Kind == stage.KindCompressor {
-			return usageFault("the output is compressed (%s), and standard output is a terminal", s.Name).
-				WithHint("write it to a file with -o FILE, or send it on with a pipe")
+		switch {
+		case s.Kind == stage.KindCompressor || s.Kind == stage.KindEncoder && slices.Contains(binaryFormats, s.Name):
+			binary = s.Name
+		case s.Kind == stage.KindEncryptor:
+			// Envelopes are text again.
+			binary = ""
 		}
 	}
-	return nil
+	if binary == "" {
+		return nil
+	}
+	return usageFault("the output is %s, which is no text, and standard output is a terminal", binary).
+		WithHint("write it to a file with -o FILE, or send it on with a pipe")
 }
 
 // provide starts what the run needs and plans it with that. Release undoes it.
@@ -212,7 +258,8 @@ func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 				report.logger().Warn("giving standard output away: " + err.Error())
 			}
 		})
-		req.Run = map[string]any{"output": "handoff:" + address}
+		req.Run = maps.Clone(req.Run)
+		req.Run["output"] = "handoff:" + address
 	}
 	if f.sandbox {
 		server, err := startSandbox(ctx, &f.practice, "", report.sandboxLog())
@@ -224,7 +271,7 @@ func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 				report.logger().Warn(fmt.Sprintf("ending the sandbox: %v", err))
 			}
 		})
-		req.Secrets = lookup(server.DSN(), true)
+		req.Secrets = withDSN(server.DSN(), true, req.Secrets)
 	}
 	p, diags := e.Plan(req)
 	if err := diags.Err(); err != nil {

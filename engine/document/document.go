@@ -16,7 +16,7 @@
 // says wins:
 //
 //   - parameters merge by name, and field by field: {name: from_date, required: true}
-//     changes just that; new parameters come after the inherited ones;
+//     changes just that; new parameters come before the inherited ones;
 //   - rules add up, inherited ones first;
 //   - limits merge by key; columns, when given, replace the inherited ones;
 //   - metadata is the child's own;

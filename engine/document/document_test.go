@@ -226,9 +226,9 @@ spec:
 		got = append(got, fmt.Sprintf("%s %s %t %v %v %s %s", p.Name, p.Type, p.Required, p.Default, p.Allowed, p.Description, p.At.File))
 	}
 	want := []string{
+		"c boolean false <nil> []  catalogue:c.yaml",
 		"a date false 2024-02-29 [] first catalogue:c.yaml",
 		"b integer true <nil> [5 6]  catalogue:c.yaml",
-		"c boolean false <nil> []  catalogue:c.yaml",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("parameters\ngot  %q\nwant %q", got, want)

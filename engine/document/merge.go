@@ -40,10 +40,11 @@ func either(parent, child *Node) *Node {
 
 func mergeParameters(parent, child []parameterDraft) []parameterDraft {
 	out := slices.Clone(parent)
+	var added []parameterDraft
 	for _, c := range child {
 		i := slices.IndexFunc(out, func(p parameterDraft) bool { return p.name.Text == c.name.Text })
 		if i < 0 {
-			out = append(out, c)
+			added = append(added, c)
 			continue
 		}
 		p := out[i]
@@ -57,7 +58,8 @@ func mergeParameters(parent, child []parameterDraft) []parameterDraft {
 		}
 		out[i] = merged
 	}
-	return out
+	// What a pipeline is about comes before what all of them share.
+	return append(added, out...)
 }
 
 func mergeStages(parent, child []kindDraft) []kindDraft {

@@ -67,7 +67,7 @@ func TestCountRows(t *testing.T) {
 		if err := os.WriteFile(file, []byte(c.text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		got, err := countRows(c.format, file)
+		got, err := productOf(c.format).count(file)
 		if (err != nil) != c.fails || err == nil && got != c.want {
 			t.Errorf("%s: %d rows, %v; want %d, failure %v", c.name, got, err, c.want, c.fails)
 		}
@@ -98,7 +98,7 @@ func TestCheckOutputRefuses(t *testing.T) {
 		{"rows missing", good, 3, nil, "the summary has 2 rows, and 3 were loaded"},
 		{"another sum", strings.Replace(good, sum.sha256[:4], "0000", 1), 2, nil, "the summary says"},
 		{"another size", strings.Replace(good, "16", "17", 1), 2, nil, "the summary says"},
-		{"other bytes than the first", good, 2, map[string]output{"ndjson": {"00", 16}}, "the first one of this format"},
+		{"other bytes than the first", good, 2, map[string]output{"ndjson": {"00", 16}}, "the first one of this kind"},
 		{"a wrong count", strings.Replace(good, `"rows":2`, `"rows":3`, 1), 3, nil, "the file has 2 rows"},
 	} {
 		summary := filepath.Join(t.TempDir(), "summary")
@@ -109,7 +109,7 @@ func TestCheckOutputRefuses(t *testing.T) {
 		for k, v := range c.first {
 			b.outputs[k] = v
 		}
-		err := b.checkOutput(subject{name: "x", format: "ndjson"}, file, summary, true)
+		err := b.checkOutput(productOf("ndjson"), file, summary, true)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
@@ -154,7 +154,7 @@ func TestReport(t *testing.T) {
 		"ndjson-stage": {run(990, 1100, 129), run(1900, 2200, 90)},
 	}
 	b := &bench{
-		options: options{rows: 1_000_000, rounds: 2, output: "RAM", subjects: regexp.MustCompile("source|ndjson")},
+		options: options{rows: 1_000_000, rounds: 2, output: "RAM", subjects: regexp.MustCompile("source|ndjson-(none|group|stage)")},
 		columns: 28, serverVersion: "10.11", outputs: map[string]output{"ndjson": {"abc", 5}},
 	}
 	var out bytes.Buffer

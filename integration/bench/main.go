@@ -16,6 +16,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -91,7 +93,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	var h harness
 	defer h.end(&err)
-	b := &bench{options: o, dir: dir, program: program, outputs: map[string]output{}}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails (crypto/rand)
+	b := &bench{options: o, dir: dir, program: program, outputs: map[string]output{}, key: base64.StdEncoding.EncodeToString(key)}
 	say("starting MariaDB")
 	if err := b.start(ctx, &h); err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,7 +63,8 @@ type bench struct {
 	serverPID     int
 	columns       int
 
-	outputs map[string]output // the first output of each format
+	outputs map[string]output // the first output of each product
+	key     string            // for sealed outputs
 }
 
 // start starts the server, with memory for the whole table where the machine has
@@ -102,6 +102,3 @@ func (b *bench) load(ctx context.Context) error {
 	}
 	return nil
 }
-
-// outputFile is where a subject writes.
-func (b *bench) outputFile(format string) string { return filepath.Join(b.dir, "appointments."+format) }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,12 +19,49 @@ const client = "client"
 // subject is one way to read all appointments through the procedure.
 type subject struct {
 	name, what string
-	// format is of the output file; empty for a subject that throws the rows away.
-	format    string
+	// output names what is written, and with it the arguments that ask for it; empty
+	// for a subject that throws the rows away.
+	output    string
 	isolation string
 }
 
-var formats = []string{"ndjson", "csv"}
+// product is a kind of output.
+type product struct {
+	name      string
+	arguments []string
+	// random says that no two outputs are the same.
+	random bool
+	// count counts the rows of a file with a reader that is not the program's.
+	count func(file string) (int64, error)
+}
+
+// products are the kinds of output that are measured. A name begins with the format.
+var products = []product{
+	{name: "ndjson", count: countLines},
+	{name: "csv", count: countRecords},
+	{name: "parquet", count: countParquet},
+	{name: "ndjson-gzip", arguments: []string{"-c", "gzip"}, count: countGzip},
+	{name: "ndjson-zstd", arguments: []string{"-c", "zstd"}, count: countZstd},
+	{name: "ndjson-sealed", arguments: sealed, random: true, count: countLines},
+	{name: "ndjson-sealed-zip", arguments: append([]string{"-c", "zip"}, sealed...), random: true, count: countZip},
+}
+
+var sealed = []string{"--encrypted", "--customer", "bench"}
+
+func productOf(name string) product {
+	return products[slices.IndexFunc(products, func(p product) bool { return p.name == name })]
+}
+
+// format is what -f takes.
+func (p product) format() string {
+	format, _, _ := strings.Cut(p.name, "-")
+	return format
+}
+
+// command is what a user would type.
+func (p product) command() string {
+	return strings.Join(append([]string{"run", "-f", p.format()}, p.arguments...), " ")
+}
 
 // isolations of the program, as `run --isolation` names them.
 var isolations = []struct{ name, what string }{
@@ -38,11 +76,14 @@ func (b *bench) subjects() []subject {
 		{name: client, what: "`mariadb --quick --batch -N`, rows thrown away"},
 		{name: "source", what: "mysql source to Arrow, batches dropped"},
 	}
-	for _, format := range formats {
+	for _, p := range products {
 		for _, i := range isolations {
-			all = append(all, subject{
-				name: format + "-" + i.name, what: "`run -f " + format + "`, " + i.what, format: format, isolation: i.name,
-			})
+			// What the process boundary costs shows without compression and sealing.
+			if p.name == "ndjson" || p.name == "csv" || i.name == "group" {
+				all = append(all, subject{
+					name: p.name + "-" + i.name, what: "`" + p.command() + "`, " + i.what, output: p.name, isolation: i.name,
+				})
+			}
 		}
 	}
 	var chosen []subject
@@ -60,7 +101,7 @@ func (b *bench) runOnce(ctx context.Context, s subject, count bool) (usage, erro
 	switch {
 	case s.name == client:
 		return b.runClient(ctx, count)
-	case s.format == "":
+	case s.output == "":
 		return b.runSource(ctx)
 	}
 	return b.runProgram(ctx, s, count)
@@ -109,14 +150,15 @@ func (b *bench) runSource(ctx context.Context) (usage, error) {
 }
 
 func (b *bench) runProgram(ctx context.Context, s subject, count bool) (usage, error) {
-	file := b.outputFile(s.format)
+	p := productOf(s.output)
+	file := filepath.Join(b.dir, "appointments")
 	summary := filepath.Join(b.dir, "summary.json")
-	cmd := exec.Command(b.program, "run", "appointments", "-f", s.format, "-o", file, "--isolation", s.isolation,
-		"--progress", "none", "--summary", summary)
-	cmd.Env = b.environment()
+	cmd := exec.Command(b.program, append([]string{"run", "appointments", "-f", p.format(), "-o", file, "--isolation", s.isolation,
+		"--progress", "none", "--summary", summary}, p.arguments...)...)
+	cmd.Env = append(b.environment(), "CIPHERSTREAM_KEYS="+b.key)
 	u, err := b.measureCommand(ctx, cmd)
 	if err == nil {
-		err = b.checkOutput(s, file, summary, count)
+		err = b.checkOutput(p, file, summary, count)
 	}
 	for _, f := range []string{file, summary} {
 		if e := os.Remove(f); e != nil && err == nil {

@@ -97,6 +97,15 @@ type workspace struct {
 	testing.TB
 	dsn      string
 	tmp, out string
+	// env is added to the environment.
+	env []string
+}
+
+// with is the workspace for a subtest.
+func (w *workspace) with(t testing.TB) *workspace {
+	of := *w
+	of.TB = t
+	return &of
 }
 
 func newWorkspace(t testing.TB, dsn string) *workspace {
@@ -131,6 +140,7 @@ func (w *workspace) surround(cmd *exec.Cmd) {
 	if w.dsn != "" {
 		cmd.Env = append(cmd.Env, "CIPHERSTREAM_DSN="+w.dsn)
 	}
+	cmd.Env = append(cmd.Env, w.env...)
 }
 
 // result is how a command ended.

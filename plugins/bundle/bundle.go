@@ -3,11 +3,13 @@
 package bundle
 
 import (
+	"github.com/cipherstream/cipherstream/plugins/aesgcm"
 	"github.com/cipherstream/cipherstream/plugins/arrowipc"
 	"github.com/cipherstream/cipherstream/plugins/columns"
 	"github.com/cipherstream/cipherstream/plugins/csv"
 	"github.com/cipherstream/cipherstream/plugins/csvfile"
 	"github.com/cipherstream/cipherstream/plugins/gzip"
+	"github.com/cipherstream/cipherstream/plugins/job"
 	"github.com/cipherstream/cipherstream/plugins/json"
 	"github.com/cipherstream/cipherstream/plugins/mask"
 	"github.com/cipherstream/cipherstream/plugins/mysql"
@@ -43,6 +45,9 @@ func Bundle(version string) sdk.Bundle {
 		gzip.Stage(),
 		zip.Stage(),
 		zstd.Stage(),
+		aesgcm.Rows(),
+		aesgcm.Chunks(),
 		stream.Stage(),
+		job.Stage(),
 	}}
 }

@@ -1,0 +1,364 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/engine/decrypt"
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/envelope"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// receiptSuffix is what the name of a delivery's receipt has behind the delivery's own.
+const receiptSuffix = ".receipt.json"
+
+// decryptFlags are the flags of decrypt.
+type decryptFlags struct {
+	customer, keys, receipt, output, maxRow string
+	decompress                              bool
+}
+
+func (a *app) decryptCommand() *cobra.Command {
+	var f decryptFlags
+	c := &cobra.Command{
+		Use:   "decrypt [FILE]",
+		Short: "Open a sealed delivery",
+		Long: `Open a sealed delivery: a file whose rows were sealed one by one (NDJSON), or any
+file that was sealed in chunks; as it is, or within gzip, zip or zstd. Without
+FILE, or with -, it is read from standard input.
+
+The keys come from --keys or ` + envKeys + `: each is 32 bytes in base64, one a
+line or with commas between them. --keys does not take a key, which others could
+see in the list of processes, but says where the keys are: env:VARIABLE,
+file:PATH, or command:PROGRAM ARGUMENTS, whose words are separated by spaces and
+which is started without a shell.
+
+A line that is missing, altered, not in its place, or another customer's is an
+error that names it. That lines are missing at the end shows with the receipt of
+the delivery: give it with --receipt; FILE` + receiptSuffix + ` is used by itself.
+
+What was compressed and then sealed comes out compressed; --decompress takes that
+off too.
+
+A file given with -o appears under its name when everything in it was verified,
+and only then. To standard output each row goes when it has been verified: the
+exit code tells whether it is all.`,
+		Example: `  cipherstream decrypt appointments.ndjson.gz --customer practice-7 --keys file:keys.txt -o appointments.ndjson
+  cipherstream decrypt appointments.csv.gz.enc --customer practice-7 --decompress | head`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageFault("%s takes one file, but got %d arguments", c.CommandPath(), len(args))
+			}
+			return nil
+		},
+		RunE: a.action(func(c *cobra.Command, args []string) error {
+			name := "-"
+			if len(args) > 0 {
+				name = args[0]
+			}
+			return a.decrypt(c.Context(), name, &f)
+		}),
+	}
+	c.Flags().StringVar(&f.customer, "customer", "", "`ID` of the customer that the delivery is for; required")
+	c.Flags().StringVar(&f.keys, "keys", "", "`WHERE` the keys are: env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS (default env:"+envKeys+")")
+	c.Flags().StringVar(&f.receipt, "receipt", "", "`FILE` with the receipt of the delivery (default the delivery's name with "+receiptSuffix+", if there is one)")
+	c.Flags().StringVarP(&f.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	c.Flags().BoolVar(&f.decompress, "decompress", false, "decompress what was sealed: gzip, zip or zstd")
+	c.Flags().StringVar(&f.maxRow, "max-row-size", config.Size(decrypt.DefaultMaxUnit).String(), "`SIZE` of the largest row that is taken, which bounds memory")
+	_ = c.MarkFlagFilename("receipt") // the flag exists
+	return c
+}
+
+// decrypt opens a delivery.
+func (a *app) decrypt(ctx context.Context, name string, f *decryptFlags) error {
+	o, err := f.options(ctx)
+	if err != nil {
+		return err
+	}
+	in, err := a.openDelivery(name)
+	if err != nil {
+		return err
+	}
+	if in != a.in {
+		defer in.Close()
+	}
+	receipt, err := f.findReceipt(name)
+	if err != nil {
+		return err
+	}
+	if receipt != "" {
+		if o.Receipt, err = openReceipt(receipt); err != nil {
+			return err
+		}
+	}
+	out, err := a.openOutput(f.output, in)
+	if err != nil {
+		return err
+	}
+	defer out.discard()
+	result, err := copyDelivery(ctx, out, in, o)
+	if err != nil {
+		return err
+	}
+	if err := out.commit(); err != nil {
+		return err
+	}
+	if o.Receipt == nil {
+		a.warnNoReceipt()
+	}
+	return a.reportDecrypted(result, out.path, receipt)
+}
+
+// options are those of the opener, but for the receipt.
+func (f *decryptFlags) options(ctx context.Context) (decrypt.Options, error) {
+	o := decrypt.Options{Customer: f.customer, Decompress: f.decompress}
+	maxRow, err := config.ParseSize(f.maxRow)
+	switch {
+	case f.customer == "":
+		return o, usageFault("no customer is given").WithHint("give --customer ID, as in the request for the data")
+	case f.output == "":
+		return o, usageFault("--output names no file")
+	case err != nil:
+		return o, usageFault("--max-row-size: %w", err)
+	case maxRow < 1 || maxRow > 1<<30:
+		return o, usageFault("--max-row-size is from 1 to 1GiB, not %s", f.maxRow)
+	}
+	o.MaxUnit = int(maxRow)
+	if err := envelope.CheckCustomer(f.customer); err != nil {
+		return o, err
+	}
+	from := f.keys
+	if from == "" {
+		if os.Getenv(envKeys) == "" {
+			return o, usageFault("no keys are given").WithHint("set %s, or give --keys file:PATH", envKeys)
+		}
+		from = "env:" + envKeys
+	}
+	keys, err := readSecret(ctx, from)
+	if err != nil {
+		return o, err
+	}
+	o.Ring, err = envelope.ParseRing(keys, "")
+	return o, err
+}
+
+// openDelivery opens the file, or standard input.
+func (a *app) openDelivery(name string) (*os.File, error) {
+	if name == "-" {
+		if isTerminal(a.in) {
+			return nil, usageFault("no delivery is given, and standard input is a terminal").WithHint("give the path of a file")
+		}
+		return a.in, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, usageFault("the delivery cannot be read: %w", err)
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		f.Close()
+		return nil, usageFault("the delivery, %s, is a folder", name)
+	}
+	return f, nil
+}
+
+// findReceipt returns the path of the receipt, or nothing.
+func (f *decryptFlags) findReceipt(name string) (string, error) {
+	if f.receipt != "" || name == "-" {
+		return f.receipt, nil
+	}
+	beside := name + receiptSuffix
+	_, err := os.Stat(beside)
+	switch {
+	case err == nil:
+		return beside, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	}
+	return "", usageFault("the receipt beside the delivery cannot be read: %w", err)
+}
+
+func openReceipt(path string) (*decrypt.Receipt, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, usageFault("the receipt cannot be read: %w", err)
+	}
+	defer f.Close()
+	receipt, err := decrypt.ReadReceipt(f)
+	if err != nil {
+		return nil, fault.From(err).WithDetail("receipt", path)
+	}
+	return receipt, nil
+}
+
+// interruptGrace is how long an interrupted command waits for what it is doing.
+const interruptGrace = time.Second
+
+// copyDelivery opens the delivery. It comes back when ctx ends, even while nobody writes
+// to in or reads from out; the goroutine that is stuck then ends with the program.
+func copyDelivery(ctx context.Context, out *output, in io.Reader, o decrypt.Options) (decrypt.Result, error) {
+	type outcome struct {
+		result decrypt.Result
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		buffered := bufio.NewWriterSize(out, 256<<10)
+		result, err := decrypt.Copy(ctx, buffered, in, o)
+		// What was verified goes out, whatever came after it.
+		if flushErr := buffered.Flush(); err == nil {
+			err = flushErr
+		}
+		done <- outcome{result, err}
+	}()
+	select {
+	case end := <-done:
+		return end.result, end.err
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+	case <-time.After(interruptGrace):
+	}
+	return decrypt.Result{}, context.Cause(ctx)
+}
+
+// output is where what was opened goes: a file that gets its name when it is whole, or
+// standard output.
+type output struct {
+	file *os.File
+	// path is that of the file, or empty.
+	path string
+	// finished is true when the temporary file is no more.
+	finished bool
+}
+
+// openOutput opens the output. What is read must not be overwritten.
+func (a *app) openOutput(name string, in *os.File) (*output, error) {
+	if name == "-" {
+		return &output{file: a.out}, nil
+	}
+	path, err := outputPath(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(path)
+	if err == nil {
+		if !info.Mode().IsRegular() {
+			return nil, usageFault("the output cannot be written to %s: it is not a file", path).
+				WithHint("for a device or a pipe, let the shell redirect standard output")
+		}
+		if delivery, err := in.Stat(); err == nil && os.SameFile(info, delivery) {
+			return nil, usageFault("the output would replace the delivery, %s", path).WithHint("give another name with -o")
+		}
+		// Behind a symbolic link, replace the file and leave the link.
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return nil, usageFault("the output cannot be written: %w", err)
+		}
+	}
+	dir, base := filepath.Split(path)
+	file, err := os.CreateTemp(dir, "."+base[:min(len(base), 200)]+".*.partial") // mode 0600
+	if err != nil {
+		return nil, usageFault("the output cannot be written: %w", err).WithHint("create its folder first, or choose another")
+	}
+	return &output{file: file, path: path}, nil
+}
+
+// Write codes what goes wrong.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.file.Write(p)
+	switch {
+	case err == nil:
+		return n, nil
+	case o.path == "" && errors.Is(err, syscall.EPIPE):
+		return n, closedOutput()
+	}
+	return n, o.failed(err)
+}
+
+func (o *output) failed(err error) error {
+	if o.path == "" {
+		return fault.New(codeOutput, fault.Sink, "standard output cannot be written: %w", err)
+	}
+	return fault.New(codeOutput, fault.Sink, "%s cannot be written: %w", o.path, err)
+}
+
+// commit gives a file its name.
+func (o *output) commit() error {
+	if o.path == "" {
+		return nil
+	}
+	err := o.file.Sync()
+	if closeErr := o.file.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(o.file.Name(), o.path)
+	}
+	if err != nil {
+		return o.failed(err)
+	}
+	o.finished = true
+	return nil
+}
+
+// discard removes a file that did not get its name.
+func (o *output) discard() {
+	if o.path != "" && !o.finished {
+		o.file.Close()
+		os.Remove(o.file.Name())
+	}
+}
+
+// warnNoReceipt says what was not checked.
+func (a *app) warnNoReceipt() {
+	const (
+		code    = "decrypt.no_receipt"
+		message = "no receipt was given, so that lines that are missing at the end were not noticed"
+		hint    = "give the receipt of the delivery with --receipt FILE"
+	)
+	if a.json {
+		// Nowhere is left to say that this failed; likewise below.
+		_ = json.NewEncoder(a.err).Encode(map[string]any{"warning": map[string]string{"code": code, "message": message, "hint": hint}})
+		return
+	}
+	fmt.Fprintf(a.err, "warning[%s]: %s\n  help: %s\n", code, message, hint)
+}
+
+// reportDecrypted says what was opened, where that does not come among the data.
+func (a *app) reportDecrypted(result decrypt.Result, path, receipt string) error {
+	if path == "" {
+		return nil
+	}
+	if a.json {
+		return a.print(func(w io.Writer) error {
+			return writeJSON(w, struct {
+				decrypt.Result
+				Output  string `json:"output"`
+				Receipt string `json:"receipt,omitempty"`
+			}{result, path, receipt})
+		})
+	}
+	checked := ""
+	if receipt != "" {
+		checked = ", as in " + diag.Printable(receipt)
+	}
+	lines := "lines"
+	if result.Units == 1 {
+		lines = "line"
+	}
+	fmt.Fprintf(a.err, "%s sealed %s opened%s → %s (%s)\n", grouped(result.Units), lines, checked, diag.Printable(path), size(result.OutputBytes))
+	return nil
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// The environment variables that say where objects go.
+const (
+	envBucket = "CIPHERSTREAM_BUCKET"
+	// envAWSExpiration is where tools that hand out temporary credentials put their end.
+	envAWSExpiration = "AWS_CREDENTIAL_EXPIRATION"
+)
+
+// defaultBucket is a folder below the current one.
+const defaultBucket = "cipherstream-objects"
+
+// delivery is what the flags say about the object of a job.
+type delivery struct {
+	bucket, object     string
+	linkTTL            time.Duration
+	linkURL            string
+	encryption, kmsKey string
+}
+
+func (d *delivery) flags(c *cobra.Command) {
+	f := c.Flags()
+	d.bucketFlag(c)
+	f.StringVar(&d.object, "object", "", "`NAME` of the object, slashes make folders (default the id of the run with the ending of the format)")
+	f.DurationVar(&d.linkTTL, "link-ttl", 12*time.Hour, "`TIME` for which the link to the object works; 0s for no link")
+	f.StringVar(&d.linkURL, "link-url", "", "`URL` under which the objects of a folder are served; links to them are signed with ${secret.link_secret}")
+	f.StringVar(&d.encryption, "object-encryption", "none", "server-side `ENCRYPTION` in S3: AES256, aws:kms, or none, which leaves it to the bucket")
+	f.StringVar(&d.kmsKey, "object-kms-key", "", "`ID` of the key for aws:kms (default the account's own)")
+}
+
+func (d *delivery) bucketFlag(c *cobra.Command) {
+	c.Flags().StringVar(&d.bucket, "bucket", "",
+		"`BUCKET` for objects: a folder, file:///FOLDER, or s3://NAME?region=…&endpoint=…&use_path_style=true (default $"+envBucket+", or ./"+defaultBucket+")")
+}
+
+// bucketURL is the URL of the bucket. With create a folder is made when it is not there.
+func (d *delivery) bucketURL(create bool) (string, error) {
+	bucket := d.bucket
+	if bucket == "" {
+		bucket = os.Getenv(envBucket)
+	}
+	if bucket == "" {
+		bucket = defaultBucket
+	}
+	if strings.Contains(bucket, "://") {
+		return bucket, nil
+	}
+	folder, err := outputPath(bucket)
+	if err != nil {
+		return "", err
+	}
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(folder)}
+	if create {
+		u.RawQuery = "create_dir=true"
+	}
+	return u.String(), nil
+}
+
+// values answer ${run.…} for a sink of objects; empty text stands for its default.
+func (d *delivery) values() (map[string]any, error) {
+	bucket, err := d.bucketURL(true)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{
+		"bucket":             bucket,
+		"object":             d.object,
+		"link_ttl":           d.linkTTL.String(),
+		"link_base_url":      d.linkURL,
+		"object_encryption":  d.encryption,
+		"object_kms_key":     d.kmsKey,
+		"credentials_expire": os.Getenv(envAWSExpiration),
+	}, nil
+}

@@ -1,0 +1,307 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"gocloud.dev/blob/fileblob"
+
+	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// files lists the files under a folder.
+func files(t *testing.T, root string) []string {
+	t.Helper()
+	var list []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			name, _ := filepath.Rel(root, path)
+			list = append(list, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestFolderDelivers(t *testing.T) {
+	root := t.TempDir()
+	data := payload(3<<20 + 1)
+	s := newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s/made?create_dir=true","key":"acme/2025/result.ndjson.gz","link_secret":"0123456789abcdef","link_base_url":"https://files.example/get"}`, root))
+	receipt, err := deliver(s, data, 100_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if receipt.Bytes != int64(len(data)) || receipt.SHA256 != digest(data) || receipt.Location != "file://"+root+"/made/acme/2025/result.ndjson.gz" {
+		t.Errorf("receipt %+v", receipt)
+	}
+	if got := strings.Join(files(t, root), " "); got != "made/acme/2025/result.ndjson.gz made/acme/2025/result.ndjson.gz.attrs" {
+		t.Errorf("files: %s", got)
+	}
+	if info, err := os.Stat(filepath.Join(root, "made/acme/2025/result.ndjson.gz")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v (%v)", info.Mode(), err)
+	}
+
+	// It is an object for the Go CDK.
+	base, _ := url.Parse("https://files.example/get")
+	signer := fileblob.NewURLSignerHMAC(base, []byte("0123456789abcdef"))
+	b, err := fileblob.OpenBucket(filepath.Join(root, "made"), &fileblob.Options{URLSigner: signer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	attributes, err := b.Attributes(t.Context(), "acme/2025/result.ndjson.gz")
+	if err != nil || attributes.ContentType != "application/x-ndjson" || attributes.ContentEncoding != "gzip" || attributes.Size != int64(len(data)) ||
+		attributes.Metadata[MetaRun] != media.RunID || attributes.ContentDisposition != "attachment; filename=result.ndjson.gz" {
+		t.Errorf("%+v (%v)", attributes, err)
+	}
+	if expires, err := time.Parse(time.RFC3339, attributes.Metadata[MetaExpires]); err != nil || time.Until(expires) < 23*time.Hour || time.Until(expires) > 24*time.Hour {
+		t.Errorf("expires %v (%v)", expires, err)
+	}
+	if got, err := b.ReadAll(t.Context(), "acme/2025/result.ndjson.gz"); err != nil || digest(got) != receipt.SHA256 {
+		t.Errorf("not what was written (%v)", err)
+	}
+
+	link, err := url.Parse(receipt.Link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, err := signer.KeyFromURL(t.Context(), link); err != nil || name != "acme/2025/result.ndjson.gz" {
+		t.Errorf("the link %s is for %q (%v)", receipt.Link, name, err)
+	}
+	if d := time.Until(receipt.LinkExpires); d < 11*time.Hour || d > 12*time.Hour {
+		t.Errorf("the link ends in %s", d)
+	}
+	link.RawQuery = strings.Replace(link.RawQuery, "acme", "other", 1)
+	if _, err := signer.KeyFromURL(t.Context(), link); err == nil {
+		t.Error("a changed link is taken")
+	}
+}
+
+func TestFolderAbort(t *testing.T) {
+	root := t.TempDir()
+	s := newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s"}`, root))
+	if err := s.Open(t.Context(), media); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), payload(1000)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := fileblob.OpenBucket(root, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.List(nil).Next(t.Context()); err == nil {
+		t.Error("an object is visible before the commit")
+	}
+	for range 2 {
+		if err := s.Abort(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if list := files(t, root); len(list) > 0 {
+		t.Errorf("left behind: %q", list)
+	}
+}
+
+// TestFolderCommitFails puts a folder in the way of the object after the upload has begun.
+func TestFolderCommitFails(t *testing.T) {
+	root := t.TempDir()
+	s := newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s"}`, root))
+	if err := s.Open(t.Context(), media); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(root, key, "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Commit(t.Context())
+	if fault.From(err) == nil || fault.From(err).Class != fault.Sink {
+		t.Errorf("%v", err)
+	}
+	if err := s.Abort(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if list := files(t, root); len(list) > 0 {
+		t.Errorf("left behind: %q", list)
+	}
+}
+
+func TestFolderReplaces(t *testing.T) {
+	root := t.TempDir()
+	for _, size := range []int{500, 0, 20} {
+		receipt, err := deliver(newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s"}`, root)), payload(size), 100)
+		if err != nil || receipt.Bytes != int64(size) || receipt.Link != "" || !receipt.LinkExpires.IsZero() {
+			t.Fatal(receipt, err)
+		}
+		if info, err := os.Stat(filepath.Join(root, key)); err != nil || info.Size() != int64(size) {
+			t.Error(info, err)
+		}
+	}
+}
+
+func TestFolderFaults(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ bucket, code string }{
+		{"file://" + root + "/none", "sink.bucket_missing"},
+		{"file://" + root + "/file", "sink.bucket_missing"},
+		{"file://" + root + "/file/below?create_dir=true", "sink.bucket_missing"},
+	} {
+		_, err := deliver(newTestSink(t, fmt.Sprintf(`{"bucket":%q}`, c.bucket)), nil, 1)
+		if !fault.Is(err, c.code) || fault.From(err).Hint == "" {
+			t.Errorf("%s: %v, want %s", c.bucket, err, c.code)
+		}
+	}
+	full := folderFault("/data", 77, &fs.PathError{Op: "write", Path: "/data/x", Err: syscall.ENOSPC})
+	if !fault.Is(full, "sink.disk_full") || !strings.Contains(full.Error(), "77 bytes") || !errors.Is(full, syscall.ENOSPC) {
+		t.Errorf("%v", full)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	for _, c := range []struct{ settings, code string }{
+		{`{"bucket":"gs://x"}`, "sink.bucket"},
+		{`{"bucket":"results"}`, "sink.bucket"},
+		{`{"bucket":"s3://"}`, "sink.bucket"},
+		{`{"bucket":"s3://name/folder"}`, "sink.bucket"},
+		{`{"bucket":"s3://name?acl=public"}`, "sink.bucket"},
+		{`{"bucket":"s3://name?endpoint=ftp://x"}`, "sink.bucket"},
+		{`{"bucket":"s3://AKID:hunter2@name"}`, "sink.bucket"},
+		{`{"bucket":"file://relative/path"}`, "sink.bucket"},
+		{`{"bucket":"file:///x?create_dir=perhaps"}`, "sink.bucket"},
+		{`{"bucket":"file:///x","key":"../x"}`, "sink.key"},
+		{`{"bucket":"file:///x","key":"/x"}`, "sink.key"},
+		{`{"bucket":"file:///x","key":"a//b"}`, "sink.key"},
+		{`{"bucket":"file:///x","key":"a\nb"}`, "sink.key"},
+		{`{"bucket":"file:///x","key":"x.attrs"}`, "sink.key"},
+		{`{"bucket":"file:///x","key":".hidden"}`, "sink.key"},
+		{`{"bucket":"file:///x","link_secret":"0123456789abcdef"}`, "sink.link"},
+		{`{"bucket":"file:///x","link_secret":"short","link_base_url":"https://x/"}`, "sink.link"},
+		{`{"bucket":"file:///x","link_secret":"0123456789abcdef","link_base_url":"javascript:x"}`, "sink.link"},
+		{`{"bucket":"s3://name","access_key_id":"AKID"}`, "sink.credentials"},
+		{`{"bucket":"s3://name","kms_key":"k"}`, "sink.encryption"},
+	} {
+		_, err := Stage().Make([]byte(c.settings), sdk.Env{})
+		if !fault.Is(err, c.code) || fault.From(err).Class != fault.Usage {
+			t.Errorf("%s: %v, want %s", c.settings, err, c.code)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestSweep(t *testing.T) {
+	ctx := context.Background()
+	later := time.Now().Add(25 * time.Hour)
+	t.Run("folder", func(t *testing.T) {
+		root := t.TempDir()
+		deliverTo := func(key, more string) {
+			if _, err := deliver(newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s","key":%q%s}`, root, key, more)), payload(10), 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		deliverTo("a/ends", "")
+		deliverTo("a/stays", `,"retention":"240h"`)
+		deliverTo("a/for-ever", `,"retention":"0s"`)
+		deliverTo("b/ends", "")
+		if err := os.WriteFile(filepath.Join(root, "a", "of others"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		abandoned := newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s","key":"a/killed"}`, root))
+		if err := abandoned.Open(ctx, media); err != nil {
+			t.Fatal(err)
+		}
+		s := Settings{Bucket: "file://" + root}
+		if got, err := Sweep(ctx, s, time.Now(), SweepOptions{Abandoned: time.Hour}); err != nil || got != (Swept{Seen: 5}) {
+			t.Errorf("too early: %+v (%v)", got, err)
+		}
+		if got, err := Sweep(ctx, s, later, SweepOptions{Prefix: "a/", Abandoned: time.Hour}); err != nil || got != (Swept{Seen: 4, Removed: 1, Bytes: 10, Uploads: 1}) {
+			t.Errorf("%+v (%v)", got, err)
+		}
+		if got := strings.Join(files(t, root), ", "); got != "a/for-ever, a/for-ever.attrs, a/of others, a/stays, a/stays.attrs, b/ends, b/ends.attrs" {
+			t.Errorf("left: %s", got)
+		}
+		if err := abandoned.Abort(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("s3", func(t *testing.T) {
+		f := newFakeS3(t)
+		for _, name := range []string{"a/ends", "b/ends"} {
+			if _, err := deliver(newTestSink(t, settings(f.url(), fmt.Sprintf(`"key":%q`, name))), payload(10), 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		killed := newTestSink(t, settings(f.url(), `"key":"a/killed"`))
+		if err := killed.Open(ctx, media); err != nil {
+			t.Fatal(err)
+		}
+		s := killed.settings
+		if _, err := Sweep(ctx, s, later, SweepOptions{Abandoned: time.Hour}); !fault.Is(err, "sink.sweep") {
+			t.Errorf("no prefix: %v", err)
+		}
+		if got, err := Sweep(ctx, s, later, SweepOptions{Prefix: "a/", Abandoned: time.Hour}); err != nil || got.Uploads != 1 {
+			t.Errorf("%+v (%v)", got, err)
+		}
+		f.check(t)
+		if err := killed.Abort(ctx); err != nil {
+			t.Error(err)
+		}
+		missing := s
+		missing.Bucket = strings.Replace(s.Bucket, "results", "nowhere", 1)
+		if _, err := Sweep(ctx, missing, later, SweepOptions{}); !fault.Is(err, "sink.bucket_missing") {
+			t.Errorf("no bucket: %v", err)
+		}
+	})
+}
+
+func BenchmarkWrite(b *testing.B) {
+	piece := payload(1 << 20)
+	for _, name := range []string{"folder", "s3"} {
+		b.Run(name, func(b *testing.B) {
+			text := fmt.Sprintf(`{"bucket":"file://%s"}`, b.TempDir())
+			if name == "s3" {
+				f := newFakeS3(b)
+				f.fail = func(string, int) (int, string) {
+					f.mu.Lock()
+					defer f.mu.Unlock()
+					for _, u := range f.uploads {
+						clear(u.parts)
+					}
+					return 0, ""
+				}
+				text = settings(f.url())
+			}
+			s := newTestSink(b, text)
+			if err := s.Open(b.Context(), media); err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(piece)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Write(b.Context(), piece); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := s.Abort(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
