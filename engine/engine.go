@@ -104,6 +104,10 @@ func (e *Engine) Load(pipeline string) (*document.Document, diag.List) {
 	return e.loader.Name(pipeline)
 }
 
+// LoadTest reads a file that tests a pipeline. The test is nil when the diagnostics
+// say that it could not be had at all.
+func (e *Engine) LoadTest(file string) (*document.Test, diag.List) { return e.loader.Test(file) }
+
 // Lint reports what is wrong with a pipeline or template whatever the values of
 // its parameters are.
 func (e *Engine) Lint(pipeline string) diag.List {
@@ -129,6 +133,8 @@ type Request struct {
 	Hint func(reference string) string
 	// Isolation spreads the stages over processes; default plan.IsolationGroup.
 	Isolation plan.Isolation
+	// StandIns take the places of stages, for tests of pipelines.
+	StandIns map[stage.Kind]plan.StandIn
 }
 
 // Plan resolves a request. The plan is nil when the diagnostics have errors.
@@ -139,7 +145,7 @@ func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
 	}
 	in := plan.Input{
 		Document: doc, Catalog: e.catalog, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
-		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation,
+		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, StandIns: r.StandIns,
 	}
 	if doc.Broken {
 		return nil, append(diags, plan.Lint(in)...).Tidy()

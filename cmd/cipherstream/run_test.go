@@ -133,7 +133,7 @@ func TestIsolation(t *testing.T) {
 	t.Setenv(envDSN, smallPractice(t))
 	dir := t.TempDir()
 	var first []byte
-	for isolation, processes := range map[string]int{"none": 1, "group": 1, "stage": 4} {
+	for isolation, processes := range map[string]int{"none": 1, "group": 1, "stage": 5} {
 		path, summary := filepath.Join(dir, isolation), filepath.Join(dir, isolation+".json")
 		got := call(t, "run", "appointments", "--isolation", isolation, "-c", "gzip", "-o", path, "--summary", summary)
 		if got.code != 0 {

@@ -1,8 +1,8 @@
-// Package document reads pipelines and templates: YAML in, a typed model out,
-// every value with its place in a file. It owns the syntax, the limits on what a
-// file may hold, what `extends` means, and the types of parameters and columns;
-// it never resolves references, evaluates an expression or knows a plugin
-// (engine/plan does).
+// Package document reads pipelines, templates and tests of pipelines: YAML in, a
+// typed model out, every value with its place in a file. It owns the syntax, the
+// limits on what a file may hold, what `extends` means, and the types of parameters
+// and columns; it never resolves references, evaluates an expression or knows a
+// plugin (engine/plan does).
 //
 // Reading is strict. Unknown and repeated keys, wrong types and bad names are
 // errors, and all of them are reported at once. YAML's surprises are left out:
@@ -18,7 +18,7 @@
 //   - parameters merge by name, and field by field: {name: from_date, required: true}
 //     changes just that; new parameters come before the inherited ones;
 //   - rules add up, inherited ones first;
-//   - limits merge by key; columns, when given, replace the inherited ones;
+//   - limits merge by key; columns and drift, when given, replace the inherited ones;
 //   - metadata is the child's own;
 //   - stages merge by their key. Where both sides give a kind as a single stage, the two
 //     merge: `with` key by key (mappings within it too, lists are replaced), the
@@ -32,6 +32,13 @@
 // parent. A key that only the child gives comes after every key before it in the
 // child, before every key after it in the child, and between these where the usual
 // order of the kinds (source, filter, encoder, compressor, encryptor, sink) puts it.
+//
+// # columns
+//
+// The columns of a document are what the encoder is given, after all filters: a
+// pipeline that extends another and filters its columns declares them anew. What comes
+// is held against them (engine/plan, plugins/contract), and drift says what
+// happens when it differs: fail, warn or ignore.
 package document
 
 import (
@@ -64,9 +71,12 @@ type Document struct {
 	Stages []Stage
 	// StagesAt is the place of spec.stages, or of spec where there are none.
 	StagesAt diag.Position
-	// Columns is the contract: what the source delivers. It may be empty.
+	// Columns is the contract: what the encoder is given, after all filters. It may
+	// be empty.
 	Columns []Column
-	Limits  Limits
+	// Drift says what happens when that is not what comes; default DriftFail.
+	Drift  Drift
+	Limits Limits
 	// Broken is true when reading found errors. What could be understood is here, so
 	// that the rest can be checked in the same pass; it must not be run.
 	Broken bool
@@ -145,6 +155,16 @@ type Column struct {
 	Description string        `json:"description,omitempty"`
 	At          diag.Position `json:"-"`
 }
+
+// Drift is a policy for columns that are not those of the contract.
+type Drift string
+
+// The policies.
+const (
+	DriftFail   Drift = "fail"   // the run ends before the first row
+	DriftWarn   Drift = "warn"   // it is logged
+	DriftIgnore Drift = "ignore" // nobody looks
+)
 
 // Limits bounds a run. Zero means the engine's default.
 type Limits struct {

@@ -200,6 +200,7 @@ spec:
     - {name: b, type: integer, default: 5, allowed: [5, 6]}
   rules: [{check: "true", message: m, code: X}]
   columns: [{name: old, type: int8}]
+  drift: warn
   limits: {memory: 64MiB, batch_rows: 10}
 `)},
 		"c.yaml": {Data: []byte(`
@@ -238,6 +239,9 @@ spec:
 	}
 	if len(doc.Columns) != 1 || doc.Columns[0].Type.String() != "decimal(10,2)" || doc.Columns[0].Nullable {
 		t.Errorf("columns %+v", doc.Columns)
+	}
+	if doc.Drift != DriftWarn {
+		t.Errorf("drift %q", doc.Drift)
 	}
 	if doc.Limits != (Limits{Memory: 64 << 20, BatchRows: 20}) || doc.Metadata.Title != "" {
 		t.Errorf("limits %+v, metadata %+v", doc.Limits, doc.Metadata)

@@ -21,6 +21,9 @@ func merge(parent, child *draft) *draft {
 	if child.columns == nil {
 		out.columns = parent.columns
 	}
+	if child.drift == "" {
+		out.drift = parent.drift
+	}
 	out.limits = map[string]*Node{}
 	for _, limits := range []map[string]*Node{parent.limits, child.limits} {
 		for name, n := range limits {
@@ -146,7 +149,10 @@ func mergeNodes(parent, child *Node) *Node {
 // can tell: types and defaults of parameters, and what every stage needs.
 func finish(d *draft, files []string, diags *diag.List) *Document {
 	doc := &Document{File: d.file, Extends: files, Kind: d.kind, Metadata: d.metadata, Rules: d.rules,
-		StagesAt: d.stagesAt, Columns: d.columns}
+		StagesAt: d.stagesAt, Columns: d.columns, Drift: d.drift}
+	if doc.Drift == "" {
+		doc.Drift = DriftFail
+	}
 	for _, p := range d.parameters {
 		doc.Parameters = append(doc.Parameters, finishParameter(p, diags))
 	}

@@ -40,6 +40,7 @@ type draft struct {
 	stages     []kindDraft // in the file's order
 	stagesAt   diag.Position
 	columns    []Column // nil when not given
+	drift      Drift    // empty when not given
 	limits     map[string]*Node
 }
 
@@ -175,13 +176,13 @@ const (
 func read(file string, root *Node, diags *diag.List) *draft {
 	r := &reader{diags}
 	d := &draft{file: file}
+	if kind := root.Get("kind"); kind != nil && kind.Text == KindTest {
+		diags.Add(diag.At(kind.At, CodeNotAllowed, "this is a test of a pipeline, and no pipeline itself").
+			WithHint("cipherstream test runs it"))
+		return d
+	}
 	r.object(root, "a pipeline", root.At,
-		field{"apiVersion", true, func(n *Node) {
-			if n.Text != APIVersion {
-				diags.Add(diag.At(n.At, CodeVersion, "expected apiVersion %s, not %s", APIVersion, short(n.Text)).
-					WithSuggestion(n.Text, []string{APIVersion}))
-			}
-		}},
+		field{"apiVersion", true, r.version},
 		field{"kind", true, r.choice(&d.kind, KindPipeline, KindTemplate)},
 		field{"metadata", true, func(n *Node) {
 			d.metadata.At = n.At
@@ -194,6 +195,14 @@ func read(file string, root *Node, diags *diag.List) *draft {
 		}},
 		field{"spec", true, func(n *Node) { r.spec(n, d) }})
 	return d
+}
+
+// version reads the version of the syntax.
+func (r *reader) version(n *Node) {
+	if n.Text != APIVersion {
+		r.diags.Add(diag.At(n.At, CodeVersion, "expected apiVersion %s, not %s", APIVersion, short(n.Text)).
+			WithSuggestion(n.Text, []string{APIVersion}))
+	}
 }
 
 func (r *reader) spec(n *Node, d *draft) {
@@ -228,8 +237,9 @@ func (r *reader) spec(n *Node, d *draft) {
 		field{"columns", false, func(n *Node) {
 			seen := map[string]*Node{}
 			d.columns = []Column{}
-			r.list(n, "columns", maxColumns, func(n *Node) { r.column(n, d, seen) })
+			r.list(n, "columns", maxColumns, func(n *Node) { r.column(n, &d.columns, seen) })
 		}},
+		field{"drift", false, r.choice((*string)(&d.drift), string(DriftFail), string(DriftWarn), string(DriftIgnore))},
 		field{"limits", false, func(n *Node) { r.limits(n, d) }})
 }
 
@@ -346,7 +356,7 @@ func (r *reader) stage(n *Node, k *kindDraft) {
 	}
 }
 
-func (r *reader) column(n *Node, d *draft, seen map[string]*Node) {
+func (r *reader) column(n *Node, into *[]Column, seen map[string]*Node) {
 	c := Column{Nullable: true, At: n.At}
 	var name *Node
 	var typed bool
@@ -378,7 +388,7 @@ func (r *reader) column(n *Node, d *draft, seen map[string]*Node) {
 	if name.Text == "" || len(name.Text) > 4*maxNameLength {
 		r.diags.Add(diag.At(name.At, CodeBadName, "a column's name has 1 to %d bytes, not %d", 4*maxNameLength, len(name.Text)))
 	} else if r.unique(seen, name, "column") {
-		d.columns = append(d.columns, c)
+		*into = append(*into, c)
 	}
 }
 

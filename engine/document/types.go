@@ -129,20 +129,28 @@ func describe(value any) string {
 	return "the number " + short(fmt.Sprint(value))
 }
 
-// ColumnType is the type of a column in the contract: one of ColumnTypes, or
-// decimal(precision,scale).
+// ColumnType is the type of a column in the contract: one of ColumnTypes,
+// decimal(precision,scale), timestamp(digits) or time(digits).
 type ColumnType struct {
 	Name             string
 	Precision, Scale int // of a decimal
+	Fraction         int // digits of a second, of a timestamp or a time
 }
 
 // ColumnTypes lists the names of column types; "decimal" takes a precision and a
-// scale. Timestamps have no zone; time is a signed duration; json is text that
+// scale, "timestamp" and "time" the number of fractional second digits, which is 0
+// without. Timestamps have no zone; time is a signed duration; json is text that
 // holds a JSON document.
 var ColumnTypes = []string{"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
 	"boolean", "string", "binary", "date", "time", "timestamp", "json", "decimal"}
 
-var columnDecimal = regexp.MustCompile(`^decimal\(([0-9]{1,2}), ?([0-9]{1,2})\)$`)
+var (
+	columnDecimal  = regexp.MustCompile(`^decimal\(([0-9]{1,2}), ?([0-9]{1,2})\)$`)
+	columnFraction = regexp.MustCompile(`^(timestamp|time)\(([0-9]{1,2})\)$`)
+)
+
+// maxFraction is the most fractional second digits, those of nanoseconds.
+const maxFraction = 9
 
 // ParseColumnType reads a column type.
 func ParseColumnType(text string) (ColumnType, error) {
@@ -152,7 +160,14 @@ func ParseColumnType(text string) (ColumnType, error) {
 		if p < 1 || p > maxDecimalDigits || s > p {
 			return ColumnType{}, fmt.Errorf("expected decimal(precision,scale) with a precision from 1 to %d and a scale up to it, not %q", maxDecimalDigits, text)
 		}
-		return ColumnType{"decimal", p, s}, nil
+		return ColumnType{Name: "decimal", Precision: p, Scale: s}, nil
+	}
+	if m := columnFraction.FindStringSubmatch(text); m != nil {
+		digits, _ := strconv.Atoi(m[2])
+		if digits > maxFraction {
+			return ColumnType{}, fmt.Errorf("expected %s(N) with 0 to %d fractional second digits, not %q", m[1], maxFraction, text)
+		}
+		return ColumnType{Name: m[1], Fraction: digits}, nil
 	}
 	for _, name := range ColumnTypes {
 		if name == text && name != "decimal" {
@@ -167,8 +182,11 @@ func ParseColumnType(text string) (ColumnType, error) {
 
 // String writes the type as in a pipeline.
 func (t ColumnType) String() string {
-	if t.Name == "decimal" {
+	switch {
+	case t.Name == "decimal":
 		return fmt.Sprintf("decimal(%d,%d)", t.Precision, t.Scale)
+	case t.Fraction > 0:
+		return fmt.Sprintf("%s(%d)", t.Name, t.Fraction)
 	}
 	return t.Name
 }

@@ -22,6 +22,11 @@
 // text as YYYY-MM-DD, which compares right; decimals are numbers that can be
 // compared, up to 15 digits.
 //
+// # Columns
+//
+// A pipeline with columns gets the filter "contract" in front of its encoder, which
+// holds what comes against them, unless it says drift: ignore.
+//
 // # Build and Lint
 //
 // Build needs all values, decides every `when`, and looks only at the stages
@@ -32,6 +37,7 @@ package plan
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
@@ -75,6 +81,9 @@ type Input struct {
 	Hint func(reference string) string
 	// Isolation spreads the stages over processes; empty means IsolationGroup.
 	Isolation Isolation
+	// StandIns take the places of the stages of these kinds that are on, for tests.
+	// Lint does not look at them.
+	StandIns map[stage.Kind]StandIn
 }
 
 // Plan is a pipeline that is ready to run.
@@ -122,6 +131,8 @@ type Stage struct {
 	KeepsRows  bool          `json:"keeps_rows,omitempty"`
 	Concurrent bool          `json:"concurrent,omitempty"`
 	At         diag.Position `json:"at"`
+
+	ofPlan bool // the author did not write it
 }
 
 // Group is consecutive stages that run in one process.
@@ -197,7 +208,12 @@ func Build(in Input) (*Plan, diag.List) {
 		return nil, p.diags.Tidy()
 	}
 	stages := make([]resolved, 0, len(active))
-	for _, s := range active {
+	for i, s := range active {
+		if in, ok := in.StandIns[s.Kind]; ok {
+			stages = append(stages, p.resolveStandIn(s, in))
+			active[i] = stages[i].stage
+			continue
+		}
 		stages = append(stages, p.resolveStage(s))
 	}
 	p.diags = append(p.diags, checkChain(doc.StagesAt, stages)...)
@@ -218,6 +234,12 @@ func Build(in Input) (*Plan, diag.List) {
 		m := s.manifest
 		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty,
 			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At})
+	}
+	if at, ok := p.addContract(plan); ok {
+		active = slices.Insert(active, at, &document.Stage{Isolation: document.IsolationGroup})
+	}
+	if p.diags.HasErrors() {
+		return nil, p.diags.Tidy()
 	}
 	plan.Groups = group(plan.Stages, active, plan.Isolation)
 	return plan, p.diags.Tidy()

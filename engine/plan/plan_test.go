@@ -46,6 +46,15 @@ type streamSettings struct {
 	To string `config:"to,required" doc:"Where the bytes go."`
 }
 
+type contractSettings struct {
+	Columns []struct {
+		Name     string `config:"name,required"`
+		Type     string `config:"type,required"`
+		Nullable bool   `config:"nullable" default:"true"`
+	} `config:"columns,required"`
+	Policy string `config:"policy" enum:"fail,warn" default:"fail"`
+}
+
 type columnsSettings struct {
 	Include []string `config:"include"`
 }
@@ -55,6 +64,7 @@ type columnsSettings struct {
 func testCatalog() Catalog {
 	source := func(mysqlSettings, stage.Env) (stage.Source, error) { return nil, nil }
 	filter := func(columnsSettings, stage.Env) (stage.Filter, error) { return nil, nil }
+	contract := func(contractSettings, stage.Env) (stage.Filter, error) { return nil, nil }
 	encoder := func(noSettings, stage.Env) (stage.Encoder, error) { return nil, nil }
 	compressor := func(noSettings, stage.Env) (stage.Compressor, error) { return nil, nil }
 	encryptor := func(noSettings, stage.Env) (stage.Encryptor, error) { return nil, nil }
@@ -63,6 +73,7 @@ func testCatalog() Catalog {
 	c = append(c, FromBundle(stage.Bundle{Name: "builtin", Stages: []stage.Definition{
 		stage.DefineSource(stage.About{Name: "mysql"}, source),
 		stage.DefineFilter(stage.About{Name: "columns", KeepsRows: true, Concurrent: true}, filter),
+		stage.DefineFilter(stage.About{Name: "contract", KeepsRows: true, Concurrent: true}, contract),
 		stage.DefineEncoder(stage.About{Name: "ndjson", Out: stage.ShapeRecords, Concurrent: true}, encoder),
 		stage.DefineEncoder(stage.About{Name: "csv", Out: stage.ShapeRecords}, encoder),
 		stage.DefineEncoder(stage.About{Name: "json"}, encoder),

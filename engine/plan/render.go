@@ -105,7 +105,11 @@ func (p *Plan) writeStages(line func(string, ...any)) {
 			rows = append(rows, []string{id, s.Plugin + "/" + s.Name, gives, process})
 			var lines []string
 			for _, key := range slices.Sorted(maps.Keys(s.Config)) {
-				lines = append(lines, diag.Printable(key)+": "+show(s.Config[key]))
+				text := show(s.Config[key])
+				if key == "columns" && s.ofPlan {
+					text = "those below"
+				}
+				lines = append(lines, diag.Printable(key)+": "+text)
 			}
 			settings = append(settings, lines)
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/aesgcm"
 	"github.com/cipherstream/cipherstream/plugins/arrowipc"
 	"github.com/cipherstream/cipherstream/plugins/columns"
+	"github.com/cipherstream/cipherstream/plugins/contract"
 	"github.com/cipherstream/cipherstream/plugins/csv"
 	"github.com/cipherstream/cipherstream/plugins/csvfile"
 	"github.com/cipherstream/cipherstream/plugins/gzip"
@@ -35,6 +36,7 @@ func Bundle(version string) sdk.Bundle {
 		ndjsonfile.Stage(),
 		parquetfile.Stage(),
 		columns.Stage(),
+		contract.Stage(),
 		where.Stage(),
 		mask.Stage(),
 		ndjson.Stage(),

@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// CodeNoContract says that nothing can hold the data against the columns.
+const CodeNoContract = "plan.no_contract"
+
+// contractStage is the first-party filter that holds what comes against the columns
+// of a pipeline.
+const contractStage = "contract"
+
+// addContract puts that filter in front of the encoder, behind everything that the
+// author put there, and returns the place of it. There is none without columns, without an
+// encoder, and where the author wants nobody to look.
+func (p *planner) addContract(plan *Plan) (int, bool) {
+	doc := p.in.Document
+	at := slices.IndexFunc(plan.Stages, func(s Stage) bool { return s.Kind == stage.KindEncoder })
+	if len(doc.Columns) == 0 || doc.Drift == document.DriftIgnore || at < 0 {
+		return 0, false
+	}
+	i := slices.IndexFunc(p.in.Catalog, func(m Manifest) bool {
+		return m.FirstParty && m.Kind == stage.KindFilter && m.Name == contractStage
+	})
+	if i < 0 {
+		p.diags.Add(diag.At(doc.Columns[0].At, CodeNoContract, "the pipeline has columns, and no filter %q is there to hold the data against them", contractStage).
+			WithHint("this program lacks a first-party stage; drift: ignore leaves the check out"))
+		return 0, false
+	}
+	m := &p.in.Catalog[i]
+	columns := make([]any, len(doc.Columns))
+	for i, c := range doc.Columns {
+		columns[i] = map[string]any{"name": c.Name, "type": c.Type.String(), "nullable": c.Nullable}
+	}
+	id := contractStage
+	for n := 2; slices.ContainsFunc(plan.Stages, func(s Stage) bool { return s.ID == id }); n++ {
+		id = fmt.Sprintf("%s-%d", contractStage, n)
+	}
+	plan.Stages = slices.Insert(plan.Stages, at, Stage{
+		ID: id, Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, In: m.In, Out: m.Out,
+		KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: doc.Columns[0].At, ofPlan: true,
+		Config: map[string]any{"columns": columns, "policy": string(doc.Drift)},
+	})
+	return at, true
+}
+
+// StandIn is a stage that takes the place of the one that a pipeline names.
+type StandIn struct {
+	// Use names the stage as in a pipeline, and Config is its settings, as in Stage.
+	Use    string
+	Config map[string]any
+}
+
+// resolveStandIn resolves a stage whose place is taken. What the pipeline says about
+// it is not looked at, but for its place.
+func (p *planner) resolveStandIn(s *document.Stage, in StandIn) resolved {
+	use := &document.Node{Kind: document.Text, Text: in.Use, Value: in.Use, At: s.At}
+	taken := &document.Stage{Kind: s.Kind, Use: use, Isolation: document.IsolationGroup, Name: s.Name, At: s.At}
+	r := resolved{stage: taken, config: in.Config}
+	m, problem := p.in.Catalog.find(taken)
+	if problem != nil {
+		p.diags.Add(*problem)
+		return r
+	}
+	r.manifest = m
+	shadow, _ := reveal(in.Config).(map[string]any)
+	for _, problem := range m.Spec.Check(shadow) {
+		p.settingsProblem(taken, in.Config, problem)
+	}
+	return r
+}
