@@ -32,7 +32,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test lint fuzz bench bench-run build proto clean
+.PHONY: help deps test lint fuzz bench bench-run build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -65,6 +65,9 @@ build: ## ./dist/cipherstream-OS-ARCH for Linux and macOS, amd64 and arm64
 		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' \
 			-o dist/cipherstream-$$os-$$arch ./cmd/cipherstream || exit 1; \
 	done
+
+docs: ## write the catalogue's page, pipelines/README.md, anew
+	$(GO) test -tags $(TAGS) -count=1 -run TestCatalogueDocs ./cmd/cipherstream -update
 
 proto: ## generate sdk/control/controlpb with protoc and the pinned generators
 	@bash $(SCRIPTS)/deps.sh protoc

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -108,16 +109,37 @@ func describe(doc *document.Document) description {
 }
 
 func (a *app) describeCommand() *cobra.Command {
-	return &cobra.Command{
+	var markdown bool
+	c := &cobra.Command{
 		Use:   "describe PIPELINE",
 		Short: "Describe a pipeline: parameters, stages, columns",
-		Args:  a.onePipeline,
+		Long: `Describe a pipeline: its parameters, stages and columns. With --markdown it takes
+several, or none for the whole catalogue, and writes a page about them.`,
+		Args: func(c *cobra.Command, args []string) error {
+			if markdown {
+				return nil
+			}
+			return a.onePipeline(c, args)
+		},
 		RunE: a.action(func(c *cobra.Command, args []string) error {
+			if markdown && a.json {
+				return usageFault("--markdown and --json are both given").WithHint("give one")
+			}
 			e, err := loader()
 			if err != nil {
 				return err
 			}
 			defer e.Close()
+			if markdown {
+				if len(args) == 0 {
+					args = e.Names()
+				}
+				var page bytes.Buffer
+				if err := a.writeMarkdown(&page, e, args); err != nil {
+					return err
+				}
+				return a.print(func(w io.Writer) error { _, err := page.WriteTo(w); return err })
+			}
 			doc, diags := e.Load(args[0])
 			if err := a.check(e, diags); err != nil {
 				return err
@@ -130,8 +152,10 @@ func (a *app) describeCommand() *cobra.Command {
 				return d.writeText(w)
 			})
 		}),
-		ValidArgsFunction: a.completePipeline,
+		ValidArgsFunction: a.completePipelines,
 	}
+	c.Flags().BoolVar(&markdown, "markdown", false, "write a page in Markdown")
+	return c
 }
 
 func (d description) writeText(w io.Writer) error {

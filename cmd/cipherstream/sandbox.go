@@ -79,6 +79,7 @@ func (a *app) sandboxLoadCommand() *cobra.Command {
 	var data practice
 	var replace bool
 	var progress string
+	var tables []string
 	c := &cobra.Command{
 		Use:   "load",
 		Short: "Load the generated data into a real server",
@@ -109,7 +110,7 @@ not the practice's own are never touched.`,
 			}
 			defer report.clear()
 			result, err := sandbox.Load(c.Context(), sandbox.LoadConfig{
-				DSN: dsn, SQL: sql, Options: options, Replace: replace, Progress: report.loading(time.Now()),
+				DSN: dsn, SQL: sql, Options: options, Tables: tables, Replace: replace, Progress: report.loading(time.Now()),
 			})
 			if err != nil {
 				return err
@@ -121,6 +122,7 @@ not the practice's own are never touched.`,
 	target.flags(c)
 	data.flags(c, "")
 	data.rowFlags(c)
+	c.Flags().StringSliceVar(&tables, "table", nil, "fill only the tables of these `NAMES`; the others stay empty (repeatable, default all)")
 	c.Flags().BoolVar(&replace, "replace", false, "drop the practice's tables and procedures first")
 	c.Flags().StringVar(&progress, "progress", progressAuto, progressUsage)
 	complete(c, "progress", cobra.FixedCompletions(progressModes, cobra.ShellCompDirectiveNoFileComp))

@@ -6,10 +6,8 @@ func (g *generator) appointment(row int64, out []Value) {
 	v := g.visit(row, patient)
 	r := sequence(g.seed, forAppointment, row)
 
-	duration := pick(&r, v.kind.minutes)
+	duration, online, confirmed := v.booking(&r)
 	end := v.start + duration*minute
-	online := r.percent(22)
-	confirmed := v.outcome == attended && r.percent(85) || v.outcome != attended && r.percent(35)
 
 	var arrival, actualStart, actualEnd Value // NULL unless attended
 	updated := v.created
@@ -26,10 +24,8 @@ func (g *generator) appointment(row int64, out []Value) {
 			actualEnd = dateTime(ended)
 		}
 		updated = ended + r.below(hour)
-	case failed:
-		updated = end + r.below(2*hour)
-	case cancelled:
-		updated = v.created + r.below(min(v.start, practiceNow)-v.created+1)
+	case failed, cancelled:
+		updated = v.missed(&r, duration)
 	case booked:
 		if confirmed || r.percent(30) {
 			updated = v.created + r.below(practiceNow-v.created+1)
@@ -78,6 +74,24 @@ func (g *generator) appointment(row int64, out []Value) {
 	set(dateTime(updated))
 }
 
+// booking draws what was agreed about a visit. It takes the first draws of the
+// appointment's sequence.
+func (v *visit) booking(r *random) (duration int64, online, confirmed bool) {
+	duration = pick(r, v.kind.minutes)
+	online = r.percent(22)
+	confirmed = v.outcome == attended && r.percent(85) || v.outcome != attended && r.percent(35)
+	return duration, online, confirmed
+}
+
+// missed draws when the desk noted that a visit failed or was cancelled. It takes
+// the draw after booking's.
+func (v *visit) missed(r *random, duration int64) int64 {
+	if v.outcome == failed {
+		return v.start + duration*minute + r.below(2*hour)
+	}
+	return v.created + r.below(min(v.start, practiceNow)-v.created+1)
+}
+
 // columns returns a function that sets one column after another.
 func columns(out []Value) func(Value) {
 	i := 0
@@ -99,24 +113,25 @@ type visitKind struct {
 	code, name string
 	minutes    []int64
 	treatment  bool // counts as treatment of the patient
+	menu       *menu
 }
 
 // Repeats weigh the draw.
 var visitKinds = []visitKind{
-	{"EX", "Examination & Clean", []int64{30, 45}, true},
-	{"EX", "Examination & Clean", []int64{30, 45}, true},
-	{"EX", "Examination & Clean", []int64{30, 45}, true},
-	{"HY", "Hygiene", []int64{30, 45, 60}, true},
-	{"HY", "Hygiene", []int64{30, 45, 60}, true},
-	{"FI", "Filling", []int64{30, 45, 60}, true},
-	{"FI", "Filling", []int64{30, 45, 60}, true},
-	{"CO", "Consultation", []int64{15, 30}, false},
-	{"EM", "Emergency, same day", []int64{15, 30}, false},
-	{"CR", "Crown / Bridge", []int64{60, 90}, true},
-	{"RC", "Root Canal Therapy", []int64{60, 90}, true},
-	{"XT", "Extraction", []int64{30, 45}, true},
-	{"WH", `Whitening ("at home" kit)`, []int64{30}, true},
-	{"OR", "Orthodontic Review", []int64{15, 30}, false},
+	{"EX", "Examination & Clean", []int64{30, 45}, true, menus["EX"]},
+	{"EX", "Examination & Clean", []int64{30, 45}, true, menus["EX"]},
+	{"EX", "Examination & Clean", []int64{30, 45}, true, menus["EX"]},
+	{"HY", "Hygiene", []int64{30, 45, 60}, true, menus["HY"]},
+	{"HY", "Hygiene", []int64{30, 45, 60}, true, menus["HY"]},
+	{"FI", "Filling", []int64{30, 45, 60}, true, menus["FI"]},
+	{"FI", "Filling", []int64{30, 45, 60}, true, menus["FI"]},
+	{"CO", "Consultation", []int64{15, 30}, false, menus["CO"]},
+	{"EM", "Emergency, same day", []int64{15, 30}, false, menus["EM"]},
+	{"CR", "Crown / Bridge", []int64{60, 90}, true, menus["CR"]},
+	{"RC", "Root Canal Therapy", []int64{60, 90}, true, menus["RC"]},
+	{"XT", "Extraction", []int64{30, 45}, true, menus["XT"]},
+	{"WH", `Whitening ("at home" kit)`, []int64{30}, true, menus["WH"]},
+	{"OR", "Orthodontic Review", []int64{15, 30}, false, menus["OR"]},
 }
 
 var statusNames = [...]string{booked: "Booked", cancelled: "Cancelled", failed: "Failed to Attend", attended: "Attended"}

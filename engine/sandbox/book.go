@@ -39,15 +39,15 @@ func newBook(seed uint64, patients, appointments int64) book {
 			step++
 		}
 		b.stages = append(b.stages, bookStage{
-			first: share(appointments, s, count), end: share(appointments, s+1, count),
+			first: portion(appointments, s, count), end: portion(appointments, s+1, count),
 			size: size, step: step, unstep: inverse(step, size),
 		})
 	}
 	return b
 }
 
-// share is where part s of count equal parts of n begins.
-func share(n, s, count int64) int64 { return n/count*s + n%count*s/count }
+// portion is where part s of count equal parts of n begins.
+func portion(n, s, count int64) int64 { return n/count*s + n%count*s/count }
 
 // offset turns the order of a round, so that no two rounds are alike.
 func (b *book) offset(s int, round int64) int64 {
@@ -100,6 +100,16 @@ func (b *book) each(patient int64, visit func(appointment int64)) {
 			}
 		}
 	}
+}
+
+// first is the first appointment of a patient; false when there is none.
+func (b *book) first(patient int64) (appointment int64, ok bool) {
+	for s := range b.stages {
+		if appointment, ok := b.at(s, 0, patient); ok {
+			return appointment, true
+		}
+	}
+	return 0, false
 }
 
 func gcd(a, b int64) int64 {

@@ -1,5 +1,10 @@
 package sandbox
 
+import (
+	"strings"
+	"sync"
+)
+
 // Table is a table of the practice database and its generated rows.
 type Table struct {
 	// Name is the table's name in schema.sql.
@@ -17,8 +22,9 @@ type Table struct {
 // goroutines; row n always has the same values.
 func (t *Table) Row(n int64, out []Value) { t.fill(n, out) }
 
-// Tables returns the practice's tables for the options, or a fault with
-// CodeOptions. Making them costs nothing: rows are computed when asked for.
+// Tables returns the practice's tables, in the order of schema.sql, for the options,
+// or a fault with CodeOptions. It looks at each appointment once, to know what was
+// attended; rows are computed when asked for.
 func Tables(o Options) ([]Table, error) {
 	patients, appointments, err := o.rows()
 	if err != nil {
@@ -28,17 +34,48 @@ func Tables(o Options) ([]Table, error) {
 		seed: o.Seed, patients: patients, appointments: appointments,
 		book: newBook(o.Seed, patients, appointments),
 	}
-	return []Table{
-		{Name: "patient", Columns: patientColumns, Rows: patients, fill: g.patient},
-		{Name: "appointment", Columns: appointmentColumns, Rows: appointments, fill: g.appointment},
-	}, nil
+	g.kept, g.missed = g.outcomes()
+	return append(g.grown(), g.lists()...), nil
 }
 
 type generator struct {
 	seed                   uint64
 	patients, appointments int64
 	book                   book
+	// kept are the appointments that were attended, missed those that were
+	// cancelled or failed.
+	kept, missed selection
+	entries      sync.Pool // of *entry
 }
+
+// grown are the tables that grow with the practice.
+func (g *generator) grown() []Table {
+	of := func(t part) int64 { return partsOf[t].total(g.kept.count()) }
+	plans := plansOf.total(g.patients)
+	return []Table{
+		{"patient", patientColumns, g.patients, g.patient},
+		{"appointment", appointmentColumns, g.appointments, g.appointment},
+		{"appointment_cancellation", cancellationColumns, g.missed.count(), g.cancellation},
+		{"appointment_reminder", reminderColumns, remindersOf.total(g.appointments), g.reminder},
+		{"waitlist", waitlistColumns, (g.patients + waiters - 1) / waiters, g.waiting},
+		{"recall", recallColumns, recallsOf.total(g.patients), g.recall},
+		{"treatment", treatmentColumns, of(linePart), g.ledger(linePart, g.treatment)},
+		{"treatment_plan", planColumns, plans, g.treatmentPlan},
+		{"treatment_plan_item", planItemColumns, planItemsOf.total(plans), g.planItem},
+		{"invoice", invoiceColumns, of(invoicePart), g.ledger(invoicePart, g.invoice)},
+		{"invoice_practitioner", invoicePractitionerColumns, of(sharePart), g.ledger(sharePart, g.invoicePractitioner)},
+		{"invoice_instalment", instalmentColumns, of(instalmentPart), g.ledger(instalmentPart, g.instalment)},
+		{"account_payment_plan", agreementColumns, of(agreementPart), g.ledger(agreementPart, g.agreement)},
+		{"receipt", receiptColumns, of(receiptPart), g.ledger(receiptPart, g.receipt)},
+		{"payment_allocation", allocationColumns, of(allocationPart), g.ledger(allocationPart, g.allocation)},
+		{"deposit", depositColumns, of(depositPart), g.ledger(depositPart, g.deposit)},
+		{"discount", discountColumns, of(discountPart), g.ledger(discountPart, g.discount)},
+		{"expense", expenseColumns, of(expensePart) + g.appointments/overheads, g.expenses()},
+	}
+}
+
+// columnNames are the words of a list.
+func columnNames(list string) []string { return strings.Fields(list) }
 
 var patientColumns = []string{
 	"patient_id", "family_head_id", "patient_card", "family_role", "patient_status", "record_status",

@@ -27,11 +27,14 @@ type LoadConfig struct {
 	SQL fs.FS
 	// Options choose the rows.
 	Options Options
+	// Tables are the tables that get their rows; the others stay empty. Empty means all.
+	Tables []string
 	// Replace drops the practice's tables and procedures first. Without it,
 	// finding any of them is a fault with CodeExists. Other tables are never touched.
 	Replace bool
 	// Progress, when not nil, is called after every piece of a table, by one
-	// goroutine at a time, with the rows of the table loaded so far.
+	// goroutine at a time, with the rows of the table loaded so far. Tables are
+	// loaded in the order of schema.sql, but a few at the same time.
 	Progress func(LoadProgress)
 }
 
@@ -87,6 +90,9 @@ func Load(ctx context.Context, cfg LoadConfig) (*LoadResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tables, err = chosen(tables, cfg.Tables); err != nil {
+		return nil, err
+	}
 	if err := createDatabase(ctx, config); err != nil {
 		return nil, err
 	}
@@ -110,6 +116,20 @@ func Load(ctx context.Context, cfg LoadConfig) (*LoadResult, error) {
 	}
 	result.Elapsed = time.Since(started)
 	return result, nil
+}
+
+// chosen keeps the tables of those names.
+func chosen(tables []Table, names []string) ([]Table, error) {
+	for _, name := range names {
+		if !slices.ContainsFunc(tables, func(t Table) bool { return t.Name == name }) {
+			return nil, fault.New(CodeOptions, fault.Usage, "the practice has no table %q", name).
+				WithHint("its tables are those of schema.sql, such as patient and appointment")
+		}
+	}
+	if len(names) == 0 {
+		return tables, nil
+	}
+	return slices.DeleteFunc(tables, func(t Table) bool { return !slices.Contains(names, t.Name) }), nil
 }
 
 // open prepares connections whose sessions make every lossy conversion an error.
@@ -240,20 +260,20 @@ func (l *loader) run(ctx context.Context, tables []Table) (*LoadResult, error) {
 			return nil, loadFault(ctx, err, "creating %s", def.name)
 		}
 	}
-	result := &LoadResult{Method: Infile}
-	for i := range tables {
-		table := &tables[i]
-		done, err := l.fill(ctx, table)
-		if err != nil {
+	done, err := l.fill(ctx, tables)
+	if err != nil {
+		return nil, err
+	}
+	// A table gets its keys with its last row; some have none.
+	for _, def := range l.defs.tables {
+		if slices.ContainsFunc(tables, func(t Table) bool { return t.Name == def.name && t.Rows > 0 }) {
+			continue
+		}
+		if err := l.addKeys(ctx, l.db, def.name); err != nil {
 			return nil, err
 		}
-		result.Tables = append(result.Tables, done)
 	}
-	for _, def := range l.defs.keys {
-		if _, err := l.db.ExecContext(ctx, def.statement); err != nil {
-			return nil, loadFault(ctx, err, "adding keys to table %s", def.name)
-		}
-	}
+	result := &LoadResult{Method: Infile, Tables: done}
 	if l.inserts.Load() {
 		result.Method = Inserts
 	}

@@ -18,7 +18,7 @@ import (
 // INSERTs. This many cost little to undo, and are worth a progress report.
 const rowsPerPiece = 50_000
 
-// loadConnections load pieces of a table at the same time. Reading text into
+// loadConnections work at the same time, on pieces or on keys. Reading text into
 // rows keeps one core of the server busy for each.
 const loadConnections = 4
 
@@ -28,48 +28,97 @@ const (
 	insertPacketOverhead = 64 << 10
 )
 
-// fill puts all rows of a table into the server.
-func (l *loader) fill(ctx context.Context, table *Table) (LoadProgress, error) {
+// piece is a part of a table.
+type piece struct {
+	table    int
+	first, n int64
+}
+
+// pieces cuts tables up. A table without rows is one piece, too.
+func pieces(tables []Table) []piece {
+	var out []piece
+	for i := range tables {
+		for first := int64(0); first == 0 || first < tables[i].Rows; first += rowsPerPiece {
+			out = append(out, piece{i, first, min(rowsPerPiece, tables[i].Rows-first)})
+		}
+	}
+	return out
+}
+
+// fill puts all rows of the tables into the server, and adds a table's keys when
+// its rows are in.
+func (l *loader) fill(ctx context.Context, tables []Table) ([]LoadProgress, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
-		next    atomic.Int64 // first row that no worker took yet
-		mu      sync.Mutex
-		done    = LoadProgress{Table: table.Name, Total: table.Rows}
+		todo    = pieces(tables)
+		next    atomic.Int64 // first piece that no worker took yet
+		mu      sync.Mutex   // of done
+		done    = make([]LoadProgress, len(tables))
 		workers sync.WaitGroup
 	)
-	for range min(loadConnections, (table.Rows+rowsPerPiece-1)/rowsPerPiece) {
+	for i := range tables {
+		done[i] = LoadProgress{Table: tables[i].Name, Total: tables[i].Rows}
+	}
+	work := func(conn *sql.Conn, p piece) error {
+		table := &tables[p.table]
+		if err := l.piece(ctx, conn, table, p.first, p.n); err != nil {
+			return loadFault(ctx, err, "loading table %s, rows %d to %d", table.Name, p.first+1, p.first+p.n)
+		}
+		mu.Lock()
+		done[p.table].Rows += p.n
+		complete := done[p.table].Rows == table.Rows
+		if l.progress != nil {
+			l.progress(done[p.table])
+		}
+		mu.Unlock()
+		if !complete {
+			return nil
+		}
+		return l.addKeys(ctx, conn, table.Name)
+	}
+	for range min(loadConnections, len(todo)) {
 		workers.Go(func() {
 			conn, err := l.db.Conn(ctx)
 			if err != nil {
-				cancel(loadFault(ctx, err, "connecting to load table %s", table.Name))
+				cancel(loadFault(ctx, err, "connecting to load"))
 				return
 			}
 			defer conn.Close()
 			for ctx.Err() == nil {
-				first := next.Add(rowsPerPiece) - rowsPerPiece
-				if first >= table.Rows {
+				i := next.Add(1) - 1
+				if i >= int64(len(todo)) {
 					return
 				}
-				n := min(rowsPerPiece, table.Rows-first)
-				if err := l.piece(ctx, conn, table, first, n); err != nil {
-					cancel(loadFault(ctx, err, "loading table %s, rows %d to %d", table.Name, first+1, first+n))
+				if err := work(conn, todo[i]); err != nil {
+					cancel(err)
 					return
 				}
-				mu.Lock()
-				done.Rows += n
-				if l.progress != nil {
-					l.progress(done)
-				}
-				mu.Unlock()
 			}
 		})
 	}
 	workers.Wait()
 	if ctx.Err() != nil {
-		return done, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	return done, nil
+}
+
+// executor is a connection, or any of several.
+type executor interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+func (l *loader) addKeys(ctx context.Context, conn executor, table string) error {
+	for _, def := range l.defs.keys {
+		if def.name != table {
+			continue
+		}
+		if _, err := conn.ExecContext(ctx, def.statement); err != nil {
+			return loadFault(ctx, err, "adding keys to table %s", table)
+		}
+	}
+	return nil
 }
 
 // piece loads n rows from first on, by INSERT once the server has refused LOAD
@@ -187,7 +236,7 @@ func appendTuple(dst []byte, row []Value) []byte {
 		switch v.Kind {
 		case Null:
 			dst = append(dst, "NULL"...)
-		case Int:
+		case Int, Decimal:
 			dst = v.AppendText(dst)
 		case Text:
 			dst = append(dst, '\'')

@@ -10,17 +10,18 @@ import (
 
 var oddRow = []Value{
 	integer(-12), text("a\tb\nc\\d'e\"\x00"), {}, date(daysOf(2024, 2, 29)), dateTime(practiceNow), text(""),
+	money(-5).ledger(), (1234 * cent).price(),
 }
 
 func TestAppendLine(t *testing.T) {
-	want := "-12\ta\\tb\\nc\\\\d'e\"\\0\t\\N\t2024-02-29\t2025-09-30 23:59:59\t\n"
+	want := "-12\ta\\tb\\nc\\\\d'e\"\\0\t\\N\t2024-02-29\t2025-09-30 23:59:59\t\t-0.0005\t12.34\n"
 	if got := string(appendLine(nil, oddRow)); got != want {
 		t.Errorf("line is %q, want %q", got, want)
 	}
 }
 
 func TestAppendTuple(t *testing.T) {
-	want := "(-12,'a\tb\nc\\\\d\\'e\"\\0',NULL,'2024-02-29','2025-09-30 23:59:59','')"
+	want := "(-12,'a\tb\nc\\\\d\\'e\"\\0',NULL,'2024-02-29','2025-09-30 23:59:59','',-0.0005,12.34)"
 	if got := string(appendTuple(nil, oddRow)); got != want {
 		t.Errorf("tuple is %q, want %q", got, want)
 	}
@@ -72,4 +73,43 @@ func TestRowReaderStopsWhenCancelled(t *testing.T) {
 	if _, err := io.Copy(io.Discard, r); err != context.Canceled {
 		t.Errorf("error is %v, want %v", err, context.Canceled)
 	}
+}
+
+// BenchmarkLoadText is what the loader does before the server gets anything, one
+// goroutine of it: make the rows of every table, and write them as text.
+func BenchmarkLoadText(b *testing.B) {
+	tables, err := Tables(Options{Scale: 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	write := func(b *testing.B, tables []Table) {
+		b.ReportAllocs()
+		var rows, size int64
+		for b.Loop() {
+			for i := range tables {
+				table := &tables[i]
+				n := min(table.Rows, max(1, table.Rows/100)) // a hundredth of each, so that shares stay
+				written, err := io.Copy(io.Discard, newRowReader(b.Context(), table, table.Rows-n, n))
+				if err != nil {
+					b.Fatal(err)
+				}
+				rows, size = rows+n, size+written
+			}
+		}
+		b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
+		b.ReportMetric(float64(size)/b.Elapsed().Seconds()/1e6, "MB/s")
+	}
+	b.Run("all", func(b *testing.B) { write(b, tables) })
+	for i := range tables {
+		b.Run(tables[i].Name, func(b *testing.B) { write(b, tables[i:i+1]) })
+	}
+}
+
+func BenchmarkTables(b *testing.B) {
+	for b.Loop() {
+		if _, err := Tables(Options{Scale: 50}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(50*appointmentsPerScale*b.N)/b.Elapsed().Seconds(), "appointments/s")
 }

@@ -2,6 +2,13 @@ package sandbox
 
 import "strconv"
 
+// The keys that patients have in these lists, from 1 on.
+const (
+	feeLevels       = 4
+	healthFunds     = 30
+	referralSources = 12
+)
+
 // patient fills one row of the patient table.
 func (g *generator) patient(row int64, out []Value) {
 	r := sequence(g.seed, forPatient, row)
@@ -81,11 +88,76 @@ func (g *generator) patient(row int64, out []Value) {
 	set(integer(home.id))
 	set(seen.firstLocation)
 	set(flag(deleted))
-	set(maybeInteger(&r, 60, 1+r.below(12)))
-	set(maybeInteger(&r, 55, 1+r.below(30)))
-	set(maybeInteger(&r, 85, 1+r.below(4)))
+	set(maybeInteger(&r, 60, 1+r.below(referralSources)))
+	set(maybeInteger(&r, 55, 1+r.below(healthFunds)))
+	set(maybeInteger(&r, 85, 1+r.below(feeLevels)))
 	set(dateTime(registered))
 	set(dateTime(updated))
+}
+
+// cover is the part of a patient's row that other tables need, and need quickly.
+type cover struct {
+	fund, level int64 // 0 for none
+	// registered is the day from which the practice knows the patient.
+	registered int64
+}
+
+// cover repeats the draws of patient up to those of the fund and the fee level,
+// and spares the rest of the row.
+func (g *generator) cover(row int64) cover {
+	r := sequence(g.seed, forPatient, row)
+	var c cover
+	skip := func(draws int) {
+		for range draws {
+			r.next()
+		}
+	}
+	maybe := func(percent int64, draws int) {
+		if r.percent(percent) {
+			skip(draws)
+		}
+	}
+	skip(1 + 4) // female, and givenName's
+	if g.familyHead(row) != row {
+		maybe(15, 1) // surname
+	}
+	works := r.percent(45)
+	if first, ok := g.book.first(row); ok {
+		c.registered = g.createdDay(first)
+		skip(1)
+	} else {
+		c.registered = bookingFirst + r.below(practiceToday-bookingFirst+1)
+		skip(2)
+	}
+	if !r.percent(25) { // updated
+		skip(2)
+	}
+	if !r.percent(2) { // deleted
+		skip(1)
+	}
+	skip(1)      // card
+	maybe(40, 1) // middle name
+	maybe(12, 1) // preferred name
+	skip(2)      // birthdate
+	maybe(55, 1) // occupation
+	maybe(80, 1) // email
+	maybe(88, 4) // mobile
+	maybe(15, 4) // work phone
+	if works {
+		skip(3)
+		maybe(30, 1)
+	}
+	for range 4 { // preferences
+		maybe(90, 1)
+	}
+	skip(1 + 2) // practitioner, referral source
+	if fund := 1 + r.below(healthFunds); r.percent(55) {
+		c.fund = fund
+	}
+	if level := 1 + r.below(feeLevels); r.percent(85) {
+		c.level = level
+	}
+	return c
 }
 
 func (g *generator) workAddress(r *random, works bool, set func(Value)) {
@@ -111,6 +183,16 @@ func (g *generator) familyHead(patient int64) int64 {
 			return p
 		}
 	}
+}
+
+// relative is a patient of the same family as the one whose head is given, drawn
+// evenly.
+func (g *generator) relative(r *random, head int64) int64 {
+	end := head + 1
+	for end < g.patients && g.familyHead(end) == head {
+		end++
+	}
+	return head + r.below(end-head)
 }
 
 // history is what a patient's appointments say about the patient.

@@ -12,6 +12,26 @@ const (
 	forVisit
 	forAppointment
 	forRound
+	forCancellation
+	forReminder
+	forWaitlist
+	forRecall
+	forPlan
+	forPlanItem
+	forAccount
+	forMoves
+	forInvoice
+	forShare
+	forInstalment
+	forTreatment
+	forReceipt
+	forAllocation
+	forDeposit
+	forDiscount
+	forExpense
+	forGroup
+	forStaff
+	forList
 )
 
 func sequence(seed, purpose uint64, row int64) random {

@@ -7,6 +7,12 @@
 // procedures/*.sql. The same Options give the same rows, whatever reads them and
 // in whatever pieces.
 //
+// Each row is computed from its number alone. What makes that possible: the book
+// (book.go) knows the patient of an appointment and the appointments of a patient;
+// the selections (outcomes.go) know which appointments were attended, with a bit for
+// each; and the accounts (accounts.go) lay down how many rows in the ledger's tables
+// follow from each attended appointment.
+//
 // It never reads a clock for data, never keeps all rows in memory, and never
 // changes a table that it did not make unless it is told to replace it.
 //
@@ -44,10 +50,11 @@ const (
 	appointmentsPerScale = 20_000
 )
 
-// Limits that keep keys inside their column types.
+// Limits: patients keep keys inside their column types, appointments keep what
+// must be known about each of them to 1.2 GB.
 const (
 	maxPatients     = 1 << 30
-	maxAppointments = 1 << 36
+	maxAppointments = 1 << 32
 )
 
 // Options choose the generated data. The zero value is a practice of scale 1
@@ -58,7 +65,8 @@ type Options struct {
 	// Scale multiplies the size of a small practice: 2,000 patients and 20,000
 	// appointments. 0 means 1.
 	Scale float64
-	// Patients and Appointments choose the number of rows directly, when not 0.
+	// Patients and Appointments choose the number of rows directly, when not 0. The
+	// other tables follow from these two: in all about 9 rows an appointment.
 	Patients, Appointments int64
 }
 

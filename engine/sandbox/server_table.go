@@ -65,6 +65,12 @@ func converter(t sql.Type) (func(Value) any, error) {
 		return func(v Value) any { return time.Unix(v.N*daySeconds, 0).UTC() }, nil
 	case types.IsDatetimeType(t):
 		return func(v Value) any { return time.Unix(v.N, 0).UTC() }, nil
+	case types.IsDecimal(t):
+		return func(v Value) any {
+			d := types.DecimalFromInt64(v.N)
+			d.Exponent = -int32(v.Scale)
+			return d
+		}, nil
 	}
 	return nil, errors.New("generated tables cannot serve type " + t.String())
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -30,15 +31,22 @@ func TestPracticeDefinitions(t *testing.T) {
 			}
 		}
 	}
-	// A procedure's SELECTs differ in their WHERE only.
+	// What a procedure does for each date_modifier differs in the column that it
+	// compares with the range only.
+	compared := regexp.MustCompile(`\S+ (>= v_from|< v_until)`)
 	for _, procedure := range defs.procedures {
-		selects := strings.Split(procedure.statement, "    SELECT\n")[1:]
-		if len(selects) != 3 {
-			t.Errorf("%s: %d SELECTs, want one per modifier", procedure.name, len(selects))
+		branches := regexp.MustCompile(`(?m)^  (?:ELSE)?IF LOWER\(p_date_modifier\) = '\w+' THEN$|^  ELSE$`).Split(procedure.statement, -1)
+		if !strings.Contains(procedure.statement, "p_date_modifier") {
+			continue
 		}
-		for _, s := range selects {
-			if list, _, _ := strings.Cut(s, "WHERE"); list != selects[0][:len(list)] {
-				t.Errorf("%s: the modifiers select different columns", procedure.name)
+		if len(branches) != 5 {
+			t.Errorf("%s: %d branches, want one per modifier, and one for others", procedure.name, len(branches)-1)
+			continue
+		}
+		want := compared.ReplaceAllString(branches[1], "date $1")
+		for _, branch := range branches[2:4] {
+			if compared.ReplaceAllString(branch, "date $1") != want || branch == branches[1] {
+				t.Errorf("%s: the modifiers differ in more than the date, or not at all", procedure.name)
 			}
 		}
 	}

@@ -44,6 +44,17 @@ const quarter = 15 * minute
 
 // visit computes the core of an appointment.
 func (g *generator) visit(appointment, patient int64) visit {
+	v, r := g.slot(appointment)
+	v.place = g.home(patient)
+	if r.percent(10) {
+		v.place = locationOf(r.below(locations), r.below(practitionersPerLocation))
+	}
+	return v
+}
+
+// slot is the part of a visit that does not depend on the patient, and the
+// sequence that the rest is drawn from.
+func (g *generator) slot(appointment int64) (visit, random) {
 	r := sequence(g.seed, forVisit, appointment)
 	v := visit{created: g.bookedAt(appointment, &r)}
 	today := v.created / daySeconds
@@ -85,12 +96,7 @@ func (g *generator) visit(appointment, patient int64) visit {
 	default:
 		v.outcome = attended
 	}
-
-	v.place = g.home(patient)
-	if r.percent(10) {
-		v.place = locationOf(r.below(locations), r.below(practitionersPerLocation))
-	}
-	return v
+	return v, r
 }
 
 // bookedAt spreads bookings evenly over the calendar, in order of number, within
@@ -99,7 +105,7 @@ func (g *generator) visit(appointment, patient int64) visit {
 func (g *generator) bookedAt(appointment int64, r *random) int64 {
 	const open, opening = 8 * hour, 10 * hour
 	span := (practiceToday - bookingFirst + 1) * opening
-	// The products stay below 2^63: span is below 2^26, appointments at most 2^36.
+	// The products stay below 2^63: span is below 2^26, appointments at most 2^32.
 	from := appointment * span / g.appointments
 	to := (appointment + 1) * span / g.appointments
 	at := from
@@ -108,6 +114,12 @@ func (g *generator) bookedAt(appointment int64, r *random) int64 {
 	}
 	day := (bookingFirst + at/opening) * daySeconds
 	return day + edgeOfDay(r, open+at%opening)
+}
+
+// createdDay is the day on which an appointment was booked.
+func (g *generator) createdDay(appointment int64) int64 {
+	r := sequence(g.seed, forVisit, appointment)
+	return g.bookedAt(appointment, &r) / daySeconds
 }
 
 // edgeOfDay replaces a time of day, now and then, by the first or last second.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -19,11 +20,12 @@ func TestMemory(t *testing.T) {
 	)
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
-	peak := func(rows int, isolation string) int64 {
+	w.env = []string{"CIPHERSTREAM_KEYS=" + newKey()}
+	peak := func(rows int, args ...string) int64 {
 		summary := filepath.Join(t.TempDir(), "summary")
 		source := settings{"query": fmt.Sprintf(
 			"SELECT seq, seq * 3 AS a, 'Attended' AS status, CAST('2024-02-29 12:34:56' AS DATETIME) AS at, CAST(seq AS DECIMAL(12,4)) AS fee, REPEAT('n', seq %% 40) AS note FROM seq_1_to_%d", rows)}
-		w.must("run", w.pipeline(source, "ndjson"), "-o", "/dev/null", "--isolation", isolation, "--summary", summary)
+		w.must(append([]string{"run", w.extending("output", source), "--summary", summary}, args...)...)
 		var receipt struct {
 			Rows      int `json:"rows"`
 			Processes []struct {
@@ -39,17 +41,44 @@ func TestMemory(t *testing.T) {
 		total := int64(0)
 		for _, p := range receipt.Processes {
 			if p.PeakMemoryBytes <= 0 {
-				t.Errorf("isolation %s: a process without a peak", isolation)
+				t.Errorf("%v: a process without a peak", args)
 			}
 			total += p.PeakMemoryBytes
 		}
 		return total
 	}
-	for _, isolation := range []string{"group", "stage"} {
-		a, b := peak(few, isolation), peak(many, isolation)
-		t.Logf("isolation %s: %d MiB for %d rows, %d MiB for %d", isolation, a>>20, few, b>>20, many)
-		if b-a > grows || isolation == "group" && b > most {
-			t.Errorf("isolation %s: %d rows need %d bytes, %d rows need %d", isolation, few, a, many, b)
+	for _, c := range []struct {
+		bounded bool
+		args    []string
+	}{
+		{true, []string{"-o", "/dev/null"}},
+		{false, []string{"-o", "/dev/null", "--isolation", "stage"}},
+		{true, []string{"-o", "/dev/null", "-f", "parquet"}},
+		{true, []string{"--job", "--bucket", t.TempDir(), "--object", "x", "-c", "zip", "--encrypted", "--customer", "c"}},
+	} {
+		a, b := peak(few, c.args...), peak(many, c.args...)
+		t.Logf("%v: %d MiB for %d rows, %d MiB for %d", c.args, a>>20, few, b>>20, many)
+		if b-a > grows || c.bounded && b > most {
+			t.Errorf("%v: %d rows need %d bytes, %d rows need %d", c.args, few, a, many, b)
 		}
 	}
+}
+
+// extending writes a pipeline that extends a template of the catalogue, with a
+// source of its own.
+func (w *workspace) extending(template string, source settings) string {
+	w.Helper()
+	text, err := json.Marshal(source) // JSON is YAML
+	if err != nil {
+		w.Fatal(err)
+	}
+	path := filepath.Join(w.TempDir(), "extending.yaml")
+	if err := os.WriteFile(path, []byte(`apiVersion: cipherstream/v1
+kind: Pipeline
+metadata: {name: e2e, title: End to end}
+spec: {extends: `+template+`, stages: {source: {use: mysql, with: `+string(text)+`}}}
+`), 0o600); err != nil {
+		w.Fatal(err)
+	}
+	return path
 }

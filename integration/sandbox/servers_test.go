@@ -7,6 +7,7 @@ package sandbox_test
 
 import (
 	"database/sql"
+	"fmt"
 	"net/url"
 	"os"
 	"slices"
@@ -73,18 +74,27 @@ func call(t testing.TB, db *sql.DB, prepared bool, procedure string, from, to, m
 	if !prepared {
 		query, args = "CALL "+procedure+"("+literal(from)+", "+literal(to)+", "+literal(modifier)+")", nil
 	}
-	rows, err := db.Query(query, args...)
+	r, err := answer(db, query, args...)
 	if err != nil {
 		t.Fatalf("%s %v: %v", query, args, err)
 	}
+	return r
+}
+
+// answer executes a query. NULL in a column that the server declares NOT NULL is an
+// error, as it is to the mysql source.
+func answer(db *sql.DB, query string, args ...any) (r result, err error) {
+	rows, err := db.Query(query, args...)
+	if err != nil {
+		return r, err
+	}
 	defer rows.Close()
-	var r result
 	if r.columns, err = rows.Columns(); err != nil {
-		t.Fatal(err)
+		return r, err
 	}
 	types, err := rows.ColumnTypes()
 	if err != nil {
-		t.Fatal(err)
+		return r, err
 	}
 	for _, c := range types {
 		r.types = append(r.types, c.DatabaseTypeName())
@@ -96,21 +106,20 @@ func call(t testing.TB, db *sql.DB, prepared bool, procedure string, from, to, m
 	}
 	for rows.Next() {
 		if err := rows.Scan(targets...); err != nil {
-			t.Fatal(err)
+			return r, err
 		}
 		row := make([]string, len(values))
 		for i, v := range values {
 			row[i] = null
 			if v.Valid {
 				row[i] = v.String
+			} else if nullable, known := types[i].Nullable(); known && !nullable {
+				return r, fmt.Errorf("column %s is NULL in row %d, though the server declares it NOT NULL", r.columns[i], len(r.rows)+1)
 			}
 		}
 		r.rows = append(r.rows, row)
 	}
-	if err := rows.Err(); err != nil {
-		t.Fatalf("%s %v: %v", query, args, err)
-	}
-	return r
+	return r, rows.Err()
 }
 
 func literal(v any) string {
@@ -118,15 +127,6 @@ func literal(v any) string {
 		return "NULL"
 	}
 	return "'" + v.(string) + "'"
-}
-
-// keys are the first column's values.
-func (r result) keys() []string {
-	out := []string{}
-	for _, row := range r.rows {
-		out = append(out, row[0])
-	}
-	return out
 }
 
 func (r result) equal(other result) bool {

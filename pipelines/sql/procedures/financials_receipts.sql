@@ -1,0 +1,56 @@
+-- The financials_receipts procedure: one row per receipt, reversals included.
+--
+-- The business date, on which date_modifier All keeps the range, is date_effective.
+--
+-- p_from_date and p_to_date are whole days, both inclusive: a timestamp in the last
+-- second of p_to_date is in. NULL leaves that side open. p_date_modifier is All,
+-- Created (ts_4_insert) or Updated (ts_4_update), in any case; anything else, NULL
+-- too, is an error of SQLSTATE 45000. Rows come ordered by key.
+--
+-- One SELECT per modifier, each with bounds that are constants when it is planned,
+-- so that every server can use the index of its date column. Their column lists are
+-- the same. The file holds exactly one statement.
+CREATE PROCEDURE financials_receipts(IN p_from_date DATE, IN p_to_date DATE, IN p_date_modifier VARCHAR(10))
+READS SQL DATA
+BEGIN
+  DECLARE v_from DATE;
+  DECLARE v_until DATE;
+  SELECT
+    COALESCE(p_from_date, DATE '0001-01-01'),
+    IF(p_to_date < DATE '9999-12-31', p_to_date + INTERVAL 1 DAY, DATE '9999-12-31')
+  INTO v_from, v_until;
+
+  IF LOWER(p_date_modifier) = 'all' THEN
+    SELECT
+      CONCAT('R', receipt_id) AS receipt_key, receipt_id, receipt_installment_id, payment_type_id,
+      practitioner_location_id, location_id AS receipt_location_id, date_effective,
+      DATE(date_processing) AS date_processing, ts_4_update AS updated_date, amount AS receipt_amount,
+      deposit, deposit_refund, reversal
+    FROM receipt
+    WHERE date_effective >= v_from
+      AND date_effective < v_until
+    ORDER BY receipt_id;
+  ELSEIF LOWER(p_date_modifier) = 'created' THEN
+    SELECT
+      CONCAT('R', receipt_id) AS receipt_key, receipt_id, receipt_installment_id, payment_type_id,
+      practitioner_location_id, location_id AS receipt_location_id, date_effective,
+      DATE(date_processing) AS date_processing, ts_4_update AS updated_date, amount AS receipt_amount,
+      deposit, deposit_refund, reversal
+    FROM receipt
+    WHERE ts_4_insert >= v_from
+      AND ts_4_insert < v_until
+    ORDER BY receipt_id;
+  ELSEIF LOWER(p_date_modifier) = 'updated' THEN
+    SELECT
+      CONCAT('R', receipt_id) AS receipt_key, receipt_id, receipt_installment_id, payment_type_id,
+      practitioner_location_id, location_id AS receipt_location_id, date_effective,
+      DATE(date_processing) AS date_processing, ts_4_update AS updated_date, amount AS receipt_amount,
+      deposit, deposit_refund, reversal
+    FROM receipt
+    WHERE ts_4_update >= v_from
+      AND ts_4_update < v_until
+    ORDER BY receipt_id;
+  ELSE
+    SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'p_date_modifier must be All, Created or Updated';
+  END IF;
+END
