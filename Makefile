@@ -15,6 +15,8 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 ROWS      ?= 1000000
 ROUNDS    ?= 7
+KILLS     ?= 2000
+SOAK      ?= 5m
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # A build of a commit that has no tag v1.2.3 is no release, and says so itself.
@@ -32,7 +34,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test lint fuzz bench bench-run build docs proto clean
+.PHONY: help deps test lint soak fuzz bench bench-run build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -43,10 +45,13 @@ deps: ## install what the tests need beside Go: MariaDB, Python, gcc, unzip, zst
 test: deps ## lint, then every test with the race detector; the last line has the counts
 	@$(GO) run ./integration/testsummary \
 		-check '$(MAKE) --no-print-directory lint' \
-		-test '$(RACE) -tags $(TAGS) -timeout 20m ./...'
+		-test '$(RACE) -tags $(TAGS) -timeout 45m ./...'
 
 lint: ## gofmt, go vet, staticcheck, and a build for macOS
 	@bash $(SCRIPTS)/lint.sh $(TAGS) $(STATICCHECK_VERSION)
+
+soak: deps ## the long form of the kill rounds and of ten streams at once (KILLS=2000, SOAK=5m)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@bash $(SCRIPTS)/fuzz.sh $(TAGS) $(FUZZTIME)

@@ -90,6 +90,24 @@ func (e *Engine) Names() []string { return e.loader.Names() }
 // Plugins lists the plugins and their stages, first-party first.
 func (e *Engine) Plugins() []host.Offer { return e.offers }
 
+// Schema describes pipelines for editors as a JSON Schema, with the settings of every
+// stage that is known here, ready for json.Marshal.
+func (e *Engine) Schema() map[string]any {
+	names := map[[2]string]int{}
+	for _, m := range e.catalog {
+		names[[2]string{string(m.Kind), m.Name}]++
+	}
+	var stages []document.StageSchema
+	for _, m := range e.catalog {
+		use := m.Name
+		if names[[2]string{string(m.Kind), m.Name}] > 1 {
+			use = m.Plugin + "/" + m.Name
+		}
+		stages = append(stages, document.StageSchema{Kind: m.Kind, Use: use, Summary: m.Summary, Settings: m.Spec.JSONSchema()})
+	}
+	return document.Schema(stages)
+}
+
 // Source returns the content of a file that was loaded, for rendering diagnostics.
 func (e *Engine) Source(file string) []byte { return e.loader.Source(file) }
 

@@ -140,3 +140,28 @@ columns. Nothing is started. Secrets are not needed, and never shown.`,
 	r.flags(a, c)
 	return c
 }
+
+func (a *app) schemaCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "schema",
+		Short: "Write a JSON Schema of pipelines, for editors",
+		Long: `Write a JSON Schema (draft 2020-12) of pipelines and templates, with the settings of
+every installed stage. An editor completes and checks with it; lint finds more.
+
+In Visual Studio Code with the YAML extension, a first line of the file names it:
+
+  # yaml-language-server: $schema=./cipherstream.schema.json`,
+		Example: "  cipherstream schema > cipherstream.schema.json",
+		Args:    a.noArguments,
+		RunE: a.action(func(c *cobra.Command, _ []string) error {
+			e, err := a.engine(c.Context(), nil)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			return a.print(func(w io.Writer) error { return writeJSON(w, e.Schema()) })
+		}),
+	}
+	a.pluginsFlag(c)
+	return c
+}

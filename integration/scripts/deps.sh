@@ -16,7 +16,7 @@ package_of() {
 	mariadb) echo mariadb-client-core ;;
 	protoc) echo protobuf-compiler ;;
 	gcc) echo gcc libc6-dev ;;
-	python-cryptography) echo python3 python3-cryptography ;;
+	python-*) echo python3 "python3-${1#python-}" ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -24,10 +24,12 @@ package_of() {
 # Without this header of the C library gcc is there, and the race detector does
 # not build all the same.
 present() {
-	if [ "$1" = python-cryptography ]; then
-		python3 -c 'import cryptography' 2>/dev/null
+	case $1 in
+	python-*)
+		python3 -c "import ${1#python-}" 2>/dev/null
 		return
-	fi
+		;;
+	esac
 	command -v "$1" >/dev/null || return 1
 	[ "$1" != gcc ] || echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1
 }
@@ -40,7 +42,7 @@ missing() {
 }
 
 programs=("$@")
-[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-cryptography gzip unzip zstd gcc)
+[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-cryptography python-jsonschema python-yaml gzip unzip zstd gcc)
 
 absent=$(missing)
 [ -n "$absent" ] || exit 0
