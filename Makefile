@@ -18,6 +18,11 @@ ROUNDS    ?= 7
 KILLS     ?= 2000
 SOAK      ?= 5m
 
+# What is tested with Go alone: no server, no other program.
+UNIT := ./engine/diag ./engine/document ./engine/plan ./engine/pipelinetest ./integration/repo \
+	./plugins/columns ./plugins/contract ./plugins/where ./plugins/internal/naming ./plugins/internal/parse \
+	./sdk/config ./sdk/control ./sdk/fault ./sdk/handoff ./sdk/runner ./sdk/wire
+
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # A build of a commit that has no tag v1.2.3 is no release, and says so itself.
 VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --exact-match 2>/dev/null | sed 's/^v//')
@@ -34,18 +39,22 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test lint soak fuzz bench bench-run build docs proto clean
+.PHONY: help deps test test-unit lint soak fuzz bench bench-run build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-deps: ## install what the tests need beside Go: MariaDB, Python, gcc, unzip, zstd (as root on Debian; elsewhere say so)
+deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
 	@bash $(SCRIPTS)/deps.sh
 
 test: deps ## lint, then every test with the race detector; the last line has the counts
-	@$(GO) run ./integration/testsummary \
+	@$(GO) run \
 		-check '$(MAKE) --no-print-directory lint' \
-		-test '$(RACE) -tags $(TAGS) -timeout 45m ./...'
+		-test '$(RACE) -tags $(TAGS) -timeout 45m ./...'; \
+	status=$$?; bash integration/images/engine.sh stop; exit $$status
+
+test-unit: ## the tests that need nothing but Go: no server, no other program
+	@$(GO) test -tags $(TAGS) $(UNIT)
 
 lint: ## gofmt, go vet, staticcheck, and a build for macOS
 	@bash $(SCRIPTS)/lint.sh $(TAGS) $(STATICCHECK_VERSION)

@@ -36,7 +36,7 @@ var renamed = map[string]string{"created_date": "ts_4_insert", "updated_date": "
 // edgeRows adds copies of a row on the edges of the range, on one of its three
 // dates, the others being far away. The two inside get even keys, from base on, and
 // the two outside odd ones.
-func edgeRows(db *dbtest.Server, c catalogued, base int) {
+func edgeRows(db database, c catalogued, base int) {
 	columns := strings.Fields(db.Query("SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = '" + c.table + "' ORDER BY ordinal_position"))
 	script := ""
 	for i, date := range []string{c.business, "ts_4_insert", "ts_4_update"} {
@@ -65,8 +65,10 @@ func edgeRows(db *dbtest.Server, c catalogued, base int) {
 
 // TestCatalogue runs the procedures of the catalogue on a real server and compares
 // with what the official client selects from the tables.
-func TestCatalogue(t *testing.T) {
-	db := dbtest.MariaDB(t)
+func TestCatalogue(t *testing.T) { readCatalogue(t, dbtest.MariaDB(t)) }
+
+func readCatalogue(t *testing.T, db database) {
+	t.Helper()
 	w := newWorkspace(t, db.DSN(db.Database()))
 	w.must("sandbox", "load", "--patients", "300", "--appointments", "6000")
 	const base = 500_000_000

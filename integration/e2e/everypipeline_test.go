@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
 // practice is the size of the practice that every pipeline is run on.
@@ -79,13 +80,16 @@ func (d declared) calls() (calls [][]string) {
 	return [][]string{nil}
 }
 
-// TestEveryPipeline runs the whole catalogue on the sandbox and on a real server with
+// TestEveryPipeline runs the whole catalogue on the sandbox, on MariaDB and on MySQL with
 // the same data: each pipeline gives rows, the columns of its contract in their order,
 // and the same bytes.
 func TestEveryPipeline(t *testing.T) {
 	db := dbtest.MariaDB(t)
 	real := newWorkspace(t, db.DSN(db.Database()))
 	real.must(append([]string{"sandbox", "load"}, practice...)...)
+	other := servers.MySQL(t)
+	mysql := newWorkspace(t, other.DSN(other.Database()))
+	mysql.must(append([]string{"sandbox", "load"}, practice...)...)
 	embedded := newWorkspace(t, "")
 	embedded.dsn = embedded.serveSandbox(practice...)
 
@@ -95,7 +99,7 @@ func TestEveryPipeline(t *testing.T) {
 	}
 	for _, p := range list.Pipelines {
 		t.Run(p.Name, func(t *testing.T) {
-			real, embedded := real.with(t), embedded.with(t)
+			real, mysql, embedded := real.with(t), mysql.with(t), embedded.with(t)
 			d := real.describe(p.Name)
 			for i, call := range d.calls() {
 				formats := []string{"ndjson"}
@@ -105,9 +109,11 @@ func TestEveryPipeline(t *testing.T) {
 				}
 				for _, format := range formats {
 					args := append([]string{"run", p.Name, "-f", format, "--isolation", "none"}, call...)
-					got, want := embedded.must(args...), real.must(args...)
-					if !bytes.Equal(got, want) {
-						t.Errorf("%v: the sandbox gives %d bytes, and MariaDB %d%s", args, len(got), len(want), firstDifference(got, want))
+					want := real.must(args...)
+					for server, w := range map[string]*workspace{"the sandbox": embedded, "MySQL": mysql} {
+						if got := w.must(args...); !bytes.Equal(got, want) {
+							t.Errorf("%v: %s gives %d bytes, and MariaDB %d%s", args, server, len(got), len(want), firstDifference(got, want))
+						}
 					}
 					if format == "ndjson" {
 						hasContract(t, d, want)

@@ -13,14 +13,17 @@ import (
 
 var isolations = []string{"none", "group", "stage"}
 
-// everyType is a table with every type and its edge values, as SQL. Every column
-// also gets a NULL. Values of FLOAT have at most the six digits that the text
-// protocol carries.
-var everyType = []struct {
+// typed is a column and the values that are put into it, as SQL.
+type typed struct {
 	name, ddl string
 	kind      kind
 	values    []string
-}{
+}
+
+// everyType is a table with every type and its edge values, as SQL. Every column
+// also gets a NULL. Values of FLOAT have at most the six digits that the text
+// protocol carries.
+var everyType = []typed{
 	{"c_tinyint", "TINYINT", integer, []string{"-128", "127", "0", "-1"}},
 	{"c_tinyint_u", "TINYINT UNSIGNED", integer, []string{"0", "255", "128"}},
 	{"c_bool", "BOOL", integer, []string{"TRUE", "FALSE"}},
@@ -92,11 +95,11 @@ var everyType = []struct {
 
 // loadEveryType makes the table and the procedure every_type, and returns what the
 // official client reads from it.
-func loadEveryType(t *testing.T, db *dbtest.Server) (columns []string, kinds []kind, want [][]value) {
+func loadEveryType(t *testing.T, db database, types []typed) (columns []string, kinds []kind, want [][]value) {
 	t.Helper()
 	rows := 0
 	ddl, columns, kinds := []string{"id INT NOT NULL PRIMARY KEY"}, []string{"id"}, []kind{integer}
-	for _, c := range everyType {
+	for _, c := range types {
 		rows = max(rows, len(c.values))
 		ddl = append(ddl, c.name+" "+c.ddl)
 		columns, kinds = append(columns, c.name), append(kinds, c.kind)
@@ -104,7 +107,7 @@ func loadEveryType(t *testing.T, db *dbtest.Server) (columns []string, kinds []k
 	script := "SET time_zone = '+00:00';\nCREATE TABLE every_type (" + strings.Join(ddl, ", ") + ") CHARACTER SET utf8mb4;\nINSERT INTO every_type (id) VALUES (0);\n"
 	for row := range rows {
 		list := []string{strconv.Itoa(row + 1)}
-		for _, c := range everyType {
+		for _, c := range types {
 			list = append(list, c.values[row%len(c.values)])
 		}
 		script += "INSERT INTO every_type VALUES (" + strings.Join(list, ", ") + ");\n"
@@ -124,9 +127,11 @@ func loadEveryType(t *testing.T, db *dbtest.Server) (columns []string, kinds []k
 
 // TestEveryType reads a table with every type in every way there is, and holds the
 // result against the official client, value for value.
-func TestEveryType(t *testing.T) {
-	db := dbtest.MariaDB(t)
-	columns, kinds, want := loadEveryType(t, db)
+func TestEveryType(t *testing.T) { readEveryType(t, dbtest.MariaDB(t), everyType) }
+
+func readEveryType(t *testing.T, db database, types []typed) {
+	t.Helper()
+	columns, kinds, want := loadEveryType(t, db, types)
 	// The session's zone is ours to choose, whatever the server's own is.
 	db.Exec("SET GLOBAL time_zone = '+09:30'")
 	t.Cleanup(func() { db.Exec("SET GLOBAL time_zone = '+00:00'") })

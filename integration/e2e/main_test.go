@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/servers"
 	"github.com/cipherstream/cipherstream/sdk"
 )
 
@@ -26,7 +27,8 @@ func TestMain(m *testing.M) {
 		sdk.Serve(thirdParty())
 		return
 	}
-	dbtest.Main(m, func() {
+	servers.Share()
+	dbtest.Main(m, servers.Stop, func() {
 		if built.dir != "" {
 			os.RemoveAll(built.dir)
 		}

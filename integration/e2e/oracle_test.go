@@ -9,9 +9,19 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/cipherstream/cipherstream/integration/dbtest"
 )
+
+// database is a server's handle, of package dbtest or of package servers.
+type database interface {
+	// Database is the name of the test's database, and DSN the URL of one.
+	Database() string
+	DSN(database string) string
+	// Exec and Query run statements with the official client in the test's database, and Client is
+	// its command.
+	Exec(sql string)
+	Query(sql string) string
+	Client(args ...string) *exec.Cmd
+}
 
 // kind says how a column's values are compared with what the official client prints.
 type kind struct {
@@ -49,7 +59,7 @@ func (k kind) expression(column string) string {
 }
 
 // fromClient reads columns of a table with the official client.
-func fromClient(t testing.TB, db *dbtest.Server, expressions []string, from string) (rows [][]value) {
+func fromClient(t testing.TB, db database, expressions []string, from string) (rows [][]value) {
 	t.Helper()
 	out := db.Query("SET time_zone = '+00:00', NAMES utf8mb4; SELECT " + strings.Join(expressions, ", ") + " FROM " + from)
 	for line := range strings.Lines(out) {

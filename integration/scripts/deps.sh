@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs named as arguments, or else all that the tests use beside
-# Go: as root on Debian with apt-get, elsewhere it says what to install.
+# Go: as root on Debian with apt-get, elsewhere it says what to install. Without
+# arguments it also gets the servers of the tests ready (integration/images).
 #
 # Of MariaDB only the -core packages are taken: they hold the programs, and start
 # no server of their own. Exits 1 when something is still missing in CI, or with
@@ -44,8 +45,18 @@ missing() {
 programs=("$@")
 [ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-cryptography python-jsonschema python-yaml gzip unzip zstd gcc)
 
+# Nothing is left to do but the servers, which are for the tests alone.
+done_with_programs() {
+	[ $# -eq 0 ] || exit 0
+	bash "$(dirname "${BASH_SOURCE[0]}")/../images/prepare.sh" || {
+		echo "deps: not every server of the tests can be had here" >&2
+		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
+	}
+	exit 0
+}
+
 absent=$(missing)
-[ -n "$absent" ] || exit 0
+[ -n "$absent" ] || done_with_programs "$@"
 
 packages=$(for program in $absent; do package_of "$program"; done | tr ' ' '\n' | sort -u | tr '\n' ' ')
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -55,7 +66,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update -q && apt-get install -q -y --no-install-recommends $packages
 	} </dev/null >&2 || echo "deps: apt-get failed" >&2
 	absent=$(missing)
-	[ -n "$absent" ] || exit 0
+	[ -n "$absent" ] || done_with_programs "$@"
 fi
 
 echo "deps: missing:" $absent >&2

@@ -44,6 +44,9 @@ type fakeS3 struct {
 	together int            // parts on their way at once
 	most     int
 
+	// wholeNames: uploads are listed by a whole name or by none, as MinIO does.
+	wholeNames bool
+
 	// fail is asked before an operation is carried out, and failAfter when it has been. They return
 	// a status and a code to answer with, or 0. n counts the operation from 1.
 	fail, failAfter func(operation string, n int) (status int, code string)
@@ -219,7 +222,7 @@ func (f *fakeS3) handle(operation, key string, q url.Values, r *http.Request, bo
 			Upload  []entry
 		}{}
 		for _, id := range slices.Sorted(maps.Keys(f.uploads)) {
-			if u := f.uploads[id]; strings.HasPrefix(u.key, q.Get("prefix")) {
+			if u := f.uploads[id]; strings.HasPrefix(u.key, q.Get("prefix")) && (!f.wholeNames || q.Get("prefix") == "" || q.Get("prefix") == u.key) {
 				result.Upload = append(result.Upload, entry{u.key, id, u.began.UTC().Format(time.RFC3339)})
 			}
 		}

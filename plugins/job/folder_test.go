@@ -241,34 +241,49 @@ func TestSweep(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("s3", func(t *testing.T) {
-		f := newFakeS3(t)
-		for _, name := range []string{"a/ends", "b/ends"} {
-			if _, err := deliver(newTestSink(t, settings(f.url(), fmt.Sprintf(`"key":%q`, name))), payload(10), 10); err != nil {
-				t.Fatal(err)
-			}
-		}
-		killed := newTestSink(t, settings(f.url(), `"key":"a/killed"`))
-		if err := killed.Open(ctx, media); err != nil {
+	for _, wholeNames := range []bool{false, true} {
+		t.Run(fmt.Sprintf("s3, uploads listed by whole names %t", wholeNames), func(t *testing.T) { sweepS3(t, wholeNames) })
+	}
+}
+
+func sweepS3(t *testing.T, wholeNames bool) {
+	ctx, later := context.Background(), time.Now().Add(25*time.Hour)
+	f := newFakeS3(t)
+	f.wholeNames = wholeNames
+	for _, name := range []string{"a/ends", "b/ends"} {
+		if _, err := deliver(newTestSink(t, settings(f.url(), fmt.Sprintf(`"key":%q`, name))), payload(10), 10); err != nil {
 			t.Fatal(err)
 		}
-		s := killed.settings
-		if _, err := Sweep(ctx, s, later, SweepOptions{Abandoned: time.Hour}); !fault.Is(err, "sink.sweep") {
-			t.Errorf("no prefix: %v", err)
-		}
-		if got, err := Sweep(ctx, s, later, SweepOptions{Prefix: "a/", Abandoned: time.Hour}); err != nil || got.Uploads != 1 {
-			t.Errorf("%+v (%v)", got, err)
-		}
-		f.check(t)
-		if err := killed.Abort(ctx); err != nil {
+	}
+	killed := newTestSink(t, settings(f.url(), `"key":"a/killed"`))
+	if err := killed.Open(ctx, media); err != nil {
+		t.Fatal(err)
+	}
+	another := newTestSink(t, settings(f.url(), `"key":"b/a/running"`))
+	if err := another.Open(ctx, media); err != nil {
+		t.Fatal(err)
+	}
+	s := killed.settings
+	if _, err := Sweep(ctx, s, later, SweepOptions{Abandoned: time.Hour}); !fault.Is(err, "sink.sweep") {
+		t.Errorf("no prefix: %v", err)
+	}
+	if got, err := Sweep(ctx, s, later, SweepOptions{Prefix: "a/", Abandoned: time.Hour}); err != nil || got.Uploads != 1 {
+		t.Errorf("%+v (%v)", got, err)
+	}
+	if len(f.uploads) != 1 {
+		t.Errorf("%d uploads are left, want the one under another prefix", len(f.uploads))
+	}
+	for _, s := range []*sink{killed, another} {
+		if err := s.Abort(ctx); err != nil {
 			t.Error(err)
 		}
-		missing := s
-		missing.Bucket = strings.Replace(s.Bucket, "results", "nowhere", 1)
-		if _, err := Sweep(ctx, missing, later, SweepOptions{}); !fault.Is(err, "sink.bucket_missing") {
-			t.Errorf("no bucket: %v", err)
-		}
-	})
+	}
+	f.check(t)
+	missing := s
+	missing.Bucket = strings.Replace(s.Bucket, "results", "nowhere", 1)
+	if _, err := Sweep(ctx, missing, later, SweepOptions{}); !fault.Is(err, "sink.bucket_missing") {
+		t.Errorf("no bucket: %v", err)
+	}
 }
 
 func BenchmarkWrite(b *testing.B) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
@@ -20,7 +22,8 @@ type SweepOptions struct {
 	Prefix string
 	// Abandoned is the age from which an unfinished upload counts as left behind by a process that
 	// was killed. 0 leaves all of them. No run must take longer, and in S3 no one
-	// else may upload under the prefix.
+	// else may upload under the prefix. MinIO forgets at a restart what it could list by a prefix that
+	// is not a whole name, and ends such uploads by itself, after a day by default.
 	Abandoned time.Duration
 }
 
@@ -112,21 +115,32 @@ func (b *s3Bucket) abandoned(ctx context.Context, prefix string, before time.Tim
 	if prefix == "" {
 		return 0, fault.New("sink.sweep", fault.Usage, "a sweep of unfinished uploads in bucket %q needs a prefix: the bucket may serve others too", b.name)
 	}
-	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name, Prefix: &prefix})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return n, b.fault(ctx, "listing unfinished uploads", err)
-		}
-		for _, u := range page.Uploads {
-			if u.Initiated == nil || !u.Initiated.Before(before) {
-				continue
+	prefixes := []string{prefix}
+	if b.endpoint != "" {
+		// MinIO lists the uploads of a whole name, and all of a bucket, but none by the beginning of
+		// their names; after a restart only those of a whole name.
+		prefixes = append(prefixes, "")
+	}
+	for _, listed := range prefixes {
+		pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name, Prefix: optional(listed)})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return n, b.fault(ctx, "listing unfinished uploads", err)
 			}
-			_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.name, Key: u.Key, UploadId: u.UploadId})
-			if err != nil && apiCode(err) != "NoSuchUpload" {
-				return n, b.fault(ctx, "ending an unfinished upload", err)
+			for _, u := range page.Uploads {
+				if u.Initiated == nil || !u.Initiated.Before(before) || !strings.HasPrefix(aws.ToString(u.Key), prefix) {
+					continue
+				}
+				_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.name, Key: u.Key, UploadId: u.UploadId})
+				if apiCode(err) == "NoSuchUpload" {
+					continue
+				}
+				if err != nil {
+					return n, b.fault(ctx, "ending an unfinished upload", err)
+				}
+				n++
 			}
-			n++
 		}
 	}
 	return n, nil
