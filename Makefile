@@ -48,7 +48,7 @@ deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Docker and
 	@bash $(SCRIPTS)/deps.sh
 
 test: deps ## lint, then every test with the race detector; the last line has the counts
-	@$(GO) run \
+	@$(GO) run ./integration/testsummary \
 		-check '$(MAKE) --no-print-directory lint' \
 		-test '$(RACE) -tags $(TAGS) -timeout 45m ./...'; \
 	status=$$?; bash integration/images/engine.sh stop; exit $$status
