@@ -16,6 +16,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/lasting"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -151,7 +152,7 @@ func (u *fileUpload) publish() error {
 		return err
 	}
 	u.placed = append(u.placed, u.final)
-	if err := syncFolder(filepath.Dir(u.final)); err != nil {
+	if err := lasting.Sync(filepath.Dir(u.final)); err != nil {
 		return err
 	}
 	u.done = true
@@ -205,20 +206,6 @@ func remove(name string) error {
 		return err
 	}
 	return nil
-}
-
-// syncFolder makes a rename last. Some file systems cannot, and say so.
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	err = dir.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		return nil
-	}
-	return err
 }
 
 // folderCauses maps the errors of the system to faults. The first match counts.

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/lasting"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -92,25 +93,10 @@ func (f *file) commit() error {
 		return err
 	}
 	f.temporary = ""
-	return syncFolder(filepath.Dir(f.path))
-}
-
-// syncFolder makes a rename last. Some file systems cannot, and say so.
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if errors.Is(err, fs.ErrPermission) {
-		// A folder that can be written to and not read.
-		return nil
-	}
-	if err != nil {
+	if err := lasting.Sync(filepath.Dir(f.path)); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	defer dir.Close()
-	err = dir.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 func (f *file) abort() error {
