@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/parse"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -23,8 +24,8 @@ func TestCivilDaysAgainstTime(t *testing.T) {
 		if got := civilDays(uint16(y), uint8(m), uint8(d)); got != day.Unix()/secondsPerDay {
 			t.Fatalf("%v: %d days, want %d", day, got, day.Unix()/secondsPerDay)
 		}
-		if next := day.AddDate(0, 0, 1); next.Day() == 1 && daysIn(uint16(y), uint8(m)) != uint8(d) {
-			t.Fatalf("%d-%d has %d days, want %d", y, m, daysIn(uint16(y), uint8(m)), d)
+		if next := day.AddDate(0, 0, 1); next.Day() == 1 && parse.DaysInMonth(int64(y), int64(m)) != int64(d) {
+			t.Fatalf("%d-%d has %d days, want %d", y, m, parse.DaysInMonth(int64(y), int64(m)), d)
 		}
 	}
 }

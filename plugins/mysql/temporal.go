@@ -3,6 +3,7 @@ package mysql
 import (
 	"encoding/binary"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/parse"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -152,24 +153,11 @@ func (m moment) plausible() bool {
 
 // onCalendar reports whether the date exists in the proleptic Gregorian calendar.
 func (m moment) onCalendar() bool {
-	return m.month >= 1 && m.day >= 1 && m.day <= daysIn(m.year, m.month)
+	return m.month >= 1 && m.day >= 1 && int64(m.day) <= parse.DaysInMonth(int64(m.year), int64(m.month))
 }
 
 func (m moment) key() uint32 {
 	return uint32(m.year) | uint32(m.month)<<16 | uint32(m.day)<<24
-}
-
-func daysIn(year uint16, month uint8) uint8 {
-	switch month {
-	case 4, 6, 9, 11:
-		return 30
-	case 2:
-		if year%4 == 0 && (year%100 != 0 || year%400 == 0) {
-			return 29
-		}
-		return 28
-	}
-	return 31
 }
 
 // civilDays is the number of days from 1970-01-01 to a date of the proleptic
