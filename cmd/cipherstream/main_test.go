@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		sdk.Serve(bundle.Bundle(version()))
 		return
 	}
+	if b, ok := servedAs(filepath.Base(os.Args[0])); ok {
+		sdk.Serve(b)
+		return
+	}
 	switch os.Getenv(envAs) {
 	case "program":
 		os.Exit(program(os.Args[1:]))

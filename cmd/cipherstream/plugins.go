@@ -15,7 +15,7 @@ import (
 func (a *app) pluginCommand() *cobra.Command {
 	c := &cobra.Command{Use: "plugin", Short: "Work with plugins"}
 	a.group(c)
-	c.AddCommand(a.pluginListCommand())
+	c.AddCommand(a.pluginListCommand(), a.pluginTestCommand())
 	return c
 }
 

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stagetest/suite"
+)
+
+// servedAs is the plugin that the test binary is under another name.
+func servedAs(program string) (sdk.Bundle, bool) {
+	switch program {
+	case "good-plugin":
+		return sdk.Bundle{Name: "good", Version: "1.2.3", Stages: []sdk.Definition{
+			sdk.DefineFilter(sdk.About{Name: "pass", Summary: "Hands through.", KeepsRows: true, Concurrent: true},
+				func(passSettings, sdk.Env) (sdk.Filter, error) { return passing{}, nil }),
+			sdk.DefineSink(sdk.About{Name: "folder", Summary: "Writes a file."},
+				func(s folderSettings, _ sdk.Env) (sdk.Sink, error) { return &folderSink{path: s.Path}, nil }),
+		}}, true
+	case "bad-plugin":
+		return sdk.Bundle{Name: "bad", Version: "0.0.1", Stages: []sdk.Definition{
+			sdk.DefineFilter(sdk.About{Name: "drops", Summary: "Drops the last row.", KeepsRows: true},
+				func(struct{}, sdk.Env) (sdk.Filter, error) { return dropping{}, nil }),
+		}}, true
+	}
+	return sdk.Bundle{}, false
+}
+
+type passSettings struct {
+	Column string `config:"column,required"`
+}
+
+type passing struct{}
+
+// Bind refuses 64-bit floats, to see refusals.
+func (passing) Bind(in *arrow.Schema) (*arrow.Schema, error) {
+	for _, f := range in.Fields() {
+		if f.Type.ID() == arrow.FLOAT64 {
+			return nil, fault.New("pass.type", fault.Usage, "column %q is %s", f.Name, f.Type)
+		}
+	}
+	return in, nil
+}
+
+func (passing) Apply(_ context.Context, in arrow.Record) (arrow.Record, error) {
+	in.Retain()
+	return in, nil
+}
+
+type dropping struct{ passing }
+
+func (dropping) Apply(_ context.Context, in arrow.Record) (arrow.Record, error) {
+	return in.NewSlice(0, max(0, in.NumRows()-1)), nil
+}
+
+type folderSettings struct {
+	Path string `config:"path,required"`
+}
+
+type folderSink struct {
+	path    string
+	content bytes.Buffer
+}
+
+func (*folderSink) Open(context.Context, sdk.Object) error    { return nil }
+func (s *folderSink) Write(_ context.Context, p []byte) error { s.content.Write(p); return nil }
+func (*folderSink) Abort(context.Context) error               { return nil }
+func (s *folderSink) Commit(context.Context) (sdk.Receipt, error) {
+	if err := os.WriteFile(s.path, s.content.Bytes(), 0o600); err != nil {
+		return sdk.Receipt{}, fault.New("folder.write", fault.Sink, "cannot write: %w", err)
+	}
+	sum := sha256.Sum256(s.content.Bytes())
+	return sdk.Receipt{Bytes: int64(s.content.Len()), SHA256: hex.EncodeToString(sum[:]), Location: s.path}, nil
+}
+
+// pluginProgram is a path at which the test binary is that plugin.
+func pluginProgram(t *testing.T, name string) string {
+	t.Helper()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(executable, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const goodTrials = `filter/pass:
+  settings: {column: name}
+  columns: [{name: name, type: string}, {name: paid, type: "decimal(10,2)", nullable: false}]
+sink/folder:
+  settings: {path: "{{dir}}/object"}
+  object: "{{dir}}/object"
+  except: {heartbeat: the other stage has shown it}
+`
+
+func writeTrials(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "trials.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPluginTest(t *testing.T) {
+	got := call(t, "plugin", "test", pluginProgram(t, "good-plugin"), "--settings", writeTrials(t, goodTrials))
+	if got.code != exitDone || got.stderr != "" {
+		t.Errorf("it ended with %d: %s", got.code, got.stderr)
+	}
+	golden(t, "plugin_test_good.txt", got.stdout)
+}
+
+func TestPluginTestFails(t *testing.T) {
+	program := pluginProgram(t, "bad-plugin")
+	got := call(t, "plugin", "test", program)
+	if got.code != exitFailed {
+		t.Errorf("it ended with %d", got.code)
+	}
+	golden(t, "plugin_test_bad.txt", got.stdout+got.stderr)
+
+	got = call(t, "plugin", "test", program, "--json")
+	var report struct {
+		Plugin string         `json:"plugin"`
+		Checks []suite.Result `json:"checks"`
+		Failed int            `json:"failed"`
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Plugin != "bad" || report.Failed == 0 || got.code != exitFailed || !strings.Contains(got.stderr, `"code":"plugin.test_failed"`) {
+		t.Errorf("it ended with %d: %+v\n%s", got.code, report, got.stderr)
+	}
+}
+
+// TestPluginTestUsage: what is wrong with the command line is said before a check is run.
+func TestPluginTestUsage(t *testing.T) {
+	program := pluginProgram(t, "good-plugin")
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("no program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"no program", nil, exitUsage, "takes one program, but got 0 arguments"},
+		{"missing", []string{filepath.Join(t.TempDir(), "gone")}, exitUsage, "the program cannot be tested"},
+		{"not executable", []string{text}, exitUsage, "is not a program that can be executed"},
+		{"no plugin", []string{"/bin/true"}, exitFailed, `plugin "true" did not start`},
+		{"unknown stage", []string{program, "--stage", "filter/gone"}, exitUsage, `plugin "good" has no stage "filter/gone"`},
+		{"unknown stage in the file", []string{program, "--settings", writeTrials(t, "filter/gone: {}")}, exitUsage, "it has filter/pass, sink/folder"},
+		{"unknown key", []string{program, "--settings", writeTrials(t, "filter/pass: {setting: {}}")}, exitUsage, "field setting not found"},
+		{"unknown type", []string{program, "--settings", writeTrials(t, "filter/pass: {columns: [{name: a, type: text}]}")}, exitUsage, `column "a" has no type that is known: "text"`},
+		{"bad expression", []string{program, "--settings", writeTrials(t, "filter/pass: {volatile: '('}")}, exitUsage, "volatile is no regular expression"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := call(t, append([]string{"plugin", "test"}, c.args...)...)
+			if got.code != c.code || !strings.Contains(got.stderr, c.says) {
+				t.Errorf("it ended with %d:\n%s\nexpected %d and %q", got.code, got.stderr, c.code, c.says)
+			}
+		})
+	}
+}

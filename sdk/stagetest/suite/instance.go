@@ -1,0 +1,218 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// instance is a stage in this process, and what it was given.
+type instance struct {
+	bench  *bench
+	made   any
+	memory *guard // what env.Memory hands out
+	dir    string
+	remove func()
+
+	mu   sync.Mutex
+	ends []context.CancelFunc
+}
+
+// benchLabel is the profiler label that goroutines of a tried stage inherit.
+const benchLabel = "cipherstream.stagetest"
+
+var benches atomic.Int64
+
+// newInstance makes a stage. The caller closes it.
+func (b *bench) newInstance(ctx context.Context, d stage.Definition) (*instance, error) {
+	dir, remove, err := tempDir()
+	if err != nil {
+		return nil, problemf("cannot make a directory: %v", err)
+	}
+	i := &instance{bench: b, memory: newGuard(), dir: dir, remove: remove}
+	settings, err := b.options.settings(dir)
+	if err != nil {
+		remove()
+		return nil, problemf("%v", err)
+	}
+	var mu sync.Mutex
+	counters := map[string]int64{}
+	err = i.call(ctx, "making the stage", func(context.Context) (err error) {
+		i.made, err = d.Make(settings, stage.Env{
+			Log:        slog.New(slog.DiscardHandler),
+			Memory:     i.memory,
+			BatchRows:  50,
+			BatchBytes: 1 << 20,
+			Count: func(name string, n int64) {
+				mu.Lock()
+				defer mu.Unlock()
+				counters[name] += n
+			},
+			Dir: dir,
+		})
+		return err
+	})
+	if err == nil {
+		return i, nil
+	}
+	i.close()
+	// The runner codes what goes wrong with settings; it need not have a code here.
+	var own *problem
+	var f *fault.Fault
+	if !errors.As(err, &own) && !errors.As(err, &f) {
+		err = problemf("the settings do not fit: %v", err)
+	}
+	return nil, err
+}
+
+func (i *instance) close() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, end := range i.ends {
+		end()
+	}
+	i.remove()
+}
+
+// call runs one call of a stage: within the time it has, its panic caught, its error looked at.
+func (i *instance) call(ctx context.Context, what string, f func(context.Context) error) error {
+	// In a run, the context outlives the call: a stage may work on behind it.
+	ctx, cancel := context.WithCancel(ctx)
+	i.mu.Lock()
+	i.ends = append(i.ends, cancel)
+	i.mu.Unlock()
+	done := make(chan error, 1)
+	go pprof.Do(ctx, pprof.Labels(benchLabel, i.bench.label), func(ctx context.Context) {
+		defer func() {
+			if v := recover(); v != nil {
+				stack := make([]byte, 8<<10)
+				stack = stack[:runtime.Stack(stack, false)]
+				done <- problemf("%s panicked: %v\n%s", what, v, where(string(stack)))
+			}
+		}()
+		done <- f(ctx)
+	})
+	timer := time.NewTimer(i.bench.options.Patience)
+	defer timer.Stop()
+	var err error
+	select {
+	case err = <-done:
+	case <-timer.C:
+		cancel()
+		select {
+		case <-done:
+			err = problemf("%s took longer than %s", what, i.bench.options.Patience)
+		case <-time.After(i.bench.options.Prompt):
+			i.bench.stick(what + " never returned")
+			err = problemf("%s took longer than %s, and did not return when it was cancelled", what, i.bench.options.Patience)
+		}
+	}
+	i.look(what, err)
+	return err
+}
+
+// look notes what must never be, whichever check comes across it.
+func (i *instance) look(what string, err error) {
+	if err == nil {
+		return
+	}
+	var own *problem
+	var f *fault.Fault
+	switch {
+	case errors.As(err, &own):
+		if strings.Contains(own.text, " panicked: ") {
+			i.bench.violate(CheckPanics, "%s", own.text)
+		}
+	case errors.As(err, &f):
+		if !codePattern.MatchString(f.Code) || !classes[f.Class] || f.Message == "" {
+			i.bench.violate(CheckErrors, "%s: a fault with the code %q, the class %q and the message %q", what, f.Code, f.Class, f.Message)
+		}
+	case isEnd(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case strings.HasPrefix(what, "making"):
+		// The runner codes it.
+	default:
+		i.bench.violate(CheckErrors, "%s: an error without a code: %v", what, err)
+	}
+}
+
+// where keeps of a stack what lies above the recovery.
+func where(stack string) string {
+	lines := strings.Split(stack, "\n")
+	for n, line := range lines {
+		if strings.HasPrefix(line, "panic(") && n+2 < len(lines) {
+			lines = lines[n+2:]
+			break
+		}
+	}
+	return strings.Join(lines[:min(len(lines), 6)], "\n")
+}
+
+// callCancelled makes a call whose context has ended, and one whose context ends while it runs. Both must return
+// promptly; what they return may be anything that is coded.
+func (i *instance) callCancelled(ctx context.Context, what string, already bool, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	if already {
+		cancel()
+	}
+	go func() {
+		done <- i.call(context.WithoutCancel(ctx), what, func(context.Context) error { return f(ctx) })
+	}()
+	if !already {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(20 * time.Millisecond):
+			cancel()
+		}
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(i.bench.options.Prompt):
+		i.bench.stick(what + " did not return when it was cancelled")
+		return problemf("%s did not return within %s of its cancellation", what, i.bench.options.Prompt)
+	}
+}
+
+// cancelled makes an error that a cancelled call may return nothing.
+func cancelled(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	var f *fault.Fault
+	if errors.As(err, &f) && f.Class == fault.Cancelled {
+		return nil
+	}
+	return err
+}
+
+// labelled counts the goroutines that calls of the stage have started and that still run.
+func (b *bench) labelled() (n int, sample string) {
+	var text strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&text, 1)
+	label := fmt.Sprintf("%q:%q", benchLabel, b.label)
+	_, groups, _ := strings.Cut(text.String(), "\n") // behind the line that counts them all
+	for _, block := range strings.Split(groups, "\n\n") {
+		if !strings.Contains(block, label) {
+			continue
+		}
+		count := 1
+		_, _ = fmt.Sscanf(block, "%d @", &count)
+		n += count
+		lines := strings.Split(block, "\n")
+		sample = strings.Join(lines[min(1, len(lines)):min(len(lines), 5)], "\n")
+	}
+	return n, sample
+}

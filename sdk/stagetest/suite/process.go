@@ -1,0 +1,454 @@
+package suite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+
+	"github.com/cipherstream/cipherstream/sdk/control"
+	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+	"github.com/cipherstream/cipherstream/sdk/wire"
+)
+
+// Running is a plugin process that serves one run. The host's processes are such, and so are those of a Program.
+type Running interface {
+	// Open builds the group. Secrets are texts that must not appear in a log.
+	Open(ctx context.Context, request *pb.OpenRequest, secrets []string) error
+	// Start runs the group and hands over its events up to Finished. The end of ctx cancels the group.
+	Start(ctx context.Context, handle func(*pb.Event)) error
+	Commit(ctx context.Context) (stage.Receipt, error)
+	// Close ends the process.
+	Close()
+}
+
+// Starter starts a process for one run.
+type Starter func(context.Context) (Running, error)
+
+// processBench tries a stage in processes of its own. It stands on both sides of the process: it writes the stage's
+// input, and reads its output.
+type processBench struct {
+	*bench
+	manifest control.Manifest
+	start    Starter
+}
+
+// Keys of the schema's metadata in streams of records and bytes.
+const (
+	metaShape = "cipherstream.shape"
+	metaMedia = "cipherstream.media"
+)
+
+// trial is one run of a process.
+type trial struct {
+	// schema and records are the input; the records are released by whoever made them.
+	schema  *arrow.Schema
+	records []arrow.Record
+	// cut ends the input without its end-of-stream; open leaves it open after the records.
+	cut, open bool
+	// after cancels the run that long after it has started; 0 does not.
+	after time.Duration
+	// refuse cancels the run when the sink has everything, instead of committing.
+	refuse bool
+}
+
+// delivery is what came of a trial.
+type delivery struct {
+	opened   bool // Open took the settings
+	schema   *arrow.Schema
+	rows     [][]string
+	data     []byte
+	units    int
+	ended    bool // the output had its end-of-stream
+	breach   string
+	readErr  error
+	finished *pb.Finished
+	receipt  *stage.Receipt
+	visible  bool // the object was there before Commit
+	prepared bool
+	// silence is the longest time without an event; stopped is how long the run went on after it was cancelled, if it was.
+	silence, stopped time.Duration
+	cancelled        bool
+	left             []string // what lies in the stage's directory after a run that failed
+	err              error
+}
+
+// trial runs a process. Delivery.err is how the stage ended; the error is the suite's own.
+func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err error) {
+	ctx, cancel := context.WithTimeout(ctx, b.options.Patience)
+	defer cancel()
+	dir, remove, err := tempDir()
+	if err != nil {
+		return d, err
+	}
+	defer remove()
+	private := filepath.Join(dir, "d")
+	if err := os.Mkdir(private, 0o700); err != nil {
+		return d, err
+	}
+	settings, err := b.options.settings(private)
+	if err != nil {
+		return d, problemf("%v", err)
+	}
+	process, err := b.start(ctx)
+	if err != nil {
+		return d, err
+	}
+	defer process.Close()
+
+	request := &pb.OpenRequest{
+		RunId:  "conformance",
+		Stages: []*pb.Stage{{Id: "stage", Kind: string(b.manifest.Kind), Name: b.manifest.Name, Settings: settings}},
+		Limits: &pb.Limits{BudgetBytes: 32 << 20, Workers: 2, BatchRows: 50, BatchBytes: 1 << 20, StallNanoseconds: int64(10 * time.Second)},
+	}
+	var listener *net.UnixListener
+	if b.manifest.Kind != stage.KindSink {
+		request.Output = filepath.Join(dir, "o")
+		if listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: request.Output, Net: "unix"}); err != nil {
+			return d, err
+		}
+		defer listener.Close()
+	}
+	if b.manifest.Kind != stage.KindSource {
+		request.Input = filepath.Join(dir, "i")
+	}
+	if d.err = process.Open(ctx, request, nil); d.err != nil {
+		return d, nil
+	}
+
+	d.opened = true
+
+	runContext, stop := context.WithCancel(ctx)
+	defer stop()
+	// The neighbour before the stage stays until the stage has ended, as in a run that is cancelled.
+	feedContext, hangUp := context.WithCancel(ctx)
+	defer hangUp()
+	var wait sync.WaitGroup
+	if request.Input != "" {
+		wait.Go(func() { feed(feedContext, request.Input, t) })
+	}
+	if listener != nil {
+		wait.Go(func() { b.drain(ctx, listener, &d) })
+	}
+	var cancelledAt time.Time
+	var cancelling sync.Mutex
+	end := func() {
+		cancelling.Lock()
+		cancelledAt = time.Now()
+		cancelling.Unlock()
+		stop()
+	}
+	if t.after > 0 {
+		timer := time.AfterFunc(t.after, end)
+		defer timer.Stop()
+	}
+	last := time.Now()
+	object := b.options.object(private)
+	d.err = process.Start(runContext, func(e *pb.Event) {
+		d.silence = max(d.silence, time.Since(last))
+		last = time.Now()
+		if e.GetPrepared() != nil {
+			d.prepared = true
+			d.visible = object != "" && exists(object)
+			if t.refuse {
+				end()
+				return
+			}
+			wait.Go(func() {
+				receipt, err := process.Commit(ctx)
+				if err == nil {
+					d.receipt = &receipt
+				}
+			})
+		}
+		if f := e.GetFinished(); f != nil {
+			d.finished = f
+		}
+	})
+	cancelling.Lock()
+	if d.cancelled = !cancelledAt.IsZero(); d.cancelled {
+		d.stopped = time.Since(cancelledAt)
+		d.silence = max(d.silence, cancelledAt.Sub(last))
+	}
+	cancelling.Unlock()
+	hangUp()
+	if d.err != nil && listener != nil {
+		// What has failed has nothing more to send, and may never have connected.
+		listener.Close()
+		process.Close()
+	}
+	wait.Wait()
+	d.data = b.steady(d.data)
+	if d.receipt != nil {
+		d.breach = receiptBreach(*d.receipt, d.dataOf(t), object)
+	}
+	if d.err != nil || d.receipt == nil {
+		d.left = filesIn(private)
+	}
+	if ctx.Err() != nil && d.err != nil {
+		d.err = problemf("the run took longer than %s: %v", b.options.Patience, d.err)
+		b.stick("a run took longer than " + b.options.Patience.String())
+	}
+	b.look(d.err)
+	return d, nil
+}
+
+// dataOf is the bytes that a sink was given.
+func (delivery) dataOf(t trial) (data []byte) {
+	for _, rec := range t.records {
+		column := rec.Column(0).(*array.Binary)
+		for i := range column.Len() {
+			data = append(data, column.Value(i)...)
+		}
+	}
+	return data
+}
+
+// look notes errors that are not coded as they should be.
+func (b *processBench) look(err error) {
+	var f *fault.Fault
+	if !errors.As(err, &f) {
+		return
+	}
+	if !codePattern.MatchString(f.Code) || !classes[f.Class] || f.Message == "" {
+		b.violate(CheckErrors, "a fault with the code %q, the class %q and the message %q", f.Code, f.Class, f.Message)
+	}
+	switch f.Code {
+	case "internal":
+		b.violate(CheckErrors, "an error without a code: %s", f.Message)
+	case "plugin.panic":
+		b.violate(CheckPanics, "%s", f.Message)
+	case "plugin.contract":
+		b.violate(CheckKeepsRows, "%s", f.Message)
+	case "plugin.record_ends":
+		b.violate(CheckEnds, "%s", f.Message)
+	}
+}
+
+// feed writes the input. Errors are the echo of the stage's own end.
+func feed(ctx context.Context, path string, t trial) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", path)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	writer, err := wire.NewWriter(conn, t.schema)
+	if err != nil {
+		return
+	}
+	for _, rec := range t.records {
+		if err := writer.Write(rec); err != nil {
+			return
+		}
+	}
+	switch {
+	case t.open:
+		<-ctx.Done()
+	case !t.cut:
+		_ = writer.Close()
+	}
+}
+
+// drain reads the output to its end.
+func (b *processBench) drain(ctx context.Context, listener *net.UnixListener, d *delivery) {
+	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	conn, err := listener.Accept()
+	if err != nil {
+		d.readErr = err
+		return
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	reader, err := wire.NewReader(conn)
+	if err != nil {
+		d.readErr = err
+		return
+	}
+	d.schema = reader.Schema()
+	for {
+		rec, err := reader.Read()
+		if err == io.EOF {
+			d.ended = true
+			return
+		}
+		if err != nil {
+			d.readErr = err
+			return
+		}
+		if b.manifest.Out == stage.ShapeTable {
+			if breach := schemaBreach(rec, d.schema); breach != "" {
+				b.violate(CheckSchema, "%s", breach)
+			}
+			d.rows = append(d.rows, cells(rec))
+		} else if column, ok := rec.Column(0).(*array.Binary); ok {
+			for i := range column.Len() {
+				d.data = append(d.data, column.Value(i)...)
+			}
+			d.units += column.Len()
+		}
+		rec.Release()
+	}
+}
+
+// table makes a trial of an input of batches. The caller releases it.
+func (b *processBench) table(in input) trial {
+	t := trial{schema: in.schema()}
+	first := int64(0)
+	for i, spec := range in.batches {
+		t.records = append(t.records, in.record(memory.DefaultAllocator, t.schema, i, first))
+		first += int64(spec.rows)
+	}
+	return t
+}
+
+// stream makes a trial of chunks of a byte stream.
+func (b *processBench) stream(in []chunk) (trial, error) {
+	media, err := json.Marshal(b.options.Media)
+	if err != nil {
+		return trial{}, err
+	}
+	shape := stage.ShapeBytes
+	if b.manifest.In == stage.ShapeRecords {
+		shape = stage.ShapeRecords
+	}
+	meta := arrow.NewMetadata([]string{metaShape, metaMedia}, []string{string(shape), string(media)})
+	t := trial{schema: arrow.NewSchema([]arrow.Field{{Name: string(shape), Type: arrow.BinaryTypes.Binary}}, &meta)}
+	for _, c := range in {
+		ends := c.ends
+		if shape == stage.ShapeBytes {
+			ends = []int{len(c.data)}
+		}
+		offsets := make([]int32, 1, len(ends)+1)
+		for _, end := range ends {
+			offsets = append(offsets, int32(end))
+		}
+		raw := unsafe.Slice((*byte)(unsafe.Pointer(&offsets[0])), 4*len(offsets))
+		data := array.NewData(arrow.BinaryTypes.Binary, len(ends), []*memory.Buffer{nil, memory.NewBufferBytes(raw), memory.NewBufferBytes(c.data)}, nil, 0, 0)
+		column := array.NewBinaryData(data)
+		data.Release()
+		t.records = append(t.records, array.NewRecord(t.schema, []arrow.Array{column}, int64(len(ends))))
+		column.Release()
+	}
+	return t, nil
+}
+
+func (t trial) release() {
+	for _, rec := range t.records {
+		rec.Release()
+	}
+}
+
+// outputBreach says what is wrong with what came out of a run that ended well.
+func (b *processBench) outputBreach(t trial, d delivery) error {
+	if d.finished == nil {
+		return problemf("the run ended without the event Finished")
+	}
+	if b.manifest.Kind == stage.KindSink {
+		if !d.prepared {
+			return problemf("the run of a sink ended without the event Prepared")
+		}
+		if d.receipt == nil {
+			return problemf("Commit gave no receipt")
+		}
+		if d.breach != "" {
+			b.violate(CheckReceipt, "%s", d.breach)
+		}
+		if d.visible {
+			b.violate(CheckHidden, "the object is visible under its name before Commit")
+		}
+		return nil
+	}
+	if !d.ended {
+		return problemf("the output did not end with an end-of-stream: %v", d.readErr)
+	}
+	if b.manifest.Out == stage.ShapeTable {
+		return b.rowsBreach(t, d)
+	}
+	meta := d.schema.Metadata()
+	shape, text := "", ""
+	if i := meta.FindKey(metaShape); i >= 0 {
+		shape = meta.Values()[i]
+	}
+	if i := meta.FindKey(metaMedia); i >= 0 {
+		text = meta.Values()[i]
+	}
+	if shape != string(b.manifest.Out) {
+		return problemf("the stage declares %s, but its output says that it is %q", b.manifest.Out, shape)
+	}
+	if d.schema.NumFields() != 1 || d.schema.Field(0).Type.ID() != arrow.BINARY {
+		return problemf("an output of %s is one column of type binary, not %s", shape, d.schema)
+	}
+	var media stage.Media
+	if err := json.Unmarshal([]byte(text), &media); err != nil {
+		b.violate(CheckMedia, "the description of the output's media type is not JSON: %v", err)
+	} else if breach := mediaBreach(media); breach != "" {
+		b.violate(CheckMedia, "%s", breach)
+	} else if b.manifest.Kind == stage.KindEncryptor && !media.Sealed {
+		b.violate(CheckMedia, "an encryptor must say that its stream is sealed (Media.Sealed)")
+	}
+	return nil
+}
+
+// rowsBreach compares the rows of a filter's output with those of its input.
+func (b *processBench) rowsBreach(t trial, d delivery) error {
+	if b.manifest.Kind != stage.KindFilter || !b.manifest.KeepsRows {
+		return nil
+	}
+	var given, got int64
+	for _, rec := range t.records {
+		given += rec.NumRows()
+	}
+	for _, rows := range d.rows {
+		got += int64(len(rows))
+	}
+	if given != got {
+		b.violate(CheckKeepsRows, "the filter declares that it keeps rows, but made %d of %d", got, given)
+	}
+	return nil
+}
+
+// attempt runs a trial that should go well, and releases it.
+func (b *processBench) attempt(ctx context.Context, t trial) (delivery, error) {
+	defer t.release()
+	d, err := b.trial(ctx, t)
+	if err == nil {
+		err = d.err
+	}
+	if err == nil {
+		err = b.outputBreach(t, d)
+	}
+	return d, err
+}
+
+// differs compares two deliveries, whatever their batches.
+func (d delivery) differs(other delivery) string {
+	flat := func(d delivery) (all []string) {
+		for _, rows := range d.rows {
+			all = append(all, rows...)
+		}
+		return all
+	}
+	if text := differs([][]string{flat(d)}, [][]string{flat(other)}); text != "" {
+		return text
+	}
+	return differsBytes([][]byte{d.data}, [][]byte{other.data})
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

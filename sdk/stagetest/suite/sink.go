@@ -1,0 +1,272 @@
+package suite
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// sinkBench tries sinks.
+type sinkBench struct {
+	*bench
+	definition stage.Definition
+}
+
+// sinkStage is a sink and the object that it should deliver.
+type sinkStage struct {
+	*instance
+	sink   stage.Sink
+	object string // its path; empty if it has none
+	wrote  bytes.Buffer
+}
+
+func (b *sinkBench) make(ctx context.Context) (*sinkStage, error) {
+	i, err := b.newInstance(ctx, b.definition)
+	if err != nil {
+		return nil, err
+	}
+	return &sinkStage{instance: i, sink: i.made.(stage.Sink), object: b.options.object(i.dir)}, nil
+}
+
+func (b *sinkBench) open(ctx context.Context) (*sinkStage, error) {
+	s, err := b.make(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = s.call(ctx, "Open", func(ctx context.Context) error {
+		return s.sink.Open(ctx, stage.Object{Media: b.options.Media, RunID: "conformance"})
+	})
+	if err != nil {
+		_ = s.abort(ctx)
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// write writes pieces, each of which is overwritten afterwards.
+func (s *sinkStage) write(ctx context.Context, pieces ...[]byte) error {
+	for _, piece := range pieces {
+		given := bytes.Clone(piece)
+		err := s.call(ctx, "Write", func(ctx context.Context) error { return s.sink.Write(ctx, given) })
+		if !bytes.Equal(given, piece) {
+			s.bench.violate(CheckUntouched, "the sink changed the bytes that it was given")
+		}
+		fill(given)
+		if err != nil {
+			return err
+		}
+		s.wrote.Write(piece)
+		if s.visible() {
+			s.bench.violate(CheckHidden, "the object is visible under its name before Commit")
+		}
+	}
+	return nil
+}
+
+func (s *sinkStage) commit(ctx context.Context) (receipt stage.Receipt, err error) {
+	err = s.call(ctx, "Commit", func(ctx context.Context) (err error) {
+		receipt, err = s.sink.Commit(ctx)
+		return err
+	})
+	return receipt, err
+}
+
+func (s *sinkStage) abort(ctx context.Context) error {
+	return s.call(context.WithoutCancel(ctx), "Abort", func(context.Context) error { return s.sink.Abort(ctx) })
+}
+
+func (s *sinkStage) visible() bool {
+	return s.object != "" && exists(s.object)
+}
+
+// left lists what lies in the stage's directory.
+func (s *sinkStage) left() []string { return filesIn(s.dir) }
+
+func filesIn(dir string) (list []string) {
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			name, _ := filepath.Rel(dir, path)
+			list = append(list, name)
+		}
+		return nil
+	})
+	return list
+}
+
+// receiptBreach compares a receipt, and the object if its path is known, with what was written.
+func receiptBreach(r stage.Receipt, wrote []byte, object string) string {
+	sum := sha256.Sum256(wrote)
+	switch {
+	case r.Bytes != int64(len(wrote)):
+		return problemf("the receipt says %d bytes; %d were written", r.Bytes, len(wrote)).Error()
+	case r.SHA256 != hex.EncodeToString(sum[:]):
+		return problemf("the receipt's sha256 is %q; that of the bytes is %x", r.SHA256, sum).Error()
+	case r.Location == "":
+		return "the receipt has no location"
+	case r.Link == "" != r.LinkExpires.IsZero():
+		return "a link and its end come together in a receipt"
+	}
+	if object == "" {
+		return ""
+	}
+	content, err := os.ReadFile(object)
+	if err != nil {
+		return "after Commit the object is not there: " + err.Error()
+	}
+	if !bytes.Equal(content, wrote) {
+		return problemf("the object has %d bytes that are not the %d that were written", len(content), len(wrote)).Error()
+	}
+	return ""
+}
+
+// pieces are various sizes, an empty one and one larger than any buffer among them.
+func pieces() [][]byte {
+	var list [][]byte
+	for n, size := range []int{1, 100, 0, 4096, 70_000, 3<<20 + 1, 5} {
+		piece := make([]byte, size)
+		for i := range piece {
+			piece[i] = byte(i*31 + n + i>>8)
+		}
+		list = append(list, piece)
+	}
+	return list
+}
+
+// deliver takes an object all the way, and returns what was wrong with the receipt.
+func (b *sinkBench) deliver(ctx context.Context, list [][]byte) (breach string, err error) {
+	s, err := b.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer s.close()
+	if err := s.write(ctx, list...); err != nil {
+		_ = s.abort(ctx)
+		return "", err
+	}
+	receipt, err := s.commit(ctx)
+	if err != nil {
+		_ = s.abort(ctx)
+		return "", err
+	}
+	breach = receiptBreach(receipt, s.wrote.Bytes(), s.object)
+	if err := s.abort(ctx); err != nil {
+		b.violate(CheckAbort, "Abort after Commit gave an error: %v", err)
+	}
+	if s.object != "" && !s.visible() {
+		b.violate(CheckAbort, "Abort after Commit removed the object")
+	}
+	return breach, nil
+}
+
+func (b *sinkBench) checks() []Check {
+	commit := func(what string, list [][]byte) func(p *probe) {
+		return func(p *probe) {
+			breach, err := b.deliver(p.ctx, list)
+			if p.try(what, err) && breach != "" {
+				p.fail("%s: %s", what, breach)
+			}
+		}
+	}
+	return []Check{
+		b.check(CheckCancel, func(p *probe) { b.cancellation(p) }),
+		b.check(CheckCommit, commit("several pieces", pieces())),
+		b.check(CheckZeroBatches, commit("an empty object", nil)),
+		b.check(CheckOneRow, commit("one byte", pieces()[:1])),
+		b.check(CheckHuge, commit("pieces of 1 MiB", [][]byte{make([]byte, 1<<20), make([]byte, 1<<20)})),
+		b.check(CheckHidden, func(p *probe) {
+			p.result.Cases = b.tried
+			if b.options.Object == "" {
+				p.skip("no path of the object was given")
+			}
+			p.breaches(CheckHidden)
+		}),
+		b.check(CheckAbort, func(p *probe) { b.aborts(p) }),
+		b.leaks(func(ctx context.Context) error { _, err := b.deliver(ctx, pieces()); return err }),
+		b.report(CheckUntouched), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
+	}
+}
+
+// aborts ends objects in every phase; nothing may stay.
+func (b *sinkBench) aborts(p *probe) {
+	ended, cancel := context.WithCancel(p.ctx)
+	cancel()
+	for _, phase := range []struct {
+		what string
+		do   func(s *sinkStage) error
+	}{
+		{"after Open", func(*sinkStage) error { return nil }},
+		{"after Write", func(s *sinkStage) error { return s.write(p.ctx, pieces()...) }},
+		{"after a Write that failed", func(s *sinkStage) error {
+			if err := s.write(p.ctx, pieces()...); err != nil {
+				return err
+			}
+			return cancelled(s.write(ended, pieces()[1]))
+		}},
+	} {
+		s, err := b.open(p.ctx)
+		if err == nil {
+			err = phase.do(s)
+		}
+		if !p.try(phase.what, err) {
+			if s != nil {
+				_ = s.abort(p.ctx)
+				s.close()
+			}
+			continue
+		}
+		// The run's context has ended when a sink is aborted because of it.
+		p.try("Abort "+phase.what, s.abort(ended))
+		if left := s.left(); len(left) > 0 {
+			p.fail("Abort %s left %s", phase.what, slices.MinFunc(left, func(a, b string) int { return len(a) - len(b) }))
+		}
+		p.try("the second Abort "+phase.what, s.abort(p.ctx))
+		s.close()
+	}
+	if s, err := b.make(p.ctx); err == nil {
+		p.try("Abort without Open", s.abort(p.ctx))
+		s.close()
+	}
+	p.breaches(CheckAbort)
+}
+
+func (b *sinkBench) cancellation(p *probe) {
+	for _, already := range []bool{true, false} {
+		s, err := b.open(p.ctx)
+		if err != nil {
+			p.try("opening", err)
+			return
+		}
+		piece := make([]byte, 1<<20)
+		err = s.callCancelled(p.ctx, "Write", already, func(ctx context.Context) error { return s.sink.Write(ctx, piece) })
+		p.try("a write of a cancelled run", cancelled(err))
+		if b.stuck() != "" {
+			s.close()
+			return
+		}
+		if err := s.abort(p.ctx); err != nil {
+			p.try("Abort after the cancellation", err)
+		}
+		s.close()
+	}
+	s, err := b.open(p.ctx)
+	if err != nil {
+		return
+	}
+	defer s.close()
+	err = s.callCancelled(p.ctx, "Commit", true, func(ctx context.Context) error { _, err := s.sink.Commit(ctx); return err })
+	if err != nil && s.visible() {
+		p.fail("Commit failed, and the object is visible")
+	}
+	p.try("a commit of a cancelled run", cancelled(err))
+	if err != nil {
+		_ = s.abort(p.ctx)
+	}
+}
