@@ -87,15 +87,19 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer os.RemoveAll(dir)
 	say("building the program")
-	program, err := build(ctx, dir)
-	if err != nil {
+	program := filepath.Join(dir, "cipherstream")
+	if err := build(ctx, program, "cmd/cipherstream"); err != nil {
+		return err
+	}
+	plugins := filepath.Join(dir, "plugins")
+	if err := installFilter(ctx, plugins); err != nil {
 		return err
 	}
 	var h harness
 	defer h.end(&err)
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails (crypto/rand)
-	b := &bench{options: o, dir: dir, program: program, outputs: map[string]output{}, key: base64.StdEncoding.EncodeToString(key)}
+	b := &bench{options: o, dir: dir, program: program, plugins: plugins, outputs: map[string]output{}, key: base64.StdEncoding.EncodeToString(key)}
 	say("starting MariaDB")
 	if err := b.start(ctx, &h); err != nil {
 		return err
@@ -111,16 +115,28 @@ func run(ctx context.Context, o options) (err error) {
 	return report(os.Stdout, b, results)
 }
 
-// build compiles the program as `make build` does, and returns its path.
-func build(ctx context.Context, dir string) (string, error) {
-	program := filepath.Join(dir, "cipherstream")
+// build compiles a program of the module as `make build` does.
+func build(ctx context.Context, program, folder string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "gms_pure_go", "-ldflags", "-s -w",
-		"-o", program, "github.com/cipherstream/cipherstream/cmd/cipherstream")
+		"-o", program, "github.com/cipherstream/cipherstream/"+folder)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("the program does not build: %w\n%s", err, out)
+		return fmt.Errorf("%s does not build: %w\n%s", folder, err, out)
 	}
-	return program, nil
+	return nil
+}
+
+// installFilter makes a plugin folder with the third-party filter.
+func installFilter(ctx context.Context, dir string) error {
+	program := filepath.Join(dir, "cipherstream-plugin-bench")
+	if err := build(ctx, program, "integration/bench/filterplugin"); err != nil {
+		return err
+	}
+	sum, err := digest(program)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "plugins.lock"), fmt.Appendf(nil, "plugins:\n  - {name: bench, version: 1.0.0, sha256: %s}\n", sum.sha256), 0o600)
 }
 
 // measure runs all rounds and returns the measurements by subject, one for each

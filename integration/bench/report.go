@@ -14,6 +14,7 @@ func report(w io.Writer, b *bench, results map[string][]usage) error {
 	var out strings.Builder
 	b.facts(&out)
 	b.table(&out, results)
+	overhead(&out, results)
 	b.aims(&out, results)
 	_, err := io.WriteString(w, out.String())
 	return err
@@ -67,6 +68,23 @@ func (b *bench) size(s subject) string {
 		ratio = fmt.Sprintf("%.2f", float64(plain.bytes)/float64(o.bytes))
 	}
 	return fmt.Sprintf("%.1f | %s", float64(o.bytes)/1e6, ratio)
+}
+
+// overhead prints what it costs that a filter is not fused with its neighbours.
+func overhead(out *strings.Builder, results map[string][]usage) {
+	fused := results[filtered+"-"+filters[0].name]
+	if len(fused) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\n| filter | CPU ÷ fused | wall ÷ fused | CPU, lowest and highest round |\n|---|--:|--:|--:|\n")
+	for _, f := range filters[1:] {
+		of := results[filtered+"-"+f.name]
+		if len(of) == 0 {
+			continue
+		}
+		r := ratios(of, fused, cpu)
+		fmt.Fprintf(out, "| %s | %.2f | %.2f | %.2f–%.2f |\n", f.what, median(r), median(ratios(of, fused, wall)), slices.Min(r), slices.Max(r))
+	}
 }
 
 // aim is a figure that the project wants to reach.

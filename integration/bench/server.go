@@ -57,6 +57,7 @@ type bench struct {
 	options
 	dir     string // for outputs; removed at the end
 	program string
+	plugins string // the folder of the third-party plugin
 
 	server        *dbtest.Server
 	serverVersion string

@@ -23,6 +23,8 @@ type subject struct {
 	// for a subject that throws the rows away.
 	output    string
 	isolation string
+	// filter is how the filter of a filtered product is written in its pipeline.
+	filter string
 }
 
 // product is a kind of output.
@@ -44,6 +46,18 @@ var products = []product{
 	{name: "ndjson-zstd", arguments: []string{"-c", "zstd"}, count: countZstd},
 	{name: "ndjson-sealed", arguments: sealed, random: true, count: countLines},
 	{name: "ndjson-sealed-zip", arguments: append([]string{"-c", "zip"}, sealed...), random: true, count: countZip},
+	{name: filtered, count: countLines},
+}
+
+// filtered is the product behind a filter that lets every row through.
+const filtered = "ndjson-filtered"
+
+// filters are one filter in three places: fused with its neighbours, in a process of its own, and as a stranger's plugin
+// between two processes of first-party stages.
+var filters = []struct{ name, what, use string }{
+	{"fused", "a filter fused with its neighbours", "{use: where"},
+	{"process", "the same filter with `isolation: process`", "{use: where, isolation: process"},
+	{"third", "the same filter in a third-party plugin", "{use: bench/where"},
 }
 
 var sealed = []string{"--encrypted", "--customer", "bench"}
@@ -77,6 +91,12 @@ func (b *bench) subjects() []subject {
 		{name: "source", what: "mysql source to Arrow, batches dropped"},
 	}
 	for _, p := range products {
+		if p.name == filtered {
+			for _, f := range filters {
+				all = append(all, subject{name: p.name + "-" + f.name, what: "`run -f ndjson`, " + f.what, output: p.name, isolation: "group", filter: f.use})
+			}
+			continue
+		}
 		for _, i := range isolations {
 			// What the process boundary costs shows without compression and sealing.
 			if p.name == "ndjson" || p.name == "csv" || i.name == "group" {
@@ -153,8 +173,12 @@ func (b *bench) runProgram(ctx context.Context, s subject, count bool) (usage, e
 	p := productOf(s.output)
 	file := filepath.Join(b.dir, "appointments")
 	summary := filepath.Join(b.dir, "summary.json")
-	cmd := exec.Command(b.program, append([]string{"run", "appointments", "-f", p.format(), "-o", file, "--isolation", s.isolation,
-		"--progress", "none", "--summary", summary}, p.arguments...)...)
+	pipeline, err := b.pipeline(s)
+	if err != nil {
+		return usage{}, err
+	}
+	cmd := exec.Command(b.program, append([]string{"run", pipeline, "-f", p.format(), "-o", file, "--isolation", s.isolation,
+		"--progress", "none", "--summary", summary, "--plugins", b.plugins}, p.arguments...)...)
 	cmd.Env = append(b.environment(), "CIPHERSTREAM_KEYS="+b.key)
 	u, err := b.measureCommand(ctx, cmd)
 	if err == nil {
@@ -166,6 +190,23 @@ func (b *bench) runProgram(ctx context.Context, s subject, count bool) (usage, e
 		}
 	}
 	return u, err
+}
+
+// pipeline is what the program runs for a subject.
+func (b *bench) pipeline(s subject) (string, error) {
+	if s.filter == "" {
+		return "appointments", nil
+	}
+	path := filepath.Join(b.dir, s.name+".yaml")
+	return path, os.WriteFile(path, []byte(`apiVersion: cipherstream/v1
+kind: Pipeline
+metadata: {name: filtered, title: Filtered appointments, class: data}
+spec:
+  extends: data
+  stages:
+    source: {use: mysql, with: {call: appointments, args: [null, null, All]}}
+    filter: `+s.filter+`, with: {expression: appointment_id > 0 && duration >= 0}}
+`), 0o600)
 }
 
 // measureCommand runs a command to its end and measures it. Its error has the end
