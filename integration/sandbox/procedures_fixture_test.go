@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/cipherstream/cipherstream/engine/sandbox"
-	"github.com/cipherstream/cipherstream/integration/dbtest"
 )
 
 // column is a column of schema.sql.
@@ -66,22 +65,39 @@ func readPractice(t testing.TB) practice {
 	return p
 }
 
-// emptyServers gives the practice's tables without rows, and its procedures, in
-// MariaDB and in the embedded server.
-func emptyServers(t *testing.T, p practice) map[string]*sql.DB {
+// server is a server of package dbtest or of package servers.
+type server interface {
+	NewDatabase() string
+	DSN(database string) string
+}
+
+// in gives a new database with the practice's tables, without rows, and its
+// procedures. They are made, and called, in a session with this sql_mode, an expression.
+func (p practice) in(t testing.TB, s server, mode string) *sql.DB {
 	t.Helper()
-	mariadb := dbtest.MariaDB(t)
-	embedded := open(t, startSandbox(t, sandbox.Options{Scale: 0.01}).DSN())
-	embedded.SetMaxOpenConns(1) // USE belongs to a connection
-	exec(t, embedded, "CREATE DATABASE by_hand")
-	exec(t, embedded, "USE by_hand")
-	servers := map[string]*sql.DB{"sandbox": embedded, "mariadb": open(t, mariadb.DSN(mariadb.Database()))}
-	for _, db := range servers {
-		for _, s := range p.statements {
-			exec(t, db, s)
-		}
+	db := open(t, s.DSN(s.NewDatabase()))
+	db.SetMaxOpenConns(1) // a mode belongs to a connection
+	exec(t, db, "SET SESSION sql_mode = "+mode)
+	p.create(t, db)
+	return db
+}
+
+// inSandbox is in with the embedded server.
+func (p practice) inSandbox(t testing.TB) *sql.DB {
+	t.Helper()
+	db := open(t, startSandbox(t, sandbox.Options{Scale: 0.01}).DSN())
+	db.SetMaxOpenConns(1) // USE belongs to a connection
+	exec(t, db, "CREATE DATABASE by_hand")
+	exec(t, db, "USE by_hand")
+	p.create(t, db)
+	return db
+}
+
+func (p practice) create(t testing.TB, db *sql.DB) {
+	t.Helper()
+	for _, s := range p.statements {
+		exec(t, db, s)
 	}
-	return servers
 }
 
 func exec(t testing.TB, db *sql.DB, statement string) {

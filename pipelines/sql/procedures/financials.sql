@@ -24,22 +24,28 @@
 -- NULL.
 --
 -- p_from_date and p_to_date are whole days, both inclusive: a timestamp in the last
--- second of p_to_date is in. NULL leaves that side open. p_date_modifier is All,
--- Created (ts_4_insert) or Updated (ts_4_update), in any case; anything else, NULL
--- too, is an error of SQLSTATE 45000. Rows come ordered by invoice, then discounts,
--- the invoice itself, and payments.
+-- second of p_to_date is in. NULL leaves that side open: with both NULL every row
+-- comes, of whatever date. p_date_modifier is All, Created (ts_4_insert) or Updated
+-- (ts_4_update), in any case; anything else, NULL too, is an error of SQLSTATE
+-- 45000. Rows come ordered by invoice, then discounts, the invoice itself, and
+-- payments.
 --
 -- One SELECT per modifier, each with bounds that are constants when it is planned,
 -- so that every server can use the index of its date column. Their column lists are
--- the same. The file holds exactly one statement.
+-- the same.
+--
+-- v_from and v_until are NULL on the side that is open. No bound would do:
+-- 0000-00-00 is before every date that can be written under any sql_mode, and
+-- 9999-12-31 has no next day. Nor has 0000-00-00, which as p_to_date must not open
+-- that side. The file holds exactly one statement.
 CREATE PROCEDURE financials(IN p_from_date DATE, IN p_to_date DATE, IN p_date_modifier VARCHAR(10))
 READS SQL DATA
 BEGIN
   DECLARE v_from DATE;
   DECLARE v_until DATE;
   SELECT
-    COALESCE(p_from_date, DATE '0001-01-01'),
-    IF(p_to_date < DATE '9999-12-31', p_to_date + INTERVAL 1 DAY, DATE '9999-12-31')
+    p_from_date,
+    IF(p_to_date < DATE '9999-12-31', COALESCE(p_to_date + INTERVAL 1 DAY, p_to_date), NULL)
   INTO v_from, v_until;
 
   IF LOWER(p_date_modifier) = 'all' THEN
@@ -65,8 +71,8 @@ BEGIN
     LEFT JOIN practitioner d ON d.practitioner_id = s.practitioner_id
     LEFT JOIN patient p ON p.patient_id = i.patient_id
     LEFT JOIN account_payment_plan g ON g.invoice_id = i.invoice_id
-    WHERE i.date_effective >= v_from
-      AND i.date_effective < v_until
+    WHERE (i.date_effective >= v_from OR v_from IS NULL)
+      AND (i.date_effective < v_until OR v_until IS NULL)
     UNION ALL
     SELECT
       CONCAT('P', a.allocation_id, '-', s.practitioner_id), a.date_effective, COALESCE(p.surname, ''),
@@ -87,8 +93,8 @@ BEGIN
     LEFT JOIN account_payment_plan g ON g.invoice_id = a.invoice_id
     LEFT JOIN receipt r ON r.receipt_id = a.receipt_id
     LEFT JOIN payment_type y ON y.payment_type_id = r.payment_type_id
-    WHERE a.date_effective >= v_from
-      AND a.date_effective < v_until
+    WHERE (a.date_effective >= v_from OR v_from IS NULL)
+      AND (a.date_effective < v_until OR v_until IS NULL)
     UNION ALL
     SELECT
       CONCAT('D', c.discount_id, '-', s.practitioner_id), c.date_effective, COALESCE(p.surname, ''),
@@ -105,8 +111,8 @@ BEGIN
     LEFT JOIN practitioner d ON d.practitioner_id = s.practitioner_id
     LEFT JOIN patient p ON p.patient_id = c.patient_id
     LEFT JOIN account_payment_plan g ON g.invoice_id = c.invoice_id
-    WHERE c.date_effective >= v_from
-      AND c.date_effective < v_until
+    WHERE (c.date_effective >= v_from OR v_from IS NULL)
+      AND (c.date_effective < v_until OR v_until IS NULL)
     ORDER BY transaction_id, transaction_type_1, allocation_id, fin_key;
   ELSEIF LOWER(p_date_modifier) = 'created' THEN
     SELECT
@@ -131,8 +137,8 @@ BEGIN
     LEFT JOIN practitioner d ON d.practitioner_id = s.practitioner_id
     LEFT JOIN patient p ON p.patient_id = i.patient_id
     LEFT JOIN account_payment_plan g ON g.invoice_id = i.invoice_id
-    WHERE i.ts_4_insert >= v_from
-      AND i.ts_4_insert < v_until
+    WHERE (i.ts_4_insert >= v_from OR v_from IS NULL)
+      AND (i.ts_4_insert < v_until OR v_until IS NULL)
     UNION ALL
     SELECT
       CONCAT('P', a.allocation_id, '-', s.practitioner_id), a.date_effective, COALESCE(p.surname, ''),
@@ -153,8 +159,8 @@ BEGIN
     LEFT JOIN account_payment_plan g ON g.invoice_id = a.invoice_id
     LEFT JOIN receipt r ON r.receipt_id = a.receipt_id
     LEFT JOIN payment_type y ON y.payment_type_id = r.payment_type_id
-    WHERE a.ts_4_insert >= v_from
-      AND a.ts_4_insert < v_until
+    WHERE (a.ts_4_insert >= v_from OR v_from IS NULL)
+      AND (a.ts_4_insert < v_until OR v_until IS NULL)
     UNION ALL
     SELECT
       CONCAT('D', c.discount_id, '-', s.practitioner_id), c.date_effective, COALESCE(p.surname, ''),
@@ -171,8 +177,8 @@ BEGIN
     LEFT JOIN practitioner d ON d.practitioner_id = s.practitioner_id
     LEFT JOIN patient p ON p.patient_id = c.patient_id
     LEFT JOIN account_payment_plan g ON g.invoice_id = c.invoice_id
-    WHERE c.ts_4_insert >= v_from
-      AND c.ts_4_insert < v_until
+    WHERE (c.ts_4_insert >= v_from OR v_from IS NULL)
+      AND (c.ts_4_insert < v_until OR v_until IS NULL)
     ORDER BY transaction_id, transaction_type_1, allocation_id, fin_key;
   ELSEIF LOWER(p_date_modifier) = 'updated' THEN
     SELECT
@@ -197,8 +203,8 @@ BEGIN
     LEFT JOIN practitioner d ON d.practitioner_id = s.practitioner_id
     LEFT JOIN patient p ON p.patient_id = i.patient_id
     LEFT JOIN account_payment_plan g ON g.invoice_id = i.invoice_id
-    WHERE i.ts_4_update >= v_from
-      AND i.ts_4_update < v_until
+    WHERE (i.ts_4_update >= v_from OR v_from IS NULL)
+      AND (i.ts_4_update < v_until OR v_until IS NULL)
     UNION ALL
     SELECT
       CONCAT('P', a.allocation_id, '-', s.practitioner_id), a.date_effective, COALESCE(p.surname, ''),
@@ -219,8 +225,8 @@ BEGIN
     LEFT JOIN account_payment_plan g ON g.invoice_id = a.invoice_id
     LEFT JOIN receipt r ON r.receipt_id = a.receipt_id
     LEFT JOIN payment_type y ON y.payment_type_id = r.payment_type_id
-    WHERE a.ts_4_update >= v_from
-      AND a.ts_4_update < v_until
+    WHERE (a.ts_4_update >= v_from OR v_from IS NULL)
+      AND (a.ts_4_update < v_until OR v_until IS NULL)
     UNION ALL
     SELECT
       CONCAT('D', c.discount_id, '-', s.practitioner_id), c.date_effective, COALESCE(p.surname, ''),
@@ -237,8 +243,8 @@ BEGIN
     LEFT JOIN practitioner d ON d.practitioner_id = s.practitioner_id
     LEFT JOIN patient p ON p.patient_id = c.patient_id
     LEFT JOIN account_payment_plan g ON g.invoice_id = c.invoice_id
-    WHERE c.ts_4_update >= v_from
-      AND c.ts_4_update < v_until
+    WHERE (c.ts_4_update >= v_from OR v_from IS NULL)
+      AND (c.ts_4_update < v_until OR v_until IS NULL)
     ORDER BY transaction_id, transaction_type_1, allocation_id, fin_key;
   ELSE
     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'p_date_modifier must be All, Created or Updated';
