@@ -44,7 +44,7 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
+deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
 	@bash $(SCRIPTS)/deps.sh
 
 test: deps ## lint, then every test with the race detector; the last line has the counts

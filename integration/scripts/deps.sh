@@ -17,13 +17,14 @@ package_of() {
 	mariadb) echo mariadb-client-core ;;
 	protoc) echo protobuf-compiler ;;
 	gcc) echo gcc libc6-dev ;;
+	node) echo nodejs ;;
 	python-*) echo python3 "python3-${1#python-}" ;;
 	*) echo "$1" ;;
 	esac
 }
 
 # Without this header of the C library gcc is there, and the race detector does
-# not build all the same.
+# not build all the same. The plugin in JavaScript needs Node.js 18.
 present() {
 	case $1 in
 	python-*)
@@ -32,7 +33,10 @@ present() {
 		;;
 	esac
 	command -v "$1" >/dev/null || return 1
-	[ "$1" != gcc ] || echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1
+	case $1 in
+	gcc) echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 ;;
+	node) node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ;;
+	esac
 }
 
 missing() {
@@ -43,7 +47,7 @@ missing() {
 }
 
 programs=("$@")
-[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-cryptography python-jsonschema python-yaml gzip unzip zstd gcc)
+[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-cryptography python-jsonschema python-yaml gzip unzip zstd gcc node npm)
 
 # Nothing is left to do but the servers, which are for the tests alone.
 done_with_programs() {

@@ -185,6 +185,9 @@ func (f *foreign) copyRows(ctx context.Context) (err error) {
 		}
 	}
 	switch {
+	case err == io.EOF && f.breach == "never ends":
+		<-ctx.Done()
+		return context.Cause(ctx)
 	case err == io.EOF && f.breach == "ends without a mark":
 		return nil
 	case err == io.EOF, ctx.Err() == nil && f.breach == "takes a cut input for whole":
@@ -227,6 +230,7 @@ func TestForeignProcesses(t *testing.T) {
 	for _, test := range []struct{ breach, check, says string }{
 		{"", "", ""},
 		{"takes any setting", suite.CheckSettings, "a setting that nobody knows was accepted"},
+		{"never ends", suite.CheckSettings, "a run took longer than 2s"},
 		{"is silent", suite.CheckHeartbeat, "no event came for"},
 		{"takes a cut input for whole", suite.CheckCutInput, "rows are missing silently"},
 		{"ends without a mark", suite.CheckPlain, "did not end with an end-of-stream"},
@@ -234,7 +238,11 @@ func TestForeignProcesses(t *testing.T) {
 		t.Run("it "+test.breach, func(t *testing.T) {
 			t.Parallel()
 			start := func(context.Context) (suite.Running, error) { return &foreign{breach: test.breach}, nil }
-			checks := suite.Process(manifest(filterOf("")), start, suite.Options{Patience: 20 * time.Second})
+			o := suite.Options{Patience: 20 * time.Second}
+			if test.breach == "never ends" {
+				o.Patience = 2 * time.Second
+			}
+			checks := suite.Process(manifest(filterOf("")), start, o)
 			if test.check != "" {
 				found(t, checks, test.check, test.says)
 				return

@@ -110,6 +110,10 @@ func (b *processBench) settings(p *probe) {
 		return
 	}
 	p.result.Cases++
+	if why := b.stuck(); why != "" {
+		p.fail("with these settings, and an input that has nothing in it, %s", why)
+		return
+	}
 	other := &processBench{bench: newBench(b.manifest.Kind, b.manifest.Name, b.options), manifest: b.manifest, start: b.start}
 	other.options.Settings = map[string]any{"a_setting_that_nobody_knows": "x"}
 	d, err = other.trial(p.ctx, t)

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Opens a sealed delivery: python3 decrypt.py --customer clinic-7 --keys keys.txt sealed.zip > rows.ndjson
+
+Every line of a delivery is {"encrypted_data":"KEY_ID:IV:CIPHERTEXT_AND_TAG"}, and each opens in its own place only:
+the index of the line, counted from 0, and the customer stand in what GCM authenticates. A .gz or a .zip around the
+lines is taken off here; a .zst by `zstd -d` before. A format that was compressed before it was sealed (everything but
+NDJSON) comes out compressed.
+
+Needs the package cryptography. With --receipt, the delivery is held against its SHA-256 first, which is the only way to
+notice that lines are missing at the end of one that is not compressed.
+"""
+import argparse
+import base64
+import gzip
+import hashlib
+import json
+import sys
+import zipfile
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+
+def read_keys(path):
+    """The keys of a file, one of base64 a line, by what the envelope calls them."""
+    ring = {}
+    with open(path, encoding="ascii") as file:
+        for line in filter(None, map(str.strip, file)):
+            key = base64.b64decode(line, validate=True)
+            if len(key) != 32:
+                raise ValueError("a key is 32 bytes in base64")
+            ring[hashlib.sha256(key).hexdigest()[:16]] = AESGCM(key)
+    return ring
+
+
+def open_lines(path):
+    """The envelope lines of a delivery, whatever it is packed in."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start[:2] == b"\x1f\x8b":
+        return gzip.open(path, "rb")
+    if start == b"PK\x03\x04":
+        archive = zipfile.ZipFile(path)
+        [entry] = archive.infolist()
+        return archive.open(entry)
+    return open(path, "rb")
+
+
+def unseal(line, index, ring, customer):
+    """What the line of that index was sealed from: a row, or a chunk of the file."""
+    envelope = json.loads(line)
+    key_id, iv, sealed = envelope["encrypted_data"].split(":")
+    if key_id not in ring:
+        raise ValueError(f"it was sealed with key {key_id}, which is not among yours")
+    return ring[key_id].decrypt(
+        base64.b64decode(iv, validate=True),
+        base64.b64decode(sealed, validate=True),
+        f"stream:{customer}:{index}".encode(),
+    )
+
+
+def check_receipt(path, receipt):
+    with open(receipt, encoding="utf-8") as file:
+        expected = json.load(file)["sha256"]
+    with open(path, "rb") as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != expected:
+        raise ValueError("the delivery is not the one of the receipt, or not all of it")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Opens a sealed delivery.")
+    parser.add_argument("--customer", required=True, help="the customer_id that the data was asked for with")
+    parser.add_argument("--keys", required=True, metavar="FILE", help="your keys in base64, one a line")
+    parser.add_argument("--receipt", metavar="FILE", help="the receipt of the delivery")
+    parser.add_argument("sealed", metavar="FILE")
+    o = parser.parse_args()
+    index = 0
+    try:
+        ring = read_keys(o.keys)
+        if o.receipt:
+            check_receipt(o.sealed, o.receipt)
+        with open_lines(o.sealed) as lines:
+            for index, line in enumerate(lines):
+                if not line.endswith(b"\n"):
+                    raise ValueError("it is cut off")
+                sys.stdout.buffer.write(unseal(line, index, ring, o.customer))
+        sys.stdout.buffer.flush()
+    except InvalidTag:
+        sys.exit(f"line {index}: altered, out of its place, or of another customer or key")
+    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as problem:
+        sys.exit(f"line {index}: {problem}")
+
+
+if __name__ == "__main__":
+    main()
