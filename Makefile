@@ -19,7 +19,7 @@ KILLS     ?= 2000
 SOAK      ?= 5m
 
 # What is tested with Go alone: no server, no other program.
-UNIT := ./engine/diag ./engine/document ./engine/plan ./engine/pipelinetest ./integration/repo \
+UNIT := ./cmd/cipherstream/scaffold ./engine/diag ./engine/document ./engine/plan ./engine/pipelinetest ./integration/repo \
 	./plugins/columns ./plugins/contract ./plugins/where ./plugins/internal/naming ./plugins/internal/parse \
 	./sdk/config ./sdk/control ./sdk/fault ./sdk/handoff ./sdk/runner ./sdk/wire
 
@@ -59,8 +59,8 @@ test-unit: ## the tests that need nothing but Go: no server, no other program
 lint: ## gofmt, go vet, staticcheck, and a build for macOS
 	@bash $(SCRIPTS)/lint.sh $(TAGS) $(STATICCHECK_VERSION)
 
-soak: deps ## the long form of the kill rounds and of ten streams at once (KILLS=2000, SOAK=5m)
-	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
+soak: deps ## the long form of the kill rounds, of broken connections and of ten streams at once (KILLS=2000, SOAK=5m)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@bash $(SCRIPTS)/fuzz.sh $(TAGS) $(FUZZTIME)

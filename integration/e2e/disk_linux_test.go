@@ -25,21 +25,27 @@ func TestFullDevice(t *testing.T) {
 	}
 }
 
-// TestFullDisk fills a disk of 1 MiB, which only root can make.
-func TestFullDisk(t *testing.T) {
+// smallDisk mounts an empty disk over a folder, which only root can do.
+func smallDisk(t *testing.T, dir, options string) {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED, NOT TESTED: mounting a small disk needs root; TestFullDevice and TestSizeLimit come close")
 	}
-	db := dbtest.MariaDB(t)
-	w := newWorkspace(t, db.DSN(db.Database()))
-	if err := syscall.Mount("none", w.out, "tmpfs", 0, "size=1m"); err != nil {
+	if err := syscall.Mount("none", dir, "tmpfs", 0, options); err != nil {
 		t.Skipf("SKIPPED, NOT TESTED: this root may not mount a small disk: %v; TestFullDevice and TestSizeLimit come close", err)
 	}
 	t.Cleanup(func() {
-		if err := syscall.Unmount(w.out, syscall.MNT_DETACH); err != nil {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// TestFullDisk fills a disk of 1 MiB.
+func TestFullDisk(t *testing.T) {
+	db := dbtest.MariaDB(t)
+	w := newWorkspace(t, db.DSN(db.Database()))
+	smallDisk(t, w.out, "size=1m")
 	for _, isolation := range isolations {
 		w.fails(w.run("run", w.endless(), "-o", w.output("rows"), "--isolation", isolation), 1, "sink.disk_full")
 	}

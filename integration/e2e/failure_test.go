@@ -200,7 +200,7 @@ func TestInterrupt(t *testing.T) {
 }
 
 // idle waits until the server works on nothing of ours.
-func (w *workspace) idle(db *dbtest.Server) {
+func (w *workspace) idle(db interface{ Query(string) string }) {
 	w.Helper()
 	eventually(w, "the end of the query on the server", func() bool {
 		return db.Query("SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()") == "0\n"

@@ -64,10 +64,11 @@ func (c *container) start(ctx context.Context) error {
 }
 
 func (c *container) kill() error {
-	_, err := docker(c.engine, "kill", c.running.GetContainerID())
-	if err == nil {
-		_, err = docker(c.engine, "wait", c.running.GetContainerID())
+	_, killErr := docker(c.engine, "kill", c.running.GetContainerID())
+	if killErr != nil && !c.ended() { // by itself, before it could be killed
+		return killErr
 	}
+	_, err := docker(c.engine, "wait", c.running.GetContainerID())
 	return err
 }
 

@@ -99,6 +99,9 @@ func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\
 func (p *process) kill() error {
 	err := p.cmd.Process.Kill()
 	<-p.exited
+	if errors.Is(err, os.ErrProcessDone) { // it was on its way out already
+		return nil
+	}
 	return err
 }
 

@@ -36,6 +36,7 @@ var causes = map[string]struct {
 	"InvalidToken":                       {code: "sink.credentials", hint: "check session_token"},
 	"RequestTimeTooSkewed":               {code: "sink.credentials", hint: "set the clock of this machine"},
 	"EntityTooLarge":                     {code: "sink.too_large", hint: "compress, or cut the extraction by date"},
+	"XMinioStorageFull":                  {code: "sink.disk_full", hint: "make room on the disks of the store, or write elsewhere"}, // of MinIO
 	"RequestTimeout":                     {code: "sink.timeout", retry: true},
 	"SlowDown":                           {code: "sink.upload", retry: true},
 	"InternalError":                      {code: "sink.upload", retry: true},

@@ -177,6 +177,7 @@ func TestS3Fails(t *testing.T) {
 			}
 		}, "sink.access_denied", false, 0},
 		{"away at every part", func(f *fakeS3) { f.fail = always("part", 500, "InternalError") }, "sink.upload", true, 0},
+		{"the disk is full", func(f *fakeS3) { f.fail = always("part", 507, "XMinioStorageFull") }, "sink.disk_full", false, 0},
 		{"silent at a part", func(f *fakeS3) { f.hang = hang("part") }, "sink.timeout", true, 0},
 		{"an error after the last part", func(f *fakeS3) { f.fail = always("complete", 500, "InternalError") }, "sink.upload", true, 0},
 		{"refused after the last part", func(f *fakeS3) { f.fail = always("complete", 400, "InvalidPart") }, "sink.upload", false, 0},

@@ -36,6 +36,8 @@ type wire struct {
 	limit int
 	// idle is the longest wait for bytes; 0 waits forever.
 	idle time.Duration
+	// dead is true when the connection broke by itself, and was not interrupted by a deadline.
+	dead bool
 
 	mu          sync.Mutex
 	interrupted bool
@@ -189,6 +191,7 @@ func (c *wire) lost(doing string, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = errServerClosed
 	}
+	c.dead = c.dead || !errors.Is(err, os.ErrDeadlineExceeded)
 	if errors.Is(err, os.ErrDeadlineExceeded) && c.idle > 0 {
 		return fault.New(codeConnectionLost, fault.Source, "the server sent nothing for %s: %w", c.idle, err).
 			WithHint("raise read_timeout if the query may think for so long").WithRetry()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -297,7 +298,13 @@ func (s *source) failed(ctx context.Context, err error) (coded error) {
 func (s *source) abandon() {
 	if s.results != nil && !s.results.over {
 		if err := s.session.kill(); err != nil {
-			s.env.Log.Warn("the query could not be killed on the server", "error", fault.From(err).Message)
+			level := slog.LevelWarn
+			if s.session.c.dead {
+				// The broken connection is what the run fails with. The query ended with the server, or
+				// ends when the server writes its next row.
+				level = slog.LevelDebug
+			}
+			s.env.Log.Log(context.Background(), level, "the query could not be killed on the server", "error", fault.From(err).Message)
 		}
 	}
 	s.session.c.conn.Close()
