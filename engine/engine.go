@@ -37,6 +37,11 @@ type Config struct {
 	// PluginMemory is the resident memory, in bytes, at which a plugin process is
 	// ended. Default 1 GiB.
 	PluginMemory int64
+	// PluginCPUs is how many cores a plugin process may use. Default all.
+	PluginCPUs int
+	// StrictIsolation refuses to start third-party plugins that the system cannot
+	// confine. By default they are started, and Log receives a warning.
+	StrictIsolation bool
 	// Log receives what plugin processes write to their standard error. Default
 	// nowhere.
 	Log *slog.Logger
@@ -55,7 +60,8 @@ type Engine struct {
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	h, err := host.New(host.Config{
 		FirstParty: cfg.FirstParty, Executable: cfg.Executable, Args: cfg.Args,
-		PluginDir: cfg.PluginDir, Warm: cfg.Warm, MemoryLimit: cfg.PluginMemory, Log: cfg.Log,
+		PluginDir: cfg.PluginDir, Warm: cfg.Warm, MemoryLimit: cfg.PluginMemory, CPUs: cfg.PluginCPUs, StrictIsolation: cfg.StrictIsolation,
+		Log: cfg.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -182,6 +188,9 @@ type RunOptions struct {
 	ID string
 	// Events receives the run's events, one at a time.
 	Events func(run.Event)
+	// Record is a folder, new or empty, that keeps what crosses from one process to the
+	// next: the data of the run, as it is. Empty keeps nothing. See run.Record.
+	Record string
 }
 
 // Run executes a plan to its end. The error is a *fault.Fault. When ctx ends, the
@@ -190,5 +199,5 @@ func (e *Engine) Run(ctx context.Context, p *plan.Plan, o RunOptions) (*run.Rece
 	if o.ID == "" {
 		o.ID = run.NewID(p.Name, time.Now())
 	}
-	return run.Execute(ctx, e.host, p, run.Options{ID: o.ID, Events: o.Events})
+	return run.Execute(ctx, e.host, p, run.Options{ID: o.ID, Events: o.Events, Record: o.Record})
 }

@@ -2,6 +2,9 @@
 // (package stage), so that one import is enough, and Serve, which turns a list
 // of stage definitions into a plugin program. It owns no behaviour of its own.
 //
+// README.md beside this file is the author's guide; "cipherstream plugin new" writes
+// a module to begin with.
+//
 // A whole plugin:
 //
 //	func main() {

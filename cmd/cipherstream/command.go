@@ -30,6 +30,8 @@ type app struct {
 	json bool
 	// pluginDir holds third-party plugins.
 	pluginDir string
+	// limits bound what plugin processes may use.
+	limits pluginLimits
 	// acting is true from when the arguments have been understood.
 	acting bool
 }

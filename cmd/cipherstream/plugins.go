@@ -3,19 +3,25 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/plugins/bundle"
 	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
 func (a *app) pluginCommand() *cobra.Command {
 	c := &cobra.Command{Use: "plugin", Short: "Work with plugins"}
 	a.group(c)
-	c.AddCommand(a.pluginListCommand(), a.pluginTestCommand())
+	c.AddCommand(
+		a.pluginListCommand(), a.pluginInfoCommand(), a.pluginInstallCommand(), a.pluginVerifyCommand(), a.pluginRemoveCommand(),
+		a.pluginTestCommand(), a.pluginReplayCommand(), a.pluginNewCommand(),
+	)
 	return c
 }
 
@@ -24,20 +30,32 @@ func (a *app) pluginListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the plugins and their stages",
 		Long: `List the plugins and their stages: the first-party plugin, then those of the
-folder with plugins.lock, which are started for it. With --json, the settings of
-each stage too.`,
+folder with plugins.lock, which are started for it. One that is broken is shown
+as such. With --json, the settings of each stage too.`,
 		Args: a.noArguments,
 		RunE: a.action(func(c *cobra.Command, _ []string) error {
-			e, err := a.engine(c.Context(), nil)
+			dir, err := a.pluginFolder()
 			if err != nil {
 				return err
 			}
-			defer e.Close()
+			h, err := host.New(a.hostConfig(dir, nil))
+			if err != nil {
+				return err
+			}
+			defer h.Close()
+			plugins, err := h.Survey(c.Context())
+			if err != nil {
+				return err
+			}
 			return a.print(func(w io.Writer) error {
 				if a.json {
-					return writeJSON(w, map[string]any{"plugins": pluginsForMachines(e.Plugins())})
+					list := []offeredPlugin{}
+					for _, p := range plugins {
+						list = append(list, offered(p))
+					}
+					return writeJSON(w, map[string]any{"plugins": list})
 				}
-				return writePlugins(w, e.Plugins())
+				return writePlugins(w, plugins)
 			})
 		}),
 	}
@@ -45,11 +63,65 @@ each stage too.`,
 	return c
 }
 
+// hostConfig is how the commands about plugins start those of a folder. The log may be
+// nil.
+func (a *app) hostConfig(dir string, log *slog.Logger) host.Config {
+	return host.Config{FirstParty: bundle.Bundle(version()), Args: []string{servePlugin}, PluginDir: dir, StrictIsolation: a.limits.strict, Log: log}
+}
+
+// offeredPlugin is a plugin for machines.
 type offeredPlugin struct {
-	Name       string         `json:"name"`
-	Version    string         `json:"version"`
-	FirstParty bool           `json:"first_party"`
-	Stages     []offeredStage `json:"stages"`
+	Name       string `json:"name"`
+	Version    string `json:"version"`
+	FirstParty bool   `json:"first_party"`
+	pinnedPlugin
+	Protocol  int            `json:"protocol,omitempty"`
+	Network   networkAccess  `json:"network"`
+	Isolation string         `json:"isolation,omitempty"`
+	Stages    []offeredStage `json:"stages"`
+	Error     *pluginError   `json:"error,omitempty"`
+}
+
+// pinnedPlugin is what the lock file says beside name and version; of the first-party
+// plugin it says nothing.
+type pinnedPlugin struct {
+	SHA256 string `json:"sha256,omitempty"`
+	File   string `json:"file,omitempty"`
+	Origin string `json:"origin,omitempty"`
+}
+
+type networkAccess struct {
+	Asked   bool `json:"asked"`
+	Granted bool `json:"granted"`
+}
+
+func (n networkAccess) String() string {
+	switch {
+	case n.Asked && n.Granted:
+		return "asked for, granted"
+	case n.Asked:
+		return "asked for, not granted"
+	case n.Granted:
+		return "not asked for, granted"
+	}
+	return "not asked for, not granted"
+}
+
+// pluginError says why a plugin is broken.
+type pluginError struct {
+	Code    string            `json:"code"`
+	Class   fault.Class       `json:"class"`
+	Message string            `json:"message"`
+	Hint    string            `json:"hint,omitempty"`
+	Details map[string]string `json:"details,omitempty"`
+}
+
+func errorOf(err error) *pluginError {
+	f := fault.From(err)
+	if f == nil {
+		return nil
+	}
+	return &pluginError{f.Code, f.Class, f.Message, f.Hint, f.Details}
 }
 
 type offeredStage struct {
@@ -64,38 +136,66 @@ type offeredStage struct {
 	Settings   []config.Field `json:"settings"`
 }
 
-func pluginsForMachines(offers []host.Offer) []offeredPlugin {
-	var plugins []offeredPlugin
-	for _, o := range offers {
-		p := offeredPlugin{Name: o.Plugin, Version: o.Version, FirstParty: o.FirstParty}
-		for _, m := range o.Stages {
-			p.Stages = append(p.Stages, offeredStage{m.Kind, m.Name, m.Summary, m.Doc, m.In, m.Out, m.Concurrent, m.KeepsRows,
-				append([]config.Field{}, m.Spec.Fields...)})
-		}
-		plugins = append(plugins, p)
+func offered(f host.Found) offeredPlugin {
+	o := f.Offer
+	p := offeredPlugin{Name: o.Plugin, Version: o.Version, FirstParty: o.FirstParty, Protocol: o.Protocol,
+		Network: networkAccess{o.Network, o.FirstParty || f.Entry.Network}, Isolation: o.Isolation.String(),
+		Stages: []offeredStage{}, Error: errorOf(f.Err)}
+	if !p.FirstParty {
+		p.pinnedPlugin = pinnedPlugin{f.Entry.SHA256, f.Entry.Program(), f.Entry.Origin}
 	}
-	return plugins
+	if p.Error != nil {
+		p.Name, p.Version = f.Entry.Name, f.Entry.Version
+	}
+	for _, m := range o.Stages {
+		p.Stages = append(p.Stages, offeredStage{m.Kind, m.Name, m.Summary, m.Doc, m.In, m.Out, m.Concurrent, m.KeepsRows,
+			append([]config.Field{}, m.Spec.Fields...)})
+	}
+	return p
 }
 
-func writePlugins(w io.Writer, offers []host.Offer) error {
-	for i, o := range offers {
+// title is a plugin's first line.
+func (p offeredPlugin) title() string {
+	party := "third party"
+	switch {
+	case p.FirstParty:
+		party = "first party"
+	case p.Error != nil:
+		party += "; broken"
+	case p.Isolation != "":
+		party += "; " + p.Isolation
+	}
+	return fmt.Sprintf("%s %s (%s)", diag.Printable(p.Name), diag.Printable(p.Version), diag.Printable(party))
+}
+
+func writePlugins(w io.Writer, plugins []host.Found) error {
+	for i, found := range plugins {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		party := "third party"
-		if o.FirstParty {
-			party = "first party"
+		p := offered(found)
+		fmt.Fprintln(w, p.title())
+		if p.Error != nil {
+			writeBroken(w, p.Error)
+			continue
 		}
-		fmt.Fprintf(w, "%s %s (%s)\n", diag.Printable(o.Plugin), diag.Printable(o.Version), party)
 		var rows [][]string
-		for _, m := range o.Stages {
-			rows = append(rows, []string{string(m.Kind), m.Name, flow(m.In, m.Out), m.Summary})
+		for _, s := range p.Stages {
+			rows = append(rows, []string{string(s.Kind), s.Name, flow(s.In, s.Out), s.Summary})
 		}
 		if err := writeTable(w, "  ", rows); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeBroken says why a plugin is broken, and what to do.
+func writeBroken(w io.Writer, e *pluginError) {
+	fmt.Fprintf(w, "  error[%s]: %s\n", diag.Printable(e.Code), diag.Printable(e.Message))
+	if e.Hint != "" {
+		fmt.Fprintf(w, "  help: %s\n", diag.Printable(e.Hint))
+	}
 }
 
 // flow shows what a stage takes and gives.

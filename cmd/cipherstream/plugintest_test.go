@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stagetest/suite"
 )
@@ -28,6 +30,11 @@ func servedAs(program string) (sdk.Bundle, bool) {
 			sdk.DefineSink(sdk.About{Name: "folder", Summary: "Writes a file."},
 				func(s folderSettings, _ sdk.Env) (sdk.Sink, error) { return &folderSink{path: s.Path}, nil }),
 		}}, true
+	case "newer-plugin":
+		return sdk.Bundle{Name: "good", Version: "2.0.0", Network: true, Stages: []sdk.Definition{
+			sdk.DefineFilter(sdk.About{Name: "pass", Summary: "Hands through.", Doc: "All of it:\n\n* every row,\n* every column.", KeepsRows: true, Concurrent: true},
+				func(richSettings, sdk.Env) (sdk.Filter, error) { return passing{}, nil }),
+		}}, true
 	case "bad-plugin":
 		return sdk.Bundle{Name: "bad", Version: "0.0.1", Stages: []sdk.Definition{
 			sdk.DefineFilter(sdk.About{Name: "drops", Summary: "Drops the last row.", KeepsRows: true},
@@ -39,6 +46,21 @@ func servedAs(program string) (sdk.Bundle, bool) {
 
 type passSettings struct {
 	Column string `config:"column,required"`
+}
+
+// richSettings has a setting of every form.
+type richSettings struct {
+	Mode    string                  `config:"mode" enum:"strict,lax" default:"strict" doc:"What happens to odd rows."`
+	Most    int                     `config:"most" default:"5" min:"1" max:"9" doc:"Most odd rows."`
+	Token   config.Secret           `config:"token,required" doc:"Grants access."`
+	Names   []string                `config:"names" min:"1" doc:"Columns."`
+	Rules   []ruleSettings          `config:"rules" doc:"Rules, in order."`
+	ByName  map[string]ruleSettings `config:"by_name" doc:"A rule for each column."`
+	Patient time.Duration           `config:"patient" default:"10s" min:"1ms"`
+}
+
+type ruleSettings struct {
+	Pattern string `config:"pattern,required" doc:"What it looks for."`
 }
 
 type passing struct{}

@@ -49,6 +49,7 @@ type reporter struct {
 	machine   bool // JSON, an event a line
 	final     bool // a line at the end
 	verbose   bool // log lines of level info too
+	json      bool // whatever is written is JSON
 	color     bool
 	barColumn func() int // columns of the terminal; 0 is unknown
 
@@ -79,12 +80,17 @@ func (a *app) newReporter(mode string, verbose, dataOnTerminal bool) (*reporter,
 	default:
 		r.bar, r.final = true, true
 	}
+	r.json = a.json
 	return r, nil
 }
 
 // event takes an event of a run.
 func (r *reporter) event(e run.Event) {
 	switch e := e.(type) {
+	case run.Awaiting:
+		r.awaiting(e)
+	case run.Attached:
+		r.attached(e)
 	case run.Started:
 		processes := []map[string]any{}
 		for _, p := range e.Processes {
@@ -136,9 +142,13 @@ func doneText(r *run.Receipt) string {
 
 // emit writes an event for machines.
 func (r *reporter) emit(kind string, fields map[string]any) {
-	if !r.machine {
-		return
+	if r.machine {
+		r.write(kind, fields)
 	}
+}
+
+// write writes a line of JSON.
+func (r *reporter) write(kind string, fields map[string]any) {
 	fields["event"] = kind
 	fields["time"] = time.Now().UTC().Format("2006-01-02T15:04:05.000Z07:00")
 	r.mu.Lock()

@@ -36,29 +36,27 @@ const (
 func (a *app) pluginsFlag(c *cobra.Command) {
 	c.Flags().StringVar(&a.pluginDir, "plugins", "", "`FOLDER` with plugins.lock and third-party plugins (default $"+envPlugins+")")
 	_ = c.MarkFlagDirname("plugins") // the flag exists
+	a.strictIsolationFlag(c)
 }
 
 // engine makes the engine of a command. The log receives what plugin processes
 // write; it may be nil.
 func (a *app) engine(ctx context.Context, log *slog.Logger) (*engine.Engine, error) {
-	dir := a.pluginDir
-	if dir == "" {
-		dir = os.Getenv(envPlugins)
+	dir, err := a.pluginFolder()
+	if err != nil {
+		return nil, err
 	}
-	if dir != "" {
-		if info, err := os.Stat(dir); err != nil {
-			return nil, usageFault("the folder of plugins cannot be used: %w", err)
-		} else if !info.IsDir() {
-			return nil, usageFault("the folder of plugins, %s, is no folder", dir)
-		}
-	}
-	return engine.New(ctx, engine.Config{
+	cfg := engine.Config{
 		FirstParty: bundle.Bundle(version()),
 		Args:       []string{servePlugin},
 		Catalogue:  pipelines.FS(),
 		PluginDir:  dir,
 		Log:        log,
-	})
+	}
+	if err := a.limits.limit(&cfg); err != nil {
+		return nil, err
+	}
+	return engine.New(ctx, cfg)
 }
 
 // request is what the flags of run and plan say about a pipeline.

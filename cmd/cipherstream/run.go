@@ -23,6 +23,7 @@ import (
 type runFlags struct {
 	database
 	practice
+	debugging
 	sandbox  bool
 	progress string
 	summary  string
@@ -45,7 +46,9 @@ the object is, its size and SHA-256, and a link to it.
 
 A file given with -o appears under its name when it is whole, and only then. What
 is written to standard output is on its way before the run has succeeded: the
-exit code tells whether it is all.`,
+exit code tells whether it is all.
+
+` + debuggingHelp,
 		Example: `  cipherstream run appointments --sandbox -p from_date=2024-01-01 | head
   cipherstream run appointments --dsn-file dsn.txt -f csv -c gzip -o appointments.csv.gz
   cipherstream run appointments --sandbox -c zip --encrypted --customer sandbox \
@@ -62,7 +65,9 @@ exit code tells whether it is all.`,
 		}),
 	}
 	r.flags(a, c)
+	a.pluginLimitFlags(c)
 	f.database.flags(c)
+	f.debugging.flags(c)
 	c.Flags().BoolVar(&f.sandbox, "sandbox", false, "read from a database of generated data, started for this run")
 	f.practice.flags(c, "sandbox-")
 	c.Flags().StringVar(&f.progress, "progress", progressAuto, progressUsage)
@@ -80,7 +85,7 @@ func (f *runFlags) validate(c *cobra.Command, r *request) error {
 	case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale")):
 		return usageFault("--sandbox-seed and --sandbox-scale have no effect without --sandbox")
 	}
-	return nil
+	return f.debugging.validate(c, r)
 }
 
 func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags) error {
@@ -115,7 +120,7 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 	if err != nil {
 		return err
 	}
-	receipt, err := e.Run(ctx, p, engine.RunOptions{ID: prepared.id, Events: report.event})
+	receipt, err := e.Run(ctx, p, engine.RunOptions{ID: prepared.id, Events: f.debugging.events(report), Record: f.record})
 	if fault.Is(err, "sink.closed") && prepared.handsOver {
 		return closedOutput()
 	}
@@ -167,6 +172,9 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 		return nil, err
 	}
 	p, err := a.plan(e, out.request)
+	if err == nil {
+		err = p.Attach(f.attach...)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -277,5 +285,5 @@ func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 	if err := diags.Err(); err != nil {
 		return nil, release, &diagnosed{list: diags, source: e.Source, err: err}
 	}
-	return p, release, nil
+	return p, release, p.Attach(f.attach...)
 }

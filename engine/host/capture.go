@@ -2,8 +2,11 @@ package host
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"log/slog"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +19,7 @@ const (
 	maxLine      = 2 << 10 // bytes
 	linesPerSec  = 200     // that reach the log; a flood is counted, not copied
 	secretMinLen = 4       // shorter text would blank out ordinary words
+	redacted     = "[secret]"
 )
 
 // capture keeps the last lines that a plugin process wrote and copies lines to
@@ -27,6 +31,7 @@ type capture struct {
 	mu      sync.Mutex
 	lines   []string
 	secrets *strings.Replacer
+	texts   []string // that secrets replaces, the longest first
 	window  time.Time
 	count   int
 	lost    int
@@ -36,17 +41,70 @@ func newCapture(plugin string, log *slog.Logger) *capture {
 	return &capture{plugin: plugin, log: log, secrets: strings.NewReplacer()}
 }
 
-// redact replaces these texts from now on.
+// redact replaces these texts from now on, and their lines: what has been cut into
+// lines holds no text of several.
 func (c *capture) redact(secrets []string) {
-	var pairs []string
-	for _, s := range secrets {
-		if len(s) >= secretMinLen {
-			pairs = append(pairs, s, "[secret]")
+	seen := map[string]bool{}
+	var texts []string
+	add := func(text string) {
+		if len(text) >= secretMinLen && !seen[text] {
+			seen[text] = true
+			texts = append(texts, text)
 		}
 	}
+	for _, s := range secrets {
+		for _, spelled := range spellings(s) {
+			add(spelled)
+		}
+		for line := range strings.Lines(s) {
+			for _, spelled := range spellings(strings.TrimSpace(line)) {
+				add(spelled)
+			}
+		}
+	}
+	// At the same place the first one is replaced: a secret that begins with another
+	// must not leave its end.
+	slices.SortFunc(texts, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, text := range texts {
+		pairs = append(pairs, text, redacted)
+	}
 	c.mu.Lock()
-	c.secrets = strings.NewReplacer(pairs...)
+	c.secrets, c.texts = strings.NewReplacer(pairs...), texts
 	c.mu.Unlock()
+}
+
+// spellings are a text and what it becomes inside a quoted one, in Go and in JSON.
+func spellings(text string) []string {
+	inGo := strconv.Quote(text)
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	_ = e.Encode(text) // text can be encoded
+	inJSON := strings.TrimSuffix(b.String(), "\n")
+	b.Reset()
+	e.SetEscapeHTML(false)
+	_ = e.Encode(text)
+	plain := strings.TrimSuffix(b.String(), "\n")
+	return []string{text, inGo[1 : len(inGo)-1], inJSON[1 : len(inJSON)-1], plain[1 : len(plain)-1]}
+}
+
+// blankEnd replaces the beginning of a secret at the end of a line that was cut.
+func (c *capture) blankEnd(line string) string {
+	c.mu.Lock()
+	texts := c.texts
+	c.mu.Unlock()
+	longest := 0
+	for _, text := range texts {
+		for n := min(len(text)-1, len(line)); n >= secretMinLen && n > longest; n-- {
+			if strings.HasSuffix(line, text[:n]) {
+				longest = n
+			}
+		}
+	}
+	if longest == 0 {
+		return line
+	}
+	return line[:len(line)-longest] + redacted
 }
 
 // clean removes secrets from a log event.
@@ -127,9 +185,12 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 			room := maxLine - len(w.partial)
 			w.partial = append(w.partial, part[:min(room, len(part))]...)
 			if len(part) > room || i >= 0 {
-				w.capture.line(w.name, string(w.partial))
+				line := string(w.partial)
 				w.partial = w.partial[:0]
-				w.skip = len(part) > room
+				if w.skip = len(part) > room; w.skip {
+					line = w.capture.blankEnd(line)
+				}
+				w.capture.line(w.name, line)
 			}
 		}
 		if i < 0 {

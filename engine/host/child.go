@@ -1,15 +1,14 @@
 package host
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
+	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,7 +18,7 @@ import (
 
 // environment is what a plugin process sees: nothing of the host's own, which
 // may hold secrets. extra is what go-plugin's handshake needs.
-func environment(dir string, memoryLimit int64, extra []string) []string {
+func environment(dir string, memoryLimit int64, processors int, extra []string) []string {
 	env := []string{
 		"PATH=/usr/local/bin:/usr/bin:/bin",
 		"LANG=C.UTF-8",
@@ -30,11 +29,11 @@ func environment(dir string, memoryLimit int64, extra []string) []string {
 		"GOMEMLIMIT=" + strconv.FormatInt(memoryLimit/4*3, 10),
 		control.EnvLifeline + "=" + strconv.Itoa(lifelineFD),
 	}
+	if processors > 0 {
+		env = append(env, "GOMAXPROCS="+strconv.Itoa(processors))
+	}
 	return append(env, extra...)
 }
-
-// lifelineFD is the first of exec.Cmd.ExtraFiles.
-const lifelineFD = firstExtra
 
 // child is a started program; it implements go-plugin's runner.Runner. We do not
 // use go-plugin's own runner because that hands the host's standard input on and
@@ -43,163 +42,36 @@ type child struct {
 	cmd         *exec.Cmd
 	log         *capture
 	memoryLimit int64
-	greeting    *io.PipeReader // standard output up to its first line's end
+	processors  int // that it may use, 0 for all
+	hold        hold
+	greeting    *io.PipeReader // the one line of standard output that is for go-plugin
 	nothing     *io.PipeReader // what go-plugin is shown as standard error
 	lifeline    *os.File
 
 	startErr error
 	exited   chan struct{} // closed when the process has been waited for
-	drained  chan struct{} // closed when its standard error has been read to the end
+	drained  chan struct{} // closed when its output has been read to the end
 	waitErr  error
 
-	mu      sync.Mutex
-	process *os.Process // once it has started
-	killed  bool
-	reason  string // why the host killed it
+	mu       sync.Mutex
+	process  *os.Process // once it has started
+	gone     bool        // its number may be somebody else's
+	killed   bool
+	cut      bool   // by that
+	exceeded excess // why the host killed it
+	chatter  bool   // it wrote something before its greeting
 }
 
-func newChild(program string, args []string, dir string, memoryLimit int64, log *capture) *child {
+// excess is what a process did for which it was ended, and what to do about it.
+type excess struct{ did, hint string }
+
+func newChild(cfg *Config, program string, args []string, dir string, held hold, log *capture) *child {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
-	cmd.SysProcAttr = processAttributes()
-	return &child{cmd: cmd, log: log, memoryLimit: memoryLimit, exited: make(chan struct{}), drained: make(chan struct{})}
-}
-
-// Start starts the process.
-func (c *child) Start(context.Context) error {
-	lifelineRead, lifelineWrite, err := os.Pipe()
-	if err != nil {
-		c.startErr = err
-		return err
-	}
-	defer lifelineRead.Close()
-	c.lifeline = lifelineWrite
-	c.cmd.ExtraFiles = []*os.File{lifelineRead}
-	stdoutRead, stdoutWrite, err := os.Pipe()
-	if err != nil {
-		c.startErr = err
-		return err
-	}
-	defer stdoutWrite.Close()
-	stderrRead, stderrWrite, err := os.Pipe()
-	if err != nil {
-		c.startErr = err
-		return err
-	}
-	defer stderrWrite.Close()
-	c.cmd.Stdout, c.cmd.Stderr = stdoutWrite, stderrWrite
-
-	started := make(chan error)
-	go func() {
-		// The parent-death signal is sent when the thread that made the child
-		// ends, so this one stays as long as the child.
-		runtime.LockOSThread()
-		err := c.launch()
-		started <- err
-		if err != nil {
-			return
-		}
-		c.waitErr = c.cmd.Wait()
-		// Whatever it started must not outlive it, nor keep its output open.
-		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
-		_ = stdoutRead.SetReadDeadline(time.Now().Add(lastWords))
-		_ = stderrRead.SetReadDeadline(time.Now().Add(lastWords))
-		close(c.exited)
-	}()
-	if c.startErr = <-started; c.startErr != nil {
-		stdoutRead.Close()
-		stderrRead.Close()
-		lifelineWrite.Close()
-		close(c.exited)
-		return c.startErr
-	}
-
-	greetingRead, greetingWrite := io.Pipe()
-	nothingRead, nothingWrite := io.Pipe()
-	c.greeting, c.nothing = greetingRead, nothingRead
-	go func() {
-		splitGreeting(stdoutRead, greetingWrite, c.log.stream("stdout"))
-		stdoutRead.Close()
-	}()
-	go func() {
-		_, _ = io.Copy(c.log.stream("stderr"), stderrRead)
-		stderrRead.Close()
-		nothingWrite.Close()
-		close(c.drained)
-	}()
-	go c.watchMemory()
-	return nil
-}
-
-// firstExtra is the first descriptor after the three standard ones; mostInherited
-// is where those that a host may have inherited are taken to end, where the system
-// cannot be asked.
-const (
-	firstExtra    = 3
-	mostInherited = 1024
-)
-
-func sealEach() {
-	for fd := firstExtra; fd < mostInherited; fd++ {
-		syscall.CloseOnExec(fd)
-	}
-}
-
-// launch starts the process, unless it was killed before that.
-func (c *child) launch() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.killed {
-		return context.Canceled
-	}
-	sealDescriptors()
-	if err := c.cmd.Start(); err != nil {
-		return err
-	}
-	c.process = c.cmd.Process
-	limitCoreDumps(c.process.Pid)
-	return nil
-}
-
-// lastWords is how long the output of a process that has ended is still read: a
-// descendant that escaped its group may hold it open for ever.
-const lastWords = time.Second
-
-// maxGreeting bounds the handshake line; with a certificate it has about 1 kB.
-const maxGreeting = 16 << 10
-
-// splitGreeting gives the first line to the handshake and the rest, which a
-// plugin has no business writing, to the log.
-func splitGreeting(from io.Reader, greeting *io.PipeWriter, rest io.Writer) {
-	reader := bufio.NewReaderSize(from, maxGreeting)
-	line, err := reader.ReadSlice('\n')
-	if err == nil && strings.Count(string(line), "|") < 3 || err == bufio.ErrBufferFull {
-		_, _ = rest.Write(line)
-	}
-	if err == bufio.ErrBufferFull {
-		line = []byte("too long\n")
-	}
-	_, _ = greeting.Write(line)
-	_, _ = io.Copy(rest, reader)
-	greeting.Close()
-}
-
-// memoryCheck is how often the resident memory of a plugin is looked at.
-const memoryCheck = 200 * time.Millisecond
-
-func (c *child) watchMemory() {
-	ticker := time.NewTicker(memoryCheck)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-c.exited:
-			return
-		case <-ticker.C:
-			if n := residentMemory(c.pid()); n > c.memoryLimit {
-				c.killFor(fmt.Sprintf("used %d MiB of memory; its limit is %d MiB", n>>20, c.memoryLimit>>20))
-				return
-			}
-		}
+	cmd.SysProcAttr = processAttributes(held.isolation)
+	return &child{
+		cmd: cmd, log: log, memoryLimit: cfg.MemoryLimit, processors: cfg.CPUs, hold: held,
+		exited: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
 
@@ -222,25 +94,36 @@ func (c *child) kill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.killed = true
-	if c.process == nil {
-		return
-	}
-	select {
-	case <-c.exited:
-		// The number may belong to somebody else by now.
-	default:
+	if c.process != nil && !c.gone {
+		c.cut = true
 		_ = syscall.Kill(-c.process.Pid, syscall.SIGKILL)
 	}
 }
 
-// killFor kills the process for a reason that its exit status then tells.
-func (c *child) killFor(reason string) {
+// killedByHost reports whether the process was killed before it had ended by itself.
+func (c *child) killedByHost() bool {
 	c.mu.Lock()
-	if c.reason == "" {
-		c.reason = reason
+	defer c.mu.Unlock()
+	return c.cut
+}
+
+// killFor kills the process for a reason that its exit status then tells.
+func (c *child) killFor(reason string) { c.end(excess{did: reason}) }
+
+func (c *child) end(e excess) {
+	c.mu.Lock()
+	if c.exceeded == (excess{}) {
+		c.exceeded = e
 	}
 	c.mu.Unlock()
 	c.kill()
+}
+
+// advice is what to do about why the host has killed the process; empty if it has not.
+func (c *child) advice() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.exceeded.hint
 }
 
 // closeLifeline tells the process that nobody needs it any more.
@@ -262,8 +145,8 @@ func (c *child) exitStatus(within time.Duration) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.reason != "" {
-		return "was ended: it " + c.reason
+	if c.exceeded != (excess{}) {
+		return "was ended: it " + c.exceeded.did
 	}
 	if c.process == nil {
 		return ""
@@ -297,7 +180,7 @@ func (c *child) pid() int {
 // Diagnose adds nothing: the captured log says it.
 func (c *child) Diagnose(context.Context) string { return "" }
 
-// Stdout is the handshake line.
+// Stdout is the greeting.
 func (c *child) Stdout() io.ReadCloser { return c.greeting }
 
 // Stderr is empty; the log is captured here.
@@ -309,8 +192,17 @@ func (c *child) Name() string { return c.cmd.Path }
 // ID is the process number.
 func (c *child) ID() string { return strconv.Itoa(c.pid()) }
 
-// PluginToHost changes nothing: both see the same file system.
+// errAddress is what go-plugin is told about a greeting with an address that is no
+// unix socket's.
+var errAddress = errors.New("the greeting offers something other than the path of a unix socket")
+
+// PluginToHost takes only unix sockets that have a path: whatever else a plugin may
+// listen on cannot be reached from outside its network namespace. Both sides see the
+// same file system.
 func (c *child) PluginToHost(network, address string) (string, string, error) {
+	if network != "unix" || !filepath.IsAbs(address) {
+		return "", "", errAddress
+	}
 	return network, address, nil
 }
 

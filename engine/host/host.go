@@ -1,11 +1,41 @@
 // Package host finds, verifies, starts, watches and ends plugin processes. It
 // owns everything that stands between CipherStream and a program it does not
 // trust: the clean environment, the private directory, the captured log, the
-// memory limit, the death of either side. It never touches data, which flows
-// between the plugins, and never decides what a run means (engine/run does).
+// limits of memory, cores and processes, the namespaces, the death of either side.
+// It never touches data, which flows between the plugins, and never decides what a
+// run means (engine/run does).
 //
 // First-party stages are one program: this one, executed again. Third-party
 // plugins are separate programs that plugins.lock pins by name and sha256.
+//
+// # What a plugin process is given
+//
+// Every process has an environment that is made for it; a directory, mode 0700, that
+// is its working, home and temporary directory and goes when it ends; no standard
+// input; no descriptor but the lifeline, whose end tells it that the host is dead; a
+// process group, which is killed when it ends; no core files; a bound of its resident
+// memory, and of its cores where Config.CPUs sets one. What it prints is log: of a
+// flood a part is copied and the end is kept, and secrets of the run are blanked out.
+// On Linux the kernel kills it with its host.
+//
+// A third-party process gains no rights from what it executes (no_new_privs). On
+// Linux, where the system lets the host's user make namespaces, it is confined:
+//
+//   - a user namespace: it cannot look into other processes of the same user, the
+//     host's secrets among them, nor leave its other namespaces;
+//   - a process namespace, in which it is process 1: it cannot signal other processes,
+//     and whatever it starts ends with it. What it starts counts towards its memory,
+//     and there is a bound of processes;
+//   - unless its lock entry grants the network, a network namespace in which nothing is
+//     up, not even loopback.
+//
+// Where that cannot be had it runs unconfined, with a warning, or with
+// Config.StrictIsolation not at all.
+//
+// What is left to it: files, as far as the host's user may use them, which is why the
+// host should not be root; sockets of local services that have a path, for the same
+// reason; the disk; and the cores that it was not given, if it takes them back, since
+// affinity is a bound for the well-meaning.
 package host
 
 import (
@@ -49,6 +79,12 @@ type Config struct {
 	// MemoryLimit is the resident memory, in bytes, at which a plugin process is
 	// ended (Linux; elsewhere it only bounds the Go heap of Go plugins).
 	MemoryLimit int64
+	// CPUs is how many cores a plugin process may use; default all. Outside Linux it
+	// is what Go plugins are told.
+	CPUs int
+	// StrictIsolation refuses to start third-party plugins that cannot be confined
+	// (see Isolation). By default they are started, and Log receives a warning.
+	StrictIsolation bool
 	// Warm is how many first-party processes are kept started in advance.
 	Warm int
 	// Log receives what plugin processes write to their standard error.
@@ -61,6 +97,12 @@ type Host struct {
 	dir      *scratch
 	identity *control.Identity
 	sequence atomic.Int64
+	cores    cores
+	probes   [2]struct { // of processes without the network, and with it
+		once   sync.Once
+		reason string
+	}
+	warned sync.Map // names of plugins that run unconfined
 
 	mu      sync.Mutex
 	lock    *Lockfile
@@ -101,7 +143,7 @@ func New(cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &Host{cfg: cfg, lock: &Lockfile{}}
+	h := &Host{cfg: cfg, lock: &Lockfile{}, cores: cores{allowed: allowedCores(), each: cfg.CPUs}}
 	if cfg.PluginDir != "" {
 		lock, err := ReadLockfile(filepath.Join(cfg.PluginDir, LockName))
 		if err != nil {
@@ -202,7 +244,7 @@ func (h *Host) Start(ctx context.Context, plugin string) (Process, error) {
 
 // Local returns a process that is no process: first-party stages in this one.
 func (h *Host) Local() Process {
-	return &local{session: control.NewSession(h.cfg.FirstParty)}
+	return &local{session: control.NewSession(h.cfg.FirstParty), offer: h.ownOffer()}
 }
 
 // Offer is a plugin and its stages.
@@ -210,14 +252,19 @@ type Offer struct {
 	Plugin     string
 	Version    string
 	FirstParty bool
-	Stages     []control.Manifest
+	// Protocol is the protocol version that plugin and host have agreed on.
+	Protocol int
+	// Network says that the plugin asks for the network; whether it gets it, LockEntry says.
+	Network bool
+	// Isolation is how the plugin's process was kept apart; zero for the first party.
+	Isolation Isolation
+	Stages    []control.Manifest
 }
 
 // Offers describes every plugin: the first-party stages, then the third-party
 // plugins of the lock file, which are started for it.
 func (h *Host) Offers(ctx context.Context) ([]Offer, error) {
-	own := h.cfg.FirstParty
-	offers := []Offer{{Plugin: own.Name, Version: own.Version, FirstParty: true, Stages: control.ManifestsOf(own)}}
+	offers := []Offer{h.ownOffer()}
 	for _, entry := range h.lock.Plugins {
 		offer, err := h.describe(ctx, entry)
 		if err != nil {
@@ -228,41 +275,40 @@ func (h *Host) Offers(ctx context.Context) ([]Offer, error) {
 	return offers, nil
 }
 
-func (h *Host) describe(ctx context.Context, entry LockEntry) (Offer, error) {
-	p, err := h.start(ctx, entry.Name)
-	if err != nil {
-		return Offer{}, err
-	}
-	defer p.Close()
-	name, version, stages, err := p.describe(ctx)
-	if err != nil {
-		return Offer{}, err
-	}
-	if name != entry.Name {
-		return Offer{}, fault.New("plugin.name", fault.Plugin, "the program of plugin %q says that it is %q", entry.Name, name).
-			WithHint("correct the name in %s", LockName)
-	}
-	return Offer{Plugin: name, Version: version, Stages: stages}, nil
-}
-
 // start starts a plugin's program and waits until it answers.
 func (h *Host) start(ctx context.Context, plugin string) (*remote, error) {
+	if plugin != h.cfg.FirstParty.Name {
+		entry, ok := h.lock.Find(plugin)
+		if !ok {
+			return nil, unknownPlugin(plugin)
+		}
+		return h.startEntry(ctx, entry, h.cfg.PluginDir)
+	}
 	dir, err := h.NewDir()
 	if err != nil {
 		return nil, err
 	}
-	program, args := h.cfg.Executable, h.cfg.Args
-	if plugin != h.cfg.FirstParty.Name {
-		entry, ok := h.lock.Find(plugin)
-		if !ok {
-			os.RemoveAll(dir)
-			return nil, fault.New("plugin.unknown", fault.Usage, "there is no plugin called %q in %s", plugin, LockName)
-		}
-		if program, err = entry.verifiedCopy(h.cfg.PluginDir, dir); err != nil {
-			os.RemoveAll(dir)
-			return nil, err
-		}
-		args = nil
+	return startRemote(ctx, &h.cfg, h.identity, plugin, h.cfg.Executable, h.cfg.Args, dir, h.holdOwn())
+}
+
+// startEntry starts the program that entry pins, from the folder that it is in.
+func (h *Host) startEntry(ctx context.Context, entry LockEntry, from string) (*remote, error) {
+	held, err := h.holdOther(entry)
+	if err != nil {
+		return nil, err
 	}
-	return startRemote(ctx, &h.cfg, h.identity, plugin, program, args, dir)
+	dir, err := h.NewDir()
+	if err != nil {
+		return nil, err
+	}
+	program, err := entry.verifiedCopy(ctx, from, dir)
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	return startRemote(ctx, &h.cfg, h.identity, entry.Name, program, nil, dir, held)
+}
+
+func unknownPlugin(name string) *fault.Fault {
+	return fault.New("plugin.unknown", fault.Usage, "there is no plugin called %q in %s", name, LockName)
 }

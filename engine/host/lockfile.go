@@ -1,15 +1,13 @@
 package host
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -31,6 +29,8 @@ const maxLockBytes = 1 << 20
 //	  - name: upper
 //	    version: 1.2.0
 //	    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+//	    origin: https://plugins.example.org/upper-1.2.0-linux-amd64
+//	    network: true
 type Lockfile struct {
 	Plugins []LockEntry `yaml:"plugins"`
 }
@@ -43,12 +43,28 @@ type LockEntry struct {
 	SHA256 string `yaml:"sha256"`
 	// File is the program's name in the plugin directory; default ProgramPrefix + Name.
 	File string `yaml:"file,omitempty"`
+	// Origin is the URL or the path that the program was installed from; empty if it was put there by hand.
+	// It is for people: nothing is read from there.
+	Origin string `yaml:"origin,omitempty"`
+	// Network grants the plugin the network; default false.
+	Network bool `yaml:"network,omitempty"`
 }
+
+// ValidName reports whether a plugin may be called so: lower case, digits, dashes.
+func ValidName(name string) bool { return pluginName.MatchString(name) }
 
 var (
 	pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 	hexDigest  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
+
+// Program is the name of the program's file.
+func (e LockEntry) Program() string {
+	if e.File != "" {
+		return e.File
+	}
+	return ProgramPrefix + e.Name
+}
 
 // ReadLockfile reads and checks a lock file. One that is not there pins nothing.
 func ReadLockfile(path string) (*Lockfile, error) {
@@ -64,22 +80,23 @@ func ReadLockfile(path string) (*Lockfile, error) {
 	if err != nil {
 		return nil, fault.New("plugins.lock", fault.Usage, "cannot read %s: %w", path, err)
 	}
+	return ParseLockfile(path, text)
+}
+
+// ParseLockfile checks the text of a lock file; path is for messages.
+func ParseLockfile(path string, text []byte) (*Lockfile, error) {
 	if len(text) > maxLockBytes {
 		return nil, fault.New("plugins.lock", fault.Usage, "%s is larger than 1 MiB", path)
 	}
-	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
-	decoder.KnownFields(true)
-	lock := &Lockfile{}
-	if err := decoder.Decode(lock); err != nil && err != io.EOF {
+	lock, err := decodeLock(text)
+	if err != nil {
 		return nil, fault.New("plugins.lock", fault.Usage, "%s: %w", path, err)
-	}
-	if err := decoder.Decode(new(yaml.Node)); err != io.EOF {
-		return nil, fault.New("plugins.lock", fault.Usage, "%s: it must be one YAML document, but something follows the first", path)
 	}
 	seen := map[string]bool{}
 	for i, p := range lock.Plugins {
+		var err error
 		switch {
-		case !pluginName.MatchString(p.Name):
+		case !ValidName(p.Name):
 			err = fault.New("plugins.lock", fault.Usage, "%s: entry %d: %q is not a plugin's name (lower case, digits, dashes)", path, i+1, p.Name)
 		case seen[p.Name]:
 			err = fault.New("plugins.lock", fault.Usage, "%s: plugin %q stands in it twice", path, p.Name)
@@ -96,6 +113,26 @@ func ReadLockfile(path string) (*Lockfile, error) {
 	return lock, nil
 }
 
+// decodeLock decodes one document and nothing else.
+func decodeLock(text []byte) (lock *Lockfile, err error) {
+	// The YAML library panics on some texts, such as a merge with a list as a key.
+	defer func() {
+		if recover() != nil {
+			lock, err = nil, errors.New("this YAML cannot be read; write the entries without anchors and merges")
+		}
+	}()
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	lock = &Lockfile{}
+	if err := decoder.Decode(lock); err != nil && err != io.EOF {
+		return nil, err
+	}
+	if err := decoder.Decode(new(yaml.Node)); err != io.EOF {
+		return nil, errors.New("it must be one YAML document, but something follows the first")
+	}
+	return lock, nil
+}
+
 // Find returns the entry of a plugin.
 func (l *Lockfile) Find(name string) (LockEntry, bool) {
 	for _, p := range l.Plugins {
@@ -104,38 +141,4 @@ func (l *Lockfile) Find(name string) (LockEntry, bool) {
 		}
 	}
 	return LockEntry{}, false
-}
-
-// verifiedCopy copies the program into a private directory while hashing it, so
-// that what is executed is what was verified, whatever happens to the original
-// in between. It returns the path of the copy.
-func (e LockEntry) verifiedCopy(from, dir string) (string, error) {
-	name := e.File
-	if name == "" {
-		name = ProgramPrefix + e.Name
-	}
-	path := filepath.Join(from, name)
-	original, err := os.Open(path)
-	if err != nil {
-		return "", fault.New("plugin.missing", fault.Usage, "plugin %q is in %s, but its program cannot be read: %w", e.Name, LockName, err)
-	}
-	defer original.Close()
-	target := filepath.Join(dir, "program")
-	duplicate, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o500)
-	if err != nil {
-		return "", fault.New("host.directory", fault.Internal, "cannot copy plugin %q: %w", e.Name, err)
-	}
-	hash := sha256.New()
-	_, err = io.Copy(io.MultiWriter(duplicate, hash), original)
-	if closeErr := duplicate.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return "", fault.New("host.directory", fault.Internal, "cannot copy plugin %q: %w", e.Name, err)
-	}
-	if digest := hex.EncodeToString(hash.Sum(nil)); digest != e.SHA256 {
-		return "", fault.New("plugin.digest", fault.Usage, "the program of plugin %q does not match %s: its sha256 is %s, not %s",
-			e.Name, LockName, digest, e.SHA256).WithHint("if you trust the program, put the new digest into %s", LockName)
-	}
-	return target, nil
 }

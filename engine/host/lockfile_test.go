@@ -47,7 +47,9 @@ func TestBadLockfiles(t *testing.T) {
 func TestGoodLockfile(t *testing.T) {
 	digest := strings.Repeat("0123456789abcdef", 4)
 	path := filepath.Join(t.TempDir(), host.LockName)
-	text := "# pinned\nplugins:\n  - name: upper\n    version: 1.2.0\n    sha256: " + digest + "\n  - {name: 2nd-one, sha256: " + digest + ", file: other.bin}\n"
+	text := "# pinned\nplugins:\n  - name: upper\n    version: 1.2.0\n    sha256: " + digest + "\n  - {name: 2nd-one, sha256: " + digest + ", file: other.bin}\n" +
+		"  - {name: caller, version: 0.1.0, sha256: " + digest + ", origin: \"https://example.org/caller\", network: true}\n" +
+		"  - {name: local, version: 0.1.0, sha256: " + digest + ", origin: /opt/local, network: false}\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +60,8 @@ func TestGoodLockfile(t *testing.T) {
 	for name, want := range map[string]host.LockEntry{
 		"upper":   {Name: "upper", Version: "1.2.0", SHA256: digest},
 		"2nd-one": {Name: "2nd-one", SHA256: digest, File: "other.bin"},
+		"caller":  {Name: "caller", Version: "0.1.0", SHA256: digest, Origin: "https://example.org/caller", Network: true},
+		"local":   {Name: "local", Version: "0.1.0", SHA256: digest, Origin: "/opt/local"},
 	} {
 		if got, ok := lock.Find(name); !ok || got != want {
 			t.Errorf("%s: got %+v", name, got)
@@ -125,6 +129,7 @@ func FuzzLockfile(f *testing.F) {
 	f.Add("plugins: &a [*a]")
 	f.Add("a: &a [1,1]\nplugins: *a\n---\nplugins: []")
 	f.Add("plugins: [{name: a, <<: {sha256: " + digest + "}}]")
+	f.Add("plugins:\n- &b {name: a, sha256: " + digest + "}\n- {<<, *b, 0}")
 	path := filepath.Join(f.TempDir(), host.LockName)
 	f.Fuzz(func(t *testing.T, text string) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -15,6 +15,8 @@ type Process interface {
 	// Plugin is the plugin's name; PID its process, or 0 when it has none of its own.
 	Plugin() string
 	PID() int
+	// Describe says what the plugin offers.
+	Describe(ctx context.Context) (Offer, error)
 	// Open builds the group. Text in secrets is removed from the captured log.
 	Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error
 	// Start runs the group and hands over its events, up to and including
@@ -30,10 +32,13 @@ type Process interface {
 // local runs a group in this process.
 type local struct {
 	session *control.Session
+	offer   Offer
 }
 
 func (l *local) Plugin() string { return "this process" }
 func (l *local) PID() int       { return 0 }
+
+func (l *local) Describe(context.Context) (Offer, error) { return l.offer, nil }
 
 func (l *local) Open(ctx context.Context, req *pb.OpenRequest, _ []string) error {
 	return l.session.Open(ctx, req)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -24,36 +23,68 @@ import (
 
 // remote is a plugin in a process of its own.
 type remote struct {
-	cfg    *Config
-	plugin string
-	dir    string
-	client *plugin.Client
-	child  *child
-	rpc    pb.PluginClient
-	log    *capture
-	once   sync.Once
+	cfg     *Config
+	plugin  string
+	dir     string
+	client  *plugin.Client
+	program program
+	rpc     pb.PluginClient
+	log     *capture
+	once    sync.Once
+	// patient is true for a process that may stand still: somebody debugs it.
+	patient bool
+}
+
+// program is the process of a plugin: a child, or one that is attached.
+type program interface {
+	runner.Runner
+	// prepare is given the variables of go-plugin's handshake, before Start.
+	prepare(env []string)
+	// startFailure is why Start failed.
+	startFailure() error
+	pid() int
+	// kill ends it; killFor gives a reason, which its exit status then tells.
+	kill()
+	killFor(reason string)
+	// letGo tells it that nobody needs it any more.
+	letGo()
+	// exitStatus describes how it ended; it is empty when it has not ended within the
+	// given time. awaitEnd waits for the end of one that has started and was killed.
+	exitStatus(within time.Duration) string
+	awaitEnd()
+	// drain waits for the last words of a process that has ended.
+	drain()
 }
 
 // startRemote starts program and waits for its handshake. It owns dir from here on.
-func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, name, program string, args []string, dir string) (*remote, error) {
+func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, name, program string, args []string, dir string, held hold) (*remote, error) {
 	r := &remote{cfg: cfg, plugin: name, dir: dir, log: newCapture(name, cfg.Log)}
-	r.child = newChild(program, args, dir, cfg.MemoryLimit, r.log)
+	r.program = newChild(cfg, program, args, dir, held, r.log)
+	if err := r.connect(ctx, identity, cfg.StartTimeout); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// connect starts the program and waits for its handshake. When it fails, nothing is
+// left.
+func (r *remote) connect(ctx context.Context, identity *control.Identity, timeout time.Duration) error {
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  control.Handshake,
 		VersionedPlugins: map[int]plugin.PluginSet{control.ProtocolVersion: {control.PluginName: &control.GRPC{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		TLSConfig:        identity.Client(),
 		SkipHostEnv:      true,
-		StartTimeout:     cfg.StartTimeout,
+		StartTimeout:     timeout,
 		Logger:           hclog.NewNullLogger(),
 		SyncStdout:       r.log.stream("stdout"),
 		SyncStderr:       r.log.stream("stderr"),
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: r.dir},
 		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(control.MaxMessage), grpc.MaxCallSendMsgSize(control.MaxMessage))},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			r.child.cmd.Env = environment(dir, cfg.MemoryLimit, append(cmd.Env, control.EnvHostCertificate+"="+identity.PEM()))
-			return r.child, nil
+			r.program.prepare(append(cmd.Env, control.EnvHostCertificate+"="+identity.PEM()))
+			return r.program, nil
 		},
 	})
 	connected := make(chan error, 1)
@@ -72,16 +103,37 @@ func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, n
 	select {
 	case err = <-connected:
 	case <-ctx.Done():
-		r.child.kill()
-		<-connected
-		r.Close()
-		return nil, context.Cause(ctx)
+		r.program.kill()
+		select {
+		case <-connected:
+			r.Close()
+		case <-time.After(r.cfg.CancelGrace):
+			// It stands still in the midst of the handshake, where go-plugin cannot be
+			// interrupted.
+			removeTree(r.dir)
+		}
+		return context.Cause(ctx)
 	}
 	if err != nil {
 		defer r.Close()
-		return nil, r.startFault(err)
+		return r.startFault(err)
 	}
-	return r, nil
+	return nil
+}
+
+// prepare makes the environment of the process.
+func (c *child) prepare(env []string) {
+	c.cmd.Env = environment(c.cmd.Dir, c.memoryLimit, c.processors, env)
+}
+
+func (c *child) startFailure() error { return c.startErr }
+
+func (c *child) letGo() { c.closeLifeline() }
+
+func (c *child) awaitEnd() {
+	if c.startErr == nil && c.pid() != 0 {
+		<-c.exited
+	}
 }
 
 // startFault says why a program did not become a plugin.
@@ -89,17 +141,24 @@ func (r *remote) startFault(err error) error {
 	f := fault.New("plugin.start", fault.Plugin, "plugin %q did not start", r.plugin).
 		WithHint("the program must be a CipherStream plugin that speaks protocol version %d", control.ProtocolVersion)
 	text := err.Error()
+	if m := otherVersion.FindStringSubmatch(text); m != nil {
+		return r.withLog(protocolFault(r.plugin, m[1]))
+	}
 	switch {
-	case strings.Contains(text, "Unrecognized remote plugin message"):
-		f.Message += ": it wrote something other than a plugin's greeting to its standard output"
 	case strings.Contains(text, "timeout"):
 		f.Message += fmt.Sprintf(": no greeting within %s", r.cfg.StartTimeout)
+	case errors.Is(err, errAddress):
+		f.Message += ": " + errAddress.Error()
 	case strings.Contains(text, "incompatible"):
-		f.Message += fmt.Sprintf(": it speaks another protocol version than %d", control.ProtocolVersion)
+		f.Message += ": its greeting has another form than go-plugin's of today"
 	}
-	if r.child.startErr != nil {
-		f.Message += ": " + r.child.startErr.Error()
-	} else if status := r.child.exitStatus(time.Second); status != "" {
+	c, isChild := r.program.(*child)
+	if isChild && c.chattered() {
+		f.Message += ": it wrote something other than a plugin's greeting to its standard output"
+	}
+	if failure := r.program.startFailure(); failure != nil {
+		f.Message += ": " + failure.Error()
+	} else if status := r.program.exitStatus(time.Second); status != "" && !(isChild && c.killedByHost()) {
 		f.Message += ": it " + status
 	}
 	return r.withLog(f)
@@ -108,7 +167,7 @@ func (r *remote) startFault(err error) error {
 // withLog adds the plugin's last lines. Those of a process that has ended are
 // complete.
 func (r *remote) withLog(f *fault.Fault) *fault.Fault {
-	r.child.drain()
+	r.program.drain()
 	if lines := r.log.last(); len(lines) > 0 {
 		f.WithDetail("log", strings.Join(lines, "\n"))
 	}
@@ -116,10 +175,14 @@ func (r *remote) withLog(f *fault.Fault) *fault.Fault {
 }
 
 func (r *remote) Plugin() string { return r.plugin }
-func (r *remote) PID() int       { return r.child.pid() }
+func (r *remote) PID() int       { return r.program.pid() }
 
-// answerInTime bounds a call that a healthy plugin answers at once.
+// answerInTime bounds a call that a healthy plugin answers at once, unless somebody
+// debugs it.
 func (r *remote) answerInTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.patient {
+		return context.WithCancel(ctx)
+	}
 	return context.WithTimeoutCause(ctx, r.cfg.StartTimeout,
 		fault.New(codeUnresponsive, fault.Plugin, "plugin %q did not answer within %s", r.plugin, r.cfg.StartTimeout))
 }
@@ -127,28 +190,38 @@ func (r *remote) answerInTime(ctx context.Context) (context.Context, context.Can
 // codeUnresponsive is the code of a process that lives and does not answer.
 const codeUnresponsive = "plugin.unresponsive"
 
-func (r *remote) describe(ctx context.Context) (name, version string, stages []control.Manifest, err error) {
+func (r *remote) describe(ctx context.Context) (Offer, error) {
 	ctx, cancel := r.answerInTime(ctx)
 	defer cancel()
 	resp, err := r.rpc.Describe(ctx, &pb.DescribeRequest{})
 	if err != nil {
-		return "", "", nil, r.broken(ctx, err)
+		return Offer{}, r.broken(ctx, err)
+	}
+	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(), Network: resp.Network}
+	if c, ok := r.program.(*child); ok {
+		offer.Isolation = c.hold.isolation
 	}
 	for _, s := range resp.Stages {
 		m, err := control.ManifestFromProto(s)
 		if err != nil {
-			return "", "", nil, fault.New("plugin.manifest", fault.Plugin, "plugin %q: %w", r.plugin, err)
+			return Offer{}, fault.New("plugin.manifest", fault.Plugin, "plugin %q: %w", r.plugin, err)
 		}
-		stages = append(stages, m)
+		offer.Stages = append(offer.Stages, m)
 	}
-	return resp.Name, resp.Version, stages, nil
+	return offer, nil
 }
+
+// Describe says what the plugin offers.
+func (r *remote) Describe(ctx context.Context) (Offer, error) { return r.describe(ctx) }
 
 func (r *remote) Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error {
 	r.log.redact(secrets)
 	ctx, cancel := r.answerInTime(ctx)
 	defer cancel()
 	req.Dir = r.dir
+	if r.cfg.CPUs > 0 && req.Limits != nil {
+		req.Limits.Workers = min(req.Limits.Workers, int32(r.cfg.CPUs))
+	}
 	resp, err := r.rpc.Open(ctx, req)
 	if err != nil {
 		return r.broken(ctx, err)
@@ -176,12 +249,19 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 		<-cancelCtx.Done() // either the stream has ended, or the grace period has
 		if errors.Is(cancelCtx.Err(), context.DeadlineExceeded) {
 			unheeded.Store(true)
-			r.child.kill()
+			r.program.kill()
+			if r.patient {
+				cancel() // it may stand still, and its connection with it
+			}
 		}
 	})
 	defer stopped()
 
-	silence := time.AfterFunc(r.cfg.Silence, func() { r.child.killFor("was silent for " + r.cfg.Silence.String()) })
+	silence := time.AfterFunc(r.cfg.Silence, func() {
+		if !r.patient {
+			r.program.killFor("was silent for " + r.cfg.Silence.String())
+		}
+	})
 	defer silence.Stop()
 	for {
 		event, err := stream.Recv()
@@ -227,9 +307,12 @@ func (r *remote) broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		patience /= 10
 	}
-	if status := r.child.exitStatus(patience); status != "" {
-		return r.withLog(fault.New("plugin.exited", fault.Plugin, "plugin %q %s", r.plugin, status).
-			WithHint("its last lines are in the details"))
+	if status := r.program.exitStatus(patience); status != "" {
+		f := fault.New("plugin.exited", fault.Plugin, "plugin %q %s", r.plugin, status).WithHint("its last lines are in the details")
+		if c, ok := r.program.(*child); ok && c.advice() != "" {
+			f.WithHint("%s", c.advice())
+		}
+		return r.withLog(f)
 	}
 	if ctx.Err() != nil {
 		cause := context.Cause(ctx)
@@ -245,12 +328,14 @@ func (r *remote) broken(ctx context.Context, err error) error {
 // removes its directory.
 func (r *remote) Close() {
 	r.once.Do(func() {
-		r.child.closeLifeline()
+		r.program.letGo()
+		// go-plugin asks for a graceful end, and waits for the answer of a process that
+		// may stand still.
+		patience := time.AfterFunc(r.cfg.CancelGrace, r.program.kill)
 		r.client.Kill()
-		r.child.kill()
-		if r.child.startErr == nil && r.child.pid() != 0 {
-			<-r.child.exited
-		}
-		os.RemoveAll(r.dir)
+		patience.Stop()
+		r.program.kill()
+		r.program.awaitEnd()
+		removeTree(r.dir)
 	})
 }

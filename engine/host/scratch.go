@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -54,7 +55,7 @@ func newScratch() (*scratch, error) {
 
 // remove keeps the lock to the end: what is left when it is cut short is not locked.
 func (s *scratch) remove() error {
-	err := os.RemoveAll(s.path)
+	err := removeTree(s.path)
 	s.lock.Close()
 	return err
 }
@@ -103,8 +104,23 @@ func sweep(base string) {
 			continue
 		}
 		if lock, err := lockDirectory(path); err == nil {
-			os.RemoveAll(path)
+			removeTree(path) // the next sweep tries again
 			lock.Close()
 		}
 	}
+}
+
+// removeTree removes a directory of which a plugin may have closed parts to everybody,
+// which is no hindrance for root alone. Nobody works in it any more.
+func removeTree(path string) error {
+	if err := os.RemoveAll(path); err == nil {
+		return nil
+	}
+	_ = filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			return os.Chmod(at, 0o700) // before what is in it is read
+		}
+		return nil
+	})
+	return os.RemoveAll(path)
 }

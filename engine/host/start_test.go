@@ -51,7 +51,7 @@ func TestRefusedBeforeStart(t *testing.T) {
 		{"digest", pinned{name: "evil", program: program, digest: strings.Repeat("0", 64)}, "evil", "plugin.digest",
 			`the program of plugin "evil" does not match plugins.lock: its sha256 is `},
 		{"missing program", pinned{name: "gone", program: program, missing: true}, "gone", "plugin.missing",
-			`plugin "gone" is in plugins.lock, but its program cannot be read: `},
+			`plugin "gone" is in plugins.lock, but the program cannot be read: `},
 		{"not in the lock", pinned{name: "known", program: program}, "unknown", "plugin.unknown",
 			`there is no plugin called "unknown" in plugins.lock`},
 	} {
@@ -119,17 +119,23 @@ func TestProgramsThatAreNoPlugins(t *testing.T) {
 		says    []string
 		log     []string
 	}{
-		{name: "garbage", program: script("echo about to greet >&2", "echo 'hello, I am no plugin'", forever),
-			says: []string{"something other than a plugin's greeting"}, log: []string{"about to greet", "hello, I am no plugin"}},
+		{name: "garbage", program: script("echo about to greet >&2", "echo 'hello, I am no plugin'", forever), timeout: 300 * time.Millisecond,
+			says: []string{"no greeting within 300ms", "something other than a plugin's greeting"}, log: []string{"about to greet", "hello, I am no plugin"}},
 		{name: "binary garbage", program: script("head -c 100000 /dev/zero", forever),
 			says: []string{"something other than a plugin's greeting"}},
-		{name: "greeting of something else", program: script("echo 'a|b|c|d|e|f'", forever)},
+		{name: "endless garbage", program: script("exec yes no plugin"), says: []string{"something other than a plugin's greeting"}, log: []string{"no plugin"}},
+		{name: "greeting of something else", program: script("echo 'a|b|c|d|e|f'", forever), timeout: 300 * time.Millisecond,
+			says: []string{"something other than a plugin's greeting"}, log: []string{"a|b|c|d|e|f"}},
+		{name: "greeting in a long line", program: script("head -c 16384 /dev/zero | tr '\\0' x; echo '1|1|unix|/nowhere|grpc'", forever),
+			timeout: 300 * time.Millisecond, says: []string{"something other than a plugin's greeting"}},
+		{name: "greeting with a port", program: script("echo '1|1|tcp|127.0.0.1:9|grpc'", forever), says: []string{"something other than the path of a unix socket"}},
+		{name: "greeting with an abstract socket", program: script("echo '1|1|unix|@here|grpc'", forever), says: []string{"something other than the path of a unix socket"}},
 		{name: "exit", program: script("echo 'no licence found' >&2", "exit 7"),
 			says: []string{"exited with status 7"}, log: []string{"no licence found"}},
 		{name: "exit without a word", program: script("exit 0"), says: []string{"exited with status 0"}},
 		{name: "garbage, then exit", program: script("echo usage: this", "exit 2"),
 			says: []string{"something other than a plugin's greeting", "exited with status 2"}, log: []string{"usage: this"}},
-		{name: "signal", program: script("kill -9 $$"), says: []string{"was killed by signal 9"}},
+		{name: "signal", program: script("ulimit -c 0; exec python3 -c 'import ctypes; ctypes.string_at(0)'"), says: []string{"was killed by signal 11"}},
 		{name: "hang", program: script("echo waiting >&2", forever), timeout: 300 * time.Millisecond,
 			says: []string{"no greeting within 300ms"}, log: []string{"waiting"}},
 		{name: "hang with half a greeting", program: script("printf '1|1|unix'", forever), timeout: 300 * time.Millisecond,
@@ -137,7 +143,7 @@ func TestProgramsThatAreNoPlugins(t *testing.T) {
 		{name: "hang that ignores signals", program: script("trap '' TERM INT HUP", "sleep 600 & sleep 600"), timeout: 300 * time.Millisecond,
 			says: []string{"no greeting within 300ms"}},
 		{name: "output held open", program: script("sleep 600 &", "exit 4"), says: []string{"exited with status 4"}},
-		{name: "other version", program: script("echo '1|99|unix|/nowhere|grpc'", forever), says: []string{"another protocol version than 1"}},
+		{name: "other greeting", program: script("echo '2|1|unix|/nowhere|grpc'", forever), says: []string{"its greeting has another form"}},
 		{name: "no program", program: []byte("this is not a program"), says: []string{"exec format error"}},
 		{name: "no interpreter", program: []byte("#!/does/not/exist\n"), says: []string{"no such file or directory"}},
 		{name: "empty", program: nil, says: []string{"exec format error"}},
@@ -210,4 +216,32 @@ func TestCancelledStart(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	s.nothingRuns(t)
+}
+
+// TestChatter: what a library writes to standard output, before the greeting and after
+// it, is log.
+func TestChatter(t *testing.T) {
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The script becomes the test program under the name by which it serves.
+	link := filepath.Join(t.TempDir(), "program")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: script("echo a banner", "echo '|||'", "exec '"+link+"'")})
+	p, err := s.Start(t.Context(), thirdParty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if offer, err := p.Describe(t.Context()); err != nil || offer.Plugin != thirdParty {
+		t.Errorf("it answers %+v, %v", offer, err)
+	}
+	for _, line := range []string{`msg="a banner" plugin=third stream=stdout`, `msg=||| plugin=third stream=stdout`} {
+		if !strings.Contains(s.log.String(), line) {
+			t.Errorf("the log lacks %s:\n%s", line, s.log)
+		}
+	}
 }

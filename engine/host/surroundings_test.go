@@ -61,7 +61,7 @@ func TestSurroundings(t *testing.T) {
 			if _, err := os.Stat(see.Directory); !os.IsNotExist(err) {
 				t.Errorf("its directory is still there: %v", err)
 			}
-			if see.Group != see.PID {
+			if see.Group != see.PID { // both are 1 in a process namespace of its own
 				t.Errorf("process %d is in group %d", see.PID, see.Group)
 			}
 			if see.Input != "EOF" {

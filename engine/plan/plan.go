@@ -140,6 +140,8 @@ type Group struct {
 	Plugin string `json:"plugin"`
 	// InHost is true when the group runs in the host's own process.
 	InHost bool `json:"in_host,omitempty"`
+	// Attach is true when somebody else starts the group's process; see Plan.Attach.
+	Attach bool `json:"attach,omitempty"`
 	// Stages are indexes in Plan.Stages.
 	Stages []int `json:"stages"`
 }

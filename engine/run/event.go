@@ -6,9 +6,28 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// Event is something that happened in a run. The concrete types are Started,
-// Opened, Progress, Log and Ended; a run begins with Started and ends with Ended.
+// Event is something that happened in a run. The concrete types are Awaiting,
+// Attached, Started, Opened, Progress, Log and Ended; a run begins with Started, before
+// which only processes are awaited, and ends with Ended.
 type Event interface{ event() }
+
+// Awaiting says that the run waits for a process that somebody else starts.
+type Awaiting struct {
+	Stage  string
+	Plugin string
+	// Environment is what has to be in the process's environment, as NAME=VALUE.
+	Environment string
+	// Program and Args are what the host would start; another build does as well.
+	Program string
+	Args    []string
+}
+
+// Attached says that this process has come.
+type Attached struct {
+	Stage  string
+	Plugin string
+	PID    int // 0 is unknown
+}
 
 // Started says that every process is up.
 type Started struct {
@@ -58,6 +77,8 @@ type Ended struct {
 	Fault   *fault.Fault
 }
 
+func (Awaiting) event() {}
+func (Attached) event() {}
 func (Started) event()  {}
 func (Opened) event()   {}
 func (Progress) event() {}

@@ -1,7 +1,9 @@
 // Package run executes a plan: it starts the plan's process groups, joins them
 // by unix sockets, watches them, decides whether the output becomes visible, and
 // writes the receipt. It owns the outcome of a run and its events; it never
-// reads a document (engine/plan) and never looks at data.
+// reads a document (engine/plan) and never looks at data, but for recordings, which
+// are made to look at: a run that is recorded has a relay in this process between every
+// two groups, and Replay gives what was recorded to a stage again.
 //
 // The output is committed only after every group has finished well and the sink
 // holds everything. When anything fails, everything is cancelled, and the run's
@@ -13,10 +15,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -38,6 +43,9 @@ type Options struct {
 	Events func(Event)
 	// Stall is passed to the runner; zero means its default.
 	Stall time.Duration
+	// Record is a folder, new or empty, in which what crosses every boundary between two
+	// groups is kept; see Record. Empty keeps nothing.
+	Record string
 }
 
 // NewID makes an identifier of a run: the pipeline's name, the time in
@@ -54,6 +62,7 @@ type run struct {
 	opts   Options
 	began  time.Time
 	groups []*group
+	record *recording // nil when nothing is recorded
 
 	mu       sync.Mutex // guards what follows and serialises events
 	progress Progress
@@ -84,7 +93,7 @@ func Execute(ctx context.Context, h *host.Host, p *plan.Plan, opts Options) (*Re
 }
 
 func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
-	if s := r.plan.Limits.TimeoutSeconds; s > 0 {
+	if s := r.plan.Limits.TimeoutSeconds; s > 0 && !r.debugged() {
 		limit := time.Duration(s * float64(time.Second))
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.New("run.timeout", fault.Cancelled,
@@ -97,17 +106,25 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 	}
 	defer os.RemoveAll(dir)
 	defer r.close()
-	if err := r.start(ctx, h, dir); err != nil {
+	if r.opts.Record != "" {
+		if r.record, err = newRecording(r.opts.Record, r.plan, r.opts.ID, r.began); err != nil {
+			return nil, err
+		}
+		defer func() { r.record.end(err) }()
+	}
+	if err = r.start(ctx, h, dir); err != nil {
 		return nil, err
 	}
-	return r.watch(ctx)
+	receipt, err := r.watch(ctx)
+	return receipt, err
 }
 
 // start brings up a process for every group at once, then opens them from the
 // sink to the source, so that every socket has its listener before its writer.
 func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 	r.groups = make([]*group, len(r.plan.Groups))
-	errs := make([]error, len(r.groups))
+	starting, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
 	var wait sync.WaitGroup
 	for i, planned := range r.plan.Groups {
 		g := &group{}
@@ -120,13 +137,25 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 			g.process = h.Local()
 			continue
 		}
-		wait.Go(func() { g.process, errs[i] = h.Start(ctx, planned.Plugin) })
+		wait.Go(func() {
+			process, err := r.bringUp(starting, h, planned, g.stages)
+			if err != nil {
+				// Nobody need wait for another process to be attached.
+				failed(fault.InStage(err, g.stages[0]))
+				return
+			}
+			g.process = process
+		})
 	}
 	wait.Wait()
-	for i, err := range errs {
-		if err != nil {
-			r.groups[i].process = nil
-			return fault.InStage(err, r.groups[i].stages[0])
+	if starting.Err() != nil {
+		return context.Cause(starting)
+	}
+	if r.record != nil {
+		for i, relay := range r.record.relays {
+			if err := relay.listen(relayed(dir, i+1), edge(dir, i+1)); err != nil {
+				return err
+			}
 		}
 	}
 	started := Started{RunID: r.opts.ID}
@@ -142,6 +171,11 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 	r.emit(started)
 	return nil
 }
+
+// edge is the socket at which the group after boundary n listens, and relayed that of
+// the relay before it.
+func edge(dir string, n int) string    { return filepath.Join(dir, "e"+strconv.Itoa(n)) }
+func relayed(dir string, n int) string { return filepath.Join(dir, "r"+strconv.Itoa(n)) }
 
 // request describes group i to its process.
 func (r *run) request(i int, dir string) *pb.OpenRequest {
@@ -160,12 +194,18 @@ func (r *run) request(i int, dir string) *pb.OpenRequest {
 			StallNanoseconds: int64(r.opts.Stall),
 		},
 	}
-	edge := func(n int) string { return filepath.Join(dir, "e"+strconv.Itoa(n)) }
+	if r.plan.Groups[i].Attach {
+		// Whoever debugs a stage stops in the midst of a call.
+		req.Limits.StallNanoseconds = math.MaxInt64
+	}
 	if i > 0 {
-		req.Input = edge(i)
+		req.Input = edge(dir, i)
 	}
 	if i < len(r.groups)-1 {
-		req.Output = edge(i + 1)
+		req.Output = edge(dir, i+1)
+		if r.record != nil {
+			req.Output = relayed(dir, i+1)
+		}
 	}
 	for _, s := range r.plan.Groups[i].Stages {
 		planned := &r.plan.Stages[s]
@@ -197,6 +237,18 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 			}
 		})
 	}
+	if r.record != nil {
+		for _, relay := range r.record.relays {
+			upstream.Add(1)
+			wait.Go(func() {
+				defer upstream.Done()
+				// What is no Arrow stream its reader refuses, and says so better.
+				if err := relay.run(running); fault.Is(err, CodeRecordWrite) {
+					cancel(err)
+				}
+			})
+		}
+	}
 	ended := make(chan struct{})
 	committed := make(chan struct{})
 	var delivered stage.Receipt
@@ -218,6 +270,12 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 		}
 		for _, g := range r.groups[:last] {
 			if g.err != nil {
+				return
+			}
+		}
+		if r.record != nil {
+			if commitErr = r.record.finish(); commitErr != nil {
+				cancel(commitErr)
 				return
 			}
 		}
@@ -270,6 +328,13 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 	}
 	if rank(commitErr) > rank(best) {
 		best = commitErr
+	}
+	if r.record != nil {
+		for _, relay := range r.record.relays {
+			if rank(relay.err) > rank(best) {
+				best = relay.err
+			}
+		}
 	}
 	if best == nil {
 		return nil
@@ -387,6 +452,8 @@ func joined(stages []string) string {
 	}
 	return stages[0] + "…" + stages[len(stages)-1]
 }
+
+func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
 
 // secretsOf lists the texts that must not appear in a plugin's log: the secrets
 // themselves, and the passwords inside those that are URLs.

@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		sdk.Serve(runnertest.Bundle(pluginName))
 		os.Exit(0)
 	}
+	if len(os.Args) > 1 && os.Args[1] == "serve-other-plugin" {
+		sdk.Serve(runnertest.Bundle("other"))
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

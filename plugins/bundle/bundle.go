@@ -30,7 +30,7 @@ const Name = "cipherstream"
 
 // Bundle returns the first-party stages as one plugin of the given version.
 func Bundle(version string) sdk.Bundle {
-	return sdk.Bundle{Name: Name, Version: version, Stages: []sdk.Definition{
+	return sdk.Bundle{Name: Name, Version: version, Network: true, Stages: []sdk.Definition{
 		mysql.Stage(),
 		csvfile.Stage(),
 		ndjsonfile.Stage(),

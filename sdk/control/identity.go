@@ -97,8 +97,7 @@ func (i *Identity) server(hostPEM string) (*tls.Config, error) {
 // greeting, and passes that on with the certificate in it. go-plugin writes one
 // line and then replaces os.Stdout itself. The descriptor stays open: what is
 // written to it by number reaches the host's log, and nothing else takes its place.
-func (i *Identity) greet() error {
-	stdout := os.Stdout
+func (i *Identity) greet(to io.Writer) error {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return err
@@ -108,7 +107,7 @@ func (i *Identity) greet() error {
 		line, err := bufio.NewReader(io.LimitReader(read, 64<<10)).ReadString('\n')
 		if err == nil {
 			line = strings.TrimRight(line, "\n")
-			fmt.Fprintf(stdout, "%s%s\n", line, base64.RawStdEncoding.EncodeToString(i.certificate.Certificate[0]))
+			fmt.Fprintf(to, "%s%s\n", line, base64.RawStdEncoding.EncodeToString(i.certificate.Certificate[0]))
 		}
 		read.Close()
 	}()

@@ -3,6 +3,7 @@ package control
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -22,17 +23,28 @@ import (
 const EnvLifeline = "CIPHERSTREAM_LIFELINE"
 
 // Serve runs the plugin program and does not return until the host ends it.
-// Without a host it prints what this program is and exits with 2.
+// Without a host it prints what this program is and exits with 2. With EnvAttach it
+// says on standard error which run it waits for, and how that goes.
 func Serve(bundle stage.Bundle) {
+	var greeting io.Writer = os.Stdout
+	path := os.Getenv(EnvAttach)
+	attached := path != ""
+	if attached {
+		var served func()
+		greeting, served = attachTo(path, bundle.Name)
+		defer served()
+	}
 	if os.Getenv(Handshake.MagicCookieKey) != Handshake.MagicCookieValue {
 		fmt.Fprintf(os.Stderr, "%s is a CipherStream plugin (version %s). It is started by cipherstream, not by hand.\n",
 			bundle.Name, bundle.Version)
 		os.Exit(2)
 	}
-	watchLifeline()
-	// An interrupt at a terminal reaches the whole foreground group; it is the
-	// host that decides what it means.
-	signal.Ignore(syscall.SIGINT)
+	if !attached {
+		watchLifeline()
+		// An interrupt at a terminal reaches the whole foreground group; it is the
+		// host that decides what it means.
+		signal.Ignore(syscall.SIGINT)
+	}
 	// go-plugin replaces both variables. The files behind them must not be closed by
 	// the garbage collector: their descriptors would be given to other files.
 	stdout, stderr := os.Stdout, os.Stderr
@@ -43,7 +55,7 @@ func Serve(bundle stage.Bundle) {
 	if hostPEM := os.Getenv(EnvHostCertificate); hostPEM != "" {
 		identity, err := NewIdentity()
 		if err == nil {
-			err = identity.greet()
+			err = identity.greet(greeting)
 		}
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s: cannot make its certificate: %v\n", bundle.Name, err)
@@ -51,10 +63,14 @@ func Serve(bundle stage.Bundle) {
 		}
 		tlsProvider = func() (*tls.Config, error) { return identity.server(hostPEM) }
 	}
+	service := &GRPC{Session: NewSession(bundle), Stderr: stderr}
+	if attached {
+		service.Stdout = stdout
+	}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: Handshake,
 		TLSProvider:     tlsProvider,
-		Plugins:         plugin.PluginSet{PluginName: &GRPC{Session: NewSession(bundle), Stderr: stderr}},
+		Plugins:         plugin.PluginSet{PluginName: service},
 		Logger:          hclog.NewNullLogger(),
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage))...)

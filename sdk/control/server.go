@@ -39,11 +39,14 @@ type GRPC struct {
 	// Plugin's side only: the session, and the standard error that the host captures.
 	Session *Session
 	Stderr  *os.File
+	// Stdout is the standard output of an attached plugin, which is its author's; nil
+	// for all others, whose output is the host's.
+	Stdout *os.File
 }
 
 // GRPCServer registers the service.
 func (g *GRPC) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	pb.RegisterPluginServer(s, &server{session: g.Session, stderr: g.Stderr})
+	pb.RegisterPluginServer(s, &server{session: g.Session, stderr: g.Stderr, stdout: g.Stdout})
 	return nil
 }
 
@@ -57,18 +60,24 @@ type server struct {
 	pb.UnimplementedPluginServer
 	session *Session
 	stderr  *os.File
+	stdout  *os.File
 	restore sync.Once
 }
 
-// restoreStderr gives os.Stderr back to what the host captures. go-plugin puts a pipe in its place, whose last lines are lost when the process
+// restoreOutput gives os.Stderr back to what the host captures. go-plugin puts a pipe in its place, whose last lines are lost when the process
 // dies, which is when they matter most.
-func (s *server) restoreStderr() {
-	s.restore.Do(func() { os.Stderr = s.stderr })
+func (s *server) restoreOutput() {
+	s.restore.Do(func() {
+		os.Stderr = s.stderr
+		if s.stdout != nil {
+			os.Stdout = s.stdout
+		}
+	})
 }
 
 func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeResponse, error) {
 	b := s.session.bundle
-	resp := &pb.DescribeResponse{Name: b.Name, Version: b.Version}
+	resp := &pb.DescribeResponse{Name: b.Name, Version: b.Version, Network: b.Network}
 	for _, m := range ManifestsOf(b) {
 		p, err := manifestToProto(m)
 		if err != nil {
@@ -80,7 +89,7 @@ func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeRes
 }
 
 func (s *server) Open(ctx context.Context, req *pb.OpenRequest) (*pb.OpenResponse, error) {
-	s.restoreStderr()
+	s.restoreOutput()
 	return &pb.OpenResponse{Fault: FaultToProto(s.session.Open(ctx, req))}, nil
 }
 

@@ -29,7 +29,7 @@ type About struct {
 type Env struct {
 	// Log reaches the run's log under the stage's name. Never log row data or secrets.
 	Log *slog.Logger
-	// Memory allocates Arrow buffers within the run's budget.
+	// Memory allocates Arrow buffers. What a stage allocates it releases.
 	Memory memory.Allocator
 	// BatchRows and BatchBytes are the size that a source's batches aim at,
 	// whichever comes first. Defaults: 8,192 rows and 4 MiB.
@@ -114,6 +114,10 @@ type Bundle struct {
 	Name string
 	// Version is the plugin's semantic version.
 	Version string
+	// Network says that a stage opens network connections, name lookups included. Who
+	// installs the plugin must allow it. Default no network, where the system can
+	// withhold it.
+	Network bool
 	// Stages are the definitions, their names unique.
 	Stages []Definition
 }

@@ -13,7 +13,6 @@
 package stagetest
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -78,7 +77,7 @@ func run(t *testing.T, checks []suite.Check) {
 				t.Logf("refused whatever it was given:\n%s", text)
 			case suite.Passed:
 				if r.Refusals > 0 {
-					t.Log(fmt.Sprintf("%d of %d cases were refused:\n%s", r.Refusals, r.Cases, text))
+					t.Logf("%d of %d cases were refused:\n%s", r.Refusals, r.Cases, text)
 				}
 			}
 		})

@@ -79,11 +79,12 @@ func (d *decoder) array(l *layout, least, most int64) (*array.Data, error) {
 	if length < least || length > most {
 		return nil, malformed("%s has %d values; expected %d to %d", l, length, least, most)
 	}
+	if l.shape == shapeNull {
+		// The count says nothing that the type does not say; for a slice arrow-js sends -1, its mark for a count that it does not know.
+		return d.make(l, length, length, []*memory.Buffer{nil}, nil), nil
+	}
 	if nulls < 0 || nulls > length {
 		return nil, malformed("%s has %d nulls among %d values", l, nulls, length)
-	}
-	if l.shape == shapeNull {
-		return d.make(l, length, length, []*memory.Buffer{nil}, nil), nil
 	}
 	if l.noNulls && nulls > 0 {
 		return nil, malformed("%s has %d nulls; the entries and keys of a map cannot be null", l, nulls)

@@ -129,6 +129,7 @@ func TestReaderRefusesLies(t *testing.T) {
 		"8-byte aligned wide":     {&arrow.Decimal256Type{Precision: 3}, 1, []fieldNode{{1, 0}}, []bufferRange{none, {24, 32}}, make([]byte, 56), ""},
 		"offsets from 3":          {str, 1, []fieldNode{{1, 0}}, []bufferRange{none, {0, 8}, {8, 5}}, i32(3, 5), ""},
 		"no offsets, no rows":     {str, 0, []fieldNode{{0, 0}}, []bufferRange{none, none, none}, nil, ""},
+		"nulls not counted":       {arrow.Null, 3, []fieldNode{{3, -1}}, nil, nil, ""},
 		"negative rows":           {i64, -1, []fieldNode{{-1, 0}}, []bufferRange{none, none}, nil, "-1 rows"},
 		"endless rows":            {arrow.Null, math.MaxInt64, []fieldNode{{math.MaxInt64, 0}}, nil, nil, "rows"},
 		"column longer":           {i64, 1, []fieldNode{{2, 0}}, []bufferRange{none, {0, 16}}, make([]byte, 16), `column "c0" has 2 values`},

@@ -65,10 +65,14 @@ func (*DescribeRequest) Descriptor() ([]byte, []int) {
 }
 
 type DescribeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Stages        []*StageManifest       `protobuf:"bytes,3,rep,name=stages,proto3" json:"stages,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Stages  []*StageManifest       `protobuf:"bytes,3,rep,name=stages,proto3" json:"stages,omitempty"`
+	// Whether a stage of the plugin opens network connections. Who installs the plugin
+	// must allow it; a plugin that does not ask has no network where the system can
+	// withhold it.
+	Network       bool `protobuf:"varint,4,opt,name=network,proto3" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -122,6 +126,13 @@ func (x *DescribeResponse) GetStages() []*StageManifest {
 		return x.Stages
 	}
 	return nil
+}
+
+func (x *DescribeResponse) GetNetwork() bool {
+	if x != nil {
+		return x.Network
+	}
+	return false
 }
 
 type StageManifest struct {
@@ -1467,11 +1478,12 @@ var File_sdk_control_controlpb_control_proto protoreflect.FileDescriptor
 const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\n" +
 	"#sdk/control/controlpb/control.proto\x12\x16cipherstream.plugin.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\x7f\n" +
+	"\x0fDescribeRequest\"\x99\x01\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12=\n" +
-	"\x06stages\x18\x03 \x03(\v2%.cipherstream.plugin.v1.StageManifestR\x06stages\"\xee\x01\n" +
+	"\x06stages\x18\x03 \x03(\v2%.cipherstream.plugin.v1.StageManifestR\x06stages\x12\x18\n" +
+	"\anetwork\x18\x04 \x01(\bR\anetwork\"\xee\x01\n" +
 	"\rStageManifest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +

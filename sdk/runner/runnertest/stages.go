@@ -112,6 +112,7 @@ func (c *count) misbehave(ctx context.Context) error {
 		select {}
 	case "stop":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		<-ctx.Done() // the signal is a moment on its way, in which all rows could pass
 	case "hang":
 		<-ctx.Done()
 		select {}

@@ -303,7 +303,6 @@ type sink struct {
 	breach    string
 	temp      *os.File
 	size      int64
-	sum       []byte
 	all       bytes.Buffer
 	committed bool
 }

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// codeDiffers says that a stage makes something else than it did in a recorded run.
+const codeDiffers = "replay.differs"
+
+// replayFlags are the flags of plugin replay.
+type replayFlags struct {
+	stage, out   string
+	set, secrets []string
+	attach       bool
+	verbose      bool
+}
+
+func (a *app) pluginReplayCommand() *cobra.Command {
+	var f replayFlags
+	c := &cobra.Command{
+		Use:   "replay FOLDER [PROGRAM]",
+		Short: "Give a stage what it was given in a recorded run",
+		Long: `Give a stage what it was given in a run that was recorded (run --record FOLDER), and
+compare what it makes with what it made then. The stage runs alone, in a process as in
+a run: of PROGRAM, which need not be in plugins.lock, or else of the plugin that the
+recording names. Of a run that failed, as much is replayed as was recorded.
+
+The settings are those of the recording. --set changes one: names with dots between
+them, or a JSON Pointer; lists and objects are JSON. A secret is not in the recording,
+and has to be given with --secret.
+
+The first difference is shown with its row, its column and both values, which are data.
+What differs by itself, such as the output of an encryptor, always differs. With --out
+the output is written as an Arrow file, and nothing is compared.
+
+Sources and sinks are not replayed: "run --attach" debugs them. The exit code is 1
+when there is a difference.`,
+		Example: `  cipherstream run appointments --sandbox --record rec -o appointments.ndjson
+  cipherstream plugin replay rec --stage contract
+  cipherstream plugin replay rec --stage mask bin/mask --set columns.id.action=hmac --secret secret=file:key.txt`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return usageFault("%s takes a folder, and perhaps a program, but got %d arguments", c.CommandPath(), len(args)).
+					WithHint("give the folder of a recording, then the plugin's program if it is not the installed one")
+			}
+			return nil
+		},
+		RunE: a.action(func(c *cobra.Command, args []string) error {
+			program := ""
+			if len(args) == 2 {
+				program = args[1]
+			}
+			return a.pluginReplay(c.Context(), args[0], program, &f)
+		}),
+	}
+	c.Flags().StringVar(&f.stage, "stage", "", "`STAGE` to replay: its name in record.json, or what it uses")
+	c.Flags().StringVarP(&f.out, "out", "o", "", "write the output to `FILE` as Arrow, and compare nothing")
+	c.Flags().StringArrayVar(&f.set, "set", nil, "change a setting, as `SETTING=VALUE` (repeatable)")
+	c.Flags().StringArrayVar(&f.secrets, "secret", nil, "take a secret setting from `SETTING=SOURCE`: "+secretForms+" (repeatable)")
+	c.Flags().BoolVar(&f.attach, "attach", false, "wait for the stage's process, which you start yourself, under a debugger for instance")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show log lines of level info too")
+	a.pluginsFlag(c)
+	return c
+}
+
+func (a *app) pluginReplay(ctx context.Context, dir, program string, f *replayFlags) error {
+	if f.stage == "" {
+		return usageFault("--stage is missing").WithHint("name the stage to replay; record.json lists them")
+	}
+	in := run.Replay{Dir: dir, Stage: f.stage, Attach: f.attach, Out: f.out}
+	var err error
+	if in.Set, err = pairs("--set", "VALUE", f.set); err != nil {
+		return err
+	}
+	if in.Secrets, err = pairs("--secret", "SOURCE", f.secrets); err != nil {
+		return err
+	}
+	for place, source := range in.Secrets {
+		if in.Secrets[place], err = readSecret(ctx, source); err != nil {
+			return err
+		}
+	}
+	report, err := a.newReporter(progressNone, f.verbose, false)
+	if err != nil {
+		return err
+	}
+	in.Events = report.event
+	pluginDir, err := a.pluginFolder()
+	if err != nil {
+		return err
+	}
+	cfg := a.hostConfig(pluginDir, report.logger())
+	if program != "" {
+		path, err := programPath(program)
+		if err != nil {
+			return err
+		}
+		// To the host it is the program that it starts without asking a lock file.
+		in.Plugin = filepath.Base(path)
+		cfg = host.Config{FirstParty: stage.Bundle{Name: in.Plugin}, Executable: path, Log: report.logger()}
+	}
+	h, err := host.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	replayed, err := in.Execute(ctx, h)
+	if err != nil {
+		return err
+	}
+	return a.concludeReplay(replayed, f.out)
+}
+
+// pairs reads NAME=VALUE. What has no = is not shown: it may be a secret.
+func pairs(flag, value string, given []string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, text := range given {
+		name, value1, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			return nil, usageFault("%s takes SETTING=%s", flag, value)
+		}
+		if _, again := all[name]; again {
+			return nil, usageFault("%s: setting %q is given twice", flag, name).WithHint("give it once")
+		}
+		all[name] = value1
+	}
+	return all, nil
+}
+
+// pluginFolder is the folder of third-party plugins; empty is none.
+func (a *app) pluginFolder() (string, error) {
+	dir := a.pluginDir
+	if dir == "" {
+		dir = os.Getenv(envPlugins)
+	}
+	if dir == "" {
+		return "", nil
+	}
+	if info, err := os.Stat(dir); err != nil {
+		return "", usageFault("the folder of plugins cannot be used: %w", err)
+	} else if !info.IsDir() {
+		return "", usageFault("the folder of plugins, %s, is no folder", dir)
+	}
+	return dir, nil
+}
+
+// programPath is the absolute path of a program.
+func programPath(program string) (string, error) {
+	path, err := filepath.Abs(program)
+	if err != nil {
+		return "", usageFault("the program cannot be found: %w", err)
+	}
+	if info, err := os.Stat(path); err != nil {
+		return "", usageFault("the program cannot be started: %w", err)
+	} else if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return "", usageFault("%s is not a program that can be executed", path)
+	}
+	return path, nil
+}
+
+// unitOf is what a stream of each shape is counted in.
+var unitOf = map[stage.Shape]string{stage.ShapeTable: "row", stage.ShapeRecords: "record", stage.ShapeBytes: "piece"}
+
+// concludeReplay prints what came of it; a difference is an error.
+func (a *app) concludeReplay(r *run.Replayed, out string) error {
+	counts := fmt.Sprintf("%s in, %s out", counted(int(r.RowsIn), unitOf[r.In]), counted(int(r.RowsOut), unitOf[r.Out]))
+	verdict := fmt.Sprintf("%s: the same as recorded: %s", r.Stage, counts)
+	switch {
+	case out != "":
+		verdict = fmt.Sprintf("%s: %s, written to %s", r.Stage, counts, out)
+	case r.Difference != nil:
+		verdict = fmt.Sprintf("%s: %s", r.Stage, r.Difference.Message)
+	case r.Partial:
+		verdict = fmt.Sprintf("%s: the same as far as was recorded, %s: %s", r.Stage, counted(int(r.RowsCompared), unitOf[r.Out]), counts)
+	}
+	if err := a.print(func(w io.Writer) error {
+		if a.json {
+			return writeJSON(w, struct {
+				*run.Replayed
+				Same *bool  `json:"same,omitempty"`
+				File string `json:"file,omitempty"`
+			}{r, sameOrNot(r, out), out})
+		}
+		fmt.Fprintln(w, diag.Printable(verdict))
+		if d := r.Difference; d != nil {
+			fmt.Fprintf(w, "    recorded: %s\n    replayed: %s\n", diag.Printable(d.Recorded), diag.Printable(d.Replayed))
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if r.Difference != nil {
+		return fault.New(codeDiffers, fault.Plugin, "stage %q makes something else than in the recorded run", r.Stage)
+	}
+	return nil
+}
+
+// sameOrNot is nil when nothing was compared.
+func sameOrNot(r *run.Replayed, out string) *bool {
+	if out != "" {
+		return nil
+	}
+	same := r.Difference == nil
+	return &same
+}

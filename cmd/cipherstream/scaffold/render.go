@@ -1,0 +1,101 @@
+package scaffold
+
+import (
+	"bytes"
+	"embed"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// The templates of all kinds, in common, and of each, in a folder of its name. Every name ends with .tmpl: a folder with a
+// go.mod in it is another module, which cannot be embedded.
+//
+//go:embed templates
+var templates embed.FS
+
+// layout says which template becomes which file; KIND stands for the kind.
+var layout = []struct{ template, name string }{
+	{"common/workflow.yml", ".github/workflows/test.yml"},
+	{"common/gitignore", ".gitignore"},
+	{"common/Makefile", "Makefile"},
+	{"common/README.md", "README.md"},
+	{"common/conformance_test.go", "conformance_test.go"},
+	{"common/go.mod", "go.mod"},
+	{"common/main.go", "main.go"},
+	{"KIND/KIND.go", "KIND.go"},
+	{"KIND/KIND_test.go", "KIND_test.go"},
+	{"KIND/pipeline.yaml", "pipeline.yaml"},
+}
+
+// example is the stage of a kind's template.
+type example struct {
+	// does says what it does.
+	does string
+	// contract is the interface that it implements.
+	contract string
+	// prepare is a command to be run before its pipeline, and run are the arguments with which that runs.
+	prepare, run string
+}
+
+var examples = map[stage.Kind]example{
+	stage.KindSource:     {"it reads the lines of a text file", "Source", "", `-p path="$PWD/README.md"`},
+	stage.KindFilter:     {"it writes a text column in capitals", "Filter", "", "--sandbox"},
+	stage.KindEncoder:    {"it writes tab-separated values", "Encoder", "", "--sandbox"},
+	stage.KindCompressor: {"it compresses with zlib (RFC 1950)", "Compressor", "", "--sandbox -o patients.csv.zz"},
+	stage.KindEncryptor: {"it seals a stream in chunks, with AES-256-GCM", "Encryptor",
+		"head -c 32 /dev/urandom | base64 > key.txt", "--sandbox --secret key=file:key.txt -o patients.csv.sealed"},
+	stage.KindSink: {"it leaves the object in a folder, named by its run", "Sink", "", `--sandbox -p folder="$PWD"`},
+}
+
+// data is what the templates may refer to.
+type data struct {
+	Name, Program, Module string
+	Kind                  stage.Kind
+	// Code is the component of the stage's fault codes.
+	Code string
+	// Does, Contract, Prepare and Run are those of the example.
+	Does, Contract, Prepare, Run string
+	requirements
+}
+
+// file is a file of the module.
+type file struct {
+	name string // from the module's folder, with slashes
+	text []byte
+}
+
+// render makes the files of the module, in the order of their names, for a module in dir.
+func (m Module) render(dir string) ([]file, error) {
+	needs, sums, err := m.requirements(dir)
+	if err != nil {
+		return nil, err
+	}
+	x := examples[m.Kind]
+	d := data{
+		Name: m.Name, Program: program(m.Name), Module: m.Path, Kind: m.Kind, Code: strings.ReplaceAll(m.Name, "-", "_"),
+		Does: x.does, Contract: x.contract, Prepare: x.prepare, Run: "cipherstream run pipeline.yaml " + x.run,
+		requirements: needs,
+	}
+	var files []file
+	for _, l := range layout {
+		source, err := templates.ReadFile("templates/" + strings.ReplaceAll(l.template, "KIND", string(m.Kind)) + ".tmpl")
+		if err != nil {
+			return nil, err
+		}
+		t, err := template.New(l.template).Delims("<%", "%>").Option("missingkey=error").Parse(string(source))
+		if err != nil {
+			return nil, err
+		}
+		var text bytes.Buffer
+		if err := t.Execute(&text, d); err != nil {
+			return nil, err
+		}
+		files = append(files, file{strings.ReplaceAll(l.name, "KIND", string(m.Kind)), text.Bytes()})
+	}
+	files = append(files, file{"go.sum", sums})
+	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
+	return files, nil
+}

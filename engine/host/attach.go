@@ -1,0 +1,250 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/control"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// Awaited describes a plugin process that somebody else is to start.
+type Awaited struct {
+	Plugin string
+	// Environment is what has to be in its environment, as NAME=VALUE.
+	Environment string
+	// Program and Args are the program that the host would start. Another build of the
+	// plugin does as well: what is attached is not held against the lock file.
+	Program string
+	Args    []string
+}
+
+// Attach returns a process that serves one group of one plugin and that the host
+// does not start: somebody does, under a debugger for instance, in the environment
+// that waiting is told. It waits for that until ctx ends.
+//
+// Such a process may stand still as long as it likes: it is never taken for one that
+// hangs. It has its own terminal, environment and directory, is not confined in any way,
+// and is not killed; when the run is over it is told so. The control connection is
+// encrypted and bound to both certificates, as with every process.
+func (h *Host) Attach(ctx context.Context, plugin string, waiting func(Awaited)) (Process, error) {
+	program, args, err := h.programOf(plugin)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := h.NewDir()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "a")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, fault.New("host.directory", fault.Internal, "cannot wait for a plugin to attach: %w", err)
+	}
+	defer listener.Close()
+	waiting(Awaited{Plugin: plugin, Environment: control.EnvAttach + "=" + path, Program: program, Args: args})
+	conn, pid, err := meet(ctx, listener)
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	r := &remote{cfg: &h.cfg, plugin: plugin, dir: dir, log: newCapture(plugin, h.cfg.Log), patient: true}
+	r.program = newAttached(plugin, conn, pid)
+	if err := r.connect(ctx, h.identity, forEver); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// forEver is longer than anybody debugs.
+const forEver = 365 * 24 * time.Hour
+
+// programOf is the program that serves a plugin.
+func (h *Host) programOf(plugin string) (program string, args []string, err error) {
+	if plugin == h.cfg.FirstParty.Name {
+		return h.cfg.Executable, h.cfg.Args, nil
+	}
+	entry, ok := h.lock.Find(plugin)
+	if !ok {
+		return "", nil, unknownPlugin(plugin)
+	}
+	program = filepath.Join(h.cfg.PluginDir, entry.Program())
+	if path, err := filepath.Abs(program); err == nil {
+		program = path
+	}
+	return program, nil, nil
+}
+
+// meet waits for the first process of this user that connects.
+func meet(ctx context.Context, listener *net.UnixListener) (*net.UnixConn, int, error) {
+	defer context.AfterFunc(ctx, func() { listener.Close() })()
+	for {
+		conn, err := listener.AcceptUnix()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, 0, context.Cause(ctx)
+			}
+			return nil, 0, fault.New("host.directory", fault.Internal, "cannot wait for a plugin to attach: %w", err)
+		}
+		// The directory keeps all but this user and root out.
+		if pid, ok := peer(conn); ok {
+			return conn, pid, nil
+		}
+		conn.Close()
+	}
+}
+
+// attached is a program that somebody else has started. Its connection takes the
+// place of its standard output, its lifeline and its exit.
+type attached struct {
+	plugin      string
+	conn        *net.UnixConn
+	process     int // 0 is unknown
+	environment map[string]string
+	greeting    *io.PipeReader
+	nothing     *io.PipeReader
+	exited      chan struct{} // closed when the connection has ended
+
+	mu      sync.Mutex
+	started bool
+	failure error
+	reason  string // why the host let it go
+}
+
+func newAttached(plugin string, conn *net.UnixConn, pid int) *attached {
+	return &attached{plugin: plugin, conn: conn, process: pid, exited: make(chan struct{})}
+}
+
+// prepare takes the environment for the invitation.
+func (a *attached) prepare(env []string) {
+	a.environment = map[string]string{}
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		a.environment[name] = value
+	}
+}
+
+// Start sends the invitation.
+func (a *attached) Start(context.Context) error {
+	line, err := json.Marshal(control.Invitation{Environment: a.environment})
+	if err == nil && len(line) >= control.MaxInvitation {
+		err = errors.New("the invitation is too long")
+	}
+	if err == nil {
+		_, err = a.conn.Write(append(line, '\n'))
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failure = err; err != nil {
+		return err
+	}
+	a.started = true
+	greetingRead, greetingWrite := io.Pipe()
+	nothingRead, nothingWrite := io.Pipe()
+	a.greeting, a.nothing = greetingRead, nothingRead
+	go func() {
+		splitGreeting(a.conn, greetingWrite, io.Discard, func() {})
+		nothingWrite.Close()
+		close(a.exited)
+	}()
+	return nil
+}
+
+// Wait waits for the end of the connection.
+func (a *attached) Wait(context.Context) error {
+	<-a.exited
+	return nil
+}
+
+// Kill lets the process go.
+func (a *attached) Kill(context.Context) error {
+	a.kill()
+	return nil
+}
+
+// kill ends the connection. The process belongs to somebody else: it ends itself
+// when it notices, which may be when its debugger lets it run.
+func (a *attached) kill() { a.conn.Close() }
+
+func (a *attached) killFor(reason string) {
+	a.mu.Lock()
+	if a.reason == "" {
+		a.reason = reason
+	}
+	a.mu.Unlock()
+	a.kill()
+}
+
+// letGo tells the process that nobody needs it any more.
+func (a *attached) letGo() { _ = a.conn.CloseWrite() } // fails when the process has gone
+
+func (a *attached) exitStatus(within time.Duration) string {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-a.exited:
+	case <-timer.C:
+		return ""
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.reason != "" {
+		return "was let go: it " + a.reason
+	}
+	return "ended; it was attached, so that its own terminal says how"
+}
+
+func (a *attached) awaitEnd() {
+	a.mu.Lock()
+	started := a.started
+	a.mu.Unlock()
+	if started {
+		<-a.exited
+	}
+}
+
+func (a *attached) startFailure() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.failure
+}
+
+// drain does nothing: what the process writes goes to its own terminal.
+func (a *attached) drain() {}
+
+func (a *attached) pid() int { return a.process }
+
+// Diagnose adds nothing.
+func (a *attached) Diagnose(context.Context) string { return "" }
+
+// Stdout is the handshake line.
+func (a *attached) Stdout() io.ReadCloser { return a.greeting }
+
+// Stderr is empty.
+func (a *attached) Stderr() io.ReadCloser { return a.nothing }
+
+// Name is the plugin.
+func (a *attached) Name() string { return a.plugin }
+
+// ID is the process number; go-plugin takes an empty one for no process.
+func (a *attached) ID() string { return strconv.Itoa(a.process) }
+
+// PluginToHost changes nothing: both see the same file system.
+func (a *attached) PluginToHost(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// HostToPlugin changes nothing.
+func (a *attached) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}

@@ -1,0 +1,23 @@
+//go:build !linux
+
+package host
+
+import (
+	"runtime"
+	"syscall"
+)
+
+const isolationHint = "run it on Linux"
+
+// processAttributes puts the child in a process group of its own. The lifeline
+// ends it when the host dies.
+func processAttributes(Isolation) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func probeNamespaces(bool) string {
+	return "namespaces, which keep processes apart, are only on Linux, and this is " + runtime.GOOS
+}
+
+// prepareThread does nothing here: GOMAXPROCS alone bounds the cores of Go plugins.
+func prepareThread(hold) error { return nil }
+
+func allowedCores() []int { return nil }

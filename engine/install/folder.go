@@ -1,0 +1,212 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// partial ends the names of files that are being written. They begin with a dot.
+const partial = ".partial"
+
+// folder is a plugin folder that nobody else changes meanwhile.
+type folder struct {
+	dir  string
+	lock *os.File
+}
+
+// lockEvery is how often a folder that another process changes is looked at again.
+const lockEvery = 50 * time.Millisecond
+
+// lockFolder waits until nobody else changes the folder. What was being written when a
+// process was killed is removed.
+func lockFolder(ctx context.Context, dir string) (*folder, error) {
+	failed := func(err error) error {
+		return fault.New(CodeFolder, fault.Usage, "the plugin folder cannot be changed: %w", err)
+	}
+	lock, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, failed(err)
+	}
+	ticker := time.NewTicker(lockEvery)
+	defer ticker.Stop()
+	for {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			lock.Close()
+			return nil, failed(err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			lock.Close()
+			return nil, context.Cause(ctx)
+		}
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, "."+host.ProgramPrefix+"*"+partial)) // the pattern is good
+	for _, path := range left {
+		os.Remove(path)
+	}
+	return &folder{dir: dir, lock: lock}, nil
+}
+
+// close lets others change the folder.
+func (f *folder) close() { f.lock.Close() }
+
+// sync puts the names in the folder on disk.
+func (f *folder) sync() error {
+	// Some file systems cannot, and keep names in order anyway.
+	if err := f.lock.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return nil
+}
+
+// put puts a program into the folder and pins it. It returns the entry that was there
+// before. On an error the folder is as it was.
+func put(ctx context.Context, dir, program string, entry host.LockEntry, replace bool) (before *host.LockEntry, err error) {
+	failed := func(err error) error {
+		if f := (*fault.Fault)(nil); errors.As(err, &f) || ctx.Err() != nil {
+			return err
+		}
+		return fault.New(CodeFolder, fault.Usage, "plugin %q cannot be put into %s: %w", entry.Name, dir, err)
+	}
+	switch err := os.Mkdir(dir, 0o755); {
+	case err == nil:
+		defer func() {
+			if before == nil && !exists(filepath.Join(dir, host.LockName)) {
+				os.Remove(dir) // fails when somebody else has put something there
+			}
+		}()
+	case !errors.Is(err, fs.ErrExist):
+		return nil, failed(err)
+	}
+	f, err := lockFolder(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
+	file, err := readLock(dir)
+	if err != nil {
+		return nil, err
+	}
+	if old, found := file.lock.Find(entry.Name); found {
+		// The same program again mends what is broken.
+		if old.SHA256 != entry.SHA256 && !replace {
+			return nil, fault.New(CodeExists, fault.Usage, "plugin %q %s is installed already, from another program", old.Name, old.Version).
+				WithHint("give --replace to have %s instead", entry.Version)
+		}
+		before = &old
+	}
+	had := exists(filepath.Join(dir, entry.File))
+	if err := f.write(ctx, program, entry); err != nil {
+		return nil, failed(err)
+	}
+	if err := file.with(entry).write(f); err != nil {
+		// The rename may have been done for all that.
+		if now, readErr := readLock(dir); readErr == nil && !had {
+			_ = now.removeProgram(dir, entry.File)
+		}
+		return nil, failed(err)
+	}
+	// What cannot be removed is in nobody's way.
+	now := file.with(entry)
+	if before != nil {
+		_ = now.removeProgram(dir, before.Program())
+	}
+	for _, left := range programsOf(dir, entry.Name) {
+		_ = now.removeProgram(dir, left)
+	}
+	return before, nil
+}
+
+// programsOf lists the files that programName names for a plugin: its program, and
+// those that a killed process put there without pinning them.
+func programsOf(dir, plugin string) (files []string) {
+	paths, _ := filepath.Glob(filepath.Join(dir, host.ProgramPrefix+plugin+"-*")) // the pattern is good
+	for _, path := range paths {
+		if programFile.MatchString(filepath.Base(path)) && len(filepath.Base(path)) == len(programName(plugin, strings.Repeat("0", 64))) {
+			files = append(files, filepath.Base(path))
+		}
+	}
+	return files
+}
+
+var programFile = regexp.MustCompile(`-[0-9a-f]{12}$`)
+
+// write puts the program under its name, whole and on disk.
+func (f *folder) write(ctx context.Context, program string, entry host.LockEntry) error {
+	from, err := host.OpenProgram(program)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	temporary := filepath.Join(f.dir, "."+entry.File+partial)
+	digest, err := host.CopyProgram(ctx, temporary, from, 0o555, true)
+	if err == nil && digest != entry.SHA256 {
+		err = fault.New(CodeDigest, fault.Internal, "the program of plugin %q has changed after it was tried: its sha256 is %s, not %s", entry.Name, digest, entry.SHA256)
+	}
+	if err == nil {
+		err = os.Rename(temporary, filepath.Join(f.dir, entry.File))
+	}
+	if err != nil {
+		os.Remove(temporary)
+		return err
+	}
+	return f.sync()
+}
+
+// Remove takes a plugin out of the folder and returns its entry. What is wrong with
+// the plugin does not matter.
+func Remove(ctx context.Context, dir, name string) (host.LockEntry, error) {
+	f, err := lockFolder(ctx, dir)
+	if err != nil {
+		return host.LockEntry{}, err
+	}
+	defer f.close()
+	file, err := readLock(dir)
+	if err != nil {
+		return host.LockEntry{}, err
+	}
+	entry, found := file.lock.Find(name)
+	if !found {
+		return host.LockEntry{}, fault.New("plugin.unknown", fault.Usage, "there is no plugin called %q in %s", name, host.LockName)
+	}
+	rest := file.without(name)
+	if err := rest.write(f); err != nil {
+		return host.LockEntry{}, fault.New(CodeFolder, fault.Usage, "plugin %q cannot be removed: %w", name, err)
+	}
+	if err := rest.removeProgram(dir, entry.Program()); err != nil {
+		return host.LockEntry{}, fault.New(CodeFolder, fault.Usage, "plugin %q is not in %s any more, but its program cannot be removed: %w", name, host.LockName, err)
+	}
+	return entry, f.sync()
+}
+
+// removeProgram removes a program that no entry names.
+func (l *lockText) removeProgram(dir, file string) error {
+	if slices.ContainsFunc(l.lock.Plugins, func(e host.LockEntry) bool { return e.Program() == file }) {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,0 +1,38 @@
+package run
+
+import (
+	"context"
+	"slices"
+
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// debugged reports whether somebody debugs a stage, and may take any time for it.
+func (r *run) debugged() bool {
+	return slices.ContainsFunc(r.plan.Groups, func(g plan.Group) bool { return g.Attach })
+}
+
+// bringUp starts the process of a group, or waits for the one that somebody else starts.
+func (r *run) bringUp(ctx context.Context, h *host.Host, planned plan.Group, stages []string) (host.Process, error) {
+	if !planned.Attach {
+		return h.Start(ctx, planned.Plugin)
+	}
+	process, err := h.Attach(ctx, planned.Plugin, func(a host.Awaited) {
+		r.emit(Awaiting{Stage: joined(stages), Plugin: a.Plugin, Environment: a.Environment, Program: a.Program, Args: a.Args})
+	})
+	if err != nil {
+		return nil, err
+	}
+	offer, err := process.Describe(ctx)
+	if err == nil && offer.Plugin != planned.Plugin {
+		err = fault.New("plugin.name", fault.Usage, "the process that was attached is plugin %q; expected plugin %q", offer.Plugin, planned.Plugin)
+	}
+	if err != nil {
+		process.Close()
+		return nil, err
+	}
+	r.emit(Attached{Stage: joined(stages), Plugin: offer.Plugin, PID: process.PID()})
+	return process, nil
+}

@@ -1,0 +1,137 @@
+package control
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// EnvAttach names the environment variable with the path of a unix socket on which
+// a host waits for a plugin that it does not start itself: one that runs under a
+// debugger, or simply in another terminal.
+//
+// The plugin connects and reads one line, an Invitation. From then on it behaves as
+// if it had been started with that environment, but writes its greeting to the
+// connection instead of standard output. The connection stays open: each side takes
+// its end for the end of the other.
+const EnvAttach = "CIPHERSTREAM_ATTACH"
+
+// Invitation is what the host sends over the socket of EnvAttach: one line of JSON,
+// at most MaxInvitation bytes long.
+type Invitation struct {
+	// Environment is what go-plugin's handshake puts into a plugin's environment, and
+	// EnvHostCertificate.
+	Environment map[string]string `json:"environment"`
+}
+
+// MaxInvitation bounds an invitation, in bytes.
+const MaxInvitation = 64 << 10
+
+// invited are the prefixes of the variables that an invitation may set.
+var invited = []string{"PLUGIN_", "CIPHERSTREAM_"}
+
+// attach follows the invitation of the host that waits at path.
+func attach(path string) (*net.UnixConn, error) {
+	if err := checkMeetingPlace(path); err != nil {
+		return nil, err
+	}
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("no run waits there any more: %w", err)
+	}
+	if err := accept(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// checkMeetingPlace makes sure that nobody but this user can have made the socket:
+// who answers there is sent rows, and decides where they go.
+func checkMeetingPlace(path string) error {
+	dir := filepath.Dir(path)
+	info, err := os.Lstat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return errors.New("no run waits there any more")
+	}
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.IsDir() || int(owner.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is not a directory of this user alone; start the plugin as the user who started the run", dir)
+	}
+	return nil
+}
+
+// accept reads the invitation and puts its environment in place.
+func accept(conn io.Reader) error {
+	line, err := bufio.NewReaderSize(io.LimitReader(conn, MaxInvitation), MaxInvitation).ReadSlice('\n')
+	if err != nil {
+		return errors.New("the run ended before it said what it wants")
+	}
+	var in Invitation
+	if err := json.Unmarshal(line, &in); err != nil {
+		return errors.New("what waits there is not a run of cipherstream")
+	}
+	if in.Environment[EnvHostCertificate] == "" {
+		return errors.New("the run sent no certificate")
+	}
+	for name := range in.Environment {
+		if !slices.ContainsFunc(invited, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			return fmt.Errorf("the run wants to set the variable %q", name)
+		}
+	}
+	for name, value := range in.Environment {
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attachTo makes this process the plugin of the run that waits at path. It returns
+// where its greeting goes, and what to call when it has served: that ends the process.
+func attachTo(path, name string) (greeting io.Writer, served func()) {
+	stderr := os.Stderr // which go-plugin replaces for a while
+	say := func(format string, args ...any) {
+		fmt.Fprintf(stderr, name+": "+format+"\n", args...)
+	}
+	say("attaching to the run that waits at %s", path)
+	// What this process starts is no plugin.
+	os.Unsetenv(EnvAttach)
+	conn, err := attach(path)
+	if err != nil {
+		say("cannot attach: %v", err)
+		os.Exit(1)
+	}
+	say("attached; waiting for the run to begin")
+	served = sync.OnceFunc(func() {
+		say("the run has ended")
+		os.Exit(0)
+	})
+	go func() {
+		// Nothing more is ever written.
+		_, _ = conn.Read(make([]byte, 1))
+		served()
+	}()
+	// go-plugin lets interrupts pass. Here one comes from the terminal of whoever
+	// started this process, and is meant for it.
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	go func() {
+		<-interrupts
+		os.Exit(130)
+	}()
+	return conn, served
+}
