@@ -130,6 +130,8 @@ func TestAttachedOutput(t *testing.T) {
 			cancel()
 		}
 	})
+	p.Close()
+	<-term.ended // and what it has printed has come
 	if out := term.out.String(); !strings.Contains(out, "1|2|garbage\n") || !strings.Contains(out, "more garbage\n") {
 		t.Errorf("its terminal has %.60q", out)
 	}

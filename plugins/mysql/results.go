@@ -10,7 +10,8 @@ const (
 	statusOutParams   = 0x1000
 )
 
-// largestResultWidth bounds the columns of a result set. Servers stop at 4,096.
+// largestResultWidth bounds the columns of a result set. Tables stop at 4,096,
+// a SELECT does not; in the binary protocol the count of columns is 16 bits wide.
 const largestResultWidth = 1 << 16
 
 // Packet headers.

@@ -1,0 +1,228 @@
+package isolation
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+const (
+	firstParty = "test"
+	thirdParty = "rogue"
+)
+
+// The test program is also the first-party plugin program, by an argument; the
+// third-party one, which knows itself by the name that the host gives to the copy
+// it has verified; and what that starts in its turn.
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) > 2 && os.Args[1] == "hoard":
+		hoardMiB(os.Args[2])
+	case len(os.Args) > 3 && os.Args[1] == "host":
+		serveAsHost(os.Args[2], os.Args[3])
+	case filepath.Base(os.Args[0]) == "program":
+		noteInherited()
+		sdk.Serve(rogue())
+	case len(os.Args) > 1 && os.Args[1] == "serve-test-plugin":
+		sdk.Serve(runnertest.Bundle(firstParty))
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// setup is a host with its log, and a folder for outputs. At the end nothing may be
+// left: no process, no private directory.
+type setup struct {
+	*testing.T
+	host     *host.Host
+	log      *lockedBuffer
+	out, tmp string
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *lockedBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *lockedBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func newSetup(t *testing.T, cfg host.Config, network bool) *setup {
+	t.Helper()
+	s := &setup{T: t, log: &lockedBuffer{}, out: t.TempDir()}
+	var err error
+	// Paths of sockets must be short.
+	if s.tmp, err = os.MkdirTemp("/tmp", "cs"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(s.tmp) })
+	t.Setenv("TMPDIR", s.tmp)
+	cfg.FirstParty, cfg.Args = runnertest.Bundle(firstParty), []string{"serve-test-plugin"}
+	cfg.PluginDir = install(t, network)
+	cfg.Log = slog.New(slog.NewTextHandler(s.log, nil))
+	if s.host, err = host.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if left := s.processes(); len(left) > 0 {
+			t.Errorf("processes left behind: %v", left)
+		}
+		if err := s.host.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if left := names(t, s.tmp); len(left) > 0 {
+			t.Errorf("private directories left behind: %v", left)
+		}
+	})
+	return s
+}
+
+// install puts this program into a plugin folder.
+func install(t *testing.T, network bool) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return installProgram(t, program, network)
+}
+
+func installProgram(t *testing.T, program []byte, network bool) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, host.ProgramPrefix+thirdParty), program, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(program)
+	lock := fmt.Sprintf("plugins:\n  - {name: %s, version: 1.0.0, sha256: %s, network: %v}\n", thirdParty, hex.EncodeToString(sum[:]), network)
+	if err := os.WriteFile(filepath.Join(dir, host.LockName), []byte(lock), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func names(t *testing.T, dir string) (list []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
+// processes lists the processes that this host's plugins are, and that they have
+// started, wherever those are by now: the private directory is in their environment.
+func (s *setup) processes() (list []string) {
+	paths, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, path := range paths {
+		// A process may end while it is looked at; a zombie has no environment.
+		if environment, err := os.ReadFile(path); err == nil && bytes.Contains(environment, []byte("HOME="+s.tmp)) {
+			command, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+			list = append(list, filepath.Base(filepath.Dir(path))+" "+strings.ReplaceAll(string(command), "\x00", " "))
+		}
+	}
+	return list
+}
+
+type settings = map[string]any
+
+// chain is the stages of a plan, of which one kind is the rogue's.
+var chain = []struct {
+	kind stage.Kind
+	name string
+}{
+	{stage.KindSource, "count"}, {stage.KindFilter, "pass"}, {stage.KindEncoder, "lines"},
+	{stage.KindEncryptor, "index"}, {stage.KindCompressor, "bracket"}, {stage.KindSink, "file"},
+}
+
+// planOf gives the third party one of the stages; the others run in this process.
+func (s *setup) planOf(kind stage.Kind, name string, with settings) *plan.Plan {
+	p := &plan.Plan{Name: "test", Isolation: plan.IsolationNone}
+	for i, link := range chain {
+		planned := plan.Stage{ID: string(link.kind), Kind: link.kind, Name: link.name, Plugin: firstParty, FirstParty: true, Config: settings{}}
+		if link.kind == kind {
+			planned.Name, planned.Plugin, planned.FirstParty, planned.Config = name, thirdParty, false, with
+		}
+		if link.kind == stage.KindSink {
+			planned.Config["path"] = filepath.Join(s.out, "out")
+		}
+		p.Stages = append(p.Stages, planned)
+		if n := len(p.Groups); n > 0 && p.Groups[n-1].Plugin == planned.Plugin {
+			p.Groups[n-1].Stages = append(p.Groups[n-1].Stages, i)
+		} else {
+			p.Groups = append(p.Groups, plan.Group{Plugin: planned.Plugin, Stages: []int{i}, InHost: planned.FirstParty})
+		}
+	}
+	return p
+}
+
+func (s *setup) execute(ctx context.Context, p *plan.Plan, events func(run.Event)) (*run.Receipt, *fault.Fault) {
+	s.Helper()
+	receipt, err := run.Execute(ctx, s.host, p, run.Options{ID: "r1", Events: events, Stall: time.Minute})
+	return receipt, fault.From(err)
+}
+
+// pidOf is the process that the rogue has in a run that starts.
+func pidOf(e run.Event) int {
+	if started, ok := e.(run.Started); ok {
+		for _, p := range started.Processes {
+			if p.Plugin == thirdParty {
+				return p.PID
+			}
+		}
+	}
+	return 0
+}
+
+// statusOf reads a line of /proc/PID/status.
+func statusOf(t *testing.T, pid int, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	t.Fatalf("no %s in %s", name, text)
+	return ""
+}
