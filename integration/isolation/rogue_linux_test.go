@@ -132,7 +132,8 @@ func (r rogueStage) breakDown(ctx context.Context) error {
 			}
 		}
 	case "fork":
-		if err := leaveBehind(); err != nil {
+		// Only a process namespace, whose first process this one is then, holds what leaves the group.
+		if err := leaveBehind(os.Getpid() == 1); err != nil {
 			return err
 		}
 		os.Exit(9)
@@ -150,7 +151,7 @@ func (r rogueStage) breakDown(ctx context.Context) error {
 		<-tick.C
 		tick.Stop()
 	case "settle":
-		if err := leaveBehind(); err != nil {
+		if err := leaveBehind(true); err != nil {
 			return err
 		}
 		<-ctx.Done()
@@ -206,10 +207,14 @@ func hoardMiB(mib string) {
 }
 
 // leaveBehind starts processes that ignore what they can: one in the group of this
-// one, one in a session of its own, and one whose parent has ended.
-func leaveBehind() error {
+// one, one whose parent has ended, and, to escape, some in sessions of their own.
+func leaveBehind(escape bool) error {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
-	for _, program := range [][]string{{"sleep", "600"}, {"setsid", "sleep", "600"}, {"sh", "-c", "setsid sh -c 'sleep 600 & sleep 600' & sleep 600 &"}} {
+	programs := [][]string{{"sleep", "600"}, {"sh", "-c", "sleep 600 &"}}
+	if escape {
+		programs = [][]string{{"sleep", "600"}, {"setsid", "sleep", "600"}, {"sh", "-c", "setsid sh -c 'sleep 600 & sleep 600' & sleep 600 &"}}
+	}
+	for _, program := range programs {
 		cmd := exec.Command(program[0], program[1:]...)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr // kept open
 		if err := cmd.Start(); err != nil {
