@@ -49,9 +49,25 @@ missing() {
 programs=("$@")
 [ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-cryptography python-jsonschema python-yaml gzip unzip zstd gcc node npm)
 
+# MariaDB's ed25519 authentication is in the package that starts a server of its own.
+# Its one file is taken out of that.
+ed25519() {
+	local dir=/usr/lib/mysql/plugin scratch
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ ! -e $dir/auth_ed25519.so ] || return 0
+	scratch=$(mktemp -d)
+	(
+		cd "$scratch"
+		apt-get download -q mariadb-server || { apt-get update -q && apt-get download -q mariadb-server; } || exit
+		dpkg-deb --fsys-tarfile mariadb-server_*.deb | tar -x ".$dir/auth_ed25519.so"
+		mkdir -p $dir && cp ".$dir/auth_ed25519.so" $dir/
+	) </dev/null >&2 || echo "deps: MariaDB's auth_ed25519 cannot be had" >&2
+	rm -rf "$scratch"
+}
+
 # Nothing is left to do but the servers, which are for the tests alone.
 done_with_programs() {
 	[ $# -eq 0 ] || exit 0
+	ed25519
 	bash "$(dirname "${BASH_SOURCE[0]}")/../images/prepare.sh" || {
 		echo "deps: not every server of the tests can be had here" >&2
 		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
