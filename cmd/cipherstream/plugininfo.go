@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
-	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/plugins/bundle"
 	"github.com/cipherstream/cipherstream/sdk/config"
 )
@@ -25,11 +24,7 @@ and each of its stages with all settings. The plugin is started for it.
 "cipherstream plugin info ` + bundle.Name + `" describes the first-party stages.`,
 		Args: a.onePlugin,
 		RunE: a.action(func(c *cobra.Command, args []string) error {
-			dir, err := a.pluginFolder()
-			if err != nil {
-				return err
-			}
-			h, err := host.New(a.hostConfig(dir, nil))
+			h, dir, err := a.pluginHost()
 			if err != nil {
 				return err
 			}

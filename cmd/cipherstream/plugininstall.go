@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,25 +70,8 @@ When anything fails, the folder is as it was.`,
 	return c
 }
 
-// givenFolder is the folder of plugins for commands that need one. It may be missing.
-func (a *app) givenFolder() (string, error) {
-	dir := cmp.Or(a.pluginDir, os.Getenv(envPlugins))
-	if dir == "" {
-		return "", usageFault("no folder of plugins is given").WithHint("give --plugins FOLDER, or set %s", envPlugins)
-	}
-	return dir, nil
-}
-
-// requiredFolder is the same, and is there.
-func (a *app) requiredFolder() (string, error) {
-	if _, err := a.givenFolder(); err != nil {
-		return "", err
-	}
-	return a.pluginFolder()
-}
-
 func (a *app) pluginInstall(ctx context.Context, from string, f *installFlags) error {
-	dir, err := a.givenFolder()
+	dir, err := a.neededFolder()
 	if err != nil {
 		return err
 	}

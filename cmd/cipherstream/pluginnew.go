@@ -108,20 +108,9 @@ func (a *app) pluginNew(ctx context.Context, name string, o pluginNewOptions) er
 // nextSteps says what to do with a module in dir whose SDK is in a checkout, or nowhere yet.
 func nextSteps(dir, sdk string) string {
 	if sdk == "" {
-		return "no checkout of the SDK is known: README.md says how to give one in go.mod\nnext: cd " + shellWord(dir) + "\n"
+		return "no checkout of the SDK is known: README.md says how to give one in go.mod\nnext: cd " + shellQuoted(diag.Printable(dir)) + "\n"
 	}
-	return "with the SDK in " + diag.Printable(sdk) + "\nnext: cd " + shellWord(dir) + " && make test\n"
-}
-
-// shellWord spells a text as one word of a shell command.
-func shellWord(text string) string {
-	text = diag.Printable(text)
-	if strings.ContainsFunc(text, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./", r)
-	}) {
-		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-	}
-	return text
+	return "with the SDK in " + diag.Printable(sdk) + "\nnext: cd " + shellQuoted(diag.Printable(dir)) + " && make test\n"
 }
 
 // ownCheckout is the checkout that this program was built from, or nothing: a release does not know it.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -104,13 +102,9 @@ func (a *app) pluginReplay(ctx context.Context, dir, program string, f *replayFl
 	}
 	cfg := a.hostConfig(pluginDir, report.logger())
 	if program != "" {
-		path, err := programPath(program)
-		if err != nil {
+		if cfg, in.Plugin, err = programConfig(program, "started", report.logger()); err != nil {
 			return err
 		}
-		// To the host it is the program that it starts without asking a lock file.
-		in.Plugin = filepath.Base(path)
-		cfg = host.Config{FirstParty: stage.Bundle{Name: in.Plugin}, Executable: path, Log: report.logger()}
 	}
 	h, err := host.New(cfg)
 	if err != nil {
@@ -138,37 +132,6 @@ func pairs(flag, value string, given []string) (map[string]string, error) {
 		all[name] = value1
 	}
 	return all, nil
-}
-
-// pluginFolder is the folder of third-party plugins; empty is none.
-func (a *app) pluginFolder() (string, error) {
-	dir := a.pluginDir
-	if dir == "" {
-		dir = os.Getenv(envPlugins)
-	}
-	if dir == "" {
-		return "", nil
-	}
-	if info, err := os.Stat(dir); err != nil {
-		return "", usageFault("the folder of plugins cannot be used: %w", err)
-	} else if !info.IsDir() {
-		return "", usageFault("the folder of plugins, %s, is no folder", dir)
-	}
-	return dir, nil
-}
-
-// programPath is the absolute path of a program.
-func programPath(program string) (string, error) {
-	path, err := filepath.Abs(program)
-	if err != nil {
-		return "", usageFault("the program cannot be found: %w", err)
-	}
-	if info, err := os.Stat(path); err != nil {
-		return "", usageFault("the program cannot be started: %w", err)
-	} else if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return "", usageFault("%s is not a program that can be executed", path)
-	}
-	return path, nil
 }
 
 // unitOf is what a stream of each shape is counted in.

@@ -3,13 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/host"
-	"github.com/cipherstream/cipherstream/plugins/bundle"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
@@ -34,11 +32,7 @@ folder with plugins.lock, which are started for it. One that is broken is shown
 as such. With --json, the settings of each stage too.`,
 		Args: a.noArguments,
 		RunE: a.action(func(c *cobra.Command, _ []string) error {
-			dir, err := a.pluginFolder()
-			if err != nil {
-				return err
-			}
-			h, err := host.New(a.hostConfig(dir, nil))
+			h, _, err := a.pluginHost()
 			if err != nil {
 				return err
 			}
@@ -61,12 +55,6 @@ as such. With --json, the settings of each stage too.`,
 	}
 	a.pluginsFlag(c)
 	return c
-}
-
-// hostConfig is how the commands about plugins start those of a folder. The log may be
-// nil.
-func (a *app) hostConfig(dir string, log *slog.Logger) host.Config {
-	return host.Config{FirstParty: bundle.Bundle(version()), Args: []string{servePlugin}, PluginDir: dir, StrictIsolation: a.limits.strict, Log: log}
 }
 
 // offeredPlugin is a plugin for machines.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -84,18 +83,11 @@ func (a *app) pluginTest(ctx context.Context, program string, o pluginTestOption
 	if err != nil {
 		return err
 	}
-	path, err := filepath.Abs(program)
+	cfg, name, err := programConfig(program, "tested", nil)
 	if err != nil {
-		return usageFault("the program cannot be found: %w", err)
+		return err
 	}
-	if info, err := os.Stat(path); err != nil {
-		return usageFault("the program cannot be tested: %w", err)
-	} else if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return usageFault("%s is not a program that can be executed", path)
-	}
-	// To the host it is the program that it starts without asking a lock file.
-	name := filepath.Base(path)
-	h, err := host.New(host.Config{FirstParty: stage.Bundle{Name: name}, Executable: path})
+	h, err := host.New(cfg)
 	if err != nil {
 		return err
 	}

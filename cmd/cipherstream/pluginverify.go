@@ -56,12 +56,9 @@ type verifiedPlugin struct {
 func (a *app) pluginVerify(ctx context.Context, dir string, names []string) error {
 	all, err := install.Verify(ctx, install.Config{Host: a.hostConfig(dir, nil)}, names...)
 	if err != nil {
-		if len(names) > 0 {
-			for _, name := range names {
-				if !slices.Contains(pinnedNames(dir), name) {
-					return a.meant(err, dir, name)
-				}
-			}
+		pinned := pinnedNames(dir)
+		if i := slices.IndexFunc(names, func(name string) bool { return !slices.Contains(pinned, name) }); i >= 0 {
+			return a.meant(err, dir, names[i])
 		}
 		return err
 	}

@@ -222,6 +222,12 @@ func (a *attached) startFailure() error {
 // drain does nothing: what the process writes goes to its own terminal.
 func (a *attached) drain() {}
 
+// What a host watches in its children, it leaves to whoever debugs the process.
+func (a *attached) chattered() bool      { return false }
+func (a *attached) killedByHost() bool   { return false }
+func (a *attached) advice() string       { return "" }
+func (a *attached) isolation() Isolation { return Isolation{} }
+
 func (a *attached) pid() int { return a.process }
 
 // Diagnose adds nothing.

@@ -100,7 +100,6 @@ func (c *child) kill() {
 	}
 }
 
-// killedByHost reports whether the process was killed before it had ended by itself.
 func (c *child) killedByHost() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,7 +118,8 @@ func (c *child) end(e excess) {
 	c.kill()
 }
 
-// advice is what to do about why the host has killed the process; empty if it has not.
+func (c *child) isolation() Isolation { return c.hold.isolation }
+
 func (c *child) advice() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

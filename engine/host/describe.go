@@ -16,7 +16,7 @@ func (h *Host) Describe(ctx context.Context, plugin string) (Offer, error) {
 		return Offer{}, err
 	}
 	defer p.Close()
-	return p.describe(ctx)
+	return p.Describe(ctx)
 }
 
 // Try starts a program as if the lock file pinned it with entry, and asks what it
@@ -27,7 +27,7 @@ func (h *Host) Try(ctx context.Context, entry LockEntry, from string) (Offer, er
 		return Offer{}, err
 	}
 	defer p.Close()
-	return p.describe(ctx)
+	return p.Describe(ctx)
 }
 
 // ownOffer is the first-party stages.

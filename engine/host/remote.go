@@ -54,6 +54,14 @@ type program interface {
 	awaitEnd()
 	// drain waits for the last words of a process that has ended.
 	drain()
+	// chattered reports whether it wrote something before its greeting, and
+	// killedByHost whether it was killed before it had ended by itself.
+	chattered() bool
+	killedByHost() bool
+	// advice is what to do about why the host has killed it; empty if it has not.
+	advice() string
+	// isolation is how it is kept apart.
+	isolation() Isolation
 }
 
 // startRemote starts program and waits for its handshake. It owns dir from here on.
@@ -152,13 +160,12 @@ func (r *remote) startFault(err error) error {
 	case strings.Contains(text, "incompatible"):
 		f.Message += ": its greeting has another form than go-plugin's of today"
 	}
-	c, isChild := r.program.(*child)
-	if isChild && c.chattered() {
+	if r.program.chattered() {
 		f.Message += ": it wrote something other than a plugin's greeting to its standard output"
 	}
 	if failure := r.program.startFailure(); failure != nil {
 		f.Message += ": " + failure.Error()
-	} else if status := r.program.exitStatus(time.Second); status != "" && !(isChild && c.killedByHost()) {
+	} else if status := r.program.exitStatus(time.Second); status != "" && !r.program.killedByHost() {
 		f.Message += ": it " + status
 	}
 	return r.withLog(f)
@@ -190,17 +197,15 @@ func (r *remote) answerInTime(ctx context.Context) (context.Context, context.Can
 // codeUnresponsive is the code of a process that lives and does not answer.
 const codeUnresponsive = "plugin.unresponsive"
 
-func (r *remote) describe(ctx context.Context) (Offer, error) {
+// Describe says what the plugin offers.
+func (r *remote) Describe(ctx context.Context) (Offer, error) {
 	ctx, cancel := r.answerInTime(ctx)
 	defer cancel()
 	resp, err := r.rpc.Describe(ctx, &pb.DescribeRequest{})
 	if err != nil {
 		return Offer{}, r.broken(ctx, err)
 	}
-	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(), Network: resp.Network}
-	if c, ok := r.program.(*child); ok {
-		offer.Isolation = c.hold.isolation
-	}
+	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(), Network: resp.Network, Isolation: r.program.isolation()}
 	for _, s := range resp.Stages {
 		m, err := control.ManifestFromProto(s)
 		if err != nil {
@@ -210,9 +215,6 @@ func (r *remote) describe(ctx context.Context) (Offer, error) {
 	}
 	return offer, nil
 }
-
-// Describe says what the plugin offers.
-func (r *remote) Describe(ctx context.Context) (Offer, error) { return r.describe(ctx) }
 
 func (r *remote) Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error {
 	r.log.redact(secrets)
@@ -309,8 +311,8 @@ func (r *remote) broken(ctx context.Context, err error) error {
 	}
 	if status := r.program.exitStatus(patience); status != "" {
 		f := fault.New("plugin.exited", fault.Plugin, "plugin %q %s", r.plugin, status).WithHint("its last lines are in the details")
-		if c, ok := r.program.(*child); ok && c.advice() != "" {
-			f.WithHint("%s", c.advice())
+		if advice := r.program.advice(); advice != "" {
+			f.WithHint("%s", advice)
 		}
 		return r.withLog(f)
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	flatbuffers "github.com/google/flatbuffers/go"
+
+	"github.com/cipherstream/cipherstream/sdk/wire"
 )
 
 // An Arrow IPC file is the magic, padded to eight bytes, an IPC stream, a footer that
@@ -20,22 +22,14 @@ const (
 )
 
 const (
-	streamPrefix   = 8 // continuation marker and length of the metadata
-	continuation   = math.MaxUint32
-	maxMetadata    = 16 << 20 // as package wire has it
-	schemaHeader   = 1        // kinds of messages (Message.fbs)
-	batchHeader    = 3
-	copyBuffer     = 256 << 10
-	blockBytes     = 24 // of the struct Block (File.fbs)
-	footerFields   = 5
-	footerVersion  = 0
-	footerSchema   = 1
-	footerBatches  = 3
-	messageVersion = 0 // slots of Message (Message.fbs)
-	messageKind    = 1
-	messageHeader  = 2
-	messageBody    = 3
-	batchRows      = 0 // slot of RecordBatch
+	streamPrefix  = 8 // continuation marker and length of the metadata
+	continuation  = math.MaxUint32
+	copyBuffer    = 256 << 10
+	blockBytes    = 24 // of the struct Block (File.fbs)
+	footerFields  = 5
+	footerVersion = 0
+	footerSchema  = 1
+	footerBatches = 3
 )
 
 // arrowFile makes an Arrow IPC file of the messages of an IPC stream, as they are.
@@ -68,14 +62,14 @@ func (f *arrowFile) write(p []byte) error {
 }
 
 // message notes that a message with this metadata begins at offset.
-func (f *arrowFile) message(offset int64, metadata []byte, m message) {
-	switch m.kind {
-	case schemaHeader:
+func (f *arrowFile) message(offset int64, metadata []byte, m wire.Message) {
+	switch {
+	case m.Schema:
 		f.schema = append([]byte(nil), metadata...)
-	case batchHeader:
-		f.blocks = append(f.blocks, block{offset, int32(streamPrefix + len(metadata)), m.body})
-		f.rows += m.rows
-		f.bytes += m.body
+	case m.RecordBatch:
+		f.blocks = append(f.blocks, block{offset, int32(streamPrefix + len(metadata)), m.BodyBytes})
+		f.rows += m.Rows
+		f.bytes += m.BodyBytes
 	}
 }
 
@@ -84,8 +78,8 @@ func (f *arrowFile) message(offset int64, metadata []byte, m message) {
 // The footer refers to a Schema table. The schema message has one, so that message goes
 // into the footer as a vector of bytes, and the table in it is referred to.
 func (f *arrowFile) finish() error {
-	m, ok := parseMessage(f.schema)
-	if !ok {
+	m, err := wire.ParseMessage(f.schema)
+	if err != nil {
 		return errNoSchema
 	}
 	b := flatbuffers.NewBuilder(1<<10 + len(f.schema) + blockBytes*len(f.blocks))
@@ -94,7 +88,7 @@ func (f *arrowFile) finish() error {
 		b.PlaceByte(f.schema[i])
 	}
 	// Offsets count from the end of the buffer; the bytes stand behind their length.
-	schema := b.EndVector(len(f.schema)) - 4 - flatbuffers.UOffsetT(m.header)
+	schema := b.EndVector(len(f.schema)) - 4 - flatbuffers.UOffsetT(m.HeaderAt)
 	b.StartVector(blockBytes, len(f.blocks), 8)
 	for i := len(f.blocks) - 1; i >= 0; i-- {
 		b.PlaceInt64(f.blocks[i].body)
@@ -104,7 +98,7 @@ func (f *arrowFile) finish() error {
 	}
 	batches := b.EndVector(len(f.blocks))
 	b.StartObject(footerFields)
-	b.PrependInt16Slot(footerVersion, m.version, 0)
+	b.PrependInt16Slot(footerVersion, m.Version, 0)
 	b.PrependUOffsetTSlot(footerSchema, schema, 0)
 	b.PrependUOffsetTSlot(footerBatches, batches, 0)
 	b.Finish(b.EndObject())
@@ -159,20 +153,21 @@ func copyStream(to io.Writer, f *arrowFile, from io.Reader) (ending, error) {
 			refused, err := both(head)
 			return endingOf(refused, endedWhole), err
 		}
-		var m message
-		ok := marked && length > 0 && length <= maxMetadata
+		var m wire.Message
+		ok := marked && length > 0 && length <= wire.MaxMetadataBytes
 		if ok {
 			head = append(head, make([]byte, length)...)
 			if n, err = io.ReadFull(from, head[streamPrefix:]); err != nil {
 				_, err := both(head[:streamPrefix+n])
 				return endedTruncated, err
 			}
-			m, ok = parseMessage(head[streamPrefix:])
+			m, err = wire.ParseMessage(head[streamPrefix:])
+			ok = err == nil
 		}
 		if refused, err := both(head); refused || err != nil {
 			return endingOf(refused, endedTruncated), err
 		}
-		left := m.body
+		left := m.BodyBytes
 		if !ok {
 			left = math.MaxInt64
 		}
@@ -198,80 +193,4 @@ func endingOf(refused bool, otherwise ending) ending {
 		return endedRefused
 	}
 	return otherwise
-}
-
-// message is what the metadata of a message says.
-type message struct {
-	version int16
-	kind    byte
-	header  int   // where its header, a table, is in the metadata
-	body    int64 // bytes
-	rows    int64 // of a record batch
-}
-
-// parseMessage reads the metadata of a message (Message.fbs). Nothing is believed that
-// does not lie within it.
-func parseMessage(b []byte) (m message, ok bool) {
-	root, ok := uint32At(b, 0)
-	if !ok {
-		return m, false
-	}
-	version, ok1 := slot(b, root, messageVersion, 2)
-	kind, ok2 := slot(b, root, messageKind, 1)
-	header, ok3 := slot(b, root, messageHeader, 4)
-	body, ok4 := slot(b, root, messageBody, 8)
-	if !ok1 || !ok2 || !ok3 || !ok4 || kind < 0 || header < 0 {
-		return m, false
-	}
-	if version >= 0 {
-		m.version = int16(binary.LittleEndian.Uint16(b[version:]))
-	}
-	m.kind = b[kind]
-	if body >= 0 {
-		m.body = int64(binary.LittleEndian.Uint64(b[body:]))
-	}
-	distance, _ := uint32At(b, header) // slot has checked it
-	m.header = header + distance
-	rows, ok := slot(b, m.header, batchRows, 8)
-	if !ok || m.body < 0 {
-		return m, false
-	}
-	if m.kind == batchHeader && rows >= 0 {
-		m.rows = int64(binary.LittleEndian.Uint64(b[rows:]))
-	}
-	return m, m.rows >= 0
-}
-
-// uint32At reads an offset.
-func uint32At(b []byte, at int) (int, bool) {
-	if at < 0 || at > len(b)-4 {
-		return 0, false
-	}
-	v := binary.LittleEndian.Uint32(b[at:])
-	return int(v), int64(v) <= int64(len(b))
-}
-
-// slot returns the place of a table's field of that size, and -1 when it is left out.
-func slot(b []byte, table, n, size int) (at int, ok bool) {
-	if table < 0 || table > len(b)-4 {
-		return 0, false
-	}
-	vtable := table - int(int32(binary.LittleEndian.Uint32(b[table:])))
-	if vtable < 0 || vtable > len(b)-4 {
-		return 0, false
-	}
-	length := int(binary.LittleEndian.Uint16(b[vtable:]))
-	entry := 4 + 2*n
-	if vtable+length > len(b) {
-		return 0, false
-	}
-	if entry+2 > length {
-		return -1, true
-	}
-	offset := int(binary.LittleEndian.Uint16(b[vtable+entry:]))
-	if offset == 0 {
-		return -1, true
-	}
-	at = table + offset
-	return at, at <= len(b)-size
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -155,7 +157,7 @@ func secretPlaces(settings map[string]any) []string {
 		path = path[:len(path):len(path)]
 		switch v := value.(type) {
 		case map[string]any:
-			for _, k := range sortedKeys(v) {
+			for _, k := range slices.Sorted(maps.Keys(v)) {
 				walk(v[k], append(path, k))
 			}
 		case []any:

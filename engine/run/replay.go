@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"net"
 	"os"
@@ -181,12 +182,7 @@ func (r *replay) settings(ctx context.Context, process host.Process) ([]byte, []
 		values map[string]string
 		secret bool
 	}{{r.Set, false}, {r.Secrets, true}} {
-		places := make([]string, 0, len(change.values))
-		for place := range change.values {
-			places = append(places, place)
-		}
-		slices.Sort(places) // a whole before its parts
-		for _, place := range places {
+		for _, place := range slices.Sorted(maps.Keys(change.values)) { // a whole before its parts
 			if err := plan.Assign(offer.Stages[i].Spec, s.Config, place, change.values[place], change.secret); err != nil {
 				return nil, nil, err
 			}

@@ -15,13 +15,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"math"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -452,8 +450,6 @@ func joined(stages []string) string {
 	}
 	return stages[0] + "…" + stages[len(stages)-1]
 }
-
-func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
 
 // secretsOf lists the texts that must not appear in a plugin's log: the secrets
 // themselves, and the passwords inside those that are URLs.

@@ -152,9 +152,6 @@ func TestConformance(t *testing.T) {
 
 // TestConformanceOfProcess does the same with each stage in a process of its own.
 func TestConformanceOfProcess(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a thousand processes")
-	}
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

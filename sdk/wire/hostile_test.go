@@ -204,7 +204,7 @@ func TestReaderRefusesMessages(t *testing.T) {
 		"text":             {[]byte("HTTP/1.1 400 Bad Request"), ErrMalformed, "not an Arrow stream"},
 		"old framing":      {prefix(16, 0), ErrMalformed, "before Arrow 0.15"},
 		"zeros as the end": {after(make([]byte, 8)), ErrMalformed, "00000000"},
-		"metadata too big": {prefix(continuation, maxMetadataBytes+1), ErrTooLarge, "metadata"},
+		"metadata too big": {prefix(continuation, MaxMetadataBytes+1), ErrTooLarge, "metadata"},
 		"metadata < 0":     {prefix(continuation, 1<<31), ErrMalformed, "metadata"},
 		"no metadata":      {append(prefix(continuation, 8), make([]byte, 8)...), ErrMalformed, "table outside"},
 		"version 3":        {after(version(2, headerRecordBatch, 0)), ErrUnsupported, "V3"},

@@ -9,9 +9,9 @@ const (
 	// alignment of every buffer relative to the start of its body, and of every body relative to the start of the stream.
 	alignment = 64
 
-	// maxMetadataBytes bounds the metadata of one message. A record batch needs 16 bytes per field and 16 per buffer, so
+	// MaxMetadataBytes bounds the metadata of one message, which is ErrTooLarge above it. A record batch needs 16 bytes per field and 16 per buffer, so
 	// this is room for hundreds of thousands of columns.
-	maxMetadataBytes = 16 << 20
+	MaxMetadataBytes = 16 << 20
 
 	// maxRows bounds the rows of one batch, and the length of any nested array in it. Arrow asks for the same bound, and it
 	// keeps a column without bytes (null type) from claiming an endless number of rows.

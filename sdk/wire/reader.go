@@ -112,13 +112,6 @@ func recovered(err *error, doing string) {
 	}
 }
 
-// message is the metadata of a message, checked but for its header.
-type message struct {
-	kind       uint8
-	bodyLength int64
-	header     table
-}
-
 // message reads the prefix and the metadata of the next message; io.EOF is the end-of-stream marker.
 func (r *Reader) message() (message, error) {
 	var prefix [prefixBytes]byte
@@ -134,8 +127,8 @@ func (r *Reader) message() (message, error) {
 		return message{}, io.EOF
 	case n < 0:
 		return message{}, malformed("metadata of %d bytes", n)
-	case n > maxMetadataBytes:
-		return message{}, fmt.Errorf("%w: metadata of %d bytes; expected at most %d", ErrTooLarge, n, maxMetadataBytes)
+	case n > MaxMetadataBytes:
+		return message{}, fmt.Errorf("%w: metadata of %d bytes; expected at most %d", ErrTooLarge, n, MaxMetadataBytes)
 	}
 	if cap(r.meta) < int(n) {
 		r.meta = make([]byte, n)
@@ -145,23 +138,7 @@ func (r *Reader) message() (message, error) {
 		return message{}, readError("reading the metadata of a message", err)
 	}
 
-	f := &flatbuf{b: r.meta}
-	t := f.root()
-	version := t.int16(messageVersion, 0)
-	m := message{kind: t.uint8(messageHeaderType, 0), bodyLength: t.int64(messageBodyLength, 0)}
-	header, ok := t.table(messageHeader)
-	m.header = header
-	switch {
-	case f.err != nil:
-		return message{}, f.err
-	case version != metadataV4 && version != metadataV5:
-		return message{}, unsupported("metadata version V%d; expected V4 or V5", int(version)+1)
-	case !ok:
-		return message{}, malformed("message without a header")
-	case m.bodyLength < 0:
-		return message{}, malformed("body of %d bytes", m.bodyLength)
-	}
-	return m, nil
+	return parseMessage(r.meta)
 }
 
 // body reads a body of n bytes. A large one is read in doubling steps, so that claiming a length does not make us

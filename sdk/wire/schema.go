@@ -27,7 +27,7 @@ const (
 
 // maxSchemaText bounds the names and metadata copied out of a schema message. A flatbuffer may point at the same
 // string any number of times, so the size of the message alone bounds nothing.
-const maxSchemaText = 2 * maxMetadataBytes
+const maxSchemaText = 2 * MaxMetadataBytes
 
 // schemaMessage renders the metadata of the schema message. It runs once per stream, on our own schema, so arrow's
 // implementation serves.

@@ -53,8 +53,8 @@ func NewWriter(w io.Writer, schema *arrow.Schema, opts ...Option) (*Writer, erro
 	if err != nil {
 		return nil, err
 	}
-	if len(meta) > maxMetadataBytes-alignment {
-		return nil, fmt.Errorf("%w: the schema takes %d bytes; expected at most %d", ErrTooLarge, len(meta), maxMetadataBytes-alignment)
+	if len(meta) > MaxMetadataBytes-alignment {
+		return nil, fmt.Errorf("%w: the schema takes %d bytes; expected at most %d", ErrTooLarge, len(meta), MaxMetadataBytes-alignment)
 	}
 	wr := &Writer{w: w, schema: schema, seen: schema, columns: cols, cfg: cfg}
 	switch w.(type) {

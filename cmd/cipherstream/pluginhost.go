@@ -1,0 +1,80 @@
+package main
+
+import (
+	"cmp"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/plugins/bundle"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// givenFolder is the folder of plugins that the user has named; empty is none. It may be
+// missing.
+func (a *app) givenFolder() string { return cmp.Or(a.pluginDir, os.Getenv(envPlugins)) }
+
+// neededFolder is the same, for commands that do nothing without one.
+func (a *app) neededFolder() (string, error) {
+	dir := a.givenFolder()
+	if dir == "" {
+		return "", usageFault("no folder of plugins is given").WithHint("give --plugins FOLDER, or set %s", envPlugins)
+	}
+	return dir, nil
+}
+
+// pluginFolder is the folder of plugins, which is there; empty is none.
+func (a *app) pluginFolder() (string, error) {
+	dir := a.givenFolder()
+	if dir == "" {
+		return "", nil
+	}
+	if info, err := os.Stat(dir); err != nil {
+		return "", usageFault("the folder of plugins cannot be used: %w", err)
+	} else if !info.IsDir() {
+		return "", usageFault("the folder of plugins, %s, is no folder", dir)
+	}
+	return dir, nil
+}
+
+// requiredFolder is the folder of plugins, which is given and there.
+func (a *app) requiredFolder() (string, error) {
+	if _, err := a.neededFolder(); err != nil {
+		return "", err
+	}
+	return a.pluginFolder()
+}
+
+// hostConfig is how the commands about plugins start those of a folder. The log may be
+// nil.
+func (a *app) hostConfig(dir string, log *slog.Logger) host.Config {
+	return host.Config{FirstParty: bundle.Bundle(version()), Args: []string{servePlugin}, PluginDir: dir, StrictIsolation: a.limits.strict, Log: log}
+}
+
+// pluginHost starts the plugins of the folder, whose path it returns.
+func (a *app) pluginHost() (*host.Host, string, error) {
+	dir, err := a.pluginFolder()
+	if err != nil {
+		return nil, "", err
+	}
+	h, err := host.New(a.hostConfig(dir, nil))
+	return h, dir, err
+}
+
+// programConfig is how a program that need not be in the lock file is started: as the one
+// that a host starts without asking, under the name that is returned. Doing, such as
+// "tested", is for the error. The log may be nil.
+func programConfig(program, doing string, log *slog.Logger) (host.Config, string, error) {
+	path, err := filepath.Abs(program)
+	if err != nil {
+		return host.Config{}, "", usageFault("the program cannot be found: %w", err)
+	}
+	if info, err := os.Stat(path); err != nil {
+		return host.Config{}, "", usageFault("the program cannot be %s: %w", doing, err)
+	} else if !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return host.Config{}, "", usageFault("%s is not a program that can be executed", path)
+	}
+	name := filepath.Base(path)
+	return host.Config{FirstParty: stage.Bundle{Name: name}, Executable: path, Log: log}, name, nil
+}
