@@ -6,6 +6,7 @@ GO ?= go
 TAGS := gms_pure_go
 
 STATICCHECK_VERSION        := v0.8.2
+GOVULNCHECK_VERSION        := v1.9.0
 PROTOC_GEN_GO_VERSION      := v1.36.12
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 
@@ -56,8 +57,8 @@ test: deps ## lint, then every test with the race detector; the last line has th
 test-unit: ## the tests that need nothing but Go: no server, no other program
 	@$(GO) test -tags $(TAGS) $(UNIT)
 
-lint: ## gofmt, go vet, staticcheck, and a build for macOS
-	@bash $(SCRIPTS)/lint.sh $(TAGS) $(STATICCHECK_VERSION)
+lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where its database can be had
+	@bash $(SCRIPTS)/lint.sh $(TAGS) $(STATICCHECK_VERSION) $(GOVULNCHECK_VERSION)
 
 soak: deps ## the long form of the kill rounds, of broken connections and of ten streams at once (KILLS=2000, SOAK=5m)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The lint configuration: gofmt, go vet, staticcheck and a build for macOS, each
-# of which must have nothing to say.
+# The lint configuration: gofmt, go vet, staticcheck, a build for macOS and
+# govulncheck, each of which must have nothing to say. Where the database of
+# govulncheck (GOVULNDB, or Go's own) cannot be reached, that is said and no failure:
+# nothing in this repository could mend it.
 #
-# usage: lint.sh BUILD_TAGS STATICCHECK_VERSION
+# usage: lint.sh BUILD_TAGS STATICCHECK_VERSION GOVULNCHECK_VERSION
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-tags=$1 staticcheck=$2
+tags=$1 staticcheck=$2 govulncheck=$3
 
 # Every check of staticcheck but these:
 #   ST1000  package comments: integration/repo asks for more than it does
@@ -28,9 +30,23 @@ formatted() {
 	[ -z "$files" ] || { printf 'not formatted with gofmt:\n%s\n' "$files"; return 1; }
 }
 
-# Not go.mod's business: the linter is no dependency of the module.
+# It fails when a known vulnerability is in code that is called, or when it cannot work.
+vulnerabilities() {
+	local report verdict=0
+	report=$(go run "golang.org/x/vuln/cmd/govulncheck@$govulncheck" ${GOVULNDB:+-db "$GOVULNDB"} -tags "$tags" ./... 2>&1) || verdict=$?
+	case $report in
+	*"govulncheck: fetching vulnerabilities:"*)
+		echo "lint: NOT CHECKED for known vulnerabilities: ${report##*govulncheck: }" >&2
+		return
+		;;
+	esac
+	[ "$verdict" = 0 ] || { printf '%s\n' "$report"; return 1; }
+}
+
+# Not go.mod's business: the linters are no dependencies of the module.
 step gofmt formatted
 step "go vet" go vet -tags "$tags" ./...
 step staticcheck go run "honnef.co/go/tools/cmd/staticcheck@$staticcheck" -tags "$tags" -checks "$checks" ./...
 step "go build for $other_os" env GOOS=$other_os GOARCH=arm64 CGO_ENABLED=0 go build -tags "$tags" ./...
+step govulncheck vulnerabilities
 exit $status

@@ -5,7 +5,8 @@
 //
 // A check is a command, counted as one. A test is counted by its result, and a
 // test with subtests by theirs. Before the line come what every failed test
-// printed and why every skipped test was skipped.
+// printed, the ten slowest tests, why every skipped test was skipped, and how long
+// all of it took.
 //
 // It owns the reading of `go test -json`; it never decides what is run, which
 // the Makefile does.
@@ -56,6 +57,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	t := newTally(stdout)
+	begin := time.Now()
 	for _, s := range steps {
 		if s.test {
 			runTests(t, strings.Fields(s.text), stderr)
@@ -63,6 +65,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 			runCheck(t, s.text, stdout, stderr)
 		}
 	}
+	fmt.Fprintf(stdout, "all of it took %s\n", time.Since(begin).Round(time.Second))
 	if !t.finish() {
 		return 1
 	}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -16,6 +17,16 @@ func TestCounts(t *testing.T) {
 	run := func(test string) string { return `{"Action":"run","Package":"p","Test":"` + test + `"}` }
 	end := func(action, test string) string {
 		return `{"Action":"` + action + `","Package":"p","Test":"` + test + `","Elapsed":0.1}`
+	}
+	took := func(test, seconds string) string {
+		return `{"Action":"pass","Package":"p","Test":"` + test + `","Elapsed":` + seconds + `}`
+	}
+	slowTests := func(n int) (events []string) {
+		for i := 1; i <= n; i++ {
+			test := "T" + strconv.Itoa(i)
+			events = append(events, run(test), took(test, strconv.Itoa(i)))
+		}
+		return append(events, end("pass", ""))
 	}
 	say := func(test, text string) string {
 		return `{"Action":"output","Package":"p","Test":"` + test + `","Output":"` + text + `\n"}`
@@ -46,6 +57,13 @@ func TestCounts(t *testing.T) {
 		{"a package that fails after its tests", []string{
 			run("A"), end("pass", "A"), say("", "leaked goroutine"), say("", "exit status 1"), end("fail", ""),
 		}, "FAIL  p\n      leaked goroutine\n      exit status 1\nFAILED: p\n1 passed, 1 failed, 0 skipped\n"},
+		{"the slowest tests, not what holds them", []string{
+			run("A"), run("A/x"), took("A/x", "12.34"), took("A", "12.4"), run("B"), took("B", "0.9"), run("C"), took("C", "63"), end("pass", ""),
+		}, "ok    p (0.1s)\nSLOW    63.0s p C\nSLOW    12.3s p A/x\n3 passed, 0 failed, 0 skipped\n"},
+		{"ten of them", slowTests(12), "ok    p (0.1s)\n" +
+			"SLOW    12.0s p T12\nSLOW    11.0s p T11\nSLOW    10.0s p T10\nSLOW     9.0s p T9\nSLOW     8.0s p T8\n" +
+			"SLOW     7.0s p T7\nSLOW     6.0s p T6\nSLOW     5.0s p T5\nSLOW     4.0s p T4\nSLOW     3.0s p T3\n" +
+			"12 passed, 0 failed, 0 skipped\n"},
 		{"lines that are no events are passed on", []string{
 			"warning: text", run("A"), end("pass", "A"), end("pass", ""),
 		}, "warning: text\nok    p (0.1s)\n1 passed, 0 failed, 0 skipped\n"},

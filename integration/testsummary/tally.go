@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,10 +29,25 @@ type tally struct {
 	out                     io.Writer
 	passed, failed, skipped int
 	failures, skips         []string
+	slow                    []timed // leaves of at least slowFrom, in the order in which they ended
 
 	packages map[string]*packageResult
 	builds   map[string]*strings.Builder // what the compiler printed, by package
 }
+
+// timed is a test without subtests, and how long it ran, not counting what it waited for
+// its turn among parallel ones.
+type timed struct {
+	name string
+	took time.Duration
+}
+
+const (
+	// slowShown is how many of the slowest tests the report names.
+	slowShown = 10
+	// slowFrom is what a test takes at least to be called slow.
+	slowFrom = time.Second
+)
 
 type packageResult struct {
 	tests  map[string]*testResult // under "" what belongs to no test
@@ -142,6 +159,9 @@ func (p *packageResult) ancestors(name string, visit func(*testResult)) {
 
 func (t *tally) endTest(e event, p *packageResult, r *testResult) {
 	name := e.Package + " " + e.Test
+	if took := time.Duration(e.Elapsed * float64(time.Second)); took >= slowFrom && !r.parent {
+		t.slow = append(t.slow, timed{name, took})
+	}
 	switch {
 	case e.Action == "fail":
 		p.ancestors(e.Test, func(a *testResult) { a.failedSubtests = true })
@@ -198,9 +218,13 @@ func printed(b *strings.Builder) string {
 	return strings.TrimRight(kept.String(), "\n")
 }
 
-// finish reports skips and failures by name, and the counts in one line. It
-// returns whether all is well.
+// finish reports the slowest tests, then skips and failures by name, and the counts in
+// one line. It returns whether all is well.
 func (t *tally) finish() bool {
+	slices.SortStableFunc(t.slow, func(a, b timed) int { return cmp.Compare(b.took, a.took) })
+	for _, s := range t.slow[:min(slowShown, len(t.slow))] {
+		fmt.Fprintf(t.out, "SLOW  %6.1fs %s\n", s.took.Seconds(), s.name)
+	}
 	for _, s := range t.skips {
 		fmt.Fprintf(t.out, "SKIP  %s\n", s)
 	}
