@@ -103,24 +103,32 @@ func readAll(t testing.TB, with settings) (*table, error) {
 		return nil, err
 	}
 	result := &table{probe: p}
+	result.schema, result.rows, _, err = p.read()
+	return result, err
+}
+
+// read opens the source and reads it to its end. What came before an error is returned
+// with it.
+func (p *probe) read() (schema *arrow.Schema, rows [][]string, batches int, err error) {
 	ctx := context.Background()
-	if result.schema, err = p.Open(ctx); err != nil {
-		return nil, err
+	if schema, err = p.Open(ctx); err != nil {
+		return nil, nil, 0, err
 	}
 	for {
 		record, err := p.Next(ctx)
 		if errors.Is(err, io.EOF) {
-			return result, nil
+			return schema, rows, batches, nil
 		}
 		if err != nil {
-			return result, err
+			return schema, rows, batches, err
 		}
+		batches++
 		for row := range int(record.NumRows()) {
 			cells := make([]string, record.NumCols())
 			for i := range cells {
-				cells[i] = cell(record.Column(i), row, result.schema.Field(i))
+				cells[i] = strings.Clone(cell(record.Column(i), row, schema.Field(i))) // texts alias the record
 			}
-			result.rows = append(result.rows, cells)
+			rows = append(rows, cells)
 		}
 		record.Release()
 	}

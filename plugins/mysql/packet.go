@@ -36,6 +36,8 @@ type wire struct {
 	limit int
 	// idle is the longest wait for bytes; 0 waits forever.
 	idle time.Duration
+	// flushAt, unless zero, is when next gives up waiting and returns errNotYet.
+	flushAt time.Time
 	// dead is true when the connection broke by itself, and was not interrupted by a deadline.
 	dead bool
 
@@ -81,6 +83,11 @@ func (c *wire) next() ([]byte, error) {
 
 // nextSlow handles packets that are not in the buffer as a whole.
 func (c *wire) nextSlow() ([]byte, error) {
+	if !c.flushAt.IsZero() {
+		if err := c.await(c.flushAt); err != nil {
+			return nil, err
+		}
+	}
 	if cap(c.big) > keptReassembly {
 		c.big = nil
 	}
@@ -168,11 +175,7 @@ func (c *wire) fill(n int) error {
 // read reads at least one byte.
 func (c *wire) read(p []byte) (int, error) {
 	if c.idle > 0 {
-		c.mu.Lock()
-		if !c.interrupted {
-			_ = c.conn.SetReadDeadline(time.Now().Add(c.idle)) // Read reports a dead connection
-		}
-		c.mu.Unlock()
+		c.setReadDeadline(time.Now().Add(c.idle))
 	}
 	for {
 		n, err := c.conn.Read(p)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -42,6 +43,8 @@ type source struct {
 	env      sdk.Env
 	target   *target
 	pool     *pool
+	// flushAfter is the constant of that name; tests want it shorter.
+	flushAfter time.Duration
 
 	session *session
 	results *results // of the statement that is under way
@@ -55,7 +58,7 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	src := &source{settings: s, query: s.Query, doing: "running the query", target: t}
+	src := &source{settings: s, query: s.Query, doing: "running the query", target: t, flushAfter: flushAfter}
 	if src.args, err = arguments(s.Args); err != nil {
 		return nil, err
 	}
@@ -237,11 +240,16 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 	return schema, nil
 }
 
-// fill reads rows until the batch is full, or to the end of the result set.
+// fill reads rows until the batch is full, for as long as rows may wait for others, or to
+// the end of the result set.
 func (s *source) fill() (end bool, err error) {
 	b, c := s.batch, s.session.c
+	defer func() { c.flushAt = time.Time{} }()
 	for {
 		p, err := c.next()
+		if err == errNotYet {
+			return false, nil
+		}
 		if err != nil {
 			return false, err
 		}
@@ -252,6 +260,7 @@ func (s *source) fill() (end bool, err error) {
 		}
 		if !b.open {
 			b.begin()
+			c.flushAt = time.Now().Add(s.flushAfter)
 		}
 		if s.binary {
 			err = b.decodeBinary(p)

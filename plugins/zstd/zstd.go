@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -39,7 +40,7 @@ func Stage() sdk.Definition {
 		// encoder itself works on all cores.
 		Concurrent: false,
 	}, func(s Settings, _ sdk.Env) (sdk.Compressor, error) {
-		return &compressor{level: zstd.EncoderLevelFromZstd(s.Level)}, nil
+		return &compressor{level: zstd.EncoderLevelFromZstd(s.Level), now: time.Now}, nil
 	})
 }
 
@@ -49,11 +50,18 @@ const (
 	window = 512 << 10
 	// mostJobs bounds the jobs under way, and with them memory, on large machines.
 	mostJobs = 8
+	// slow is the pause between two pieces from which on what is there is given on at
+	// once: the encoder would hold it until megabytes have come.
+	slow = time.Second
 )
 
 type compressor struct {
 	level  zstd.EncoderLevel
 	sealed bool
+
+	// now is the clock, and idle the time since which no piece has come.
+	now  func() time.Time
+	idle time.Time
 
 	// held is the beginning, until it is known to be too long to be stored.
 	held []byte
@@ -110,6 +118,12 @@ func (c *compressor) Compress(ctx context.Context, piece []byte, out *sdk.Output
 	if _, err := c.encoder.Write(piece); err != nil {
 		return broken(err)
 	}
+	if !c.idle.IsZero() && c.now().Sub(c.idle) >= slow {
+		if err := c.encoder.Flush(); err != nil {
+			return broken(err)
+		}
+	}
+	c.idle = c.now()
 	c.frame.take(out)
 	return nil
 }
