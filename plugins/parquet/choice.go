@@ -27,6 +27,8 @@ const (
 	repeats = 5
 	// manyRepeats is from where it needs no trial.
 	manyRepeats = 64
+	// waitingLimit is how many values wait at most for the decision.
+	waitingLimit = 2 * maxPageRows
 	// sampleValues is how many values show that a column is one of keys.
 	sampleValues = 4096
 )
@@ -89,7 +91,8 @@ func (c *column) judge(l *lane) error {
 			c.use = useValues
 			return err
 		}
-	case c.dictionary.full() || 2*c.waitingValues >= c.pageBytes:
+	case c.dictionary.full() || c.waitingValues >= waitingLimit || 2*c.waitingValues >= c.pageBytes ||
+		c.waitingPages > 0 && c.waitingValues >= manyRepeats*c.dictionary.count:
 		return c.decide(l)
 	case !c.sampled && c.waitingValues+len(c.open.indexes) >= sampleValues:
 		c.sampled = true
@@ -163,7 +166,7 @@ func (c *column) toValues(l *lane) error {
 		p.indexes, p.size = p.indexes[:0], 0
 	}
 	if undecided {
-		c.dictionary.reset()
+		c.dictionary.drop()
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ const (
 	maxEntries = 32 << 10
 	// dictionariesBytes is what the dictionaries of all columns may hold together, and
 	// minDictionaryBytes and maxDictionaryBytes bound the share of one.
-	dictionariesBytes                      = 24 << 20
+	dictionariesBytes                      = 20 << 20
 	minDictionaryBytes, maxDictionaryBytes = 32 << 10, 1 << 20
 )
 
@@ -41,6 +41,17 @@ type slot struct {
 func (d *dictionary) reset() {
 	d.plain, d.ends, d.count = d.plain[:0], d.ends[:0], 0
 	clear(d.slots)
+}
+
+// keptSlots is up to where the memory of a dictionary is kept that was of no use; the next
+// row group likely has none for it either.
+const keptSlots = 16 << 10
+
+// drop empties a dictionary that was of no use.
+func (d *dictionary) drop() {
+	if d.reset(); len(d.slots) > keptSlots {
+		d.plain, d.ends, d.slots = nil, nil, nil
+	}
 }
 
 // full reports whether more values should not come in.

@@ -168,8 +168,7 @@ func TestLongBounds(t *testing.T) {
 		{[]string{z[:64], z}, z[:64], strings.Repeat("z", 63) + "{", true, false, false},
 		{[]string{""}, "", "", true, true, false},
 	} {
-		var b bounds
-		b = bounds{order: orderBytes, text: true}
+		b := bounds{order: orderBytes, text: true}
 		half := bounds{order: orderBytes, text: true}
 		for i, v := range c.values {
 			b.addBytes([]byte(v), false)

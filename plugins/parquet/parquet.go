@@ -80,7 +80,7 @@ func Stage() sdk.Definition {
 const (
 	magic = "PAR1"
 	// pagesBytes is what the open pages of all columns may hold together.
-	pagesBytes = 8 << 20
+	pagesBytes = 6 << 20
 	// minPageBytes and maxPageBytes bound the size at which a page ends, which is
 	// the same for all columns of a file.
 	minPageBytes, maxPageBytes = 8 << 10, 1 << 20

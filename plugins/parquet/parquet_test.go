@@ -487,7 +487,7 @@ func TestReplace(t *testing.T) {
 
 // TestOutputs checks that a finished row group leaves in pieces.
 func TestOutputs(t *testing.T) {
-	record := sample.Appointments(200_000, 5)
+	record := sample.Appointments(300_000, 5)
 	defer record.Release()
 	e := sample.NewEncoder(t, Stage(), `{"row_group":"4MiB","compression":"none"}`, sdk.Env{}).(*encoder)
 	if _, err := e.Bind(record.Schema()); err != nil {
