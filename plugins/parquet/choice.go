@@ -197,6 +197,9 @@ func (c *column) release(l *lane) error {
 // encoding returns the encoding of pages that hold values, which the first one decides for
 // the row group.
 func (c *column) encoding(l *lane, p *page) format.Encoding {
+	if len(p.plain) > 4*maxPageBytes {
+		return format.Plain // a copy of huge values would gain nothing
+	}
 	if !c.directKnown {
 		c.direct, _ = c.smallest(l, p.plain)
 		c.directKnown = true

@@ -30,6 +30,7 @@ type groupList struct {
 	// The page indexes of all chunks, which stand together in front of the footer.
 	columnIndexes, offsetIndexes []byte
 	indexed                      []indexSizes // by chunk
+	indexLimit                   int          // maxIndexBytes
 	rows                         int64
 }
 
@@ -111,7 +112,7 @@ func (c *column) metadata(offset int64, codec format.CompressionCodec) chunkMeta
 func (g *groupList) add(columns []*column, rows, offset int64, codec format.CompressionCodec) (int64, error) {
 	at := offset
 	group := rowGroup{rows: rows, offset: offset}
-	withIndexes := len(g.columnIndexes)+len(g.offsetIndexes) < maxIndexBytes
+	withIndexes := len(g.columnIndexes)+len(g.offsetIndexes) < g.indexLimit
 	for _, c := range columns {
 		m := c.metadata(at, codec)
 		var err error

@@ -121,6 +121,46 @@ func compareSigned(x, y parquet.Value) int {
 // noise is a number without a pattern.
 func noise(i int) uint64 { return rand.New(rand.NewPCG(uint64(i), 7)).Uint64() }
 
+// TestIndexLimit has row groups with and without page indexes in one file.
+func TestIndexLimit(t *testing.T) {
+	record := variety(60_000)
+	defer record.Release()
+	e := sample.NewEncoder(t, Stage(), `{"row_group":"256KiB"}`, sdk.Env{}).(*encoder)
+	if _, err := e.Bind(record.Schema()); err != nil {
+		t.Fatal(err)
+	}
+	e.groups.indexLimit = 20_000
+	var out sdk.Output
+	if err := e.Begin(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, rows := range morsels(t, record, 2048) {
+		if err := e.Encode(t.Context(), rows, &out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.End(sdk.Totals{}, &out); err != nil {
+		t.Fatal(err)
+	}
+	f, err := parquet.OpenFile(bytes.NewReader(out.Data), int64(len(out.Data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var with, without int
+	for _, group := range f.Metadata().RowGroups {
+		for _, c := range group.Columns {
+			if with++; c.OffsetIndexOffset == 0 {
+				with, without = with-1, without+1
+			}
+		}
+	}
+	columns := int(record.NumCols())
+	if with == 0 || without == 0 || with%columns != 0 || len(e.groups.columnIndexes)+len(e.groups.offsetIndexes) > 40_000 {
+		t.Errorf("%d chunks with a page index, %d without, of %d columns", with, without, columns)
+	}
+	compare(t, arrowTable(t, out.Data), record)
+}
+
 // TestNoBounds has a page of nothing but NaN, which has no bounds; a column index that
 // invented some would hide rows.
 func TestNoBounds(t *testing.T) {

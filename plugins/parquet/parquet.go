@@ -151,6 +151,7 @@ func (e *encoder) Bind(in *arrow.Schema) (sdk.Media, error) {
 		c.choice.reset()
 	}
 	e.pending.pool = e.pool
+	e.groups.indexLimit = maxIndexBytes
 	return media, nil
 }
 
