@@ -152,8 +152,10 @@ func (b *bench) writers(out *strings.Builder) {
 		return
 	}
 	ours := b.others[0]
-	fmt.Fprint(out, "\n| Parquet, zstd, the same rows from memory on one core | bytes | ours ÷ theirs | seconds | ours ÷ theirs |\n|---|--:|--:|--:|--:|\n")
+	fmt.Fprint(out, "\n| Parquet, zstd, the same rows from memory on one core | bytes | ours ÷ theirs | seconds | ours ÷ theirs |\n"+
+		"|---|--:|--:|--:|--:|\n")
 	for _, w := range b.others {
-		fmt.Fprintf(out, "| %s | %s | %.2f | %.2f | %.2f |\n", w.Writer, grouped(w.Bytes), float64(ours.Bytes)/float64(w.Bytes), w.Seconds, ours.Seconds/w.Seconds)
+		fmt.Fprintf(out, "| %s | %s | %.2f | %.2f | %.2f |\n", w.Writer, grouped(w.Bytes),
+			float64(ours.Bytes)/float64(w.Bytes), w.Seconds, ours.Seconds/w.Seconds)
 	}
 }

@@ -61,7 +61,8 @@ func TestDurations(t *testing.T) {
 			t.Errorf("%s: %v, want %d", c.name, rows, c.want)
 		}
 		logical, isTime := f.Metadata().Schema[1].LogicalType.Value.(*format.TimeType)
-		if isTime != (c.time != nil) || isTime && (logical.IsAdjustedToUTC || fmt.Sprintf("%T", logical.Unit.Value) != fmt.Sprintf("%T", c.time)) {
+		if isTime != (c.time != nil) ||
+			isTime && (logical.IsAdjustedToUTC || fmt.Sprintf("%T", logical.Unit.Value) != fmt.Sprintf("%T", c.time)) {
 			t.Errorf("%s: %+v", c.name, f.Metadata().Schema[1].LogicalType)
 		}
 	}

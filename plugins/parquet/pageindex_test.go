@@ -26,7 +26,8 @@ func TestPageIndex(t *testing.T) {
 	record := variety(60_000)
 	defer record.Release()
 	for _, rowGroup := range []string{"256KiB", "8MiB"} {
-		out, err := sample.Encode(sample.NewEncoder(t, Stage(), fmt.Sprintf(`{"row_group":%q}`, rowGroup), sdk.Env{}), morsels(t, record, 2048)...)
+		settings := fmt.Sprintf(`{"row_group":%q}`, rowGroup)
+		out, err := sample.Encode(sample.NewEncoder(t, Stage(), settings, sdk.Env{}), morsels(t, record, 2048)...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,18 +93,22 @@ func checkPageIndex(t *testing.T, name string, group parquet.RowGroup, chunk par
 			}
 		}
 		if bounds.NullCount(n) != nulls || bounds.NullPage(n) != (nulls == int64(len(values))) {
-			t.Errorf("%s, page %d: %d nulls of %d, and the index says %d, %t", name, n, nulls, len(values), bounds.NullCount(n), bounds.NullPage(n))
+			t.Errorf("%s, page %d: %d nulls of %d, and the index says %d, %t",
+				name, n, nulls, len(values), bounds.NullCount(n), bounds.NullPage(n))
 		}
 		if min := bounds.MinValue(n); min.Kind() == parquet.ByteArray && typ.LogicalType() != nil {
-			if lo, hi := min.ByteArray(), bounds.MaxValue(n).ByteArray(); !utf8.Valid(lo) || !utf8.Valid(hi) || len(lo) > 64 || len(hi) > 64+utf8.UTFMax {
+			lo, hi := min.ByteArray(), bounds.MaxValue(n).ByteArray()
+			if !utf8.Valid(lo) || !utf8.Valid(hi) || len(lo) > 64 || len(hi) > 64+utf8.UTFMax {
 				t.Errorf("%s, page %d: %q to %q", name, n, lo, hi)
 			}
 		}
 	}
 	if row != group.NumRows() || offsets.NumPages() != n {
-		t.Errorf("%s: %d pages with %d rows; the row group has %d, and the index %d pages", name, n, row, group.NumRows(), offsets.NumPages())
+		t.Errorf("%s: %d pages with %d rows; the row group has %d, and the index %d pages",
+			name, n, row, group.NumRows(), offsets.NumPages())
 	}
-	if bounds != nil && strings.HasPrefix(name, "ascending") && !bounds.IsAscending() || n > 1 && name == "descending" && !bounds.IsDescending() {
+	if bounds != nil && strings.HasPrefix(name, "ascending") && !bounds.IsAscending() ||
+		n > 1 && name == "descending" && !bounds.IsDescending() {
 		t.Errorf("%s: the bounds are not said to be in order", name)
 	}
 	return n
@@ -225,7 +230,8 @@ func TestLongBounds(t *testing.T) {
 			continue
 		}
 		if string(e.lo) != c.lo || string(e.hi) != c.hi || e.loExact != c.loExact || e.hiExact != c.hiExact {
-			t.Errorf("%q: %q (%t) to %q (%t), want %q (%t) to %q (%t)", c.values, e.lo, e.loExact, e.hi, e.hiExact, c.lo, c.loExact, c.hi, c.hiExact)
+			t.Errorf("%q: %q (%t) to %q (%t), want %q (%t) to %q (%t)",
+				c.values, e.lo, e.loExact, e.hi, e.hiExact, c.lo, c.loExact, c.hi, c.hiExact)
 		}
 	}
 }
@@ -277,7 +283,9 @@ func TestEncodings(t *testing.T) {
 		want   format.Encoding
 	}{
 		{"keys", numbers(func(i int) int64 { return int64(1000 + i) }), format.DeltaBinaryPacked},
-		{"times", numbers(func(i int) int64 { return 1_700_000_000_000_000 + int64(i)*1_000_000 + int64(noise(i)>>48) }), format.DeltaBinaryPacked},
+		{"times", numbers(func(i int) int64 {
+			return 1_700_000_000_000_000 + int64(i)*1_000_000 + int64(noise(i)>>48)
+		}), format.DeltaBinaryPacked},
 		// More than a fourth of the first 1,024 rows are distinct, and of all rows few.
 		{"few of many", numbers(func(i int) int64 { return int64(noise(i % 2000)) }), format.RLEDictionary},
 		{"noise", numbers(func(i int) int64 { return int64(noise(i)) }), format.Plain},
