@@ -43,7 +43,7 @@ func Run(tb testing.TB, script string, args ...string) []byte {
 		if os.Getenv("CI") != "" || os.Getenv("CIPHERSTREAM_REQUIRE_SERVERS") == "1" {
 			tb.Fatal(err)
 		}
-		tb.Skip("SKIPPED, NOT TESTED: ", err)
+		tb.Skipf("SKIPPED, NOT TESTED: %v", err)
 	}
 	out, err := Execute(tb.Context(), path, script, args...)
 	if err != nil {
