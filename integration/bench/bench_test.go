@@ -158,6 +158,7 @@ func TestReport(t *testing.T) {
 	b := &bench{
 		options: options{rows: 1_000_000, rounds: 2, output: "RAM", subjects: regexp.MustCompile("source|ndjson-(none|group|stage|filtered-(fused|third))")},
 		columns: 28, serverVersion: "10.11", outputs: map[string]output{"ndjson": {"abc", 5}},
+		others: []written{{"cipherstream", 900, 0.5}, {"pyarrow 26", 1000, 0.25}},
 	}
 	var out bytes.Buffer
 	if err := report(&out, b, results); err != nil {
@@ -171,6 +172,7 @@ func TestReport(t *testing.T) {
 		"| ndjson to a file: wall ÷ client | 0.95 | 0.99 | 0.98–0.99 | **missed** |",
 		"| process boundary, ndjson-group: CPU ÷ ndjson-none | 1.05 | 1.01 | 1.01–1.01 | met |",
 		"| process boundary, ndjson-stage: CPU ÷ ndjson-none | 1.05 | 1.10 | 1.10–1.10 | **missed** |",
+		"| cipherstream | 900 | 1.00 | 0.50 | 1.00 |\n| pyarrow 26 | 1,000 | 0.90 | 0.25 | 2.00 |",
 		"| the same filter in a third-party plugin | 1.25 | 1.15 | 1.20–1.30 |",
 		"(largest: ndjson-stage) | 128 | 129 | | **missed** |",
 	} {

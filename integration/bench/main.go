@@ -7,7 +7,8 @@
 // to round, so that what slows the machine down for a while slows all. What is
 // compared are ratios to the client in the same round, and of those the median.
 // Every output is checked: number of rows, and the same bytes in every round and
-// from every isolation.
+// from every isolation. The rows of the Parquet file are written once more by our encoder,
+// pyarrow and DuckDB, to compare sizes and times.
 //
 // It owns the comparison and its table; it never measures stages by themselves
 // (`make bench`), never touches a server that it did not start, and judges no

@@ -15,6 +15,7 @@ func report(w io.Writer, b *bench, results map[string][]usage) error {
 	b.facts(&out)
 	b.table(&out, results)
 	overhead(&out, results)
+	b.writers(&out)
 	b.aims(&out, results)
 	_, err := io.WriteString(w, out.String())
 	return err

@@ -65,6 +65,7 @@ type bench struct {
 	columns       int
 
 	outputs map[string]output // the first output of each product
+	others  []written         // Parquet files of the same rows
 	key     string            // for sealed outputs
 }
 

@@ -18,9 +18,9 @@ var mayImport = map[string][]string{
 	"integration": {"sdk", "plugins", "engine", "pipelines", "cmd"},
 }
 
-// testServers may be imported by every test: it starts the real servers that tests
-// compare with, and imports nothing of ours itself.
-const testServers = "integration/dbtest"
+// testServers and testReaders may be imported by every test: they start the real servers, and the
+// readers of others, that tests compare with, and import nothing of ours themselves.
+const testServers, testReaders = "integration/dbtest", "integration/python"
 
 // engineOrder is engine/ from the bottom up: a package may import those before it.
 // Packages of engine/ that are not listed import nothing else in engine/.
@@ -53,7 +53,7 @@ func badImport(dir, imported string, test bool) string {
 		return "there is no package at the top"
 	}
 	to, ours := strings.CutPrefix(imported, module+"/")
-	if !ours || test && to == testServers {
+	if !ours || test && (to == testServers || to == testReaders) {
 		return ""
 	}
 	fromTop, _, _ := strings.Cut(dir, "/")
@@ -96,6 +96,8 @@ func TestBadImport(t *testing.T) {
 		{"plugins/mysql", module + "/integration/dbtest", true, false},
 		{"plugins/mysql", module + "/integration/dbtest", false, true},
 		{"plugins/mysql", module + "/integration/bench", true, true},
+		{"plugins/parquet", module + "/integration/python", true, false},
+		{"plugins/parquet", module + "/integration/python", false, true},
 		{"engine/plan", module + "/engine/diag", false, false},
 		{"engine/plan", module + "/engine/plan", true, false},
 		{"engine/diag", module + "/engine/plan", false, true},

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the programs named as arguments, or else all that the tests use beside
 # Go: as root on Debian with apt-get, elsewhere it says what to install. Without
-# arguments it also gets the servers of the tests ready (integration/images).
+# arguments it also gets the servers of the tests ready (integration/images), and the
+# readers that judge outputs (python.sh).
 #
 # Of MariaDB only the -core packages are taken: they hold the programs, and start
 # no server of their own. Exits 1 when something is still missing in CI, or with
@@ -18,6 +19,7 @@ package_of() {
 	protoc) echo protobuf-compiler ;;
 	gcc) echo gcc libc6-dev ;;
 	node) echo nodejs ;;
+	python-ensurepip) echo python3 python3-venv ;;
 	python-*) echo python3 "python3-${1#python-}" ;;
 	*) echo "$1" ;;
 	esac
@@ -47,7 +49,7 @@ missing() {
 }
 
 programs=("$@")
-[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-cryptography python-jsonschema python-yaml gzip unzip zstd gcc node npm)
+[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-ensurepip python-cryptography python-jsonschema python-yaml gzip unzip zstd gcc node npm)
 
 # MariaDB's ed25519 authentication is in the package that starts a server of its own.
 # Its one file is taken out of that.
@@ -68,6 +70,10 @@ ed25519() {
 done_with_programs() {
 	[ $# -eq 0 ] || exit 0
 	ed25519
+	bash "$(dirname "${BASH_SOURCE[0]}")/python.sh" >/dev/null || {
+		echo "deps: the readers that judge outputs (requirements.txt) cannot be had here" >&2
+		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
+	}
 	bash "$(dirname "${BASH_SOURCE[0]}")/../images/prepare.sh" || {
 		echo "deps: not every server of the tests can be had here" >&2
 		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1

@@ -55,7 +55,7 @@ func (c *column) append(l *lane, a arrow.Array, first int64) error {
 		bitmap = a.NullBitmapBytes()
 	}
 	for lo := 0; lo < a.Len(); {
-		s := span{data: data, lo: lo, n: min(a.Len()-lo, maxPageRows-c.rows), row: first + int64(lo), at: data.Offset() + lo}
+		s := span{data: data, lo: lo, n: min(a.Len()-lo, maxPageRows-c.open.rows), row: first + int64(lo), at: data.Offset() + lo}
 		// Long byte arrays come in pieces of about a page.
 		for c.size != nil && s.n > 1 && c.size(&s) > c.pageBytes {
 			s.n /= 2
@@ -72,7 +72,7 @@ func (c *column) append(l *lane, a arrow.Array, first int64) error {
 		if s.nulls > 0 && !c.optional {
 			return nullInRequired(c.name, &s)
 		}
-		c.note(s.n, s.nulls, s.bitmap, s.at)
+		c.open.note(s.n, s.nulls, s.bitmap, s.at)
 		if s.nulls < s.n {
 			if err := c.put(c, l, &s); err != nil {
 				return err
@@ -81,8 +81,8 @@ func (c *column) append(l *lane, a arrow.Array, first int64) error {
 				return err
 			}
 		}
-		if c.rows >= maxPageRows || len(c.page) >= c.pageBytes || 2*len(c.indexes) >= c.pageBytes {
-			if err := c.flush(l); err != nil {
+		if c.pageFull() {
+			if err := c.endPage(l); err != nil {
 				return err
 			}
 		}
@@ -91,31 +91,16 @@ func (c *column) append(l *lane, a arrow.Array, first int64) error {
 	return nil
 }
 
-// judge decides about the dictionary after values came in.
-func (c *column) judge(l *lane) error {
-	if c.use == usageNo || c.plainly {
-		return nil
+// pageFull reports whether the open page should end.
+func (c *column) pageFull() bool {
+	p := &c.open
+	switch {
+	case p.rows >= maxPageRows:
+		return true
+	case c.use == useDictionary:
+		return 2*len(p.indexes) >= c.pageBytes
 	}
-	d := &c.dictionary
-	seen := int(c.values-c.chunkNulls) + c.rows - c.nulls
-	if c.use == usageOpen && (seen >= sampleRows || d.full()) {
-		c.use = usageYes
-		if d.count*fewDistinct > seen {
-			c.use = usageNo
-			c.page = d.appendPlain(c.page, c.indexes, c.width)
-			c.indexes = c.indexes[:0]
-			if c.pagesIndexed == 0 {
-				c.dictionary = dictionary{}
-			}
-			return nil
-		}
-	}
-	if d.full() {
-		// A page is of one kind.
-		c.plainly = true
-		return c.flush(l)
-	}
-	return nil
+	return p.plainSize() >= c.pageBytes
 }
 
 // compact returns the values of src that are not null, in dst's memory if it is large
@@ -163,53 +148,49 @@ func words64(l *lane, s *span) []int64 {
 
 // add32 and add64 take values of INT32, FLOAT, INT64 and DOUBLE columns.
 func (c *column) add32(v []int32) {
-	if !c.encodes() {
-		c.page = append(c.page, arrow.GetBytes(v)...)
+	p := &c.open
+	if !c.looksUp() {
+		p.plain = append(p.plain, arrow.GetBytes(v)...)
 		c.bound32(v)
 		return
 	}
-	for i, x := range v {
-		at, fresh := c.dictionary.fixed(uint64(uint32(x)), 4)
-		c.indexes = append(c.indexes, at)
-		if fresh {
-			c.bound32(v[i : i+1])
-		}
+	p.size += 4 * len(v)
+	for _, x := range v {
+		p.indexes = append(p.indexes, c.dictionary.word32(uint32(x)))
 	}
 }
 
 func (c *column) add64(v []int64) {
-	if !c.encodes() {
-		c.page = append(c.page, arrow.GetBytes(v)...)
+	p := &c.open
+	if !c.looksUp() {
+		p.plain = append(p.plain, arrow.GetBytes(v)...)
 		c.bound64(v)
 		return
 	}
-	for i, x := range v {
-		at, fresh := c.dictionary.fixed(uint64(x), 8)
-		c.indexes = append(c.indexes, at)
-		if fresh {
-			c.bound64(v[i : i+1])
-		}
+	p.size += 8 * len(v)
+	for _, x := range v {
+		p.indexes = append(p.indexes, c.dictionary.word64(uint64(x)))
 	}
 }
 
 func (c *column) bound32(v []int32) {
-	if c.bounds.order == orderFloat {
+	if c.order == orderFloat {
 		for _, f := range arrow.GetData[float32](arrow.GetBytes(v)) {
-			c.bounds.addFloat(float64(f))
+			c.open.bounds.addFloat(float64(f))
 		}
 		return
 	}
-	addIntegers(&c.bounds, v)
+	addIntegers(&c.open.bounds, v)
 }
 
 func (c *column) bound64(v []int64) {
-	if c.bounds.order == orderFloat {
+	if c.order == orderFloat {
 		for _, f := range arrow.GetData[float64](arrow.GetBytes(v)) {
-			c.bounds.addFloat(f)
+			c.open.bounds.addFloat(f)
 		}
 		return
 	}
-	addIntegers(&c.bounds, v)
+	addIntegers(&c.open.bounds, v)
 }
 
 func nullInRequired(name string, s *span) error {

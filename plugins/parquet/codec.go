@@ -21,9 +21,11 @@ func newCodec(name string, workers int) (*codec, error) {
 	case "snappy":
 		return &codec{id: format.Snappy}, nil
 	}
-	// A page is hardly ever larger than the window. The page has its own checksum.
+	// A page is hardly ever larger than the window. The page has its own checksum. Indexes and
+	// packed deltas repeat little, yet some of their bytes are much more frequent than others.
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(workers),
-		zstd.WithWindowSize(maxPageBytes), zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+		zstd.WithAllLitEntropyCompression(true), zstd.WithWindowSize(maxPageBytes), zstd.WithEncoderCRC(false),
+		zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		return nil, fmt.Errorf("parquet: %w", err)
 	}

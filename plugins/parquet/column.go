@@ -14,17 +14,8 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// usage says whether a column is written with a dictionary.
-type usage uint8
-
-const (
-	// usageOpen: too few values were seen to judge; they are in the dictionary for now.
-	usageOpen usage = iota
-	// usageYes: few distinct values.
-	usageYes
-	// usageNo: many, or a type that gains nothing.
-	usageNo
-)
+// pageEncodings are those that data pages may have.
+var pageEncodings = []format.Encoding{format.RLEDictionary, format.Plain, format.DeltaBinaryPacked, format.DeltaLengthByteArray}
 
 // column is a column of the file. One goroutine at a time works on it.
 type column struct {
@@ -33,103 +24,159 @@ type column struct {
 	replace   bool
 	count     func(string, int64)
 
-	// The open page.
-	rows    int      // with nulls
-	nulls   int      //
-	levels  []byte   // bitmap of the rows that are not null; empty while all are
-	page    []byte   // PLAIN values
-	indexes []uint16 // of the dictionary, instead of page
-	bits    int      // booleans in page
-
-	use        usage
-	dictionary dictionary
-	plainly    bool // the dictionary is full: the rest of the row group is plain
-	bounds     bounds
+	open page // takes the rows that come
+	choice
+	bounds bounds // of the open column chunk
 
 	// The open column chunk.
 	dictionaryPage blocks
 	chunk          blocks // its finished data pages
-	uncompressed   int64  // with headers
-	values         int64  // with nulls
+	index          pageIndex
+	uncompressed   int64 // with headers
+	values         int64 // with nulls
 	chunkNulls     int64
-	pagesIndexed   int32 // data pages by encoding
-	pagesPlain     int32
+	plainBytes     int64                     // what its values take in PLAIN form
+	pages          map[format.Encoding]int32 // how many of each encoding
+
+	// share is what a byte in PLAIN form took in the file in the row group before.
+	share float64
 }
 
-// encodes reports whether the next values go through the dictionary.
-func (c *column) encodes() bool { return c.use != usageNo && !c.plainly }
+// page is rows that stand together in a column chunk.
+type page struct {
+	rows    int      // with nulls
+	nulls   int      //
+	levels  []byte   // bitmap of the rows that are not null; empty while all are
+	plain   []byte   // PLAIN values
+	indexes []uint16 // of the dictionary, instead of them
+	size    int      // what the indexed values take in PLAIN form
+	bits    int      // booleans in plain
+	bounds  bounds   // of the values in plain
+}
 
-// held is about how many bytes the open page takes in memory.
+// plainSize is how many bytes the values take in PLAIN form.
+func (p *page) plainSize() int { return p.size + len(p.plain) }
+
+func (p *page) reset() {
+	p.rows, p.nulls, p.bits, p.size = 0, 0, 0, 0
+	p.plain, p.indexes, p.levels = p.plain[:0], p.indexes[:0], p.levels[:0]
+	p.bounds.reset()
+}
+
+// held is about how many bytes the rows take in memory that are not in finished pages.
 func (c *column) held() int {
-	return len(c.page) + 2*len(c.indexes) + len(c.levels) + len(c.dictionary.plain)
+	return len(c.open.plain) + 2*(len(c.open.indexes)+c.waitingValues) + len(c.open.levels) + len(c.dictionary.plain)
+}
+
+// expected is about how many bytes the chunk will take in the file.
+func (c *column) expected() int64 {
+	share := c.share
+	if c.plainBytes > 0 {
+		share = float64(c.chunk.size) / float64(c.plainBytes)
+	}
+	return c.chunk.size + int64(share*float64(c.open.plainSize()+c.waitingBytes))
 }
 
 // note takes n rows, of which some are null, into the definition levels of the page.
 // bitmap is Arrow's, its bit at being the first row; it may be nil if all are null.
-func (c *column) note(n, nulls int, bitmap []byte, at int) {
-	if nulls > 0 || len(c.levels) > 0 {
-		seen, size := len(c.levels), int(bitutil.BytesForBits(int64(c.rows+n)))
-		c.levels = slices.Grow(c.levels, size-seen)[:size]
-		clear(c.levels[seen:])
+func (p *page) note(n, nulls int, bitmap []byte, at int) {
+	if nulls > 0 || len(p.levels) > 0 {
+		seen, size := len(p.levels), int(bitutil.BytesForBits(int64(p.rows+n)))
+		p.levels = slices.Grow(p.levels, size-seen)[:size]
+		clear(p.levels[seen:])
 		if seen == 0 {
-			bitutil.SetBitsTo(c.levels, 0, int64(c.rows), true)
+			bitutil.SetBitsTo(p.levels, 0, int64(p.rows), true)
 		}
 		if nulls > 0 && bitmap != nil {
-			bitutil.CopyBitmap(bitmap, at, n, c.levels, c.rows)
+			bitutil.CopyBitmap(bitmap, at, n, p.levels, p.rows)
 		} else {
-			bitutil.SetBitsTo(c.levels, int64(c.rows), int64(n), nulls == 0)
+			bitutil.SetBitsTo(p.levels, int64(p.rows), int64(n), nulls == 0)
 		}
 	}
-	c.rows += n
-	c.nulls += nulls
+	p.rows += n
+	p.nulls += nulls
 }
 
-// flush ends the page, if it has rows.
-func (c *column) flush(l *lane) error {
-	if c.rows == 0 {
+// endPage ends the open page, if it has rows.
+func (c *column) endPage(l *lane) error {
+	if c.open.rows == 0 {
 		return nil
 	}
-	body := l.body[:0]
-	if c.optional {
-		body = append(body, 0, 0, 0, 0)
-		body = appendLevels(body, c.levels, c.rows, c.rows-c.nulls)
-		binary.LittleEndian.PutUint32(body, uint32(len(body)-4))
+	if c.use == useUndecided {
+		c.wait()
+		return nil
 	}
-	encoding := format.Plain
-	if len(c.indexes) > 0 {
-		encoding = format.RLEDictionary
-		// Indexes of the first pages of a dictionary need fewer bits than those of the last.
-		width := 1
-		for _, i := range c.indexes {
-			width = max(width, bits.Len16(i))
-		}
-		body = append(body, byte(width))
-		body = appendHybrid(body, c.indexes, width)
-		c.pagesIndexed++
-	} else {
-		body = append(body, c.page...)
-		c.pagesPlain++
-	}
-	l.body = body
-	err := c.writePage(l, &c.chunk, body, format.PageHeader{
-		Type: format.DataPage,
-		DataPageHeader: thrift.New(format.DataPageHeader{
-			NumValues:               int32(c.rows),
-			Encoding:                encoding,
-			DefinitionLevelEncoding: format.RLE,
-			RepetitionLevelEncoding: format.RLE,
-			Statistics:              format.Statistics{NullCount: int64(c.nulls)},
-		}),
-	})
-	c.values += int64(c.rows)
-	c.chunkNulls += int64(c.nulls)
-	c.rows, c.nulls, c.bits = 0, 0, 0
-	c.page, c.indexes, c.levels = c.page[:0], c.indexes[:0], c.levels[:0]
-	if cap(c.page) > 4*c.pageBytes {
-		c.page = nil // one huge value must not hold its memory
+	err := c.writeData(l, &c.open)
+	c.open.reset()
+	if cap(c.open.plain) > 4*c.pageBytes {
+		c.open.plain = nil // one huge value must not hold its memory
 	}
 	l.trim()
 	return err
+}
+
+// writeData writes a data page, as it is: with indexes or with values.
+func (c *column) writeData(l *lane, p *page) error {
+	body := l.body[:0]
+	if c.optional {
+		body = append(body, 0, 0, 0, 0)
+		body = appendLevels(body, p.levels, p.rows, p.rows-p.nulls)
+		binary.LittleEndian.PutUint32(body, uint32(len(body)-4))
+	}
+	encoding := format.Plain
+	switch {
+	case len(p.indexes) > 0:
+		encoding = format.RLEDictionary
+		c.boundIndexed(l, p)
+		body = appendIndexes(body, p.indexes)
+	case p.rows > p.nulls:
+		encoding = c.encoding(l, p)
+		body = append(body, c.encode(l, encoding, p.plain)...)
+	}
+	l.body = body
+	from := c.chunk.size
+	err := c.writePage(l, &c.chunk, body, format.PageHeader{
+		Type: format.DataPage,
+		DataPageHeader: thrift.New(format.DataPageHeader{
+			NumValues:               int32(p.rows),
+			Encoding:                encoding,
+			DefinitionLevelEncoding: format.RLE,
+			RepetitionLevelEncoding: format.RLE,
+			Statistics:              format.Statistics{NullCount: int64(p.nulls)},
+		}),
+	})
+	c.index.add(from, c.chunk.size-from, c.values, p)
+	c.bounds.merge(&p.bounds)
+	c.pages[encoding]++
+	c.values += int64(p.rows)
+	c.chunkNulls += int64(p.nulls)
+	c.plainBytes += int64(p.plainSize())
+	return err
+}
+
+// appendIndexes appends the values of a page as indexes of the dictionary.
+func appendIndexes(dst []byte, indexes []uint16) []byte {
+	// Indexes of the first pages of a dictionary need fewer bits than those of the last.
+	width := 1
+	for _, i := range indexes {
+		width = max(width, bits.Len16(i))
+	}
+	return appendHybrid(append(dst, byte(width)), indexes, width)
+}
+
+// boundIndexed finds the bounds of a page of indexes.
+func (c *column) boundIndexed(l *lane, p *page) {
+	n := c.dictionary.count
+	l.used = slices.Grow(l.used[:0], n)[:n]
+	clear(l.used)
+	for _, i := range p.indexes {
+		l.used[i] = true
+	}
+	for i, used := range l.used {
+		if used {
+			p.bounds.addPlain(c.dictionary.entry(i))
+		}
+	}
 }
 
 // writePage compresses a page and appends it with its header.
@@ -137,11 +184,7 @@ func (c *column) writePage(l *lane, to *blocks, body []byte, header format.PageH
 	if len(body) > math.MaxInt32 {
 		return tooLarge(c.name, len(body))
 	}
-	packed := body
-	if l.codec.id != format.Uncompressed {
-		l.small = l.codec.compress(l.small, body)
-		packed = l.small
-	}
+	packed := l.pack(body)
 	if len(packed) > math.MaxInt32 {
 		return tooLarge(c.name, len(packed))
 	}
@@ -158,22 +201,35 @@ func (c *column) writePage(l *lane, to *blocks, body []byte, header format.PageH
 	return nil
 }
 
+// pack compresses a page, into memory that is valid until the next call.
+func (l *lane) pack(body []byte) []byte {
+	if l.codec.id == format.Uncompressed {
+		return body
+	}
+	l.small = l.codec.compress(l.small, body)
+	return l.small
+}
+
 // trim drops the memory of an unusually large page.
 func (l *lane) trim() {
-	if cap(l.body) > 8*maxPageBytes {
-		l.body = nil
-	}
-	if cap(l.small) > 8*maxPageBytes {
-		l.small = nil
+	for _, b := range []*[]byte{&l.body, &l.small, &l.plain, &l.delta} {
+		if cap(*b) > 8*maxPageBytes {
+			*b = nil
+		}
 	}
 }
 
 // finish ends the column chunk.
 func (c *column) finish(l *lane) error {
-	if err := c.flush(l); err != nil {
+	if err := c.endPage(l); err != nil {
 		return err
 	}
-	if c.pagesIndexed == 0 {
+	if c.use == useUndecided {
+		if err := c.decide(l); err != nil {
+			return err
+		}
+	}
+	if c.pages[format.RLEDictionary] == 0 {
 		return nil
 	}
 	return c.writePage(l, &c.dictionaryPage, c.dictionary.plain, format.PageHeader{
@@ -185,44 +241,17 @@ func (c *column) finish(l *lane) error {
 	})
 }
 
-// reset makes ready for the next row group; the pages have been taken away.
-func (c *column) reset() {
-	c.dictionary.reset()
-	c.plainly = false
+// reset makes ready for the next row group; the pages have been taken away. size is what the
+// chunk took in the file.
+func (c *column) reset(size int64) {
+	if c.plainBytes > 0 {
+		c.share = float64(size) / float64(c.plainBytes)
+	}
+	c.choice.reset()
 	c.bounds.reset()
-	c.uncompressed, c.values, c.chunkNulls = 0, 0, 0
-	c.pagesIndexed, c.pagesPlain = 0, 0
-}
-
-// metadata describes the column chunk that starts at offset in the file.
-func (c *column) metadata(offset int64, codec format.CompressionCodec) format.ColumnMetaData {
-	m := format.ColumnMetaData{
-		Type:                  c.physical,
-		Encoding:              []format.Encoding{format.Plain},
-		PathInSchema:          []string{c.name},
-		Codec:                 codec,
-		NumValues:             c.values,
-		TotalUncompressedSize: c.uncompressed,
-		TotalCompressedSize:   c.dictionaryPage.size + c.chunk.size,
-		DataPageOffset:        offset + c.dictionaryPage.size,
-		Statistics:            format.Statistics{NullCount: c.chunkNulls},
-	}
-	if c.optional {
-		m.Encoding = append(m.Encoding, format.RLE)
-	}
-	if c.pagesIndexed > 0 {
-		m.Encoding = append(m.Encoding, format.RLEDictionary)
-		m.DictionaryPageOffset = offset
-		m.EncodingStats = append(m.EncodingStats,
-			format.PageEncodingStats{PageType: format.DictionaryPage, Encoding: format.Plain, Count: 1},
-			format.PageEncodingStats{PageType: format.DataPage, Encoding: format.RLEDictionary, Count: c.pagesIndexed})
-	}
-	if c.pagesPlain > 0 {
-		m.EncodingStats = append(m.EncodingStats,
-			format.PageEncodingStats{PageType: format.DataPage, Encoding: format.Plain, Count: c.pagesPlain})
-	}
-	m.Statistics.MinValue, m.Statistics.MaxValue = c.bounds.encoded(c.width)
-	return m
+	c.index.reset()
+	c.uncompressed, c.values, c.chunkNulls, c.plainBytes = 0, 0, 0, 0
+	clear(c.pages)
 }
 
 // encodeThrift appends a structure of the format in Thrift's compact protocol.

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 
 	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
@@ -28,26 +29,37 @@ import (
 type Settings struct {
 	Compression string      `config:"compression" enum:"zstd,snappy,none" default:"zstd" doc:"How pages are compressed: zstd makes the smaller files; snappy costs a little less time and is read by older tools; none is for storage that compresses by itself."`
 	RowGroup    config.Size `config:"row_group" default:"8MiB" min:"64KiB" max:"256MiB" doc:"The size at which a row group ends, in bytes of the file. A reader that reads whole row groups needs several times as much memory, and so does the encoder about twice."`
+	Durations   string      `config:"durations" enum:"integer,time" default:"integer" doc:"How a duration is written, such as MySQL's TIME: as an integer of microseconds, which holds all of -838:59:59 to 838:59:59; or as TIME, which every reader shows as a time of day: a value that is none fails the run."`
 	InvalidUTF8 string      `config:"invalid_utf8" enum:"error,replace" default:"error" doc:"What happens to text that is not valid UTF-8: the run fails, or each bad byte becomes U+FFFD and the value is counted."`
 }
 
-const doc = `One Parquet file of format version 2.6 with pages of version 1, which every reader of the last ten years
-understands. A page holds PLAIN values, or indexes into a dictionary where the first rows show
-few distinct values. Every page has a checksum, every column chunk its minimum and maximum (of
-text, when they are short).
+// The values of the setting durations.
+const durationsInteger, durationsTime = "integer", "time"
+
+const doc = `One Parquet file of format version 2.6 with pages of version 1. In every row group a column is encoded in the
+way that makes the least of its values: as indexes into a dictionary, until that is full; packed
+differences (DELTA_BINARY_PACKED, of integers, decimals up to 18 digits, dates and times); lengths apart
+from text (DELTA_LENGTH_BYTE_ARRAY); or PLAIN. Every page has a checksum; every page and
+every column chunk has its minimum and maximum, of long text the first 64 bytes, and a page index says
+where they are, so that a reader skips what a condition excludes.
 
 | Arrow | Parquet |
 |---|---|
 | int8 to int64, uint8 to uint64 | INT32 or INT64, annotated where it is not the plain signed type |
 | float32, float64, bool | FLOAT, DOUBLE, BOOLEAN |
-| decimal128, decimal256 | DECIMAL in INT32 (up to 9 digits), INT64 (18) or FIXED_LEN_BYTE_ARRAY (76) |
+| decimal128, decimal256 | DECIMAL in INT32 (up to 9 digits), INT64 (18) or FIXED_LEN_BYTE_ARRAY (76; beyond 38 digits of 24 or 32 bytes) |
 | date32, date64 | DATE |
 | timestamp | TIMESTAMP, isAdjustedToUTC only for instants; milli-, micro- or nanoseconds, seconds become milliseconds |
 | time32, time64 | TIME, isAdjustedToUTC false; seconds become milliseconds |
-| duration | INT64 microseconds (nanoseconds stay what they are): Parquet has no type for it |
+| duration | INT64 microseconds (nanoseconds stay what they are): Parquet has no type for it. Or TIME, see durations |
 | utf8 | STRING, or JSON where the source declares JSON |
 | binary, fixed_size_binary | BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY |
 | null | INT32 of type UNKNOWN, all NULL |
+
+Decimals beyond 38 digits, as MySQL's SUM of a BIGINT has them, are exact in the file. pyarrow reads them exactly, DuckDB
+as DOUBLE (16 digits), Polars not at all: a CAST to DECIMAL(38, n) in the query makes them fit
+everywhere. A duration is an integer for readers that do not know Arrow's schema, which pyarrow and Polars do; DuckDB's
+to_microseconds(x) makes an INTERVAL of it.
 
 Columns that are declared NOT NULL are REQUIRED, and a NULL in one fails the run. Whatever the
 types of Parquet lose (durations, the declared fraction of a time, the type at the source) stands in the key-value
@@ -68,7 +80,7 @@ func Stage() sdk.Definition {
 const (
 	magic = "PAR1"
 	// pagesBytes is what the open pages of all columns may hold together.
-	pagesBytes = 8 << 20
+	pagesBytes = 6 << 20
 	// minPageBytes and maxPageBytes bound the size at which a page ends, which is
 	// the same for all columns of a file.
 	minPageBytes, maxPageBytes = 8 << 10, 1 << 20
@@ -79,6 +91,9 @@ const (
 	// maxGroupExpansion is how much larger than its size in the file a row group may
 	// be in the memory of a reader.
 	maxGroupExpansion = 16
+	// firstShare is what a byte in PLAIN form is expected to take in the file, until a
+	// column has finished pages.
+	firstShare = 0.5
 	// maxGroups is how many row groups the format can count.
 	maxGroups = 1<<15 - 1
 	// drainBytes is how much of a finished row group goes out with one batch, so that
@@ -109,7 +124,7 @@ type encoder struct {
 
 func (e *encoder) Bind(in *arrow.Schema) (sdk.Media, error) {
 	media := sdk.Media{Type: "application/vnd.apache.parquet", Extension: ".parquet"}
-	stored, columns, err := plan(in)
+	stored, columns, err := plan(in, e.settings.Durations)
 	if err != nil {
 		return media, err
 	}
@@ -125,11 +140,18 @@ func (e *encoder) Bind(in *arrow.Schema) (sdk.Media, error) {
 	for range min(e.workers, len(columns)) {
 		e.lanes = append(e.lanes, &lane{codec: e.codec})
 	}
+	dictionaryBytes := min(max(dictionariesBytes/len(columns), minDictionaryBytes), maxDictionaryBytes)
 	for _, c := range columns {
 		c.pageBytes, c.chunk.pool, c.dictionaryPage.pool = pageBytes, e.pool, e.pool
 		c.replace, c.count = e.settings.InvalidUTF8 == "replace", e.count
+		c.bounds = bounds{order: c.order, width: c.width, text: c.text}
+		c.open.bounds = c.bounds
+		c.dictionary.width, c.dictionary.limit = c.width, dictionaryBytes
+		c.pages, c.share = map[format.Encoding]int32{}, firstShare
+		c.choice.reset()
 	}
 	e.pending.pool = e.pool
+	e.groups.indexLimit = maxIndexBytes
 	return media, nil
 }
 
@@ -169,7 +191,7 @@ func (e *encoder) Encode(ctx context.Context, rows sdk.Rows, out *sdk.Output) er
 func (e *encoder) full() bool {
 	var size, memory int64
 	for _, c := range e.columns {
-		size += c.chunk.size + int64(c.held())
+		size += c.expected()
 		memory += c.uncompressed + int64(c.held())
 	}
 	limit := int64(e.settings.RowGroup)
@@ -178,7 +200,7 @@ func (e *encoder) full() bool {
 
 // closeGroup ends the row group and queues it to go out.
 func (e *encoder) closeGroup() error {
-	if e.groups.count == maxGroups {
+	if len(e.groups.groups) == maxGroups {
 		return fault.New("encoder.too_large", fault.Usage, "the file needs more than %d row groups, which the format cannot count", maxGroups).
 			WithHint("raise row_group from %s", e.settings.RowGroup)
 	}
@@ -191,9 +213,10 @@ func (e *encoder) closeGroup() error {
 		return err
 	}
 	for _, c := range e.columns {
+		taken := c.dictionaryPage.size + c.chunk.size
 		e.pending.take(&c.dictionaryPage)
 		e.pending.take(&c.chunk)
-		c.reset()
+		c.reset(taken)
 	}
 	e.offset += size
 	e.groupRows = 0
@@ -219,7 +242,7 @@ func (e *encoder) End(_ sdk.Totals, out *sdk.Output) error {
 	}
 	e.pool.limit = 0 // what goes out now is not needed again
 	e.drain(e.pending.size, out)
-	footer, err := e.groups.footer(e.stored, e.columns)
+	footer, err := e.groups.footer(e.stored, e.columns, e.offset)
 	if err != nil {
 		return err
 	}
@@ -233,6 +256,9 @@ type lane struct {
 	body  []byte // a page before it is compressed
 	small []byte // a page after
 	head  []byte // the header of a page
+	plain []byte // values of a page
+	delta []byte // the same in another encoding
+	used  []bool // which entries of a dictionary a page has
 	i32   []int32
 	i64   []int64
 	bytes []byte

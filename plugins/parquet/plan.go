@@ -33,6 +33,7 @@ type planned struct {
 	// width is the bytes of a PLAIN value; 0 for BYTE_ARRAY and BOOLEAN.
 	width   int
 	text    bool // must be UTF-8
+	order   order
 	element format.SchemaElement
 	put     putFunc
 	size    func(*span) int // of byte arrays, or nil
@@ -42,7 +43,7 @@ type planned struct {
 
 // plan decides how the columns of a schema are stored. The schema it returns is that
 // of the values as they are stored, for Arrow's readers.
-func plan(in *arrow.Schema) (*arrow.Schema, []*column, error) {
+func plan(in *arrow.Schema, durations string) (*arrow.Schema, []*column, error) {
 	if in.NumFields() == 0 {
 		return nil, nil, fault.New("encoder.no_columns", fault.Usage, "the rows have no columns; a Parquet file needs one")
 	}
@@ -62,7 +63,7 @@ func plan(in *arrow.Schema) (*arrow.Schema, []*column, error) {
 				WithHint("rename it in the query")
 		}
 		c := &column{}
-		stored, problem := c.plan(f)
+		stored, problem := c.plan(f, durations)
 		switch {
 		case problem == nil:
 		case first == nil:
@@ -80,7 +81,7 @@ func plan(in *arrow.Schema) (*arrow.Schema, []*column, error) {
 }
 
 // plan decides about one column.
-func (c *column) plan(f arrow.Field) (arrow.Field, *fault.Fault) {
+func (c *column) plan(f arrow.Field, durations string) (arrow.Field, *fault.Fault) {
 	c.name, c.optional = f.Name, f.Nullable
 	repetition := format.Required
 	if f.Nullable {
@@ -90,12 +91,12 @@ func (c *column) plan(f arrow.Field) (arrow.Field, *fault.Fault) {
 	converted := deprecated.ConvertedType(-1)
 	integer := func(bits int8, signed bool, as deprecated.ConvertedType) {
 		logical, converted = &format.IntType{BitWidth: bits, IsSigned: signed}, as
-		if c.bounds.order = orderSigned; !signed {
-			c.bounds.order = orderUnsigned
+		if c.order = orderSigned; !signed {
+			c.order = orderUnsigned
 		}
 	}
 	fixed := func(t format.Type, o order, p putFunc) {
-		c.physical, c.put, c.bounds.order = t, p, o
+		c.physical, c.put, c.order = t, p, o
 		switch t {
 		case format.Int32, format.Float:
 			c.width = 4
@@ -109,8 +110,8 @@ func (c *column) plan(f arrow.Field) (arrow.Field, *fault.Fault) {
 		fixed(format.Int32, orderNone, nil)
 		logical = &format.NullType{}
 	case *arrow.BooleanType:
-		fixed(format.Boolean, orderNone, putBool)
-		c.use = usageNo
+		fixed(format.Boolean, orderBool, putBool)
+		c.never = true
 	case *arrow.Int8Type:
 		fixed(format.Int32, orderSigned, widen[int8])
 		integer(8, true, deprecated.Int8)
@@ -181,15 +182,23 @@ func (c *column) plan(f arrow.Field) (arrow.Field, *fault.Fault) {
 		fixed(format.Int64, orderSigned, put64)
 		logical = &format.TimeType{Unit: timeUnit(t.Unit)}
 	case *arrow.DurationType:
-		fixed(format.Int64, orderSigned, put64)
+		factor, unit, day := int64(1), t.Unit, int64(86400*1_000_000)
 		switch t.Unit {
 		case arrow.Second:
-			c.put, f.Type = multiply64(1_000_000), arrow.FixedWidthTypes.Duration_us
+			factor, unit = 1_000_000, arrow.Microsecond
 		case arrow.Millisecond:
-			c.put, f.Type = multiply64(1000), arrow.FixedWidthTypes.Duration_us
+			factor, unit = 1000, arrow.Microsecond
+		case arrow.Nanosecond:
+			day *= 1000
+		}
+		fixed(format.Int64, orderSigned, multiply64(factor))
+		f.Type = &arrow.DurationType{Unit: unit}
+		if durations == durationsTime {
+			c.put, f.Type = timeOfDay(factor, day), &arrow.Time64Type{Unit: unit}
+			logical = &format.TimeType{Unit: timeUnit(unit)}
 		}
 	case *arrow.StringType, *arrow.LargeStringType:
-		c.physical, c.bounds.order, c.text = format.ByteArray, orderBytes, true
+		c.physical, c.order, c.text = format.ByteArray, orderBytes, true
 		c.put, c.size = putVariable[int32], sizeOf[int32]
 		if t.ID() == arrow.LARGE_STRING {
 			c.put, c.size = putVariable[int64], sizeOf[int64]
@@ -199,16 +208,20 @@ func (c *column) plan(f arrow.Field) (arrow.Field, *fault.Fault) {
 			logical, converted = &format.JsonType{}, deprecated.Json
 		}
 	case *arrow.BinaryType:
-		c.physical, c.bounds.order = format.ByteArray, orderBytes
+		c.physical, c.order = format.ByteArray, orderBytes
 		c.put, c.size = putVariable[int32], sizeOf[int32]
 	case *arrow.LargeBinaryType:
-		c.physical, c.bounds.order = format.ByteArray, orderBytes
+		c.physical, c.order = format.ByteArray, orderBytes
 		c.put, c.size = putVariable[int64], sizeOf[int64]
 	case *arrow.FixedSizeBinaryType:
 		if t.ByteWidth < 1 {
 			return f, unsupported(f, "Parquet has no values of that length")
 		}
-		c.physical, c.bounds.order, c.put, c.width, c.use = format.FixedLenByteArray, orderBytes, putFixedBinary, t.ByteWidth, usageNo
+		c.physical, c.order, c.put, c.width = format.FixedLenByteArray, orderBytes, putFixedBinary, t.ByteWidth
+		if t.ByteWidth > maxBoundBytes {
+			// A cut bound would not be a value of the type.
+			c.order = orderNone
+		}
 		c.size = func(s *span) int { return s.n * t.ByteWidth }
 	default:
 		return f, unsupported(f, "Parquet files of this stage hold flat columns alone")
@@ -249,14 +262,13 @@ func (c *column) planDecimal(f arrow.Field, precision, scale, most int32) *fault
 		if precision <= 9 {
 			c.physical, c.width = format.Int32, 4
 		}
-		c.bounds.order = orderSigned
+		c.order = orderSigned
 		if c.put = putShortDecimal[decimal128.Num](precision); wide {
 			c.put = putShortDecimal[decimal256.Num](precision)
 		}
 	default:
-		c.physical, c.width, c.use = format.FixedLenByteArray, decimalBytes(precision), usageNo
-		c.bounds.order = orderDecimal
-		if c.put = nil; wide {
+		c.physical, c.width, c.order = format.FixedLenByteArray, decimalBytes(precision), orderDecimal
+		if wide {
 			c.put = putDecimal256(precision)
 		} else {
 			c.put = putDecimal128(precision)
@@ -265,11 +277,16 @@ func (c *column) planDecimal(f arrow.Field, precision, scale, most int32) *fault
 	return nil
 }
 
-// decimalBytes is how many bytes a two's complement of that many digits needs.
+// decimalBytes is the size in which a decimal is stored whose digits 64 bits do not hold: the
+// least that holds them. Beyond 38 digits it is a multiple of eight: of other sizes above 16 bytes
+// DuckDB before 2.0 reads another number.
 func decimalBytes(precision int32) int {
 	largest := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(precision)), nil)
-	largest.Sub(largest, big.NewInt(1))
-	return largest.BitLen()/8 + 1
+	n := largest.Sub(largest, big.NewInt(1)).BitLen()/8 + 1
+	if precision > 38 {
+		n = (n + 7) / 8 * 8
+	}
+	return n
 }
 
 func timeUnit(u arrow.TimeUnit) format.TimeUnit {

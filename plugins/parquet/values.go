@@ -36,11 +36,32 @@ func widen[S int8 | int16 | uint8 | uint16](c *column, l *lane, s *span) error {
 
 // multiply64 and multiply32 take a time in another unit.
 func multiply64(factor int64) putFunc {
+	if factor == 1 {
+		return put64
+	}
 	return func(c *column, l *lane, s *span) error {
 		l.i64 = compact(l.i64, values[int64](s), s)
 		for i, v := range l.i64 {
 			if v > math.MaxInt64/factor || v < math.MinInt64/factor {
 				return outOfRange(c.name, c.described, s.rowOf(i))
+			}
+			l.i64[i] = v * factor
+		}
+		c.add64(l.i64)
+		return nil
+	}
+}
+
+// timeOfDay takes durations as times of a day that has so many units.
+func timeOfDay(factor, day int64) putFunc {
+	return func(c *column, l *lane, s *span) error {
+		l.i64 = compact(l.i64, values[int64](s), s)
+		for i, v := range l.i64 {
+			if v < 0 || v >= day/factor {
+				return fault.New("encoder.out_of_range", fault.Data,
+					"column %q holds a duration below 00:00:00 or of 24 hours and more, which is no time of day, in row %d (counted from 0)",
+					c.name, s.rowOf(i)).
+					WithHint("write durations as integers (durations: %s), or correct the value at the source", durationsInteger)
 			}
 			l.i64[i] = v * factor
 		}
@@ -79,17 +100,19 @@ func putDate64(c *column, l *lane, s *span) error {
 }
 
 func putBool(c *column, _ *lane, s *span) error {
-	bits := s.data.Buffers()[1].Bytes()
+	bits, p := s.data.Buffers()[1].Bytes(), &c.open
 	for i := range s.n {
 		if !s.valid(i) {
 			continue
 		}
-		if c.bits&7 == 0 {
-			c.page = append(c.page, 0)
+		if p.bits&7 == 0 {
+			p.plain = append(p.plain, 0)
 		}
 		bit := s.data.Offset() + s.lo + i
-		c.page[c.bits>>3] |= bits[bit>>3] >> (bit & 7) & 1 << (c.bits & 7)
-		c.bits++
+		v := bits[bit>>3] >> (bit & 7) & 1
+		p.plain[p.bits>>3] |= v << (p.bits & 7)
+		p.bits++
+		p.bounds.addRange(int64(v), int64(v))
 	}
 	return nil
 }
@@ -180,8 +203,14 @@ func putDecimal256(precision int32) putFunc {
 
 // addFixed takes a value of a FIXED_LEN_BYTE_ARRAY column.
 func (c *column) addFixed(v []byte) {
-	c.page = append(c.page, v...)
-	c.bounds.addBytes(v)
+	p := &c.open
+	if c.looksUp() {
+		p.size += len(v)
+		p.indexes = append(p.indexes, c.dictionary.bytes(v))
+		return
+	}
+	p.plain = append(p.plain, v...)
+	p.bounds.addBytes(v, false)
 }
 
 func putFixedBinary(c *column, _ *lane, s *span) error {
@@ -218,19 +247,15 @@ func putVariable[O int32 | int64](c *column, l *lane, s *span) error {
 		data = b.Bytes()
 	}
 	size := int(ends[s.n]) - int(ends[0])
-	if size > maxShared*s.n && c.encodes() {
-		if c.use == usageOpen {
-			c.use = usageNo
-		}
-		c.plainly = true
-		if len(c.indexes) > 0 {
-			c.page = c.dictionary.appendPlain(c.page, c.indexes, 0)
-			c.indexes = c.indexes[:0]
+	if size > maxShared*s.n && c.looksUp() {
+		if err := c.toValues(l); err != nil {
+			return err
 		}
 	}
 	check := c.text && !ascii(data[ends[0]:ends[s.n]])
-	if !c.encodes() {
-		c.page = slices.Grow(c.page, size+4*s.n)
+	p := &c.open
+	if !c.looksUp() {
+		p.plain = slices.Grow(p.plain, size+4*s.n)
 	}
 	for i := range s.n {
 		if !s.valid(i) {
@@ -248,17 +273,14 @@ func putVariable[O int32 | int64](c *column, l *lane, s *span) error {
 		if len(value) > math.MaxInt32 {
 			return tooLarge(c.name, len(value))
 		}
-		if !c.encodes() {
-			c.page = binary.LittleEndian.AppendUint32(c.page, uint32(len(value)))
-			c.page = append(c.page, value...)
-			c.bounds.addBytes(value)
+		if c.looksUp() {
+			p.size += 4 + len(value)
+			p.indexes = append(p.indexes, c.dictionary.bytes(value))
 			continue
 		}
-		at, fresh := c.dictionary.variable(value)
-		c.indexes = append(c.indexes, at)
-		if fresh {
-			c.bounds.addBytes(value)
-		}
+		p.plain = binary.LittleEndian.AppendUint32(p.plain, uint32(len(value)))
+		p.plain = append(p.plain, value...)
+		p.bounds.addBytes(value, false)
 	}
 	return nil
 }

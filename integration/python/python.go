@@ -1,0 +1,67 @@
+// Package python runs Python scripts that read what the program wrote with independent
+// implementations: pyarrow, DuckDB and DataFusion. It owns the environment that they are in, which
+// integration/scripts/python.sh makes once; what a file must hold is said by the tests.
+//
+// A test whose readers cannot be had is skipped and says so, or fails if CI or CIPHERSTREAM_REQUIRE_SERVERS=1 is set.
+package python
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Interpreter returns the path of the Python that has the packages.
+var Interpreter = sync.OnceValues(func() (string, error) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("python: the sources are not known")
+	}
+	script := filepath.Join(filepath.Dir(file), "../scripts/python.sh")
+	var stdout, stderr bytes.Buffer
+	command := exec.Command("bash", script)
+	command.Stdout, command.Stderr = &stdout, &stderr
+	if err := command.Run(); err != nil {
+		return "", fmt.Errorf("python: %s: %w: %s", script, err, end(stderr.Bytes()))
+	}
+	return strings.TrimSpace(stdout.String()), nil
+})
+
+// Run runs a script and returns what it prints. A script that fails ends the test.
+func Run(tb testing.TB, script string, args ...string) []byte {
+	tb.Helper()
+	path, err := Interpreter()
+	if err != nil {
+		if os.Getenv("CI") != "" || os.Getenv("CIPHERSTREAM_REQUIRE_SERVERS") == "1" {
+			tb.Fatal(err)
+		}
+		tb.Skipf("SKIPPED, NOT TESTED: %v", err)
+	}
+	out, err := Execute(tb.Context(), path, script, args...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return out
+}
+
+// Execute is Run for those who have an interpreter and are no test.
+func Execute(ctx context.Context, interpreter, script string, args ...string) ([]byte, error) {
+	var stdout, stderr bytes.Buffer
+	command := exec.CommandContext(ctx, interpreter, append([]string{"-c", script}, args...)...)
+	command.Stdout, command.Stderr = &stdout, &stderr
+	if err := command.Run(); err != nil {
+		return nil, fmt.Errorf("python: %w\n%s%s", err, end(stdout.Bytes()), end(stderr.Bytes()))
+	}
+	return stdout.Bytes(), nil
+}
+
+// end is the part of a program's output that says what went wrong.
+func end(text []byte) []byte { return text[max(0, len(text)-4000):] }

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Prints the path of a Python that has the packages of requirements.txt. It is a virtual
+# environment in CIPHERSTREAM_CACHE (~/.cache/cipherstream), made when it is not there
+# yet, which needs python3 with venv, and PyPI or a mirror that pip knows.
+#
+# It was moved after pip had filled it, so programs are called as `python -m NAME`.
+set -euo pipefail
+
+requirements=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/requirements.txt
+cache=${CIPHERSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cipherstream}/python
+kept=$cache/$({ python3 --version && cat "$requirements"; } | cksum | tr ' ' '-')
+
+if [ ! -x "$kept/bin/python" ]; then
+	mkdir -p "$cache"
+	fresh=$(mktemp -d "$cache/fresh-XXXXXX")
+	trap 'rm -rf "$fresh"' EXIT
+	{
+		python3 -m venv "$fresh/venv"
+		"$fresh/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
+	} </dev/null >&2
+	# Another one may have been quicker.
+	[ -x "$kept/bin/python" ] || mv "$fresh/venv" "$kept"
+fi
+echo "$kept/bin/python"
