@@ -62,7 +62,7 @@ BEGIN
     CAST(SUM(IF(b.days_due BETWEEN 60 AND 89, b.balance, CAST(0 AS DECIMAL(34,4)))) AS DECIMAL(34,4))
       AS balance_60,
     CAST(SUM(IF(b.days_due >= 90, b.balance, CAST(0 AS DECIMAL(34,4)))) AS DECIMAL(34,4)) AS balance_90,
-    MAX(b.days_due) AS oldest_days_due, MAX(b.bad_debt) AS bad_debt, b.location_id
+    NULLIF(MAX(b.days_due), NULL) AS oldest_days_due, MAX(b.bad_debt) AS bad_debt, b.location_id
   FROM (
     SELECT
       x.patient_head_id, x.third_party_id, x.location_id, x.first_name, x.surname, x.third_party_name,
@@ -81,12 +81,14 @@ BEGIN
         IF(z.upto - z.amount > z.total, z.total, z.upto - z.amount) AS before_it
       FROM (
         SELECT
-          i.patient_head_id, i.third_party_id, i.location_id, COALESCE(h.first_name, '') AS first_name,
+          NULLIF(i.patient_head_id, NULL) AS patient_head_id, i.third_party_id,
+          NULLIF(i.location_id, NULL) AS location_id, COALESCE(h.first_name, '') AS first_name,
           COALESCE(h.surname, '') AS surname, y.third_party_name,
-          COALESCE(n.date_due, i.date_due) AS date_due, n.rem_bad, k.owed, n.amount,
+          NULLIF(COALESCE(n.date_due, i.date_due), NULL) AS date_due, n.rem_bad, k.owed, n.amount,
           COALESCE(i.amount, 0) AS total,
           CAST(SUM(n.amount) OVER (
             PARTITION BY k.invoice_id ORDER BY n.instalment_number, n.instalment_id
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
           ) AS DECIMAL(34,4)) AS upto,
           ROW_NUMBER() OVER (
             PARTITION BY k.invoice_id ORDER BY n.instalment_number DESC, n.instalment_id DESC

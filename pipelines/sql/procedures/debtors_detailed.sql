@@ -70,7 +70,8 @@ BEGIN
       IF(x.rem_3 <= p_date_as_at, DATE_FORMAT(x.rem_3, '%Y-%m-%d'), NULL) AS rem_3,
       IF(x.rem_bad <= p_date_as_at, DATE_FORMAT(x.rem_bad, '%Y-%m-%d'), NULL) AS rem_bad,
       x.send_acc_to_third_party, x.patient_firstname, x.patient_surname, x.third_party_name,
-      x.send_acc_to_pat_id, DATEDIFF(p_date_for_due_days, x.date_due) AS days_due,
+      x.send_acc_to_pat_id,
+      NULLIF(DATEDIFF(p_date_for_due_days, x.date_due), NULL) AS days_due,
       x.account_payment_plan_id, x.notes, x.patient_head_id, x.printed, x.reminder_printed,
       x.location_id
     FROM (
@@ -81,7 +82,7 @@ BEGIN
       FROM (
         SELECT
           k.invoice_id, n.instalment_id, NULLIF(n.instalment_number, NULL) AS instalment_number,
-          COALESCE(n.date_due, i.date_due) AS date_due, NULLIF(n.amount, NULL) AS instalment,
+          NULLIF(COALESCE(n.date_due, i.date_due), NULL) AS date_due, NULLIF(n.amount, NULL) AS instalment,
           n.rem_1, n.rem_2, n.rem_3, n.rem_bad,
           IF(i.third_party_id IS NULL, 0, 1) AS send_acc_to_third_party,
           COALESCE(h.first_name, '') AS patient_firstname, COALESCE(h.surname, '') AS patient_surname,
@@ -92,6 +93,7 @@ BEGIN
           NULLIF(i.location_id, NULL) AS location_id, k.owed, COALESCE(i.amount, 0) AS total,
           CAST(SUM(n.amount) OVER (
             PARTITION BY k.invoice_id ORDER BY n.instalment_number, n.instalment_id
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
           ) AS DECIMAL(34,4)) AS running,
           ROW_NUMBER() OVER (
             PARTITION BY k.invoice_id ORDER BY n.instalment_number DESC, n.instalment_id DESC
@@ -108,8 +110,8 @@ BEGIN
   SELECT
     b.invoice_id, b.instalment_number, b.date_due, b.instalment, b.balance, b.rem_1, b.rem_2, b.rem_3,
     b.rem_bad, b.send_acc_to_third_party, b.patient_firstname, b.patient_surname, b.third_party_name,
-    b.send_acc_to_pat_id, b.days_due, b.account_payment_plan_id, b.notes, l.doctors_list,
-    l.patient_id_list,
+    b.send_acc_to_pat_id, b.days_due, b.account_payment_plan_id, b.notes,
+    NULLIF(l.doctors_list, NULL) AS doctors_list, NULLIF(l.patient_id_list, NULL) AS patient_id_list,
     CAST(b.balance * COALESCE(l.involvement, 0) / CAST(100 AS DECIMAL(7,4)) AS DECIMAL(34,4))
       AS balance_for_doctor,
     b.patient_head_id, IF(b.rem_bad IS NULL, '0', '1') AS bad_debt, b.printed, b.reminder_printed,
