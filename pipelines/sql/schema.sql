@@ -71,10 +71,10 @@ CREATE TABLE patient (
   appointment_comm_preference VARCHAR(10)  NULL,
   invoice_comm_preference     VARCHAR(10)  NULL,
   queries_comm_preference     VARCHAR(10)  NULL,
-  first_seen_date             DATE         NULL,
-  first_treatment_date        DATE         NULL,
+  first_seen_date             DATE         NULL,      -- first attended appointment, not deleted
+  first_treatment_date        DATE         NULL,      -- first treatment, not deleted
   new_patient_date            DATE         NOT NULL,  -- first visit; the day of registration until then
-  latest_seen_date            DATE         NULL,
+  latest_seen_date            DATE         NULL,      -- last attended appointment, not deleted, and treatment
   practitioner_id             INT          NULL,
   location_id                 INT          NOT NULL,
   new_patient_location_id     INT          NULL,
@@ -110,7 +110,7 @@ CREATE TABLE appointment (
   actual_start_time        DATETIME     NULL,
   actual_end_time          DATETIME     NULL,
   duration                 INT          NOT NULL,  -- minutes; end_time = start_time + duration
-  recall_set_linked        TINYINT      NOT NULL,
+  recall_set_linked        TINYINT      NOT NULL,  -- 1 when a recall names it
   patient_id               INT          NOT NULL,
   practitioner_id          INT          NOT NULL,
   location_id              INT          NOT NULL,

@@ -8,6 +8,9 @@
 -- NULLIF(x, NULL) is x. It tells the embedded server that a LEFT JOIN may leave it
 -- NULL.
 --
+-- A date of zeros is before every other one, but is NULL once it has been through an
+-- expression under a mode that forbids it.
+--
 -- p_from_date and p_to_date are whole days, both inclusive: a timestamp in the last
 -- second of p_to_date is in. NULL leaves that side open: with both NULL every row
 -- comes, of whatever date. p_date_modifier is All, Created (ts_4_insert) or Updated
@@ -72,6 +75,6 @@ BEGIN
     LEFT JOIN cancellation_reason r ON r.cancellation_reason_id = c.cancellation_reason_id
   ) x
   WHERE v_by <> 'updated'
-    OR (updated_date >= v_from OR v_from IS NULL) AND (updated_date < v_until OR v_until IS NULL)
+    OR COALESCE(updated_date >= v_from, v_from IS NULL) AND COALESCE(updated_date < v_until, TRUE)
   ORDER BY cancellation_id;
 END

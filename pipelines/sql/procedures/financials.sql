@@ -311,7 +311,6 @@ BEGIN
     LEFT JOIN account_payment_plan g ON g.account_payment_plan_id = k.plan_id
   ) l
   WHERE v_by <> 'updated'
-    OR (updated_date >= v_from OR v_from IS NULL)
-      AND (updated_date < v_until OR v_until IS NULL OR updated_date IS NULL)
+    OR COALESCE(updated_date >= v_from, v_from IS NULL) AND COALESCE(updated_date < v_until, TRUE)
   ORDER BY transaction_id, transaction_type_1, allocation_id, fin_key;
 END

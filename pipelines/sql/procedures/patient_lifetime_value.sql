@@ -122,6 +122,6 @@ BEGIN
   ) t
   LEFT JOIN patient p ON p.patient_id = t.patient_id
   WHERE v_by <> 'updated'
-    OR (t.changed >= v_from OR v_from IS NULL) AND (t.changed < v_until OR v_until IS NULL)
+    OR COALESCE(t.changed >= v_from, v_from IS NULL) AND COALESCE(t.changed < v_until, TRUE)
   ORDER BY t.patient_id;
 END

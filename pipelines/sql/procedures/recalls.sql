@@ -4,6 +4,9 @@
 -- the day on which the recall is due. Created is about the recall. Updated, and
 -- updated_date, are about the recall and its type, which says the set.
 --
+-- A date of zeros is before every other one, but is NULL once it has been through an
+-- expression under a mode that forbids it.
+--
 -- p_from_date and p_to_date are whole days, both inclusive: a timestamp in the last
 -- second of p_to_date is in. NULL leaves that side open: with both NULL every row
 -- comes, of whatever date. p_date_modifier is All, Created (ts_4_insert) or Updated
@@ -67,6 +70,6 @@ BEGIN
     LEFT JOIN recall_type t ON t.recall_type_id = r.recall_type_id
   ) x
   WHERE v_by <> 'updated'
-    OR (updated_date >= v_from OR v_from IS NULL) AND (updated_date < v_until OR v_until IS NULL)
+    OR COALESCE(updated_date >= v_from, v_from IS NULL) AND COALESCE(updated_date < v_until, TRUE)
   ORDER BY recall_id;
 END

@@ -6,6 +6,9 @@
 -- which the line was created. Created is about the line. Updated, and updated_date,
 -- are about the line and its plan.
 --
+-- A date of zeros is before every other one, but is NULL once it has been through an
+-- expression under a mode that forbids it.
+--
 -- p_from_date and p_to_date are whole days, both inclusive: a timestamp in the last
 -- second of p_to_date is in. NULL leaves that side open: with both NULL every row
 -- comes, of whatever date. p_date_modifier is All, Created (ts_4_insert) or Updated
@@ -79,6 +82,6 @@ BEGIN
     LEFT JOIN treatment_plan p ON p.plan_id = i.plan_id
   ) x
   WHERE v_by <> 'updated'
-    OR (x.updated_date >= v_from OR v_from IS NULL) AND (x.updated_date < v_until OR v_until IS NULL)
+    OR COALESCE(x.updated_date >= v_from, v_from IS NULL) AND COALESCE(x.updated_date < v_until, TRUE)
   ORDER BY x.plan_item_id;
 END
