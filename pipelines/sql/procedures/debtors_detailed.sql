@@ -2,11 +2,11 @@
 -- as at a day. An invoice without a payment plan is one instalment.
 --
 -- doctors_list and patient_id_list are all who have to do with the invoice, in
--- ascending order, however many: the session's group_concat_max_len is lifted while
--- the rows are made. (The embedded server cannot set it here, and starts without that
--- limit.) balance_for_doctor is the leading practitioner's
--- share of the balance, rounded half away from zero. Reminders that went out after
--- p_date_as_at are not seen.
+-- ascending order, however many: the session's group_concat_max_len is lifted, to
+-- the length of the longest packet, while the rows are made. (The embedded server
+-- cannot set it here, and starts with that.) balance_for_doctor is the leading
+-- practitioner's share of the balance, rounded half away from zero. Reminders that
+-- went out after p_date_as_at are not seen.
 --
 -- What is owed of an invoice is the sum of its movements that were effective on
 -- p_date_as_at or before: its amount and its reversal's, less payments and
@@ -36,8 +36,8 @@ BEGIN
     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'p_date_as_at, p_date_for_due_days and p_due_date_upto must be dates';
   END IF;
   SELECT @@SESSION.group_concat_max_len INTO v_length;
-  IF v_length < 4294967295 THEN
-    SET SESSION group_concat_max_len = 4294967295;
+  IF v_length < 1073741824 THEN
+    SET SESSION group_concat_max_len = 1073741824;
   END IF;
 
   WITH owing AS (
@@ -144,7 +144,7 @@ BEGIN
   ) l ON l.invoice_id = b.invoice_id
   WHERE b.balance <> 0
   ORDER BY b.invoice_id, b.instalment_number, b.instalment_id;
-  IF v_length < 4294967295 THEN
+  IF v_length < 1073741824 THEN
     SET SESSION group_concat_max_len = v_length;
   END IF;
 END
