@@ -88,7 +88,8 @@ func (g *generator) open(a *account, number int64) {
 		l.second = a.shared && i == 1
 		l.dropped = a.shape.dropped && i == int(a.shape.lines)-1
 		if i > 0 && r.percent(12) {
-			if p := g.relative(&r, a.head); g.cover(p).registered <= a.visit.day {
+			// Nobody is treated before their first visit, or after their latest.
+			if p := g.relative(&r, a.head); p == a.patient || g.among(p, a.visit.day) {
 				l.patient = p
 			}
 		}

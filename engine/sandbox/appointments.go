@@ -60,14 +60,14 @@ func (g *generator) appointment(row int64, out []Value) {
 	set(actualStart)
 	set(actualEnd)
 	set(integer(duration))
-	set(flag(r.percent(40)))
+	set(flag(g.recalled(row, patient, &v)))
 	set(integer(patient + 1))
 	set(integer(v.place.practitioner))
 	set(integer(v.place.id))
 	set(original)
 	set(text(by))
 	set(text(changedBy))
-	set(flag(r.below(1000) < 15))
+	set(flag(g.deleted(row, &v)))
 	set(flag(confirmed))
 	set(integer(v.place.book))
 	set(dateTime(v.created))
@@ -112,26 +112,25 @@ func receptionist(r *random, online bool) string {
 type visitKind struct {
 	code, name string
 	minutes    []int64
-	treatment  bool // counts as treatment of the patient
 	menu       *menu
 }
 
 // Repeats weigh the draw.
 var visitKinds = []visitKind{
-	{"EX", "Examination & Clean", []int64{30, 45}, true, menus["EX"]},
-	{"EX", "Examination & Clean", []int64{30, 45}, true, menus["EX"]},
-	{"EX", "Examination & Clean", []int64{30, 45}, true, menus["EX"]},
-	{"HY", "Hygiene", []int64{30, 45, 60}, true, menus["HY"]},
-	{"HY", "Hygiene", []int64{30, 45, 60}, true, menus["HY"]},
-	{"FI", "Filling", []int64{30, 45, 60}, true, menus["FI"]},
-	{"FI", "Filling", []int64{30, 45, 60}, true, menus["FI"]},
-	{"CO", "Consultation", []int64{15, 30}, false, menus["CO"]},
-	{"EM", "Emergency, same day", []int64{15, 30}, false, menus["EM"]},
-	{"CR", "Crown / Bridge", []int64{60, 90}, true, menus["CR"]},
-	{"RC", "Root Canal Therapy", []int64{60, 90}, true, menus["RC"]},
-	{"XT", "Extraction", []int64{30, 45}, true, menus["XT"]},
-	{"WH", `Whitening ("at home" kit)`, []int64{30}, true, menus["WH"]},
-	{"OR", "Orthodontic Review", []int64{15, 30}, false, menus["OR"]},
+	{"EX", "Examination & Clean", []int64{30, 45}, menus["EX"]},
+	{"EX", "Examination & Clean", []int64{30, 45}, menus["EX"]},
+	{"EX", "Examination & Clean", []int64{30, 45}, menus["EX"]},
+	{"HY", "Hygiene", []int64{30, 45, 60}, menus["HY"]},
+	{"HY", "Hygiene", []int64{30, 45, 60}, menus["HY"]},
+	{"FI", "Filling", []int64{30, 45, 60}, menus["FI"]},
+	{"FI", "Filling", []int64{30, 45, 60}, menus["FI"]},
+	{"CO", "Consultation", []int64{15, 30}, menus["CO"]},
+	{"EM", "Emergency, same day", []int64{15, 30}, menus["EM"]},
+	{"CR", "Crown / Bridge", []int64{60, 90}, menus["CR"]},
+	{"RC", "Root Canal Therapy", []int64{60, 90}, menus["RC"]},
+	{"XT", "Extraction", []int64{30, 45}, menus["XT"]},
+	{"WH", `Whitening ("at home" kit)`, []int64{30}, menus["WH"]},
+	{"OR", "Orthodontic Review", []int64{15, 30}, menus["OR"]},
 }
 
 var statusNames = [...]string{booked: "Booked", cancelled: "Cancelled", failed: "Failed to Attend", attended: "Attended"}

@@ -102,6 +102,22 @@ func (b *book) each(patient int64, visit func(appointment int64)) {
 	}
 }
 
+// back calls visit with the appointments of a patient, the last booking first, until
+// it returns false.
+func (b *book) back(patient int64, visit func(appointment int64) bool) {
+	for s := len(b.stages) - 1; s >= 0; s-- {
+		g := &b.stages[s]
+		if patient >= g.size || g.end == g.first {
+			continue
+		}
+		for round := (g.end - g.first - 1) / g.size; round >= 0; round-- {
+			if appointment, ok := b.at(s, round, patient); ok && !visit(appointment) {
+				return
+			}
+		}
+	}
+}
+
 // first is the first appointment of a patient; false when there is none.
 func (b *book) first(patient int64) (appointment int64, ok bool) {
 	for s := range b.stages {

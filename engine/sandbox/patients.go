@@ -77,7 +77,7 @@ func (g *generator) patient(row int64, out []Value) {
 		set(maybe(&r, 90, func() string { return pick(&r, channels) }))
 	}
 	set(seen.first)
-	set(seen.firstTreatment)
+	set(seen.first) // every visit has a treatment of its patient
 	if seen.first.Kind == Null {
 		set(date(registered / daySeconds))
 	} else {
@@ -197,10 +197,10 @@ func (g *generator) relative(r *random, head int64) int64 {
 
 // history is what a patient's appointments say about the patient.
 type history struct {
-	visits                        int64
-	registered                    int64 // seconds: when the first booking was made
-	first, firstTreatment, latest Value // dates, NULL when there was none
-	firstLocation                 Value
+	visits        int64
+	registered    int64 // seconds: when the first booking was made
+	first, latest Value // dates of what was attended, NULL when there was none
+	firstLocation Value
 }
 
 func (g *generator) history(patient int64) history {
@@ -220,11 +220,22 @@ func (g *generator) history(patient int64) history {
 		if h.latest.Kind == Null || v.day > h.latest.N {
 			h.latest = date(v.day)
 		}
-		if v.kind.treatment && (h.firstTreatment.Kind == Null || v.day < h.firstTreatment.N) {
-			h.firstTreatment = date(v.day)
-		}
 	})
 	return h
+}
+
+// among tells whether a day lies between a patient's first and latest visit.
+func (g *generator) among(patient, day int64) bool {
+	var before, after bool
+	g.book.each(patient, func(appointment int64) {
+		if before && after {
+			return
+		}
+		if v, _ := g.slot(appointment); v.outcome == attended {
+			before, after = before || v.day <= day, after || v.day >= day
+		}
+	})
+	return before && after
 }
 
 func givenName(r *random, female bool) (name string, title, gender Value) {

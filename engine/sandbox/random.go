@@ -32,6 +32,7 @@ const (
 	forGroup
 	forStaff
 	forList
+	forDeletion
 )
 
 func sequence(seed, purpose uint64, row int64) random {

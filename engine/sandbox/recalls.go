@@ -10,10 +10,40 @@ var waitlistColumns = columnNames(`waitlist_id patient_id added_date preferred_d
 // recallsOf are the recalls of each patient of four in turn.
 var recallsOf = newTally([]int64{1, 2, 0, 3})
 
+// recalled tells whether an appointment belongs to a recall: a patient's recalls go
+// with their last bookings, one with each, unless that came to nothing.
+func (g *generator) recalled(appointment, patient int64, v *visit) bool {
+	if v.outcome != attended && v.outcome != booked || g.deleted(appointment, v) {
+		return false
+	}
+	recalls := recallsOf.total(patient+1) - recallsOf.total(patient)
+	last := int64(-1)
+	g.book.back(patient, func(booking int64) bool {
+		if recalls--; recalls >= 0 {
+			last = booking
+		}
+		return recalls > 0 && booking > appointment
+	})
+	return last == appointment
+}
+
+// recalledTo is the appointment that belongs to one of a patient's recalls.
+func (g *generator) recalledTo(patient, which int64) (appointment int64, v visit, ok bool) {
+	g.book.back(patient, func(last int64) bool {
+		if which--; which >= 0 {
+			return true
+		}
+		v = g.visit(last, patient)
+		appointment, ok = last, (v.outcome == attended || v.outcome == booked) && !g.deleted(last, &v)
+		return false
+	})
+	return appointment, v, ok
+}
+
 // known is what a patient's appointments say to who plans the next one.
 type known struct {
 	since      int64 // the day from which the practice knows the patient
-	seen, next int64 // the latest attended appointment, and the next one still to come; -1 for none
+	seen, next int64 // the latest attended appointment, and the next one to come that is not deleted; -1 for none
 	seenDay    int64
 	nextDay    int64
 	place      location
@@ -26,7 +56,7 @@ func (g *generator) known(patient int64) known {
 		switch {
 		case v.outcome == attended && (k.seen < 0 || v.day > k.seenDay):
 			k.seen, k.seenDay = appointment, v.day
-		case v.outcome == booked && (k.next < 0 || v.day < k.nextDay):
+		case v.outcome == booked && !g.deleted(appointment, &v) && (k.next < 0 || v.day < k.nextDay):
 			k.next, k.nextDay = appointment, v.day
 		}
 	})
@@ -43,13 +73,10 @@ func (g *generator) recall(row int64, out []Value) {
 	due := max(k.since, k.seenDay) + kind.months*30 + r.below(30)
 	status := pick(&r, []string{"Due", "Due", "Contacted", "Contacted", "Cancelled"})
 	var appointment Value
-	switch {
-	case k.next >= 0 && which == 0:
-		status, appointment = "Booked", integer(k.next+1)
-		due = max(k.since, k.nextDay-20+r.below(30))
-	case k.seen >= 0 && (which > 0 || r.percent(40)):
-		status, appointment = "Completed", integer(k.seen+1)
-		due = max(k.since, k.seenDay-20+r.below(25))
+	if key, v, ok := g.recalledTo(patient, which); ok {
+		appointment = integer(key + 1)
+		due = max(k.since, v.day-20+r.below(25))
+		status = choose(v.outcome == attended, "Completed", "Booked")
 	}
 	due = min(due, visitLast)
 
@@ -80,7 +107,7 @@ func (g *generator) recall(row int64, out []Value) {
 	set(maybeInteger(&r, 80, k.place.practitioner))
 	set(integer(k.place.id))
 	set(maybe(&r, 20, func() string { return note(&r) }))
-	set(flag(r.percent(2)))
+	set(flag(r.percent(5) && appointment.Kind == Null))
 	set(dateTime(inserted))
 	set(dateTime(updated))
 }

@@ -99,6 +99,16 @@ func (g *generator) slot(appointment int64) (visit, random) {
 	return v, r
 }
 
+// deleted tells whether an appointment was deleted: one in eleven of those that did
+// not take place. What was attended stands, as its invoice does.
+func (g *generator) deleted(appointment int64, v *visit) bool {
+	if v.outcome == attended {
+		return false
+	}
+	r := sequence(g.seed, forDeletion, appointment)
+	return r.percent(9)
+}
+
 // bookedAt spreads bookings evenly over the calendar, in order of number, within
 // opening hours. Some come in over the internet in the first or the last second
 // of a day, where date filters go wrong if they do.

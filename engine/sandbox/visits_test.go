@@ -50,6 +50,10 @@ func TestVisitsTablesMakeSense(t *testing.T) {
 		known := func(row map[string]Value, day Value) bool {
 			return day.N >= patients[row["patient_id"].N]["ts_4_insert"].N/daySeconds
 		}
+		linked := byParent(all["recall"], "appointment_id")
+		for id, a := range appointments {
+			check((a["recall_set_linked"].N == 1) == (len(linked[id]) > 0) && len(linked[id]) <= 1, a, "recall_set_linked disagrees with the recalls")
+		}
 		states := map[string]int{}
 		for _, c := range all["recall"] {
 			states[c["recall_status"].S]++
@@ -64,6 +68,7 @@ func TestVisitsTablesMakeSense(t *testing.T) {
 				a := appointments[c["appointment_id"].N]
 				same(c, a, "patient_id")
 				check((a["attended"].N == 1) == (status == "Completed") && a["cancelled"].N+a["failed"].N == 0, c, "another outcome")
+				check(a["is_deleted"].N+c["is_deleted"].N == 0, c, "deleted, or with a deleted appointment")
 			}
 		}
 		if o.Patients == 500 {
@@ -76,6 +81,8 @@ func TestVisitsTablesMakeSense(t *testing.T) {
 			check(w["preferred_date"].Kind == Null || w["preferred_date"].N >= w["added_date"].N, w, "preferred before it was added")
 			if v := w["next_appointment_id"]; v.Kind != Null {
 				same(w, appointments[v.N], "patient_id")
+				next := appointments[v.N]
+				check(next["is_deleted"].N+next["attended"].N+next["cancelled"].N+next["failed"].N == 0, w, "the next appointment is not to come")
 			}
 		}
 		plans := byKey(all["treatment_plan"], "plan_id")

@@ -22,11 +22,11 @@ type dated struct {
 	// before the key and after it.
 	says, before, after string
 	// also are rows that go with a row: the table, its columns, # standing for the
-	// key and DAY for the day of the business date.
+	// key, DAY for the day of the business date, and CHANGED for when it was updated.
 	also map[string]map[string]string
 }
 
-var share = map[string]string{"invoice_practitioner_id": "#", "invoice_id": "#", "practitioner_id": "7"}
+var share = map[string]string{"invoice_practitioner_id": "#", "invoice_id": "#", "practitioner_id": "7", "ts_4_update": "CHANGED"}
 
 var datedProcedures = map[string][]dated{
 	"patients":                       {{table: "patient", key: "patient_id", business: "new_patient_date"}},
@@ -44,14 +44,14 @@ var datedProcedures = map[string][]dated{
 	"financials_discounts":           {{table: "discount", key: "discount_id", business: "date_effective", says: "discount_key", before: "D"}},
 	"financials_payment_allocations": {{table: "payment_allocation", key: "allocation_id", business: "date_effective", says: "allocation_key", before: "A"}},
 	"treatment_plans": {{table: "treatment_plan_item", key: "plan_item_id", business: "",
-		also: map[string]map[string]string{"treatment_plan": {"plan_id": "#", "plan_date": "DAY"}}}},
+		also: map[string]map[string]string{"treatment_plan": {"plan_id": "#", "plan_date": "DAY", "ts_4_update": "CHANGED"}}}},
 	"financials": {
 		{table: "invoice", key: "invoice_id", business: "date_effective", says: "fin_key", before: "I", after: "-7",
 			also: map[string]map[string]string{"invoice_practitioner": share}},
 		{table: "discount", key: "discount_id", business: "date_effective", says: "fin_key", before: "D", after: "-7",
 			also: map[string]map[string]string{"invoice_practitioner": share}},
 		{table: "payment_allocation", key: "allocation_id", business: "date_effective", says: "fin_key", before: "P", after: "-7",
-			also: map[string]map[string]string{"invoice_practitioner": share, "invoice": {"invoice_id": "#"}}},
+			also: map[string]map[string]string{"invoice_practitioner": share, "invoice": {"invoice_id": "#", "ts_4_update": "CHANGED"}}},
 	},
 }
 
@@ -201,7 +201,7 @@ func (d dated) fill(t *testing.T, p practice, db *sql.DB, rows [][4]string, frac
 		for table, also := range d.also {
 			values := map[string]string{}
 			for c, v := range also {
-				values[c] = strings.NewReplacer("#", r[0], "DAY", r[1]).Replace(v)
+				values[c] = strings.NewReplacer("#", r[0], "DAY", r[1], "CHANGED", precise.Replace(r[3])).Replace(v)
 			}
 			exec(t, db, p.insert(t, table, values))
 		}

@@ -64,11 +64,13 @@ func testIndexes(t *testing.T, p practice, s server) {
 	var tables []string
 	for table := range p.tables {
 		otherwise := map[string]string{"reversal": "0", "amount": "1", "involvement": "100", "instalment_number": "1"}
-		if table == "invoice" { // one in fifty reverses the one before it; all but the last hundred are settled in a month
+		switch table { // the first ten invoices and the last hundred are owing; one in fifty of the others reverses the one before it
+		case "invoice":
 			otherwise["reversal"], otherwise["reverses_invoice_id"] = "seq % 50 = 0", "IF(seq % 50 = 0, seq - 1, NULL)"
-			otherwise["date_settled"] = fmt.Sprintf("IF(seq > %d, NULL, '2020-01-30' + INTERVAL seq DIV 5 DAY)", volume-100)
-		}
-		if table == "payment_allocation" || table == "discount" {
+			otherwise["amount"] = "IF(seq % 50 = 0, -1, 1)"
+		case "payment_allocation":
+			otherwise["amount"] = fmt.Sprintf("IF(seq <= 10 OR seq > %d OR seq %% 50 IN (0, 49), 0, 1)", volume-100)
+		case "discount":
 			otherwise["amount"] = "0"
 		}
 		exec(t, db, p.spread(table, otherwise))
@@ -77,9 +79,10 @@ func testIndexes(t *testing.T, p practice, s server) {
 	if _, err := answer(db, "ANALYZE TABLE "+strings.Join(tables, ", ")); err != nil {
 		t.Fatal(err)
 	}
-	// Reading one row of each joined table is one read; debtors read an invoice's
-	// rows in several parts.
-	check := func(procedure, arguments string, perRow int) {
+	// Reading one row of each joined table is one read, and so is writing down a key
+	// and reading it again. Beside that, whole may be read: the ledger, several times,
+	// for what is owed at its end.
+	check := func(procedure, arguments string, perRow, whole int) {
 		t.Helper()
 		exec(t, db, "FLUSH STATUS")
 		rows := len(rowsOf(t, db, "CALL "+procedure+"("+arguments+")").rows)
@@ -95,25 +98,31 @@ func testIndexes(t *testing.T, p practice, s server) {
 			}
 			read += n
 		}
-		if rows == 0 || read > perRow*rows+50 {
+		if rows == 0 || read > perRow*rows+whole+50 {
 			t.Errorf("%s(%s): %d rows were read for an answer of %d", procedure, arguments, read, rows)
 		}
 	}
 	for procedure := range datedProcedures {
 		for _, modifier := range []string{"All", "Created", "Updated"} {
 			perRow := 4
-			switch procedure {
-			case "financials":
+			switch procedure { // those that choose keys first, for Updated by every table whose values they show
+			case "recalls", "appointment_cancellations", "treatment_plans":
 				perRow = 10
+			case "financials":
+				perRow = 20
+				if modifier == "Updated" {
+					perRow = 50
+				}
 			case "patient_lifetime_value":
-				perRow = 25
+				perRow = 65
 			}
 			for _, days := range []string{"'2024-05-06', '2024-05-08'", "'2025-06-21', NULL", "NULL, '2020-01-03'", "'2025-06-21', '9999-12-31'"} {
-				check(procedure, days+", '"+modifier+"'", perRow)
+				check(procedure, days+", '"+modifier+"'", perRow, 0)
 			}
 		}
 	}
-	for _, procedure := range []string{"debtors", "debtors_detailed"} { // and what reverses invoices, once
-		check(procedure, "'2025-12-31', '2025-12-31', '9999-12-31'", 60)
+	for _, procedure := range []string{"debtors", "debtors_detailed"} {
+		check(procedure, "'2020-01-02', '2025-12-31', '9999-12-31'", 80, 0)
+		check(procedure, "'2025-12-31', '2025-12-31', '9999-12-31'", 80, 16*3*volume)
 	}
 }

@@ -71,10 +71,10 @@ CREATE TABLE patient (
   appointment_comm_preference VARCHAR(10)  NULL,
   invoice_comm_preference     VARCHAR(10)  NULL,
   queries_comm_preference     VARCHAR(10)  NULL,
-  first_seen_date             DATE         NULL,
-  first_treatment_date        DATE         NULL,
+  first_seen_date             DATE         NULL,      -- first attended appointment, not deleted
+  first_treatment_date        DATE         NULL,      -- first treatment, not deleted
   new_patient_date            DATE         NOT NULL,  -- first visit; the day of registration until then
-  latest_seen_date            DATE         NULL,
+  latest_seen_date            DATE         NULL,      -- last attended appointment, not deleted, and treatment
   practitioner_id             INT          NULL,
   location_id                 INT          NOT NULL,
   new_patient_location_id     INT          NULL,
@@ -110,7 +110,7 @@ CREATE TABLE appointment (
   actual_start_time        DATETIME     NULL,
   actual_end_time          DATETIME     NULL,
   duration                 INT          NOT NULL,  -- minutes; end_time = start_time + duration
-  recall_set_linked        TINYINT      NOT NULL,
+  recall_set_linked        TINYINT      NOT NULL,  -- 1 when a recall names it
   patient_id               INT          NOT NULL,
   practitioner_id          INT          NOT NULL,
   location_id              INT          NOT NULL,
@@ -155,6 +155,7 @@ CREATE TABLE appointment_cancellation (
 ) DEFAULT CHARSET=utf8mb4;
 
 ALTER TABLE appointment_cancellation
+  ADD KEY appointment_cancellation_reason (cancellation_reason_id),
   ADD KEY appointment_cancellation_cancelled_date (cancelled_date),
   ADD KEY appointment_cancellation_ts_4_insert (ts_4_insert),
   ADD KEY appointment_cancellation_ts_4_update (ts_4_update);
@@ -231,6 +232,7 @@ CREATE TABLE recall (
 ) DEFAULT CHARSET=utf8mb4;
 
 ALTER TABLE recall
+  ADD KEY recall_type (recall_type_id),
   ADD KEY recall_recall_date (recall_date),
   ADD KEY recall_ts_4_insert (ts_4_insert),
   ADD KEY recall_ts_4_update (ts_4_update);
@@ -340,7 +342,6 @@ CREATE TABLE invoice (
 ALTER TABLE invoice
   ADD KEY invoice_patient (patient_id),
   ADD KEY invoice_reverses (reverses_invoice_id),
-  ADD KEY invoice_settled (date_settled, date_effective),
   ADD KEY invoice_date_effective (date_effective),
   ADD KEY invoice_ts_4_insert (ts_4_insert),
   ADD KEY invoice_ts_4_update (ts_4_update);
@@ -362,6 +363,7 @@ CREATE TABLE invoice_practitioner (
 
 ALTER TABLE invoice_practitioner
   ADD KEY invoice_practitioner_invoice (invoice_id),
+  ADD KEY invoice_practitioner_practitioner (practitioner_id),
   ADD KEY invoice_practitioner_ts_4_insert (ts_4_insert),
   ADD KEY invoice_practitioner_ts_4_update (ts_4_update);
 
@@ -437,6 +439,7 @@ CREATE TABLE receipt (
 ) DEFAULT CHARSET=utf8mb4;
 
 ALTER TABLE receipt
+  ADD KEY receipt_payment_type (payment_type_id),
   ADD KEY receipt_patient (patient_id),
   ADD KEY receipt_date_effective (date_effective),
   ADD KEY receipt_ts_4_insert (ts_4_insert),
@@ -548,7 +551,8 @@ ALTER TABLE expense
 
 -- The practice's set-up: lists that do not grow with the number of patients, but
 -- where it is said. A reference procedure gives a whole list, so these have no keys
--- but their own.
+-- but their own, and that of the last change where other procedures show a value of
+-- theirs.
 
 -- 5 to 10: the letters of appointment.appointment_status_codes, and a few more.
 CREATE TABLE appointment_status (
@@ -623,6 +627,9 @@ CREATE TABLE cancellation_reason (
   PRIMARY KEY (cancellation_reason_id)
 ) DEFAULT CHARSET=utf8mb4;
 
+ALTER TABLE cancellation_reason
+  ADD KEY cancellation_reason_ts_4_update (ts_4_update);
+
 -- 4, the ones that patients have.
 CREATE TABLE fee_level (
   fee_level_id   INT          NOT NULL,
@@ -661,6 +668,9 @@ CREATE TABLE payment_type (
   ts_4_update     DATETIME     NOT NULL,
   PRIMARY KEY (payment_type_id)
 ) DEFAULT CHARSET=utf8mb4;
+
+ALTER TABLE payment_type
+  ADD KEY payment_type_ts_4_update (ts_4_update);
 
 -- 10 to 15, some with a parent.
 CREATE TABLE item_category (
@@ -723,6 +733,9 @@ CREATE TABLE practitioner (
   ts_4_update        DATETIME     NOT NULL,
   PRIMARY KEY (practitioner_id)
 ) DEFAULT CHARSET=utf8mb4;
+
+ALTER TABLE practitioner
+  ADD KEY practitioner_ts_4_update (ts_4_update);
 
 -- 4 to 8.
 CREATE TABLE user_role (
@@ -839,3 +852,6 @@ CREATE TABLE recall_type (
   ts_4_update     DATETIME     NOT NULL,
   PRIMARY KEY (recall_type_id)
 ) DEFAULT CHARSET=utf8mb4;
+
+ALTER TABLE recall_type
+  ADD KEY recall_type_ts_4_update (ts_4_update);

@@ -49,10 +49,12 @@ const doc = `Holds what comes in against a list of columns: the contract of a pi
 this stage in front of its encoder, unless it says drift: ignore.
 
 Drift is found before the first row is read: a column that is missing or that nobody promised, another type,
-a type that holds more (int64 for int32, more digits, a finer fraction, a sign or the lack of one), and a type whose values
-would be written with other digits (decimal(9,1) for decimal(9,2), float32 for float64). All of it is told at once, with
+a type that holds more (int64 for int32, more digits, timestamp(6) for timestamp(3), a sign or the lack of one), and a type whose
+values would be written with other digits (decimal(9,1) for decimal(9,2), float32 for float64). All of it is told at once, with
 what the contract says and what the source delivers. A NULL in a column that is not nullable is drift when it comes, with the
 column and its row in the batch; a source that merely declares a column to be nullable is fine.
+
+A timestamp without a number takes any fraction, and is written with the digits that the source delivers; timestamp(0) takes none.
 
 No drift is what has one exact form. Columns come out in the order of the contract. A type that holds less and is
 written with the same digits becomes the contract's: smaller integers, decimals of the same scale and fewer digits,
@@ -95,7 +97,7 @@ func newFilter(s Settings, env sdk.Env) (sdk.Filter, error) {
 			}
 			continue
 		}
-		f.promised = append(f.promised, promise{field, shapeOf(field)})
+		f.promised = append(f.promised, promise{field, shapeOf(field), c.Type == "timestamp"})
 	}
 	if failed != nil {
 		return nil, failed
@@ -107,6 +109,9 @@ func newFilter(s Settings, env sdk.Env) (sdk.Filter, error) {
 type promise struct {
 	field arrow.Field
 	shape shape
+	// anyFraction says that the fraction of a timestamp is the source's: the contract
+	// gives no number of digits.
+	anyFraction bool
 }
 
 // output is a column that goes on.
@@ -152,8 +157,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		became, problem := f.adapt(field, p, o)
 		if problem != "" {
 			d.add("column %q: the contract says %s, the source delivers %s, %s", field.Name, p.shape, describe(field), problem)
-		} else if from := shapeOf(field); from != p.shape {
-			widened = append(widened, fmt.Sprintf("%s: %s becomes %s", field.Name, from, p.shape))
+		} else if from, to := shapeOf(field), shapeOf(became); from != to {
+			widened = append(widened, fmt.Sprintf("%s: %s becomes %s", field.Name, from, to))
 		}
 		// Whether a column can be NULL is the contract's to say where it is enforced.
 		became.Nullable = p.field.Nullable || f.warn && field.Nullable

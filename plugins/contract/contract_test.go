@@ -179,8 +179,6 @@ func TestTypes(t *testing.T) {
 		{withFraction(us, "0"), "timestamp", same, []string{"2024-02-29 23:59:59"}},
 		{"timestamp(3)", "timestamp(3)", same, []string{"1969-12-31 23:59:59.999"}},
 		{us, "timestamp(6)", same, []string{"1969-12-31 23:59:59.999999"}},
-		{us, "timestamp", holdsMore, nil},
-		{"timestamp(3)", "timestamp", holdsMore, nil},
 		{"timestamp", "timestamp(3)", otherDigits, nil},
 		{"timestamp(1)", "timestamp(3)", otherDigits, nil},
 		{utc(arrow.Second, "UTC"), "timestamp", widened, []string{"2024-02-29 23:59:59"}},
@@ -296,9 +294,53 @@ func TestTypesExhaustively(t *testing.T) {
 		}
 	}
 	// Every type itself, 16 of integers (int8 3, int16 2, int32 1, uint8 6, uint16 4,
-	// uint32 2), text and JSON, and three of decimals.
-	if want := len(extremes) + 18 + 2 + 3; accepted != want {
+	// uint32 2), text and JSON, three of decimals, and timestamp(4) for timestamp.
+	if want := len(extremes) + 18 + 2 + 3 + 1; accepted != want {
 		t.Errorf("%d pairs were accepted, not %d", accepted, want)
+	}
+}
+
+// TestTimestampTakesAnyFraction: a contract that says timestamp says nothing of its
+// fraction; one with a number does.
+func TestTimestampTakesAnyFraction(t *testing.T) {
+	for _, c := range []struct {
+		delivered, contract string
+		becomes             string // or the problem
+		value               string
+	}{
+		{"timestamp(0)", "timestamp", "timestamp", "2024-02-29 23:59:59"},
+		{"timestamp(1)", "timestamp", "timestamp(1)", "2024-02-29 23:59:59.9"},
+		{"timestamp(3)", "timestamp", "timestamp(3)", "2024-02-29 23:59:59.120"},
+		{"timestamp(6)", "timestamp", "timestamp(6)", "1969-12-31 23:59:59.000001"},
+		{"timestamp(3)", "timestamp(0)", holdsMore, ""},
+		{"timestamp(3)", "timestamp(6)", otherDigits, ""},
+		{"time(3)", "timestamp", otherType, ""},
+		{"time(3)", "time", holdsMore, ""},
+	} {
+		mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+		b := newBench(t, mem, "fail", "x "+c.contract)
+		f := field(t, "x", c.delivered)
+		if c.value == "" {
+			if _, err := b.Bind(arrow.NewSchema([]arrow.Field{f}, nil)); !fault.Is(err, codeColumns) || !strings.Contains(err.Error(), c.becomes) {
+				t.Errorf("%s for %s: %v, want %s", c.delivered, c.contract, err, c.becomes)
+			}
+			continue
+		}
+		in := batch(t, mem, f, c.value, "NULL")
+		schema, err := b.Bind(in.Schema())
+		if err != nil {
+			t.Fatalf("%s for %s: %v", c.delivered, c.contract, err)
+		}
+		out, err := b.Apply(context.Background(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shapeOf(schema.Field(0)).String(); got != c.becomes || written(t, out) != written(t, in) {
+			t.Errorf("%s for %s: became %s, written as %s", c.delivered, c.contract, got, written(t, out))
+		}
+		in.Release()
+		out.Release()
+		mem.AssertSize(t, 0)
 	}
 }
 

@@ -20,6 +20,9 @@ type convert func(mem memory.Allocator, in arrow.Array) arrow.Array
 // do not.
 func widen(from arrow.Field, p promise) (to arrow.Field, how convert, problem string) {
 	have := shapeOf(from)
+	if p.anyFraction && have.name == p.shape.name {
+		p.shape.scale = have.scale
+	}
 	if problem := compare(have, p.shape); problem != "" {
 		return from, nil, problem
 	}

@@ -1,7 +1,11 @@
 -- The recalls procedure: one row per recall, deleted ones included.
 --
 -- The business date, on which date_modifier All keeps the range, is recall_date,
--- the day on which the recall is due.
+-- the day on which the recall is due. Created is about the recall. Updated, and
+-- updated_date, are about the recall and its type, which says the set.
+--
+-- A date of zeros is before every other one, but is NULL once it has been through an
+-- expression under a mode that forbids it.
 --
 -- p_from_date and p_to_date are whole days, both inclusive: a timestamp in the last
 -- second of p_to_date is in. NULL leaves that side open: with both NULL every row
@@ -9,9 +13,10 @@
 -- (ts_4_update), in any case; anything else, NULL too, is an error of SQLSTATE
 -- 45000. Rows come ordered by key.
 --
--- One SELECT per modifier, each with bounds that are constants when it is planned,
--- so that every server can use the index of its date column. Their column lists are
--- the same.
+-- Keys are chosen first. Every bound is a constant when the statement is planned, and
+-- v_by too, so that every server can use the index of each date column and reads
+-- nothing for the modifiers that are not asked for. Parameters stand in WITH and in
+-- the last WHERE: the embedded server knows them nowhere below a JOIN.
 --
 -- v_from and v_until are NULL on the side that is open. No bound would do:
 -- 0000-00-00 is before every date that can be written under any sql_mode, and
@@ -22,42 +27,49 @@ READS SQL DATA
 BEGIN
   DECLARE v_from DATE;
   DECLARE v_until DATE;
+  DECLARE v_by VARCHAR(10);
   SELECT
     p_from_date,
-    IF(p_to_date < DATE '9999-12-31', COALESCE(p_to_date + INTERVAL 1 DAY, p_to_date), NULL)
-  INTO v_from, v_until;
-
-  IF LOWER(p_date_modifier) = 'all' THEN
-    SELECT
-      r.recall_id, r.patient_id, r.recall_type_id, t.recall_set_id, r.recall_date, r.recall_status,
-      r.last_contact_date, r.contact_method, r.reminder_count, r.appointment_id, r.practitioner_id,
-      r.location_id, r.notes, r.ts_4_insert AS created_date, r.ts_4_update AS updated_date, r.is_deleted
-    FROM recall r
-    LEFT JOIN recall_type t ON t.recall_type_id = r.recall_type_id
-    WHERE (r.recall_date >= v_from OR v_from IS NULL)
-      AND (r.recall_date < v_until OR v_until IS NULL)
-    ORDER BY r.recall_id;
-  ELSEIF LOWER(p_date_modifier) = 'created' THEN
-    SELECT
-      r.recall_id, r.patient_id, r.recall_type_id, t.recall_set_id, r.recall_date, r.recall_status,
-      r.last_contact_date, r.contact_method, r.reminder_count, r.appointment_id, r.practitioner_id,
-      r.location_id, r.notes, r.ts_4_insert AS created_date, r.ts_4_update AS updated_date, r.is_deleted
-    FROM recall r
-    LEFT JOIN recall_type t ON t.recall_type_id = r.recall_type_id
-    WHERE (r.ts_4_insert >= v_from OR v_from IS NULL)
-      AND (r.ts_4_insert < v_until OR v_until IS NULL)
-    ORDER BY r.recall_id;
-  ELSEIF LOWER(p_date_modifier) = 'updated' THEN
-    SELECT
-      r.recall_id, r.patient_id, r.recall_type_id, t.recall_set_id, r.recall_date, r.recall_status,
-      r.last_contact_date, r.contact_method, r.reminder_count, r.appointment_id, r.practitioner_id,
-      r.location_id, r.notes, r.ts_4_insert AS created_date, r.ts_4_update AS updated_date, r.is_deleted
-    FROM recall r
-    LEFT JOIN recall_type t ON t.recall_type_id = r.recall_type_id
-    WHERE (r.ts_4_update >= v_from OR v_from IS NULL)
-      AND (r.ts_4_update < v_until OR v_until IS NULL)
-    ORDER BY r.recall_id;
-  ELSE
+    IF(p_to_date < DATE '9999-12-31', COALESCE(p_to_date + INTERVAL 1 DAY, p_to_date), NULL),
+    LOWER(p_date_modifier)
+  INTO v_from, v_until, v_by;
+  IF v_by IS NULL OR v_by NOT IN ('all', 'created', 'updated') THEN
     SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'p_date_modifier must be All, Created or Updated';
   END IF;
+
+  WITH chosen AS (
+    SELECT recall_id
+    FROM recall
+    WHERE v_by = 'all' AND (recall_date >= v_from OR v_from IS NULL)
+      AND (recall_date < v_until OR v_until IS NULL)
+    UNION
+    SELECT recall_id
+    FROM recall
+    WHERE v_by = 'created' AND (ts_4_insert >= v_from OR v_from IS NULL)
+      AND (ts_4_insert < v_until OR v_until IS NULL)
+    UNION
+    SELECT recall_id
+    FROM recall
+    WHERE v_by = 'updated' AND (ts_4_update >= v_from OR v_from IS NULL)
+      AND (ts_4_update < v_until OR v_until IS NULL)
+    UNION
+    SELECT r.recall_id
+    FROM recall_type t, recall r
+    WHERE r.recall_type_id = t.recall_type_id AND v_by = 'updated'
+      AND (t.ts_4_update >= v_from OR v_from IS NULL) AND (t.ts_4_update < v_until OR v_until IS NULL)
+  )
+  SELECT *
+  FROM (
+    SELECT
+      r.recall_id, r.patient_id, r.recall_type_id, t.recall_set_id, r.recall_date, r.recall_status,
+      r.last_contact_date, r.contact_method, r.reminder_count, r.appointment_id, r.practitioner_id,
+      r.location_id, r.notes, r.ts_4_insert AS created_date,
+      IF(t.ts_4_update > r.ts_4_update, t.ts_4_update, r.ts_4_update) AS updated_date, r.is_deleted
+    FROM chosen k
+    JOIN recall r ON r.recall_id = k.recall_id
+    LEFT JOIN recall_type t ON t.recall_type_id = r.recall_type_id
+  ) x
+  WHERE v_by <> 'updated'
+    OR COALESCE(updated_date >= v_from, v_from IS NULL) AND COALESCE(updated_date < v_until, TRUE)
+  ORDER BY recall_id;
 END
