@@ -31,6 +31,10 @@ type Receipt struct {
 	Counters map[string]int64 `json:"counters,omitempty"`
 	// Processes tells what each process used.
 	Processes []ProcessUse `json:"processes"`
+	// Statement is the line that is authenticated where the output is sealed, and MAC what authenticates it under the
+	// key that sealed: sdk/envelope/RECEIPT.md has their bytes. All else in the receipt can be written by anybody.
+	Statement string `json:"statement,omitempty"`
+	MAC       string `json:"mac,omitempty"`
 }
 
 // ProcessUse is what one process of the run used.

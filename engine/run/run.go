@@ -61,6 +61,7 @@ type run struct {
 	began  time.Time
 	groups []*group
 	record *recording // nil when nothing is recorded
+	notary *notary    // nil when nothing is sealed
 
 	mu       sync.Mutex // guards what follows and serialises events
 	progress Progress
@@ -97,6 +98,10 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.New("run.timeout", fault.Cancelled,
 			"the run took longer than its time limit of %s", limit).WithHint("raise limits.timeout, or ask for less"))
 		defer cancel()
+	}
+	var err error
+	if r.notary, err = newNotary(r.plan); err != nil {
+		return nil, err
 	}
 	dir, err := h.NewDir()
 	if err != nil {
@@ -441,6 +446,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 	if !encoded {
 		receipt.Rows = receipt.RowsRead
 	}
+	r.authenticate(receipt)
 	return receipt
 }
 
