@@ -57,14 +57,15 @@ receipt of its own: --expect-run and --newer-than tell it. Without a receipt, a
 warning says what is not proved, and --require-receipt makes it an error.
 
 What was compressed and then sealed comes out compressed; --decompress takes that
-off too.
+off too. So it is with every format but NDJSON, for which a zip archive holds
+sealed lines of gzip.
 
 A file given with -o appears under its name when everything was verified, with
 the receipt where there is one, and only then. To standard output each row goes
 when it has been opened: the exit code tells whether all was proved.`,
 		Example: `  cipherstream decrypt appointments.ndjson.gz --customer practice-7 --keys file:keys.txt -o appointments.ndjson
   cipherstream decrypt appointments.ndjson --customer practice-7 --newer-than 2026-01-31T06:00:00Z -o rows.ndjson
-  cipherstream decrypt appointments.csv.gz.enc --customer practice-7 --decompress | head`,
+  cipherstream decrypt appointments.csv.gz.sealed.ndjson --customer practice-7 --decompress | head`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usageFault("%s takes one file, but got %d arguments", c.CommandPath(), len(args))

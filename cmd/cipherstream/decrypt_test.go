@@ -200,8 +200,9 @@ func TestDecryptDeliveries(t *testing.T) {
 		"ndjson chunks":    {ndjson.Stage(), []stage.Definition{aesgcm.Chunks()}, "", true},
 		"csv chunks":       {csv.Stage(), []stage.Definition{aesgcm.Chunks()}, "", true},
 		"csv gzip chunks":  {csv.Stage(), []stage.Definition{gzip.Stage(), aesgcm.Chunks()}, "gzip", true},
-		"csv zip chunks":   {csv.Stage(), []stage.Definition{zip.Stage(), aesgcm.Chunks()}, "zip", true},
-		"csv zstd chunks":  {csv.Stage(), []stage.Definition{zstd.Stage(), aesgcm.Chunks()}, "zstd", true},
+		// As it was before a zip archive was always outermost; the form of now is TestDecryptZip's.
+		"csv zip chunks":  {csv.Stage(), []stage.Definition{zip.Stage(), aesgcm.Chunks()}, "zip", true},
+		"csv zstd chunks": {csv.Stage(), []stage.Definition{zstd.Stage(), aesgcm.Chunks()}, "zstd", true},
 	} {
 		counts := []int{0, 1, 20_000}
 		if c.chunks && c.container == "" {
@@ -236,6 +237,20 @@ func TestDecryptDeliveries(t *testing.T) {
 					t.Error("another implementation reads something else")
 				}
 			})
+		}
+	}
+}
+
+// TestDecryptZip opens a zip archive of sealed chunks, which hold gzip.
+func TestDecryptZip(t *testing.T) {
+	for _, rows := range []int{0, 20_000} {
+		path, want := deliver(t, rows, csv.Stage(), gzip.Stage(), aesgcm.Chunks(), zip.Stage())
+		args := []string{"decrypt", path, "--customer", testCustomer, "--keys", keyFile(t, currentKey), "--expect-run", testRun}
+		if got := call(t, append(args, "--decompress")...); got.code != 0 || got.stdout != want || got.stderr != "" {
+			t.Errorf("%d rows: exit code %d, %d bytes, want %d: %s", rows, got.code, len(got.stdout), len(want), got.stderr)
+		}
+		if got := call(t, args...); got.code != 0 || !strings.HasPrefix(got.stdout, "\x1f\x8b") {
+			t.Errorf("%d rows: exit code %d, %.10q: %s", rows, got.code, got.stdout, got.stderr)
 		}
 	}
 }

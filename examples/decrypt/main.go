@@ -5,7 +5,7 @@
 // Every line of a delivery is {"encrypted_data":"KEY_ID:IV:CIPHERTEXT_AND_TAG"}, and each opens in its own place only:
 // the index of the line, counted from 0, and the customer stand in what GCM authenticates. A .gz or a .zip around the
 // lines is taken off here; a .zst by `zstd -d` before. A format that was compressed before it was sealed (everything but
-// NDJSON) comes out compressed.
+// NDJSON) comes out compressed, and from a .zip as .gz.
 //
 // The lines do not show that they are all, that they are of one run, and that the delivery is not an old one: give its
 // receipt with -receipt, which is authenticated first (sdk/envelope/RECEIPT.md has its bytes), and the run that you expect

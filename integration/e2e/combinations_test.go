@@ -201,9 +201,17 @@ func TestCombinations(t *testing.T) {
 					for path, id := range map[string]string{stream: first.RunID, object: told.RunID} {
 						content := readFile(t, path)
 						entry := id + "." + format
-						if sealed && format == "ndjson" {
+						switch {
+						case sealed && compression == "zip":
+							// Unzip, open line by line: so it is whatever the format.
+							content = decompress(t, "zip", id+".ndjson", content)
+							content = tool(t, content, "python3", "-c", openScript, key, customer)
+							if format != "ndjson" {
+								content = decompress(t, "gzip", "", content)
+							}
+						case sealed && format == "ndjson":
 							content = tool(t, decompress(t, compression, entry, content), "python3", "-c", openScript, key, customer)
-						} else {
+						default:
 							if sealed {
 								content = tool(t, content, "python3", "-c", openScript, key, customer)
 							}
