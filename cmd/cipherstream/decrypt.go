@@ -28,7 +28,8 @@ const receiptSuffix = ".receipt.json"
 // decryptFlags are the flags of decrypt.
 type decryptFlags struct {
 	customer, keys, receipt, output, maxRow string
-	decompress                              bool
+	expectRun, newerThan                    string
+	decompress, requireReceipt              bool
 }
 
 func (a *app) decryptCommand() *cobra.Command {
@@ -47,17 +48,24 @@ file:PATH, or command:PROGRAM ARGUMENTS, whose words are separated by spaces and
 which is started without a shell.
 
 A line that is missing, altered, not in its place, or another customer's is an
-error that names it. That lines are missing at the end shows with the receipt of
-the delivery: give it with --receipt; FILE` + receiptSuffix + ` is used by itself.
+error that names it. What a line cannot show is whether the delivery is whole,
+whether all of it is of one run, and whether it is not an old one: the receipt
+does, which is authenticated with the same keys. Give it with --receipt;
+FILE` + receiptSuffix + ` is used by itself. What contradicts it is refused, and so is
+a receipt that was forged or is another customer's. An old delivery comes with a
+receipt of its own: --expect-run and --newer-than tell it. Without a receipt, a
+warning says what is not proved, and --require-receipt makes it an error.
 
 What was compressed and then sealed comes out compressed; --decompress takes that
-off too.
+off too. So it is with every format but NDJSON, for which a zip archive holds
+sealed lines of gzip.
 
-A file given with -o appears under its name when everything in it was verified,
-and only then. To standard output each row goes when it has been verified: the
-exit code tells whether it is all.`,
+A file given with -o appears under its name when everything was verified, with
+the receipt where there is one, and only then. To standard output each row goes
+when it has been opened: the exit code tells whether all was proved.`,
 		Example: `  cipherstream decrypt appointments.ndjson.gz --customer practice-7 --keys file:keys.txt -o appointments.ndjson
-  cipherstream decrypt appointments.csv.gz.enc --customer practice-7 --decompress | head`,
+  cipherstream decrypt appointments.ndjson --customer practice-7 --newer-than 2026-01-31T06:00:00Z -o rows.ndjson
+  cipherstream decrypt appointments.csv.gz.sealed.ndjson --customer practice-7 --decompress | head`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usageFault("%s takes one file, but got %d arguments", c.CommandPath(), len(args))
@@ -75,6 +83,9 @@ exit code tells whether it is all.`,
 	c.Flags().StringVar(&f.customer, "customer", "", "`ID` of the customer that the delivery is for; required")
 	c.Flags().StringVar(&f.keys, "keys", "", "`WHERE` the keys are: env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS (default env:"+envKeys+")")
 	c.Flags().StringVar(&f.receipt, "receipt", "", "`FILE` with the receipt of the delivery (default the delivery's name with "+receiptSuffix+", if there is one)")
+	c.Flags().StringVar(&f.expectRun, "expect-run", "", "`ID` of the run that the delivery must be of; needs a receipt")
+	c.Flags().StringVar(&f.newerThan, "newer-than", "", "`TIME` after which the run must have begun, 2026-01-31T06:00:00Z or a day in UTC; needs a receipt")
+	c.Flags().BoolVar(&f.requireReceipt, "require-receipt", false, "refuse a delivery without a receipt")
 	c.Flags().StringVarP(&f.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	c.Flags().BoolVar(&f.decompress, "decompress", false, "decompress what was sealed: gzip, zip or zstd")
 	c.Flags().StringVar(&f.maxRow, "max-row-size", config.Size(decrypt.DefaultMaxUnit).String(), "`SIZE` of the largest row that is taken, which bounds memory")
@@ -100,7 +111,7 @@ func (a *app) decrypt(ctx context.Context, name string, f *decryptFlags) error {
 		return err
 	}
 	if receipt != "" {
-		if o.Receipt, err = openReceipt(receipt); err != nil {
+		if o.Receipt, err = openReceipt(receipt, o.Ring); err != nil {
 			return err
 		}
 	}
@@ -116,15 +127,13 @@ func (a *app) decrypt(ctx context.Context, name string, f *decryptFlags) error {
 	if err := out.commit(); err != nil {
 		return err
 	}
-	if o.Receipt == nil {
-		a.warnNoReceipt()
-	}
+	a.warnUnproved(&result)
 	return a.reportDecrypted(result, out.path, receipt)
 }
 
 // options are those of the opener, but for the receipt.
 func (f *decryptFlags) options(ctx context.Context) (decrypt.Options, error) {
-	o := decrypt.Options{Customer: f.customer, Decompress: f.decompress}
+	o := decrypt.Options{Customer: f.customer, Decompress: f.decompress, ExpectRun: f.expectRun, RequireReceipt: f.requireReceipt}
 	maxRow, err := config.ParseSize(f.maxRow)
 	switch {
 	case f.customer == "":
@@ -137,6 +146,9 @@ func (f *decryptFlags) options(ctx context.Context) (decrypt.Options, error) {
 		return o, usageFault("--max-row-size is from 1 to 1GiB, not %s", f.maxRow)
 	}
 	o.MaxUnit = int(maxRow)
+	if o.NewerThan, err = parseMoment(f.newerThan); err != nil {
+		return o, err
+	}
 	if err := envelope.CheckCustomer(f.customer); err != nil {
 		return o, err
 	}
@@ -153,6 +165,21 @@ func (f *decryptFlags) options(ctx context.Context) (decrypt.Options, error) {
 	}
 	o.Ring, err = envelope.ParseRing(keys, "")
 	return o, err
+}
+
+// parseMoment reads a time, or a day, which begins at midnight in UTC. Nothing is the zero time.
+func parseMoment(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t, err = time.Parse(time.DateOnly, text)
+	}
+	if err != nil {
+		return t, usageFault("--newer-than is %q, which is no time", text).WithHint("write 2026-01-31T06:00:00Z, or 2026-01-31")
+	}
+	return t, nil
 }
 
 // openDelivery opens the file, or standard input.
@@ -180,8 +207,11 @@ func (f *decryptFlags) findReceipt(name string) (string, error) {
 		return f.receipt, nil
 	}
 	beside := name + receiptSuffix
-	_, err := os.Stat(beside)
+	info, err := os.Stat(beside)
 	switch {
+	case err == nil && !info.Mode().IsRegular():
+		// A pipe of that name would be waited for.
+		return "", usageFault("the receipt beside the delivery, %s, is not a file", beside)
 	case err == nil:
 		return beside, nil
 	case errors.Is(err, fs.ErrNotExist):
@@ -190,13 +220,13 @@ func (f *decryptFlags) findReceipt(name string) (string, error) {
 	return "", usageFault("the receipt beside the delivery cannot be read: %w", err)
 }
 
-func openReceipt(path string) (*decrypt.Receipt, error) {
+func openReceipt(path string, ring *envelope.Ring) (*decrypt.Receipt, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, usageFault("the receipt cannot be read: %w", err)
 	}
 	defer f.Close()
-	receipt, err := decrypt.ReadReceipt(f)
+	receipt, err := decrypt.ReadReceipt(f, ring)
 	if err != nil {
 		return nil, fault.From(err).WithDetail("receipt", path)
 	}
@@ -322,16 +352,25 @@ func (o *output) discard() {
 	}
 }
 
-// warnNoReceipt says what was not checked.
-func (a *app) warnNoReceipt() {
-	const (
-		code    = "decrypt.no_receipt"
-		message = "no receipt was given, so that lines that are missing at the end were not noticed"
-		hint    = "give the receipt of the delivery with --receipt FILE"
-	)
+// warnUnproved says what nothing has shown.
+func (a *app) warnUnproved(result *decrypt.Result) {
+	if len(result.Unproved) == 0 {
+		return
+	}
+	code, message, hint := "decrypt.no_receipt",
+		"every line is authentic, but without a receipt it is not proved that the delivery is whole, that all of it is of one run, and that it is not an old one",
+		"give the receipt of the delivery with --receipt FILE"
+	if len(result.Proved) > 0 {
+		code = "decrypt.freshness"
+		message = fmt.Sprintf("the delivery is whole, of run %s, which began at %s; it is not proved that it is not an old one",
+			result.RunID, result.Time.Format(time.RFC3339))
+		hint = "give --expect-run ID or --newer-than TIME"
+	}
 	if a.json {
 		// Nowhere is left to say that this failed; likewise below.
-		_ = json.NewEncoder(a.err).Encode(map[string]any{"warning": map[string]string{"code": code, "message": message, "hint": hint}})
+		_ = json.NewEncoder(a.err).Encode(map[string]any{"warning": map[string]any{
+			"code": code, "message": message, "hint": hint, "proved": result.Proved, "unproved": result.Unproved,
+		}})
 		return
 	}
 	fmt.Fprintf(a.err, "warning[%s]: %s\n  help: %s\n", code, message, hint)
@@ -353,7 +392,7 @@ func (a *app) reportDecrypted(result decrypt.Result, path, receipt string) error
 	}
 	checked := ""
 	if receipt != "" {
-		checked = ", as in " + diag.Printable(receipt)
+		checked = ", proved by " + diag.Printable(receipt)
 	}
 	lines := "lines"
 	if result.Units == 1 {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,11 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/plugins/aesgcm"
@@ -24,6 +28,7 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/stream"
 	"github.com/cipherstream/cipherstream/plugins/zip"
 	"github.com/cipherstream/cipherstream/plugins/zstd"
+	"github.com/cipherstream/cipherstream/sdk/envelope"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/runner"
 	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
@@ -37,7 +42,11 @@ var (
 	foreignKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{9}, 32))
 )
 
-const testCustomer = "practice-7"
+const (
+	testCustomer = "practice-7"
+	// testRun is the run of deliver's receipts.
+	testRun = "count_1767225600000_0a1b2c3d"
+)
 
 // keyFile writes keys to a file and returns the reference to it.
 func keyFile(t *testing.T, keys ...string) string {
@@ -92,7 +101,19 @@ func deliver(t *testing.T, rows int, encoder stage.Definition, tail ...stage.Def
 	}
 	plain, _, _ := execute("plain")
 	path, result, delivered := execute("delivery", tail...)
-	receipt, err := json.Marshal(run.Receipt{RunID: "r", Rows: int64(rows), Bytes: delivered.Bytes, SHA256: delivered.SHA256, Counters: result.Counters})
+	ring, err := envelope.ParseRing(currentKey, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	statement, mac, err := ring.Authenticate(envelope.Statement{
+		RunID: testRun, Procedure: "count", Parameters: strings.Repeat("0", 64), Rows: int64(rows), Bytes: delivered.Bytes, SHA256: delivered.SHA256,
+		Time: time.UnixMilli(1767225600000),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := json.Marshal(run.Receipt{RunID: testRun, Pipeline: "count", Rows: int64(rows), Bytes: delivered.Bytes, SHA256: delivered.SHA256,
+		Counters: result.Counters, Statement: statement, MAC: mac})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,8 +200,9 @@ func TestDecryptDeliveries(t *testing.T) {
 		"ndjson chunks":    {ndjson.Stage(), []stage.Definition{aesgcm.Chunks()}, "", true},
 		"csv chunks":       {csv.Stage(), []stage.Definition{aesgcm.Chunks()}, "", true},
 		"csv gzip chunks":  {csv.Stage(), []stage.Definition{gzip.Stage(), aesgcm.Chunks()}, "gzip", true},
-		"csv zip chunks":   {csv.Stage(), []stage.Definition{zip.Stage(), aesgcm.Chunks()}, "zip", true},
-		"csv zstd chunks":  {csv.Stage(), []stage.Definition{zstd.Stage(), aesgcm.Chunks()}, "zstd", true},
+		// As it was before a zip archive was always outermost; the form of now is TestDecryptZip's.
+		"csv zip chunks":  {csv.Stage(), []stage.Definition{zip.Stage(), aesgcm.Chunks()}, "zip", true},
+		"csv zstd chunks": {csv.Stage(), []stage.Definition{zstd.Stage(), aesgcm.Chunks()}, "zstd", true},
 	} {
 		counts := []int{0, 1, 20_000}
 		if c.chunks && c.container == "" {
@@ -189,7 +211,7 @@ func TestDecryptDeliveries(t *testing.T) {
 		for _, rows := range counts {
 			t.Run(fmt.Sprint(name, " ", rows), func(t *testing.T) {
 				path, want := deliver(t, rows, c.encoder, c.tail...)
-				args := []string{"decrypt", path, "--customer", testCustomer, "--keys", keys}
+				args := []string{"decrypt", path, "--customer", testCustomer, "--keys", keys, "--expect-run", testRun}
 				if c.chunks {
 					args = append(args, "--decompress")
 				}
@@ -198,7 +220,7 @@ func TestDecryptDeliveries(t *testing.T) {
 					t.Fatalf("exit code %d, %d bytes, expected %d: %s", got.code, len(got.stdout), len(want), got.stderr)
 				}
 				out := filepath.Join(t.TempDir(), "out")
-				if got := call(t, append(args, "-o", out)...); got.code != 0 || read(t, out) != want || got.stdout != "" || !strings.Contains(got.stderr, " opened, as in ") {
+				if got := call(t, append(args, "-o", out)...); got.code != 0 || read(t, out) != want || got.stdout != "" || !strings.Contains(got.stderr, " opened, proved by ") {
 					t.Errorf("to a file: exit code %d: %s%s", got.code, got.stdout, got.stderr)
 				}
 				if info, err := os.Stat(out); err != nil || info.Mode().Perm() != 0o600 {
@@ -215,6 +237,20 @@ func TestDecryptDeliveries(t *testing.T) {
 					t.Error("another implementation reads something else")
 				}
 			})
+		}
+	}
+}
+
+// TestDecryptZip opens a zip archive of sealed chunks, which hold gzip.
+func TestDecryptZip(t *testing.T) {
+	for _, rows := range []int{0, 20_000} {
+		path, want := deliver(t, rows, csv.Stage(), gzip.Stage(), aesgcm.Chunks(), zip.Stage())
+		args := []string{"decrypt", path, "--customer", testCustomer, "--keys", keyFile(t, currentKey), "--expect-run", testRun}
+		if got := call(t, append(args, "--decompress")...); got.code != 0 || got.stdout != want || got.stderr != "" {
+			t.Errorf("%d rows: exit code %d, %d bytes, want %d: %s", rows, got.code, len(got.stdout), len(want), got.stderr)
+		}
+		if got := call(t, args...); got.code != 0 || !strings.HasPrefix(got.stdout, "\x1f\x8b") {
+			t.Errorf("%d rows: exit code %d, %.10q: %s", rows, got.code, got.stdout, got.stderr)
 		}
 	}
 }
@@ -256,7 +292,7 @@ func TestDecryptTools(t *testing.T) {
 				}
 			}
 			got := call(t, "decrypt", file, "--customer", testCustomer, "--keys", keys)
-			if got.code != 0 || got.stdout != want || !strings.Contains(got.stderr, "warning[decrypt.no_receipt]: no receipt was given") {
+			if got.code != 0 || got.stdout != want || !strings.Contains(got.stderr, "warning[decrypt.no_receipt]: every line is authentic, but without a receipt it is not proved that the delivery is whole") {
 				t.Errorf("exit code %d, %d bytes: %s", got.code, len(got.stdout), got.stderr)
 			}
 		})
@@ -318,14 +354,119 @@ func TestDecryptFailures(t *testing.T) {
 	}
 }
 
+// TestDecryptWhole refuses what every line by itself allows: lines of another delivery of the same customer, an old
+// delivery with a receipt of its own, and one cut short beside a receipt that somebody wrote who lacks the key.
+func TestDecryptWhole(t *testing.T) {
+	path, want := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
+	other, _ := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
+	cutLines := func(path string) []string { return strings.SplitAfter(read(t, path), "\n") }
+	mine, theirs := cutLines(path), cutLines(other)
+	short := strings.Join(mine[:10], "")
+	sum := sha256.Sum256([]byte(short))
+	write := func(statement, mac string) string {
+		text, err := json.Marshal(run.Receipt{RunID: testRun, Pipeline: "count", Rows: 10, Bytes: int64(len(short)), SHA256: hex.EncodeToString(sum[:]), Statement: statement, MAC: mac})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	foreign, err := envelope.ParseRing(foreignKey, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	statement, mac, err := foreign.Authenticate(envelope.Statement{RunID: testRun, Procedure: "count", Parameters: strings.Repeat("0", 64),
+		Rows: 10, Bytes: int64(len(short)), SHA256: hex.EncodeToString(sum[:]), Time: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := envelope.ParseRing(currentKey, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := read(t, path+receiptSuffix)
+	for _, c := range []struct {
+		name, delivery, receipt string
+		args                    []string
+		code                    string
+	}{
+		{"spliced", strings.Join(mine[:5], "") + strings.Join(theirs[5:], ""), good, nil, "decrypt.receipt_mismatch"},
+		{"another delivery", strings.Join(theirs, ""), good, nil, "decrypt.receipt_mismatch"},
+		{"cut, receipt as old programs wrote it", short, write("", ""), nil, "decrypt.receipt"},
+		{"cut, another key", short, write(statement, mac), nil, "envelope.receipt_foreign"},
+		{"cut, another key's mac", short, write(strings.Replace(statement, foreign.Active(), ring.Active(), 1), mac), nil, "envelope.receipt_forged"},
+		{"another run", strings.Join(mine, ""), good, []string{"--expect-run", "count_1767225600000_0a1b2c3e"}, "decrypt.other_run"},
+		{"old", strings.Join(mine, ""), good, []string{"--newer-than", "2026-01-01T11:00:00+11:00"}, "decrypt.old"},
+		{"no receipt, required", strings.Join(mine, ""), "", []string{"--require-receipt"}, "decrypt.no_receipt"},
+		{"no receipt, a run expected", strings.Join(mine, ""), "", []string{"--expect-run", testRun}, "decrypt.no_receipt"},
+		{"no receipt, newer", strings.Join(mine, ""), "", []string{"--newer-than", "2026-01-01"}, "decrypt.no_receipt"},
+		{"", strings.Join(mine, ""), good, []string{"--newer-than", "2025-12-31T23:59:59.999Z", "--expect-run", testRun, "--require-receipt"}, ""},
+		{"", strings.ReplaceAll(strings.Join(mine, ""), "\n", "\r\n"), "", nil, ""},
+		{"", strings.ReplaceAll(strings.ReplaceAll(strings.Join(mine, ""), `":"`, `" : "`), `"}`, `" }`), "", nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			file, out := filepath.Join(dir, "delivery"), filepath.Join(dir, "out")
+			for name, content := range map[string]string{file: c.delivery, file + receiptSuffix: c.receipt} {
+				if content == "" {
+					continue
+				}
+				if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			args := append([]string{"decrypt", file, "--customer", testCustomer, "--keys", keyFile(t, currentKey)}, c.args...)
+			streamed, filed := call(t, args...), call(t, append(args, "-o", out)...)
+			if c.code == "" {
+				if streamed.code != 0 || streamed.stdout != want || filed.code != 0 || read(t, out) != want {
+					t.Errorf("exit codes %d, %d: %s%s", streamed.code, filed.code, streamed.stderr, filed.stderr)
+				}
+				return
+			}
+			for _, got := range []result{streamed, filed} {
+				if got.code == 0 || !strings.Contains(got.stderr, "error["+c.code+"]") || !strings.Contains(got.stderr, "  help: ") {
+					t.Errorf("exit code %d: %s", got.code, got.stderr)
+				}
+			}
+			if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the file is there: %v", err)
+			}
+		})
+	}
+	if err := syscall.Mkfifo(other+".pipe"+receiptSuffix, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(other, other+".pipe"); err != nil {
+		t.Fatal(err)
+	}
+	if got := call(t, "decrypt", other+".pipe", "--customer", testCustomer, "--keys", keyFile(t, currentKey)); got.code != exitUsage || !strings.Contains(got.stderr, "is not a file") {
+		t.Errorf("a pipe for a receipt: exit code %d: %s", got.code, got.stderr)
+	}
+}
+
 func TestDecryptJSON(t *testing.T) {
 	path, want := deliver(t, 20, ndjson.Stage(), aesgcm.Rows(), gzip.Stage())
 	out := filepath.Join(t.TempDir(), "out")
 	args := []string{"decrypt", path, "--customer", testCustomer, "--keys", keyFile(t, currentKey), "--json", "-o", out}
 	got := call(t, args...)
 	var result map[string]any
-	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.code != 0 || got.stderr != "" {
+	var warned struct {
+		Warning struct {
+			Code             string
+			Proved, Unproved []string
+		}
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.code != 0 {
 		t.Fatalf("exit code %d, %v: %s%s", got.code, err, got.stdout, got.stderr)
+	}
+	whole, fresh := []any{"whole", "one_run"}, []any{"fresh"}
+	if !reflect.DeepEqual(result["proved"], whole) || !reflect.DeepEqual(result["unproved"], fresh) || result["run_id"] != testRun || result["time"] != "2026-01-01T00:00:00Z" {
+		t.Errorf("got %v", result)
+	}
+	if json.Unmarshal([]byte(got.stderr), &warned) != nil || warned.Warning.Code != "decrypt.freshness" || !slices.Equal(warned.Warning.Unproved, []string{"fresh"}) {
+		t.Errorf("not proved: %s", got.stderr)
+	}
+	if got := call(t, append(args, "--newer-than", "2025-12-31")...); got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, `"unproved": []`) {
+		t.Errorf("all is proved: %s%s", got.stdout, got.stderr)
 	}
 	if result["units"] != 20.0 || result["container"] != "gzip" || result["output"] != out || result["receipt"] != path+receiptSuffix || result["output_bytes"] != float64(len(want)) {
 		t.Errorf("got %v", result)
@@ -333,8 +474,8 @@ func TestDecryptJSON(t *testing.T) {
 	if err := os.Remove(path + receiptSuffix); err != nil {
 		t.Fatal(err)
 	}
-	var warned struct{ Warning map[string]string }
-	if got := call(t, args...); got.code != 0 || json.Unmarshal([]byte(got.stderr), &warned) != nil || warned.Warning["code"] != "decrypt.no_receipt" {
+	if got := call(t, args...); got.code != 0 || json.Unmarshal([]byte(got.stderr), &warned) != nil || warned.Warning.Code != "decrypt.no_receipt" ||
+		len(warned.Warning.Proved) > 0 || !slices.Equal(warned.Warning.Unproved, []string{"whole", "one_run", "fresh"}) {
 		t.Errorf("without a receipt: %s", got.stderr)
 	}
 }
@@ -368,7 +509,8 @@ func TestDecryptUsage(t *testing.T) {
 		{"no delivery", dir + "/no --customer x --keys " + keys, `the delivery cannot be read: .*no such file`},
 		{"a folder", dir + " --customer x --keys " + keys, `is a folder`},
 		{"no receipt", file + " --customer x --keys " + keys + " --receipt " + dir + "/no", `the receipt cannot be read`},
-		{"bad receipt", file + " --customer x --keys " + keys + " --receipt " + bad, `\[decrypt\.receipt\]: .*expected the fields rows, bytes and sha256\n  receipt: ` + bad},
+		{"bad receipt", file + " --customer x --keys " + keys + " --receipt " + bad, `\[decrypt\.receipt\]: .*it is not authenticated: expected the members "statement" and "mac"\n  receipt: ` + bad},
+		{"no time", file + " --customer x --keys " + keys + " --newer-than yesterday", `--newer-than is "yesterday", which is no time`},
 		{"output on the delivery", file + " --customer x --keys " + keys + " -o " + dir + "/link", `would replace the delivery`},
 		{"output on a folder", file + " --customer x --keys " + keys + " -o " + dir, `it is not a file`},
 		{"output on a device", file + " --customer x --keys " + keys + " -o /dev/null", `it is not a file`},
@@ -396,7 +538,7 @@ func TestDecryptUsage(t *testing.T) {
 // standard input.
 func TestDecryptEnvironment(t *testing.T) {
 	path, want := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
-	p := start(t, []string{envKeys + "=" + currentKey + "," + oldKey}, "decrypt", "--customer", testCustomer, "--receipt", path+receiptSuffix)
+	p := start(t, []string{envKeys + "=" + currentKey + "," + oldKey}, "decrypt", "--customer", testCustomer, "--receipt", path+receiptSuffix, "--expect-run", testRun)
 	p.Stdin = strings.NewReader(read(t, path))
 	var out bytes.Buffer
 	p.Stdout = &out

@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"time"
 
 	"github.com/cipherstream/cipherstream/sdk/envelope"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -33,6 +34,12 @@ const (
 	codeReceipt = "decrypt.receipt"
 	// codeMismatch: the delivery is not the one of the receipt, or a part of it is missing.
 	codeMismatch = "decrypt.receipt_mismatch"
+	// codeNoReceipt: something is asked for that only a receipt can prove.
+	codeNoReceipt = "decrypt.no_receipt"
+	// codeOtherRun: the receipt is of another run than the one that is expected.
+	codeOtherRun = "decrypt.other_run"
+	// codeOld: the delivery is older than is asked for.
+	codeOld = "decrypt.old"
 )
 
 // DefaultMaxUnit is the default of Options.MaxUnit.
@@ -43,9 +50,14 @@ type Options struct {
 	// Ring holds the customer's keys, and Customer is the id that the data was asked for with.
 	Ring     *envelope.Ring
 	Customer string
-	// Receipt is that of the delivery. Without one, lines that are missing at the end
-	// cannot be noticed when the delivery is not compressed.
+	// Receipt is that of the delivery. Without one it cannot be noticed that lines are missing at the end, or are
+	// of another delivery of the same customer.
 	Receipt *Receipt
+	// ExpectRun is the run that the delivery must be of, and NewerThan the time after which that must have begun; empty
+	// and zero take any. RequireReceipt refuses a delivery without a receipt, as both of the others do.
+	ExpectRun      string
+	NewerThan      time.Time
+	RequireReceipt bool
 	// Decompress takes the container off what was sealed, too: a format that was
 	// compressed before it was sealed in chunks.
 	Decompress bool
@@ -65,11 +77,31 @@ type Result struct {
 	// InputBytes is the size of the delivery, OutputBytes that of what was written.
 	InputBytes  int64 `json:"input_bytes"`
 	OutputBytes int64 `json:"output_bytes"`
+	// Proved and Unproved say what the receipt shows, and what nothing does.
+	Proved   []Property `json:"proved"`
+	Unproved []Property `json:"unproved"`
+	// RunID is the run of the receipt, and Time when it began.
+	RunID string     `json:"run_id,omitempty"`
+	Time  *time.Time `json:"time,omitempty"`
 }
 
+// Property is what can be proved of a delivery beyond its lines, each of which is authentic, in its place and its
+// customer's in any case.
+type Property string
+
+// The properties.
+const (
+	// Whole: nothing is missing at the end.
+	Whole Property = "whole"
+	// OneRun: all of it was made by one run.
+	OneRun Property = "one_run"
+	// Fresh: it is not an old delivery in the place of a new one.
+	Fresh Property = "fresh"
+)
+
 // Copy opens the delivery that src holds and writes to dst what was sealed. It reads src to
-// its end. What has been written before an error is authentic, but is not all; an error
-// of dst is returned as it is.
+// its end. What has been written before an error is authentic, but is not all, and may be of several deliveries; an
+// error of dst is returned as it is. A receipt that is not the expected one is refused before anything is read.
 func Copy(ctx context.Context, dst io.Writer, src io.Reader, o Options) (Result, error) {
 	var result Result
 	opener, err := o.Ring.Opener(o.Customer)
@@ -78,6 +110,9 @@ func Copy(ctx context.Context, dst io.Writer, src io.Reader, o Options) (Result,
 	}
 	if o.MaxUnit <= 0 {
 		o.MaxUnit = DefaultMaxUnit
+	}
+	if err := o.expect(); err != nil {
+		return result, err
 	}
 	in := &input{ctx: ctx, src: src}
 	if o.Receipt != nil {
@@ -101,6 +136,9 @@ func Copy(ctx context.Context, dst io.Writer, src io.Reader, o Options) (Result,
 	case in.bytes == 0:
 		err = fault.New(codeEmpty, fault.Data, "the delivery is empty: it has no bytes at all").
 			WithHint("give its receipt if there were no rows; otherwise fetch the delivery again")
+	}
+	if err == nil {
+		o.prove(&result)
 	}
 	return result, err
 }
@@ -148,8 +186,13 @@ func (u *units) unit() ([]byte, error) {
 		return nil, err
 	}
 	unit, err := u.opener.Open(line, u.next)
-	if err != nil {
+	switch {
+	case fault.Is(err, envelope.Malformed) && !envelope.Holds(line):
+		return nil, u.lines.foreign(line, u.next)
+	case err != nil:
 		return nil, err
+	case len(unit) > u.lines.maxUnit:
+		return nil, u.lines.tooLong(u.next)
 	}
 	u.next++
 	return unit, nil

@@ -13,10 +13,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
@@ -125,8 +128,14 @@ var containers = []string{"", "gzip", "zip", "zip stored", "zstd"}
 // receipt makes the receipt of a delivery of sealed rows.
 func receipt(delivery []byte, rows int64) *Receipt {
 	sum := sha256.Sum256(delivery)
-	return &Receipt{Rows: rows, Bytes: int64(len(delivery)), SHA256: hex.EncodeToString(sum[:]), Seals: rows, RowSealed: true}
+	return &Receipt{Statement: envelope.Statement{
+		RunID: "patients_1767225600000_0a1b2c3d", Procedure: "patients", Parameters: strings.Repeat("0", 64),
+		Rows: rows, Bytes: int64(len(delivery)), SHA256: hex.EncodeToString(sum[:]), Time: begun,
+	}, Seals: rows, RowSealed: true}
 }
+
+// begun is when the run of receipt began.
+var begun = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func decrypt(t testing.TB, delivery []byte, o Options) (string, Result, error) {
 	t.Helper()
@@ -155,8 +164,9 @@ func TestRows(t *testing.T) {
 				if got != string(slices.Concat(units...)) {
 					t.Error("other rows came back")
 				}
-				want := Result{Units: int64(n), Container: strings.TrimSuffix(container, " stored"), InputBytes: int64(len(delivery)), OutputBytes: int64(len(got))}
-				if result != want {
+				want := Result{Units: int64(n), Container: strings.TrimSuffix(container, " stored"), InputBytes: int64(len(delivery)), OutputBytes: int64(len(got)),
+					Proved: []Property{Whole, OneRun}, Unproved: []Property{Fresh}, RunID: "patients_1767225600000_0a1b2c3d", Time: result.Time}
+				if !reflect.DeepEqual(result, want) || !result.Time.Equal(begun) {
 					t.Errorf("%+v, want %+v", result, want)
 				}
 				// The same a byte at a time.
@@ -227,7 +237,8 @@ func TestTampering(t *testing.T) {
 		{"not sealed", [][]byte{good[0], []byte("{\"patient\":1}\n")}, envelope.Malformed, "1", 1},
 		{"nothing sealed", [][]byte{[]byte("{\"patient\":1}\n")}, envelope.Malformed, "0", 0},
 		{"blank line", [][]byte{good[0], []byte("\n"), good[1]}, envelope.Malformed, "1", 1},
-		{"other line ends", [][]byte{[]byte(strings.TrimSuffix(string(good[0]), "\n") + "\r\n")}, envelope.Malformed, "0", 0},
+		{"blank line of others", [][]byte{good[0], []byte("\r\n"), good[1]}, envelope.Malformed, "1", 1},
+		{"other object", [][]byte{good[0], []byte("{\"Encrypted_data\":1}\n")}, envelope.Malformed, "1", 1},
 		{"two in a line", [][]byte{bytes.TrimSpace(good[0]), good[1]}, envelope.Malformed, "0", 0},
 		{"garbage behind", append(slices.Clone(good), []byte("garbage")), envelope.Malformed, "10", 10},
 	} {
@@ -250,8 +261,86 @@ func TestTampering(t *testing.T) {
 	}
 }
 
+// TestOtherJSON opens deliveries whose lines were written again in other words, as the published code does: with
+// CRLF, spaces, members of others, without the last line end. A receipt tells that they are not as they were.
+func TestOtherJSON(t *testing.T) {
+	t.Parallel()
+	units := append(rows(3), bytes.Repeat([]byte("long "), 100_000))
+	lines := seal(t, 1, customer, units...)
+	for name, again := range map[string]func(line string) string{
+		"CRLF":   func(line string) string { return line + "\r\n" },
+		"spaces": func(line string) string { return strings.Replace(line, `":"`, `" : "`, 1) + " \n" },
+		"pretty": func(line string) string { return "\t{ " + strings.TrimSuffix(line[1:], "}") + " }\n" },
+		"members": func(line string) string {
+			return strings.TrimSuffix(strings.Replace(line, "{", `{"a":[{}],`, 1), "}") + `,"z":null}` + "\n"
+		},
+		"no line end": func(line string) string { return "\n" + line },
+	} {
+		for _, container := range containers {
+			t.Run(name+" "+container, func(t *testing.T) {
+				var text strings.Builder
+				for _, line := range lines {
+					text.WriteString(again(strings.TrimSuffix(string(line), "\n")))
+				}
+				delivery := pack(t, container, []byte(strings.TrimPrefix(text.String(), "\n")))
+				got, result, err := decrypt(t, delivery, Options{})
+				if err != nil || got != string(slices.Concat(units...)) || result.Units != 4 {
+					t.Errorf("%+v, %v", result, err)
+				}
+				whole := receipt(pack(t, container, slices.Concat(lines...)), 4)
+				if _, _, err := decrypt(t, delivery, Options{Receipt: whole}); !fault.Is(err, codeMismatch) {
+					t.Errorf("with the receipt of what it was: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestOneRun opens what every line by itself allows: lines of two deliveries of one customer, an old delivery in the
+// place of a new one, one that was cut. The receipt tells them apart.
+func TestOneRun(t *testing.T) {
+	t.Parallel()
+	older, newer := seal(t, 1, customer, rows(6)...), seal(t, 1, customer, rows(6)...)
+	spliced := slices.Concat(slices.Concat(newer[:2], older[2:4], newer[4:])...)
+	r := receipt(slices.Concat(newer...), 6)
+	for name, delivery := range map[string][]byte{
+		"spliced": spliced, "old": slices.Concat(older...), "cut": slices.Concat(newer[:5]...),
+	} {
+		if _, result, err := decrypt(t, delivery, Options{}); err != nil || !slices.Equal(result.Unproved, []Property{Whole, OneRun, Fresh}) || len(result.Proved) > 0 {
+			t.Errorf("%s: %+v, %v", name, result, err)
+		}
+		if _, _, err := decrypt(t, delivery, Options{Receipt: r}); !fault.Is(err, codeMismatch) {
+			t.Errorf("%s, with a receipt: %v", name, err)
+		}
+	}
+	whole := slices.Concat(newer...)
+	for _, c := range []struct {
+		name string
+		o    Options
+		code string
+	}{
+		{"this run", Options{Receipt: r, ExpectRun: r.RunID}, ""},
+		{"another run", Options{Receipt: r, ExpectRun: r.RunID[:10]}, codeOtherRun},
+		{"newer", Options{Receipt: r, NewerThan: begun.Add(-time.Millisecond)}, ""},
+		{"as old", Options{Receipt: r, NewerThan: begun}, codeOld},
+		{"older", Options{Receipt: r, NewerThan: begun.Add(time.Hour)}, codeOld},
+		{"required", Options{RequireReceipt: true}, codeNoReceipt},
+		{"a run without a receipt", Options{ExpectRun: r.RunID}, codeNoReceipt},
+		{"newer without a receipt", Options{NewerThan: begun.Add(-time.Hour)}, codeNoReceipt},
+	} {
+		got, result, err := decrypt(t, whole, c.o)
+		if c.code == "" {
+			if err != nil || !slices.Equal(result.Proved, []Property{Whole, OneRun, Fresh}) || len(result.Unproved) > 0 {
+				t.Errorf("%s: %+v, %v", c.name, result, err)
+			}
+		} else if !fault.Is(err, c.code) || got != "" || fault.From(err).Hint == "" {
+			t.Errorf("%s: %v, and %d bytes were written", c.name, err, len(got))
+		}
+	}
+}
+
 // TestEveryCut cuts small deliveries after every byte. Without a receipt only a cut
-// between two lines may go unnoticed, and with one nothing.
+// between two lines may go unnoticed, or of a line end alone, and with one nothing.
 func TestEveryCut(t *testing.T) {
 	t.Parallel()
 	lines := seal(t, 1, customer, rows(3)...)
@@ -261,7 +350,7 @@ func TestEveryCut(t *testing.T) {
 		for n := range delivery {
 			cut := delivery[:n]
 			got, _, err := decrypt(t, cut, Options{})
-			between := container == "" && n > 0 && cut[n-1] == '\n'
+			between := container == "" && n > 0 && (cut[n-1] == '\n' || cut[n-1] == '}')
 			if (err == nil) != between {
 				t.Errorf("%q cut to %d of %d bytes: %v", container, n, len(delivery), err)
 			}
@@ -413,10 +502,14 @@ func TestWriteError(t *testing.T) {
 func TestReceipt(t *testing.T) {
 	t.Parallel()
 	delivery := slices.Concat(seal(t, 1, customer, rows(3)...)...)
-	sum := sha256.Sum256(delivery)
 	write := func(change func(map[string]any)) string {
+		r := receipt(delivery, 3)
+		statement, mac, err := ring(t, 1).Authenticate(r.Statement)
+		if err != nil {
+			t.Fatal(err)
+		}
 		fields := map[string]any{
-			"run_id": "x", "rows": 3, "bytes": len(delivery), "sha256": hex.EncodeToString(sum[:]),
+			"run_id": r.RunID, "pipeline": r.Procedure, "rows": 3, "bytes": r.Bytes, "sha256": r.SHA256, "statement": statement, "mac": mac,
 			"counters": map[string]int64{"encryptor.seals_a": 2, "encryptor.seals_b": 1, "encryptor.sealed_rows": 3, "source.seals": 7},
 		}
 		change(fields)
@@ -426,34 +519,65 @@ func TestReceipt(t *testing.T) {
 		}
 		return string(text)
 	}
+	good := write(func(map[string]any) {})
 	set := func(name string, value any) string {
 		return write(func(f map[string]any) { f[name] = value })
 	}
+	without := func(names ...string) string {
+		return write(func(f map[string]any) {
+			for _, name := range names {
+				delete(f, name)
+			}
+		})
+	}
+	// What somebody makes who has another key.
+	forged := func(key byte, change func(*envelope.Statement)) string {
+		s := receipt(delivery[:len(delivery)/3], 1).Statement
+		change(&s)
+		statement, mac, err := ring(t, key).Authenticate(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return `{"statement":` + strconv.Quote(statement) + `,"mac":"` + mac + `"}`
+	}
 	for _, c := range []struct{ name, text, code, want string }{
-		{"good", write(func(map[string]any) {}), "", ""},
+		{"good", good, "", ""},
 		{"without counters", set("counters", nil), "", ""},
-		{"chunks", write(func(f map[string]any) {
-			f["rows"], f["counters"] = 700, map[string]int64{"encryptor.seals_a": 3}
-		}), "", ""},
-		{"capital sum", set("sha256", strings.ToUpper(hex.EncodeToString(sum[:]))), "", ""},
+		{"alone", without("run_id", "pipeline", "rows", "bytes", "sha256", "counters"), "", ""},
+		{"chunks", write(func(f map[string]any) { f["counters"] = map[string]int64{"encryptor.seals_a": 3} }), "", ""},
 		{"other seals", set("counters", map[string]int64{"encryptor.seals_a": 4}), codeMismatch, "counts 4 sealed lines, but there are 3"},
-		{"other rows", set("rows", 4), codeMismatch, "says 4 rows, but there are 3"},
-		{"other bytes", set("bytes", len(delivery)+1), codeMismatch, "bytes, but there are"},
-		{"other sum", set("sha256", strings.Repeat("0", 64)), codeMismatch, "the SHA-256 is 000"},
+		{"another delivery's", forged(1, func(*envelope.Statement) {}), codeMismatch, "bytes, but there are"},
+		{"other sum", forged(1, func(s *envelope.Statement) { s.Bytes = int64(len(delivery)) }), codeMismatch, "that the SHA-256 is"},
+		{"no mac", without("mac"), codeReceipt, "it is not authenticated"},
+		{"no statement", without("statement"), codeReceipt, "it is not authenticated"},
+		{"nothing proved", without("mac", "statement"), codeReceipt, "it is not authenticated"},
+		{"other mac", set("mac", strings.Repeat("0", 64)), envelope.ReceiptForged, "its mac is not the one"},
+		{"other statement", strings.Replace(good, `\"rows\":3`, `\"rows\":2`, 1), envelope.ReceiptForged, "its mac is not the one"},
+		{"foreign", forged(9, func(*envelope.Statement) {}), envelope.ReceiptForeign, "which is not among those given"},
+		{"other rows", set("rows", 4), envelope.ReceiptForged, `its "rows" is not what its statement proves, 3`},
+		{"other bytes", set("bytes", len(delivery)+1), envelope.ReceiptForged, `its "bytes"`},
+		{"other digest", set("sha256", strings.Repeat("0", 64)), envelope.ReceiptForged, `its "sha256"`},
+		{"other run", set("run_id", "x"), envelope.ReceiptForged, `its "run_id"`},
+		{"other pipeline", set("pipeline", "x"), envelope.ReceiptForged, `its "pipeline"`},
+		{"half a row", set("rows", 2.5), envelope.ReceiptForged, `its "rows"`},
 		{"empty", " \n", codeReceipt, "it is empty"},
 		{"not JSON", "rows: 3", codeReceipt, "invalid character"},
-		{"two", "{} {}", codeReceipt, "invalid character"},
+		{"two", good + good, codeReceipt, "invalid character"},
 		{"a list", "[]", codeReceipt, "cannot unmarshal"},
-		{"no fields", "{}", codeReceipt, "expected the fields rows, bytes and sha256"},
-		{"no sum", write(func(f map[string]any) { delete(f, "sha256") }), codeReceipt, "expected the fields"},
-		{"bad sum", set("sha256", "abc"), codeReceipt, "is not 64 hexadecimal digits"},
-		{"half a row", set("rows", 2.5), codeReceipt, "cannot unmarshal"},
-		{"negative", set("bytes", -1), codeReceipt, "it says 3 rows and -1 bytes"},
+		{"no fields", "{}", codeReceipt, "it is not authenticated"},
+		{"no text", set("statement", nil), codeReceipt, `"statement" is not a text`},
+		{"a number", set("mac", 7), codeReceipt, `"mac" is not a text`},
+		{"twice", strings.Replace(good, "{", `{"rows":3,`, 1), codeReceipt, `its member "rows" comes twice`},
+		{"twice inside", strings.Replace(good, "{", `{"x":[{"y":{},"y":1}],`, 1), codeReceipt, `its member "y" comes twice`},
+		{"not a number", strings.Replace(good, `"rows":3`, `"rows":NaN`, 1), codeReceipt, "invalid character 'N'"},
+		{"not UTF-8", strings.Replace(good, "{", "{\"x\":\"\xff\",", 1), codeReceipt, "not UTF-8"},
+		{"nested", strings.Replace(good, "{", `{"x":`+strings.Repeat("[", 1000)+strings.Repeat("]", 1000)+`,`, 1), codeReceipt, "nested too deep"},
 		{"negative counter", set("counters", map[string]int64{"e.seals_x": -1}), codeReceipt, `"e.seals_x" is -1`},
+		{"other counters", set("counters", "x"), codeReceipt, "counters are not"},
 		{"large", `{"x":"` + strings.Repeat("x", maxReceipt) + `"}`, codeReceipt, "larger than"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := ReadReceipt(strings.NewReader(c.text))
+			r, err := ReadReceipt(strings.NewReader(c.text), ring(t, 1, 2))
 			if err == nil {
 				_, _, err = decrypt(t, delivery, Options{Receipt: r})
 			}
@@ -467,7 +591,7 @@ func TestReceipt(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ReadReceipt(iotest.ErrReader(errFull)); !errors.Is(err, errFull) {
+	if _, err := ReadReceipt(iotest.ErrReader(errFull), ring(t, 1)); !errors.Is(err, errFull) {
 		t.Errorf("got %v", err)
 	}
 }

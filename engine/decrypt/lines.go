@@ -2,6 +2,7 @@ package decrypt
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 
 	"github.com/cipherstream/cipherstream/sdk/envelope"
@@ -19,8 +20,11 @@ type lines struct {
 	long []byte
 }
 
+// otherWords is how much longer a line may be than the sealer makes it: spaces, escapes, members of others.
+const otherWords = 64 << 10
+
 func newLines(from *container, maxUnit int) *lines {
-	return &lines{from: from, in: bufio.NewReaderSize(from, sourceBuffer), limit: envelope.LineSize(maxUnit), maxUnit: maxUnit}
+	return &lines{from: from, in: bufio.NewReaderSize(from, sourceBuffer), limit: envelope.LineSize(maxUnit) + otherWords, maxUnit: maxUnit}
 }
 
 // maxLongKept is the largest buffer for long lines that is kept for the next.
@@ -35,36 +39,47 @@ func (l *lines) next(index int64) ([]byte, error) {
 	l.long = l.long[:0]
 	for {
 		part, err := l.in.ReadSlice('\n')
-		if len(l.long) == 0 && !envelope.Begins(part) {
+		if err != nil && err != bufio.ErrBufferFull && err != io.EOF {
+			return nil, err
+		}
+		if len(l.long) == 0 && len(part) > 0 && !envelope.Begins(part) && !isObject(part) {
 			// Nothing that follows is worth reading, however long it is.
 			return nil, l.foreign(part, index)
 		}
 		if len(l.long)+len(part) > l.limit {
-			return nil, fault.New(codeLine, fault.Data, "line %d (index %d) is longer than a row of %d bytes becomes", index+1, index, l.maxUnit).
-				WithHint("if such long rows are to be expected, raise the limit")
+			return nil, l.tooLong(index)
 		}
-		switch err {
-		case nil:
-			if len(l.long) == 0 {
-				return part[:len(part)-1], nil
-			}
-			l.long = append(l.long, part...)
+		if err == nil && len(l.long) == 0 {
+			return part[:len(part)-1], nil
+		}
+		l.long = append(l.long, part...)
+		switch {
+		case err == nil:
 			return l.long[:len(l.long)-1], nil
-		case bufio.ErrBufferFull:
-			l.long = append(l.long, part...)
-		case io.EOF:
-			if n := len(l.long) + len(part); n > 0 {
-				return nil, fault.New(codeTruncated, fault.Data, "the delivery ends within line %d (index %d), after %d bytes of it", index+1, index, n).
-					WithHint("fetch the delivery again")
-			}
+		case err == io.EOF && len(l.long) == 0:
 			return nil, io.EOF
-		default:
-			return nil, err
+		case err == io.EOF && bytes.HasSuffix(bytes.TrimRight(l.long, spaces), []byte("}")):
+			// All but its end is there: something on the way took that off.
+			return l.long, nil
+		case err == io.EOF:
+			return nil, fault.New(codeTruncated, fault.Data, "the delivery ends within line %d (index %d), after %d bytes of it", index+1, index, len(l.long)).
+				WithHint("fetch the delivery again")
 		}
 	}
 }
 
-// foreign says what is wrong with a line that does not begin as it should.
+// spaces are those of JSON.
+const spaces = " \t\r\n"
+
+// isObject reports whether text may be the beginning of a JSON object.
+func isObject(text []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(text, spaces), []byte("{")) }
+
+func (l *lines) tooLong(index int64) error {
+	return fault.New(codeLine, fault.Data, "line %d (index %d) is longer than a row of %d bytes becomes", index+1, index, l.maxUnit).
+		WithHint("if such long rows are to be expected, raise the limit")
+}
+
+// foreign says what is wrong with a line that is no envelope at all.
 func (l *lines) foreign(part []byte, index int64) error {
 	f := fault.New(envelope.Malformed, fault.Data, "line %d (index %d) is not a sealed line", index+1, index)
 	if index > 0 {

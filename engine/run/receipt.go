@@ -29,8 +29,15 @@ type Receipt struct {
 	Seconds float64 `json:"seconds"`
 	// Counters are the stages' own, by "STAGE.NAME": zero dates, replaced characters.
 	Counters map[string]int64 `json:"counters,omitempty"`
+	// Facts are what stages say of the run that no number tells, by "STAGE.NAME": how a
+	// connection was protected, which time zone held.
+	Facts map[string]string `json:"facts,omitempty"`
 	// Processes tells what each process used.
 	Processes []ProcessUse `json:"processes"`
+	// Statement is the line that is authenticated where the output is sealed, and MAC what authenticates it under the
+	// key that sealed: sdk/envelope/RECEIPT.md has their bytes. All else in the receipt can be written by anybody.
+	Statement string `json:"statement,omitempty"`
+	MAC       string `json:"mac,omitempty"`
 }
 
 // ProcessUse is what one process of the run used.

@@ -15,6 +15,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"os"
@@ -61,6 +62,7 @@ type run struct {
 	began  time.Time
 	groups []*group
 	record *recording // nil when nothing is recorded
+	notary *notary    // nil when nothing is sealed
 
 	mu       sync.Mutex // guards what follows and serialises events
 	progress Progress
@@ -97,6 +99,10 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.New("run.timeout", fault.Cancelled,
 			"the run took longer than its time limit of %s", limit).WithHint("raise limits.timeout, or ask for less"))
 		defer cancel()
+	}
+	var err error
+	if r.notary, err = newNotary(r.plan); err != nil {
+		return nil, err
 	}
 	dir, err := h.NewDir()
 	if err != nil {
@@ -415,7 +421,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 	receipt := &Receipt{
 		RunID: r.opts.ID, Pipeline: r.plan.Name,
 		StartedAt: r.began.UTC(), FinishedAt: now.UTC(), Seconds: now.Sub(r.began).Seconds(),
-		Counters: map[string]int64{},
+		Counters: map[string]int64{}, Facts: map[string]string{},
 	}
 	receipt.deliver(delivered)
 	encoded := false
@@ -430,6 +436,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 		for k, v := range f.GetCounters() {
 			receipt.Counters[k] += v
 		}
+		maps.Copy(receipt.Facts, f.GetFacts())
 		if m := f.GetMedia(); m.GetType() != "" {
 			receipt.MediaType, receipt.ContentEncoding = m.GetType(), m.GetContentEncoding()
 		}
@@ -441,6 +448,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 	if !encoded {
 		receipt.Rows = receipt.RowsRead
 	}
+	r.authenticate(receipt)
 	return receipt
 }
 

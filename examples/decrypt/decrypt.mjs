@@ -4,12 +4,13 @@
 // Every line of a delivery is {"encrypted_data":"KEY_ID:IV:CIPHERTEXT_AND_TAG"}, and each opens in its own place only:
 // the index of the line, counted from 0, and the customer stand in what GCM authenticates. A .gz or a .zip around the
 // lines is taken off here; a .zst by `zstd -d` before. A format that was compressed before it was sealed (everything but
-// NDJSON) comes out compressed.
+// NDJSON) comes out compressed, and from a .zip as .gz.
 //
-// Needs nothing but Node.js 18 or later. With --receipt, the delivery is held against its SHA-256 first, which is the
-// only way to notice that lines are missing at the end of one that is not compressed.
+// The lines do not show that they are all, that they are of one run, and that the delivery is not an old one: give its
+// receipt with --receipt, which is authenticated first (sdk/envelope/RECEIPT.md has its bytes), and the run that you
+// expect with --expect-run. Needs nothing but Node.js 18 or later.
 
-import { createDecipheriv, createHash } from 'node:crypto';
+import { createDecipheriv, createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
@@ -17,6 +18,7 @@ import { parseArgs } from 'node:util';
 import { createGunzip, createInflateRaw } from 'node:zlib';
 
 const TAG_SIZE = 16;
+const MAX_RECEIPT = 1 << 20;
 
 // readKeys gives the keys of a file, one of base64 a line, by what the envelope calls them.
 async function readKeys(path) {
@@ -93,10 +95,39 @@ function unseal(line, index, ring, customer) {
   }
 }
 
-async function checkReceipt(path, receipt) {
+// The members of a statement, in their order.
+const MEMBERS = ['bytes', 'key_id', 'parameters', 'procedure', 'rows', 'run_id', 'sha256', 'time'];
+
+// readReceipt gives what a receipt proves: its statement, after its MAC was checked under the key that it names.
+async function readReceipt(path, ring) {
+  const file = await open(path);
+  const text = Buffer.alloc(MAX_RECEIPT + 1);
+  const { bytesRead } = await file.read(text, 0, text.length, 0);
+  await file.close();
+  if (bytesRead > MAX_RECEIPT) throw new Error('the receipt is too large');
+  const { statement, mac } = JSON.parse(text.toString('utf8', 0, bytesRead));
+  if (typeof statement !== 'string' || typeof mac !== 'string') {
+    throw new Error('the receipt is not authenticated, so it proves nothing');
+  }
+  const proved = JSON.parse(statement);
+  // One form only: nothing twice, nothing more.
+  if (JSON.stringify(proved, MEMBERS) !== statement) throw new Error('the receipt is not in its canonical form');
+  const key = ring.get(proved.key_id);
+  if (!key) throw new Error(`the receipt was made with key ${proved.key_id}, which is not among yours`);
+  const receiptKey = Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), 'cipherstream receipt v1', 32));
+  const expected = Buffer.from(createHmac('sha256', receiptKey).update(statement).digest('hex'));
+  const given = Buffer.from(mac);
+  if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw new Error('the receipt is forged');
+  return proved;
+}
+
+async function checkReceipt(path, receipt, expectRun) {
+  if (expectRun && receipt.run_id !== expectRun) {
+    throw new Error(`this is the delivery of run ${receipt.run_id}, not of ${expectRun}`);
+  }
   const hash = createHash('sha256');
   await pipeline(createReadStream(path), hash);
-  if (hash.digest('hex') !== JSON.parse(await readFile(receipt, 'utf8')).sha256) {
+  if (hash.digest('hex') !== receipt.sha256) {
     throw new Error('the delivery is not the one of the receipt, or not all of it');
   }
 }
@@ -112,17 +143,19 @@ async function* unsealed(path, ring, customer, progress) {
 }
 
 const { values: o, positionals } = parseArgs({
-  options: { customer: { type: 'string' }, keys: { type: 'string' }, receipt: { type: 'string' } },
+  options: {
+    customer: { type: 'string' }, keys: { type: 'string' }, receipt: { type: 'string' }, 'expect-run': { type: 'string' },
+  },
   allowPositionals: true,
 });
-if (!o.customer || !o.keys || positionals.length !== 1) {
-  console.error('usage: decrypt.mjs --customer ID --keys FILE [--receipt FILE] FILE');
+if (!o.customer || !o.keys || positionals.length !== 1 || (o['expect-run'] && !o.receipt)) {
+  console.error('usage: decrypt.mjs --customer ID --keys FILE [--receipt FILE [--expect-run ID]] FILE');
   process.exit(2);
 }
 const progress = { index: 0 };
 try {
   const ring = await readKeys(o.keys);
-  if (o.receipt) await checkReceipt(positionals[0], o.receipt);
+  if (o.receipt) await checkReceipt(positionals[0], await readReceipt(o.receipt, ring), o['expect-run']);
   await pipeline(unsealed(positionals[0], ring, o.customer, progress), process.stdout, { end: false });
 } catch (problem) {
   console.error(`line ${progress.index}: ${problem.message}`);

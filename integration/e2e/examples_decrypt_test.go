@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -77,10 +79,14 @@ func TestExampleDecryptors(t *testing.T) {
 		{"ndjson", "none", everything}, {"ndjson", "gzip", everything}, {"ndjson", "zip", everything},
 		{"ndjson", "none", nothing}, {"ndjson", "gzip", nothing}, {"ndjson", "zip", nothing},
 		{"csv", "none", everything}, {"csv", "gzip", everything}, {"parquet", "none", everything}, {"csv", "none", nothing},
+		{"csv", "zip", everything}, {"parquet", "zip", everything}, {"csv", "zip", nothing},
 	} {
 		compression := delivery.compression
-		if delivery.format == "ndjson" {
+		switch {
+		case delivery.format == "ndjson":
 			compression = "none" // it was compressed after it was sealed
+		case compression == "zip":
+			compression = "gzip" // which is what the lines in the archive hold
 		}
 		want := readFile(t, make(delivery.format, compression, delivery.from, false))
 		sealed := make(delivery.format, delivery.compression, delivery.from, true)
@@ -97,7 +103,11 @@ func TestExampleDecryptors(t *testing.T) {
 	swapped := bytes.Join([][]byte{lines[0], lines[2], lines[1]}, nil)
 	altered := bytes.Clone(bytes.Join(lines[:3], nil))
 	at := len(lines[0]) + len(lines[1]) - 20
-	altered[at] ^= 1 // of one letter of base64 to another
+	if altered[at] == 'A' {
+		altered[at] = 'B'
+	} else {
+		altered[at] = 'A'
+	}
 	zipped := readFile(t, make("ndjson", "zip", everything, true))
 	for _, bad := range []struct {
 		what, customer, keys string
@@ -127,6 +137,63 @@ func TestExampleDecryptors(t *testing.T) {
 		got, stderr, err := unsealed(t, program, "--customer", customer, "--keys", keys, "--receipt", sealed+".receipt.json", short)
 		if err == nil || len(got) > 0 || !strings.Contains(stderr, "not the one of the receipt, or not all of it") {
 			t.Errorf("%s, with the receipt of a longer one: %v, %d bytes\n%s", language, err, len(got), stderr)
+		}
+	}
+	// A receipt that somebody wrote who lacks the key, one that was altered, another run's.
+	receipt := string(readFile(t, sealed+".receipt.json"))
+	var told struct {
+		RunID string `json:"run_id"`
+		MAC   string
+	}
+	if err := json.Unmarshal([]byte(receipt), &told); err != nil || len(told.MAC) != 64 {
+		t.Fatalf("receipt %s: %v", receipt, err)
+	}
+	for _, bad := range []struct{ what, receipt, run, says string }{
+		{"other mac", strings.Replace(receipt, told.MAC, strings.Repeat("0", 64), 1), "", "the receipt is forged"},
+		{"other statement", strings.Replace(receipt, `{\"bytes\":`, `{\"bytes\":1`, 1), "", "the receipt is forged"},
+		{"other form", strings.Replace(receipt, `{\"bytes\":`, `{\"bytes\": `, 1), "", "not in its canonical form"},
+		{"no mac", strings.Replace(receipt, `"mac"`, `"none"`, 1), "", "is not authenticated"},
+		{"another run", receipt, told.RunID + "0", "this is the delivery of run " + told.RunID},
+		{"this run", receipt, told.RunID, ""},
+	} {
+		path := write("receipt.json", []byte(bad.receipt))
+		for language, program := range programs {
+			args := []string{"--customer", customer, "--keys", keys, "--receipt", path, sealed}
+			if bad.run != "" {
+				args = append([]string{"--expect-run", bad.run}, args...)
+			}
+			got, stderr, err := unsealed(t, program, args...)
+			if bad.says == "" && (err != nil || len(got) == 0) || bad.says != "" && (err == nil || len(got) > 0 || !strings.Contains(stderr, bad.says)) {
+				t.Errorf("%s, %s: %v, %d bytes\n%s", language, bad.what, err, len(got), stderr)
+			}
+		}
+	}
+}
+
+// TestReceiptVector: the programs that customers are shown take the test vector of RECEIPT.md, of a delivery of nothing.
+func TestReceiptVector(t *testing.T) {
+	text, err := os.ReadFile("../../sdk/envelope/RECEIPT.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vector := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^([a-z ]+):\n\n    (.+)$").FindAllStringSubmatch(string(text), -1) {
+		vector[m[1]] = m[2]
+	}
+	dir := t.TempDir()
+	receipt, err := json.Marshal(map[string]string{"statement": vector["statement"], "mac": vector["mac"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"keys": vector["key"] + "\n", "receipt": string(receipt), "delivery": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for language, program := range decryptors(t) {
+		if _, stderr, err := unsealed(t, program, "--customer", "clinic-7", "--keys", filepath.Join(dir, "keys"),
+			"--receipt", filepath.Join(dir, "receipt"), filepath.Join(dir, "delivery")); err != nil {
+			t.Errorf("%s: %v\n%s", language, err, stderr)
 		}
 	}
 }

@@ -112,6 +112,21 @@ var storeFaults = []struct {
 			return operation == "complete" && failing(w)
 		}
 	}},
+	{name: "200 with nothing in it, and nothing done", fault: "sink.verify", meddle: func(*storeProxy) meddler {
+		return func(_ http.ResponseWriter, _ *http.Request, operation string, _ int) bool {
+			return operation == "complete"
+		}
+	}},
+	{name: "an endless answer to the end", fault: "sink.answer", meddle: func(*storeProxy) meddler {
+		return func(w http.ResponseWriter, _ *http.Request, operation string, _ int) bool {
+			for operation == "complete" {
+				if _, err := io.WriteString(w, strings.Repeat("<a>", 1<<16)); err != nil {
+					return true
+				}
+			}
+			return false
+		}
+	}},
 	{name: "the store's disk is full", fault: "sink.disk_full", meddle: func(*storeProxy) meddler {
 		return func(w http.ResponseWriter, r *http.Request, operation string, _ int) bool {
 			if operation != "part" || partNumber(r) == 1 {

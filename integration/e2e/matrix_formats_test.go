@@ -73,14 +73,10 @@ func TestMatrixOfFormats(t *testing.T) {
 						}
 						told.isOf(t, content)
 						entry := told.RunID + "." + format
-						open := func(content []byte) []byte { return tool(t, content, "python3", "-c", openScript, key, customer) }
-						switch {
-						case !sealed:
+						if sealed {
+							content = openSealed(t, format, compression, told.RunID, content, key, customer)
+						} else {
 							content = decompress(t, compression, entry, content)
-						case format == "ndjson":
-							content = open(decompress(t, compression, entry, content))
-						default:
-							content = decompress(t, compression, entry, open(content))
 						}
 						same(t, format, content, plain[format])
 					})

@@ -79,6 +79,7 @@ type receipt struct {
 	Location    string
 	Link        string
 	LinkExpires time.Time `json:"link_expires"`
+	Facts       map[string]string
 }
 
 // deliver runs a job and returns its receipt.
@@ -157,6 +158,9 @@ func TestObject(t *testing.T) {
 		r.isOf(t, plain)
 		if r.Location != "s3://"+d.store.Bucket()+"/folder%20of%20%C3%A9/"+isolation+".ndjson" || r.Rows != 75000 {
 			t.Errorf("receipt %+v", r)
+		}
+		if r.Facts["sink.verified"] != "size+composite sha256" || r.Facts["sink.connection"] != "none (http, on this machine)" {
+			t.Errorf("facts %v", r.Facts)
 		}
 		if left := d.store.Uploads(d.store.Bucket(), key); len(left) > 0 {
 			t.Errorf("%d uploads left behind", len(left))

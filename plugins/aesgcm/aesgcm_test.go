@@ -143,8 +143,8 @@ func TestBind(t *testing.T) {
 		{Rows(), sdk.Media{Type: "text/csv; header=present", Extension: ".csv"}, sdk.Media{}, "aesgcm.not_ndjson"},
 		{Rows(), sdk.Media{Type: typeNDJSON, ContentEncoding: "gzip"}, sdk.Media{}, "aesgcm.not_ndjson"},
 		{Rows(), sdk.Media{Type: typeNDJSON, Sealed: true}, sdk.Media{}, "aesgcm.sealed_input"},
-		{Chunks(), ndjsonMedia, sdk.Media{Type: typeNDJSON, Extension: ".ndjson.enc", Sealed: true}, ""},
-		{Chunks(), sdk.Media{Type: "text/csv", Extension: ".csv.gz", ContentEncoding: "gzip"}, sdk.Media{Type: typeNDJSON, Extension: ".csv.gz.enc", Sealed: true}, ""},
+		{Chunks(), ndjsonMedia, sdk.Media{Type: typeNDJSON, Extension: ".ndjson.sealed.ndjson", Sealed: true}, ""},
+		{Chunks(), sdk.Media{Type: "text/csv", Extension: ".csv.gz", ContentEncoding: "gzip"}, sdk.Media{Type: typeNDJSON, Extension: ".csv.gz.sealed.ndjson", Sealed: true}, ""},
 		{Chunks(), sdk.Media{Type: typeNDJSON, Sealed: true}, sdk.Media{}, "aesgcm.sealed_input"},
 	} {
 		got, err := newEncryptor(t, c.stage, nil, sdk.Env{}).Bind(c.in)

@@ -12,7 +12,8 @@ const chunksDoc = `Seals a byte stream, usually a compressed one, with AES-256-G
 a line, ` + "`{\"encrypted_data\":\"KEY_ID:IV:CIPHERTEXT_AND_TAG\"}`" + `, with the additional authenticated data
 ` + "`stream:CUSTOMER:INDEX`" + `, the index being the chunk's. An empty stream becomes one line, of an empty chunk.
 
-The result is NDJSON whatever was sealed; a file's name keeps its ending and gets ` + "`.enc`" + ` behind it: data.csv.gz.enc.
+The result is NDJSON whatever was sealed; a file's name keeps its ending and gets ` + "`.sealed.ndjson`" + ` behind it:
+data.csv.gz.sealed.ndjson.
 The counter ` + "`seals_KEY_ID`" + ` tells how many chunks the key has sealed.`
 
 // Chunks defines the encryptor of a byte stream.
@@ -66,7 +67,7 @@ func (c *chunks) Bind(in sdk.Media) (sdk.Media, error) {
 	if err := refuseSealed(in); err != nil {
 		return in, err
 	}
-	return sdk.Media{Type: typeNDJSON, Extension: in.Extension + ".enc", Sealed: true}, nil
+	return sdk.Media{Type: typeNDJSON, Extension: in.Extension + ".sealed.ndjson", Sealed: true}, nil
 }
 
 func (c *chunks) Begin(*sdk.Output) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/md5"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
@@ -27,6 +28,9 @@ type stored struct {
 	body   []byte
 	header http.Header
 	began  time.Time
+	etag   string
+	// sum is the checksum that is shown, where the service keeps them.
+	sum string
 }
 
 // fakeS3 speaks as much of S3's protocol as the sink uses, holds the requests against
@@ -46,6 +50,12 @@ type fakeS3 struct {
 
 	// wholeNames: uploads are listed by a whole name or by none, as MinIO does.
 	wholeNames bool
+
+	// checksums: the SHA-256 of every part is kept, and wanted at the end.
+	checksums bool
+	// instead answers in the place of the service when it returns true; spoil changes an object that was made.
+	instead func(operation string, w http.ResponseWriter) bool
+	spoil   func(o *stored)
 
 	// fail is asked before an operation is carried out, and failAfter when it has been. They return
 	// a status and a code to answer with, or 0. n counts the operation from 1.
@@ -121,7 +131,8 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			refuse(403, "AccessDenied")
 			return
 		}
-		if sum := sha256.Sum256(body); r.Header.Get("X-Amz-Content-Sha256") != hex.EncodeToString(sum[:]) {
+		// Under TLS a part need not be covered.
+		if sum := sha256.Sum256(body); r.Header.Get("X-Amz-Content-Sha256") != hex.EncodeToString(sum[:]) && r.TLS == nil {
 			f.t.Errorf("%s: the body is not covered by the signature (%s)", operation, r.Header.Get("X-Amz-Content-Sha256"))
 		}
 	}
@@ -134,6 +145,9 @@ func (f *fakeS3) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			refuse(status, code)
 			return
 		}
+	}
+	if f.instead != nil && f.instead(operation, w) {
+		return
 	}
 	f.mu.Lock()
 	answer, status, code := f.handle(operation, key, q, r, body)
@@ -172,32 +186,49 @@ func (f *fakeS3) handle(operation, key string, q url.Values, r *http.Request, bo
 	case "create":
 		id := fmt.Sprint("upload-", f.requests["create"])
 		f.uploads[id] = &stored{key: key, parts: map[int][]byte{}, header: r.Header.Clone(), began: time.Now()}
-		return text(struct {
+		said := text(struct {
 			XMLName  xml.Name `xml:"InitiateMultipartUploadResult"`
 			UploadId string
-		}{UploadId: id}), 200, ""
+		}{UploadId: id})
+		return func(w http.ResponseWriter) {
+			if f.checksums {
+				w.Header()["X-Amz-Checksum-Algorithm"] = r.Header["X-Amz-Checksum-Algorithm"]
+			}
+			said(w)
+		}, 200, ""
 	case "part":
 		n, err := strconv.Atoi(q.Get("partNumber"))
 		if err != nil || n < 1 || n > maxParts {
 			return nothing, 400, "InvalidArgument"
 		}
+		if sum := r.Header.Get("X-Amz-Checksum-Sha256"); f.checksums && sum != base64sum(body) || !f.checksums && sum != "" {
+			return nothing, 400, "BadDigest"
+		}
 		upload.parts[n] = body
-		return func(w http.ResponseWriter) { w.Header().Set("ETag", etag(body)) }, 200, ""
+		return func(w http.ResponseWriter) {
+			w.Header().Set("ETag", etag(body))
+			if f.checksums {
+				w.Header().Set("X-Amz-Checksum-Sha256", base64sum(body))
+			}
+		}, 200, ""
 	case "complete":
 		var asked struct {
 			Part []struct {
-				PartNumber int
-				ETag       string
+				PartNumber     int
+				ETag           string
+				ChecksumSHA256 string
 			}
 		}
 		if err := xml.Unmarshal(body, &asked); err != nil || len(asked.Part) != len(upload.parts) {
 			return nothing, 400, "MalformedXML"
 		}
-		var all bytes.Buffer
+		var all, sums, tags bytes.Buffer
 		for i, p := range asked.Part {
 			part, ok := upload.parts[p.PartNumber]
 			switch {
 			case !ok || p.ETag != etag(part):
+				return nothing, 400, "InvalidPart"
+			case f.checksums && p.ChecksumSHA256 != base64sum(part) || !f.checksums && p.ChecksumSHA256 != "":
 				return nothing, 400, "InvalidPart"
 			case p.PartNumber != i+1:
 				return nothing, 400, "InvalidPartOrder"
@@ -205,13 +236,24 @@ func (f *fakeS3) handle(operation, key string, q url.Values, r *http.Request, bo
 				return nothing, 400, "EntityTooSmall"
 			}
 			all.Write(part)
+			tags.Write(md5sum(part))
+			sum := sha256.Sum256(part)
+			sums.Write(sum[:])
 		}
-		f.objects[key] = &stored{key: key, body: all.Bytes(), header: upload.header}
+		made := &stored{key: key, body: all.Bytes(), header: upload.header, etag: fmt.Sprintf("\"%x-%d\"", md5sum(tags.Bytes()), len(asked.Part))}
+		if f.checksums {
+			made.sum = fmt.Sprintf("%s-%d", base64sum(sums.Bytes()), len(asked.Part))
+		}
+		f.objects[key] = made
+		tag := made.etag
+		if f.spoil != nil {
+			f.spoil(made)
+		}
 		delete(f.uploads, q.Get("uploadId"))
 		return text(struct {
 			XMLName xml.Name `xml:"CompleteMultipartUploadResult"`
 			ETag    string
-		}{ETag: "x"}), 200, ""
+		}{ETag: tag}), 200, ""
 	case "abort":
 		delete(f.uploads, q.Get("uploadId"))
 		return nothing, 204, ""
@@ -243,8 +285,9 @@ func (f *fakeS3) handle(operation, key string, q url.Values, r *http.Request, bo
 		}
 		return text(result), 200, ""
 	case http.MethodPut:
-		f.objects[key] = &stored{key: key, body: body, header: r.Header.Clone()}
-		return nothing, 200, ""
+		made := &stored{key: key, body: body, header: r.Header.Clone(), etag: etag(body), sum: r.Header.Get("X-Amz-Checksum-Sha256")}
+		f.objects[key] = made
+		return func(w http.ResponseWriter) { w.Header().Set("ETag", made.etag) }, 200, ""
 	case http.MethodHead, http.MethodGet:
 		o := f.objects[key]
 		if o == nil {
@@ -255,6 +298,10 @@ func (f *fakeS3) handle(operation, key string, q url.Values, r *http.Request, bo
 				if strings.HasPrefix(name, "X-Amz-Meta-") || strings.HasPrefix(name, "Content-") && name != "Content-Length" {
 					w.Header()[name] = values
 				}
+			}
+			w.Header().Set("ETag", o.etag)
+			if o.sum != "" && r.Header.Get("X-Amz-Checksum-Mode") == "ENABLED" {
+				w.Header().Set("X-Amz-Checksum-Sha256", o.sum)
 			}
 			w.Header().Set("Content-Length", strconv.Itoa(len(o.body)))
 			w.Header().Set("Last-Modified", time.Unix(1700000000, 0).UTC().Format(http.TimeFormat))
@@ -270,6 +317,11 @@ func (f *fakeS3) handle(operation, key string, q url.Values, r *http.Request, bo
 }
 
 func etag(part []byte) string { return fmt.Sprintf("%q", hex.EncodeToString(md5sum(part))) }
+
+func base64sum(b []byte) string {
+	sum := sha256.Sum256(b)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
 
 func md5sum(b []byte) []byte {
 	sum := md5.Sum(b)

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/url"
@@ -71,8 +72,11 @@ func (b *s3Bucket) fault(ctx context.Context, doing string, err error) error {
 	if cause, ok := causes[code]; ok {
 		return b.newFault(cause.code, cause.hint, cause.retry, doing, err)
 	}
+	var untrusted *tls.CertificateVerificationError
 	var timeout net.Error
 	switch {
+	case errors.As(err, &untrusted):
+		return b.untrusted(doing, untrusted)
 	case status == 403:
 		return b.newFault("sink.access_denied", causes["AccessDenied"].hint, false, doing, err)
 	case status == 404 || status == 301:

@@ -87,6 +87,8 @@ func (f *folder) link(ctx context.Context, o object, ttl time.Duration) (string,
 	return link, now.Add(ttl).UTC().Truncate(time.Second), nil
 }
 
+func (f *folder) connection() string { return "" }
+
 func (f *folder) close() {}
 
 func (f *folder) start(_ context.Context, o object) (upload, error) {
@@ -131,8 +133,8 @@ func (u *fileUpload) write(_ context.Context, p []byte) error {
 	return folderFault(u.folder.root, u.bytes, err)
 }
 
-func (u *fileUpload) commit(context.Context) error {
-	return folderFault(u.folder.root, u.bytes, u.publish())
+func (u *fileUpload) commit(context.Context, []byte) (string, error) {
+	return "", folderFault(u.folder.root, u.bytes, u.publish())
 }
 
 func (u *fileUpload) publish() error {

@@ -26,7 +26,7 @@ import (
 
 // Settings are the settings of the stage.
 type Settings struct {
-	Bucket           string        `config:"bucket,required" doc:"URL of the bucket: file:///DIRECTORY (with ?create_dir=true it is made), or s3://NAME with the parameters region, endpoint (URL of another service than Amazon's) and use_path_style=true (MinIO)."`
+	Bucket           string        `config:"bucket,required" doc:"URL of the bucket: file:///DIRECTORY (with ?create_dir=true it is made), or s3://NAME with the parameters region, endpoint (URL of another service than Amazon's), use_path_style=true (MinIO), tls=none (allows http:// to another machine) and tls_pin=sha256:… (takes the one certificate whose public key has that SHA-256)."`
 	Key              string        `config:"key" doc:"Name of the object; slashes make folders. The default is the run's id with the extension of the format."`
 	AccessKeyID      config.Secret `config:"access_key_id" doc:"Access key for s3. Without it the SDK's own chain is asked, which on a cloud machine finds the role of the machine; the environment of the host is not seen."`
 	SecretAccessKey  config.Secret `config:"secret_access_key" doc:"Secret of the access key."`
@@ -48,7 +48,10 @@ object of that name is replaced.
 
 The object has the media type and the content coding of the format, and the metadata cipherstream-run (id of the run) and
 cipherstream-expires (when the sweep may remove it). The receipt has its size, SHA-256, location and, for S3, a presigned link
-with its real expiry: not later than the credentials or the object end.`
+with its real expiry: not later than the credentials or the object end.
+
+The object in S3 is looked at before the receipt says that it is there: its size, and its SHA-256 by parts where the store keeps
+one. The receipt's fact verified says which (size, size+composite sha256), and the fact connection how the way was protected.`
 
 // Stage defines the sink.
 func Stage() sdk.Definition {
@@ -69,6 +72,14 @@ const (
 	metaUpload = "cipherstream-upload"
 )
 
+// Facts in the receipt.
+const (
+	// factVerified is what was looked at of the object in S3 when it was there.
+	factVerified = "verified"
+	// factConnection is how the way to it was protected.
+	factConnection = "connection"
+)
+
 // object is what an upload is told about the object.
 type object struct {
 	key             string
@@ -84,7 +95,9 @@ type object struct {
 type upload interface {
 	// write takes p, and may take it later than it returns. It must not keep p.
 	write(ctx context.Context, p []byte) error
-	commit(ctx context.Context) error
+	// commit makes the object visible, whose SHA-256 is sum, and returns what of it was then looked at; empty
+	// where there was nothing to ask.
+	commit(ctx context.Context, sum []byte) (verified string, err error)
 	// abort removes every trace, of a commit that failed too. It works on a cancelled
 	// context, and more than once.
 	abort(ctx context.Context) error
@@ -96,12 +109,15 @@ type target interface {
 	location(key string) string
 	// link returns a URL and its end, or nothing. ttl is above 0.
 	link(ctx context.Context, o object, ttl time.Duration) (string, time.Time, error)
+	// connection says how what is sent is protected on its way; empty where it is not sent.
+	connection() string
 	close()
 }
 
 type sink struct {
 	settings Settings
 	log      *slog.Logger
+	fact     func(name, value string)
 	to       target
 	now      func() time.Time
 
@@ -113,7 +129,10 @@ type sink struct {
 }
 
 func newSink(s Settings, env sdk.Env) (*sink, error) {
-	k := &sink{settings: s, log: env.Log, now: time.Now, sum: sha256.New()}
+	k := &sink{settings: s, log: env.Log, fact: env.Fact, now: time.Now, sum: sha256.New()}
+	if k.fact == nil {
+		k.fact = func(string, string) {}
+	}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
@@ -221,7 +240,8 @@ func (s *sink) Commit(ctx context.Context) (sdk.Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return sdk.Receipt{}, err
 	}
-	receipt := sdk.Receipt{SHA256: hex.EncodeToString(s.sum.Sum(nil)), Bytes: s.bytes, Location: s.to.location(s.object.key)}
+	sum := s.sum.Sum(nil)
+	receipt := sdk.Receipt{SHA256: hex.EncodeToString(sum), Bytes: s.bytes, Location: s.to.location(s.object.key)}
 	// A link is a matter of the own clock and the own key. Made before the object is visible, its failure is one
 	// of the run.
 	if s.settings.LinkTTL > 0 {
@@ -230,10 +250,16 @@ func (s *sink) Commit(ctx context.Context) (sdk.Receipt, error) {
 			return sdk.Receipt{}, err
 		}
 	}
-	if err := s.upload.commit(ctx); err != nil {
+	verified, err := s.upload.commit(ctx, sum)
+	if err != nil {
 		return sdk.Receipt{}, err
 	}
 	s.committed = true
+	for name, value := range map[string]string{factVerified: verified, factConnection: s.to.connection()} {
+		if value != "" {
+			s.fact(name, value)
+		}
+	}
 	s.to.close()
 	return receipt, nil
 }

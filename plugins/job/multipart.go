@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +41,7 @@ func (b *s3Bucket) start(ctx context.Context, o object) (upload, error) {
 	if err := b.connect(ctx); err != nil {
 		return nil, err
 	}
-	created, err := b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+	input := &s3.CreateMultipartUploadInput{
 		Bucket:               &b.name,
 		Key:                  &o.key,
 		ContentType:          optional(o.contentType),
@@ -47,15 +50,26 @@ func (b *s3Bucket) start(ctx context.Context, o object) (upload, error) {
 		Metadata:             o.metadata,
 		ServerSideEncryption: b.encryption(),
 		SSEKMSKeyId:          optional(b.settings.KMSKey),
-	})
+		// A store that keeps checksums says so in its answer; others do not look at it.
+		ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
+	}
+	created, err := b.client.CreateMultipartUpload(ctx, input)
+	if slices.Contains(unknownHeader, apiCode(err)) {
+		input.ChecksumAlgorithm = ""
+		created, err = b.client.CreateMultipartUpload(ctx, input)
+	}
 	if err != nil {
 		return nil, b.fault(ctx, "starting the upload", err)
 	}
-	m := &multipart{bucket: b, object: o, id: created.UploadId, base: int64(b.settings.Buffer), slots: make(chan struct{}, inFlight)}
+	m := &multipart{checksums: created.ChecksumAlgorithm == types.ChecksumAlgorithmSha256,
+		bucket: b, object: o, id: created.UploadId, base: int64(b.settings.Buffer), slots: make(chan struct{}, inFlight)}
 	// Parts outlive the call that started them; abort ends them.
 	m.ctx, m.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return m, nil
 }
+
+// unknownHeader are the codes with which stores refuse what they do not know.
+var unknownHeader = []string{"NotImplemented", "InvalidArgument", "InvalidRequest"}
 
 func optional(text string) *string {
 	if text == "" {
@@ -77,6 +91,8 @@ type multipart struct {
 	object object
 	id     *string
 	base   int64
+	// checksums says that the store keeps the SHA-256 of every part.
+	checksums bool
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -89,11 +105,18 @@ type multipart struct {
 
 	mu     sync.Mutex
 	spare  [][]byte
-	parts  []types.CompletedPart
+	parts  []sentPart
 	failed error
 
 	completing bool
 	done       bool
+}
+
+// sentPart is a part that the store has taken, and the SHA-256 of what was sent.
+type sentPart struct {
+	number int32
+	etag   string
+	sum    [sha256.Size]byte
 }
 
 func (m *multipart) write(ctx context.Context, p []byte) error {
@@ -162,19 +185,35 @@ func (m *multipart) send(ctx context.Context) error {
 }
 
 func (m *multipart) upload(part []byte, number int32) {
-	out, err := m.bucket.client.UploadPart(m.ctx, &s3.UploadPartInput{
+	sent := sentPart{number: number, sum: sha256.Sum256(part)}
+	input := &s3.UploadPartInput{
 		Bucket: &m.bucket.name, Key: &m.object.key, UploadId: m.id, PartNumber: &number, Body: bytes.NewReader(part),
-	})
+	}
+	if m.checksums {
+		input.ChecksumSHA256 = aws.String(encodeSum(sent.sum[:]))
+	}
+	out, err := m.bucket.client.UploadPart(m.ctx, input)
+	if err != nil {
+		err = m.bucket.fault(m.ctx, "uploading a part", err)
+	} else {
+		sent.etag = aws.ToString(out.ETag)
+		switch took := aws.ToString(out.ChecksumSHA256); {
+		case sent.etag == "":
+			err = m.bucket.distrust("it took part %d without giving its ETag", number)
+		case took != "" && took != encodeSum(sent.sum[:]):
+			err = m.bucket.distrust("it took part %d with the SHA-256 %s, expected %s", number, cut(took), encodeSum(sent.sum[:]))
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil {
 		if m.failed == nil {
-			m.failed = m.bucket.fault(m.ctx, "uploading a part", err)
+			m.failed = err
 			m.cancel(m.failed)
 		}
 		return
 	}
-	m.parts = append(m.parts, types.CompletedPart{ETag: out.ETag, PartNumber: &number})
+	m.parts = append(m.parts, sent)
 	m.spare = append(m.spare, part)
 }
 
@@ -184,55 +223,67 @@ func (m *multipart) failure() error {
 	return m.failed
 }
 
-func (m *multipart) commit(ctx context.Context) error {
+func (m *multipart) commit(ctx context.Context, sum []byte) (verified string, err error) {
 	stop := context.AfterFunc(ctx, func() { m.cancel(context.Cause(ctx)) })
 	defer stop()
 	if len(m.part) > 0 {
 		if err := m.send(ctx); err != nil {
-			return err
+			return "", err
 		}
 	}
 	m.flying.Wait()
 	if err := m.failure(); err != nil {
-		return err
+		return "", err
 	}
 	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+		return "", context.Cause(ctx)
 	}
 	m.completing = true
-	if err := m.complete(ctx); err != nil {
-		// The answer may have got lost on its way, and not the request.
-		if there, headErr := m.there(ctx); headErr != nil || !there {
-			return err
-		}
+	etag, err := m.complete(ctx)
+	// Whatever the answer was, the object is looked at: an answer may get lost where the request did not, and one
+	// that says that all is well may come where nothing is.
+	verified, wrong := m.verify(ctx, etag, sum)
+	if err == nil {
+		err = wrong
+	}
+	if wrong != nil {
+		return "", err
 	}
 	m.done = true
 	m.cancel(nil)
-	return nil
+	return verified, nil
 }
 
-func (m *multipart) complete(ctx context.Context) error {
+// complete makes the object of the parts, and returns the ETag that it is said to have.
+func (m *multipart) complete(ctx context.Context) (etag string, err error) {
 	b := m.bucket
 	if m.number == 0 {
 		return m.putEmpty(ctx)
 	}
-	slices.SortFunc(m.parts, func(x, y types.CompletedPart) int { return cmp.Compare(*x.PartNumber, *y.PartNumber) })
-	_, err := b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: &b.name, Key: &m.object.key, UploadId: m.id, MultipartUpload: &types.CompletedMultipartUpload{Parts: m.parts},
+	slices.SortFunc(m.parts, func(x, y sentPart) int { return cmp.Compare(x.number, y.number) })
+	list := make([]types.CompletedPart, len(m.parts))
+	for i, p := range m.parts {
+		list[i] = types.CompletedPart{ETag: &p.etag, PartNumber: &p.number}
+		if m.checksums {
+			list[i].ChecksumSHA256 = aws.String(encodeSum(p.sum[:]))
+		}
+	}
+	out, err := b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: &b.name, Key: &m.object.key, UploadId: m.id, MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
 	})
 	if err != nil {
-		return b.fault(ctx, "completing the upload", err)
+		return "", b.fault(ctx, "completing the upload", err)
 	}
-	return nil
+	return aws.ToString(out.ETag), nil
 }
 
 // putEmpty stores an object without bytes, of which an upload in parts has none.
-func (m *multipart) putEmpty(ctx context.Context) error {
+func (m *multipart) putEmpty(ctx context.Context) (etag string, err error) {
 	b, o := m.bucket, m.object
 	if err := m.abortUpload(ctx); err != nil {
-		return err
+		return "", err
 	}
-	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+	input := &s3.PutObjectInput{
 		Bucket:               &b.name,
 		Key:                  &o.key,
 		Body:                 bytes.NewReader(nil),
@@ -242,25 +293,85 @@ func (m *multipart) putEmpty(ctx context.Context) error {
 		Metadata:             o.metadata,
 		ServerSideEncryption: b.encryption(),
 		SSEKMSKeyId:          optional(b.settings.KMSKey),
-	})
-	if err != nil {
-		return b.fault(ctx, "storing the object", err)
 	}
-	return nil
+	if m.checksums {
+		nothing := sha256.Sum256(nil)
+		input.ChecksumSHA256 = aws.String(encodeSum(nothing[:]))
+	}
+	out, err := b.client.PutObject(ctx, input)
+	if err != nil {
+		return "", b.fault(ctx, "storing the object", err)
+	}
+	return aws.ToString(out.ETag), nil
 }
 
-// there reports whether the object is visible, and is the one of this upload.
-func (m *multipart) there(ctx context.Context) (bool, error) {
-	head, err := m.bucket.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &m.bucket.name, Key: &m.object.key})
+// find asks about the object of this upload; nil says that it is not there, or another's is.
+func (m *multipart) find(ctx context.Context) (*s3.HeadObjectOutput, error) {
+	head, err := m.bucket.client.HeadObject(ctx, &s3.HeadObjectInput{
+		Bucket: &m.bucket.name, Key: &m.object.key, ChecksumMode: types.ChecksumModeEnabled,
+	})
 	var missing *types.NotFound
 	if errors.As(err, &missing) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, m.bucket.fault(ctx, "looking for the object", err)
+		return nil, m.bucket.fault(ctx, "looking for the object", err)
 	}
-	return head.Metadata[metaUpload] == m.object.metadata[metaUpload] && aws.ToInt64(head.ContentLength) == m.total, nil
+	if head.Metadata[metaUpload] != m.object.metadata[metaUpload] {
+		return nil, nil
+	}
+	return head, nil
 }
+
+// What was looked at, as the receipt says it.
+const (
+	verifiedSize      = "size"
+	verifiedComposite = "size+composite sha256"
+	verifiedWhole     = "size+sha256"
+)
+
+// verify holds the object that is visible against what was sent: its size, and the SHA-256 that the store keeps, of the
+// parts' own (AWS calls it composite) or of the whole. The ETag is no digest everywhere, but it has to be the one that the
+// store gave when it made the object. It says what could be checked.
+func (m *multipart) verify(ctx context.Context, etag string, sum []byte) (verified string, err error) {
+	head, err := m.find(ctx)
+	if err != nil {
+		return "", err
+	}
+	b := m.bucket
+	if head == nil {
+		return "", b.distrust("the object is not there, although nothing was refused")
+	}
+	size, shown, kept := aws.ToInt64(head.ContentLength), aws.ToString(head.ETag), aws.ToString(head.ChecksumSHA256)
+	switch {
+	case head.ContentLength == nil || size != m.total:
+		return "", b.distrust("the object has %d bytes, expected %d", size, m.total)
+	case etag != "" && shown != "" && strings.Trim(etag, `"`) != strings.Trim(shown, `"`):
+		return "", b.distrust("the object has the ETag %s, and %s when it was made", cut(shown), cut(etag))
+	case kept == "":
+		return verifiedSize, nil
+	case kept == encodeSum(sum):
+		return verifiedWhole, nil
+	}
+	all := sha256.New()
+	for _, p := range m.parts {
+		all.Write(p.sum[:])
+	}
+	composite := encodeSum(all.Sum(nil))
+	if given, _, _ := strings.Cut(kept, "-"); given != composite {
+		return "", b.distrust("the object's composite SHA-256 is %s, expected %s-%d", cut(kept), composite, len(m.parts))
+	}
+	return verifiedComposite, nil
+}
+
+// distrust is the fault of a store that does not have what it was given.
+func (b *s3Bucket) distrust(format string, args ...any) error {
+	return fault.New("sink.verify", fault.Sink, "bucket %q does not hold what was sent to it: "+format, append([]any{b.name}, args...)...).
+		WithHint("the store, or something before it, has lost or changed data: have it looked at before this bucket is used again").WithRetry()
+}
+
+// encodeSum is a checksum as S3 writes it.
+func encodeSum(sum []byte) string { return base64.StdEncoding.EncodeToString(sum) }
 
 func (m *multipart) abort(ctx context.Context) error {
 	if m.done {
@@ -278,8 +389,8 @@ func (m *multipart) abort(ctx context.Context) error {
 		return err
 	}
 	// The commit failed, and may have come through all the same.
-	there, headErr := m.there(ctx)
-	if headErr == nil && there {
+	head, headErr := m.find(ctx)
+	if headErr == nil && head != nil {
 		_, headErr = m.bucket.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &m.bucket.name, Key: &m.object.key})
 		if headErr != nil {
 			headErr = m.bucket.fault(ctx, "removing the object of the failed run", headErr)

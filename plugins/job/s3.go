@@ -3,8 +3,8 @@ package job
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -33,13 +33,14 @@ const (
 
 // s3Bucket is a bucket of S3, or of a service that speaks its protocol.
 type s3Bucket struct {
-	settings  Settings
-	name      string
-	region    string
-	endpoint  string
-	pathStyle bool
-	until     time.Time // of static credentials; zero if unknown
-	log       *slog.Logger
+	settings   Settings
+	name       string
+	region     string
+	endpoint   string
+	pathStyle  bool
+	until      time.Time // of static credentials; zero if unknown
+	log        *slog.Logger
+	protection *protection
 
 	backoff     time.Duration // longest
 	transport   *http.Transport
@@ -47,16 +48,10 @@ type s3Bucket struct {
 	client      *s3.Client
 }
 
-func newS3(s Settings, name, region, endpoint string, pathStyle bool, log *slog.Logger) (*s3Bucket, error) {
-	b := &s3Bucket{settings: s, name: name, region: region, endpoint: endpoint, pathStyle: pathStyle, log: log, backoff: maxBackoff}
+func newS3(s Settings, name, region, endpoint string, pathStyle bool, protection *protection, log *slog.Logger) (*s3Bucket, error) {
+	b := &s3Bucket{settings: s, protection: protection, name: name, region: region, endpoint: endpoint, pathStyle: pathStyle, log: log, backoff: maxBackoff}
 	if b.region == "" {
 		b.region = defaultRegion
-	}
-	if endpoint != "" {
-		u, err := url.Parse(endpoint)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
-			return nil, badBucket("the parameter endpoint is not an http or https URL")
-		}
 	}
 	if (s.AccessKeyID.Reveal() == "") != (s.SecretAccessKey.Reveal() == "") {
 		return nil, fault.New("sink.credentials", fault.Usage, "access_key_id and secret_access_key come together, and one of them is missing")
@@ -87,18 +82,21 @@ func newS3(s Settings, name, region, endpoint string, pathStyle bool, log *slog.
 func (b *s3Bucket) connect(ctx context.Context) error {
 	b.transport = &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		DialContext:           b.protection.dialer().DialContext,
+		TLSClientConfig:       b.protection.tls(),
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		MaxIdleConnsPerHost:   inFlight + 1,
 		IdleConnTimeout:       90 * time.Second,
 		ForceAttemptHTTP2:     true,
+		// What a server says is read to a bound; see bounded.
+		MaxResponseHeaderBytes: maxHeader,
+		DisableCompression:     true,
 	}
 	cfg := aws.Config{
 		Region: b.region,
 		HTTPClient: &http.Client{
-			Transport: b.transport,
+			Transport: bounded{b.transport},
 			Timeout:   b.settings.Timeout,
 			// A signature is for one host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -107,6 +105,7 @@ func (b *s3Bucket) connect(ctx context.Context) error {
 			return retry.NewStandard(func(o *retry.StandardOptions) {
 				o.MaxAttempts, o.MaxBackoff = attempts, b.backoff
 				o.RateLimiter = ratelimit.None
+				o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(isFinal)}, o.Retryables...)
 			})
 		},
 	}
@@ -143,11 +142,21 @@ func (b *s3Bucket) connect(ctx context.Context) error {
 		if b.endpoint != "" {
 			o.BaseEndpoint = aws.String(b.endpoint)
 		}
-		// Every part is signed with its SHA-256; further checksums are not known everywhere.
+		// Checksums are asked for by the upload itself, where the store keeps them.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	})
 	return nil
+}
+
+// isFinal keeps the SDK from trying again what stays as it is: a certificate that is not trusted, an answer without an end.
+func isFinal(err error) aws.Ternary {
+	var coded *fault.Fault
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &coded) || errors.As(err, &untrusted) {
+		return aws.FalseTernary
+	}
+	return aws.UnknownTernary
 }
 
 func (b *s3Bucket) noCredentials(err error) error {
@@ -214,6 +223,8 @@ func (b *s3Bucket) link(ctx context.Context, o object, ttl time.Duration) (strin
 	// The signature counts from when it was made, which is not before now.
 	return link, now.Add(left).UTC().Truncate(time.Second), nil
 }
+
+func (b *s3Bucket) connection() string { return b.protection.String() }
 
 func (b *s3Bucket) close() {
 	if b.transport != nil {

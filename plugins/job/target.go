@@ -27,7 +27,7 @@ func openTarget(s Settings, log *slog.Logger) (target, error) {
 	if err != nil || u.Fragment != "" {
 		return nil, badBucket("its parameters are malformed")
 	}
-	parameters := map[string][]string{"file": {"create_dir"}, "s3": {"region", "endpoint", "use_path_style"}}[u.Scheme]
+	parameters := map[string][]string{"file": {"create_dir"}, "s3": {"region", "endpoint", "use_path_style", "tls", "tls_pin"}}[u.Scheme]
 	if parameters == nil {
 		return nil, badBucket("it begins with neither file:// nor s3://")
 	}
@@ -63,7 +63,11 @@ func openTarget(s Settings, log *slog.Logger) (target, error) {
 	if u.Host == "" || strings.Trim(u.Path, "/") != "" {
 		return nil, badBucket("it needs the name of a bucket and no path").WithHint("write s3://NAME, and the folder into the setting key")
 	}
-	return newS3(s, u.Host, q.Get("region"), q.Get("endpoint"), pathStyle, log)
+	protection, err := parseProtection(q.Get("endpoint"), q.Get("tls"), q.Get("tls_pin"))
+	if err != nil {
+		return nil, err
+	}
+	return newS3(s, u.Host, q.Get("region"), q.Get("endpoint"), pathStyle, protection, log)
 }
 
 func badBucket(why string) *fault.Fault {

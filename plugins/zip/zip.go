@@ -15,9 +15,12 @@ import (
 // Settings are the settings of the stage.
 type Settings struct {
 	Level    int    `config:"level" default:"1" min:"1" max:"9" doc:"1 to 3 are fast, 5 and 6 small; 7 to 9 take several times longer and gain little."`
-	Name     string `config:"name" default:"data" min:"1" max:"200" doc:"Name of the entry, without the ending, which comes from the format: data becomes data.ndjson."`
+	Name     string `config:"name" default:"data" min:"1" max:"200" doc:"Name of the entry, without the ending, which comes from the format: data becomes data.csv, and data.ndjson where it is sealed."`
 	Modified string `config:"modified" doc:"Time of the entry's last change (RFC 3339), from 1980 to 2107; kept in UTC, in steps of two seconds. Default: the start of 1980, so that equal data makes an equal archive."`
 }
+
+// sealedExtension is that of an entry of sealed lines.
+const sealedExtension = ".ndjson"
 
 const doc = `Writes a zip archive of one entry. An entry of up to 8,192 bytes is stored, not deflated.
 
@@ -25,7 +28,7 @@ The archive is written as a stream: the sizes of a deflated entry stand behind i
 directory at the end. Sizes of 4 GiB and more are in the Zip64 form, smaller ones in the usual one.
 Extracted by a tool that keeps permissions, the file can be read by its owner alone.
 
-Behind an encryptor of records, where only base64 is left to gain from, the stage uses Huffman coding
+Behind an encryptor, where only base64 is left to gain from, the stage uses Huffman coding
 alone, whatever the level.`
 
 // Stage defines the compressor.
@@ -67,7 +70,12 @@ func (c *compressor) Bind(in sdk.Media) (sdk.Media, error) {
 		return in, err
 	}
 	c.stream = compress.NewDeflate(c.level, in)
-	c.entry = entry{name: c.name + in.Extension, modified: c.modified}
+	extension := in.Extension
+	if in.Sealed {
+		// Whatever was sealed, what is in the archive are sealed lines.
+		extension = sealedExtension
+	}
+	c.entry = entry{name: c.name + extension, modified: c.modified}
 	if err := checkName(c.entry.name); err != nil {
 		return in, err
 	}

@@ -257,6 +257,13 @@ func TestMedia(t *testing.T) {
 	if media != (sdk.Media{Type: "application/zip", Extension: ".zip", Sealed: true}) {
 		t.Errorf("%+v", media)
 	}
+	// Whatever was sealed, the entry holds sealed lines.
+	for extension, want := range map[string]string{".ndjson": "data.ndjson", ".csv.gz.sealed.ndjson": "data.ndjson"} {
+		c, _ := sample.NewCompressor(t, Stage(), `{}`, sdk.Media{Type: "application/x-ndjson", Extension: extension, Sealed: true})
+		if entry, _ := only(t, sample.Compress(t, c, []byte("x"))); entry.Name != want {
+			t.Errorf("%s becomes the entry %s, want %s", extension, entry.Name, want)
+		}
+	}
 	for _, in := range []sdk.Media{media, {ContentEncoding: "gzip"}} {
 		if _, err := c.Bind(in); !fault.Is(err, "zip.compressed_input") {
 			t.Errorf("compressing %+v: %v", in, err)
@@ -309,8 +316,12 @@ func FuzzPieces(f *testing.F) {
 			sizes = append(sizes, r.IntN(int(largest)+1)+1)
 		}
 		c := &compressor{level: 1 + r.IntN(6), name: name, modified: earliest}
-		if _, err := c.Bind(sdk.Media{Sealed: r.IntN(2) == 0}); err != nil {
+		sealed := r.IntN(2) == 0
+		if _, err := c.Bind(sdk.Media{Sealed: sealed}); err != nil {
 			t.Fatal(err)
+		}
+		if sealed {
+			name += ".ndjson"
 		}
 		entry, got := only(t, sample.Compress(t, c, sample.Cut(text, sizes...)...))
 		if !bytes.Equal(got, text) || strings.ToValidUTF8(entry.Name, "") != name {

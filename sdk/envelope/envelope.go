@@ -11,6 +11,10 @@
 // data is the text "stream:CUSTOMER:INDEX", the index being decimal and counted from
 // 0, so that a line opens only in its own place of a delivery to its own customer.
 //
+// A line is bound to its customer and its place, not to a delivery: what shows that lines belong together, and
+// are all of a run, is the receipt, which is authenticated under a key derived from the one that seals. RECEIPT.md
+// has its bytes, and a test vector.
+//
 // The package owns the format and the keys; it never reads files, cuts a stream into
 // units or puts them together again, and a key or a plaintext is never in an error.
 package envelope
@@ -41,20 +45,23 @@ const (
 	tagSize = 16
 	idSize  = 16
 
-	lineStart = `{"encrypted_data":"`
+	member    = "encrypted_data"
+	lineStart = `{"` + member + `":"`
 	lineEnd   = "\"}"
 
+	// Offsets in a line as the sealer writes it.
 	ivText   = ivSize / 3 * 4
 	idAt     = len(lineStart)
 	ivAt     = idAt + idSize + 1
 	sealedAt = ivAt + ivText + 1
-	shortest = sealedAt + (tagSize+2)/3*4 + len(lineEnd)
+	// shortest is the length of the shortest text of the member.
+	shortest = sealedAt - idAt + (tagSize+2)/3*4
 )
 
 // LineSize returns the length in bytes, line end included, of the line that a unit of n bytes becomes.
 func LineSize(n int) int { return sealedAt + (n+tagSize+2)/3*4 + len(lineEnd) + 1 }
 
-// Begins reports whether text may be the beginning of an envelope's line, or all of it.
+// Begins reports whether text may be the beginning of an envelope's line as the sealer writes it, or all of it.
 func Begins(text []byte) bool {
 	n := min(len(text), len(lineStart))
 	return string(text[:n]) == lineStart[:n]

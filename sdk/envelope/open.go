@@ -1,6 +1,8 @@
 package envelope
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -38,8 +40,8 @@ func (r *Ring) Opener(customer string) (*Opener, error) {
 	return &Opener{ring: r, customer: customer, context: context(customer)}, nil
 }
 
-// Open returns the unit of that index that line, without its line end, holds. The result
-// is valid until the next call. An error is a fault with one of the codes above and the
+// Open returns the unit of that index that line, without its line end, holds; the line may be
+// any JSON that says the same as the sealer's own. The result is valid until the next call. An error is a fault with one of the codes above and the
 // details "index", from 0, and "line", from 1.
 func (o *Opener) Open(line []byte, index int64) ([]byte, error) {
 	o.setIndex(index)
@@ -82,24 +84,50 @@ func (o *Opener) open(line []byte, index int64) ([]byte, error) {
 
 // split takes a line apart, or says why it is no envelope.
 func split(line []byte) (id, iv, sealed []byte, problem string) {
+	text, problem := value(line)
 	switch {
-	case !Begins(line):
-		return nil, nil, nil, fmt.Sprintf("it does not begin with %s", lineStart)
-	case len(line) < shortest:
-		return nil, nil, nil, fmt.Sprintf("it has %d bytes, expected %d at least", len(line), shortest)
-	case string(line[len(line)-len(lineEnd):]) != lineEnd:
-		return nil, nil, nil, fmt.Sprintf("it does not end with %s", lineEnd)
+	case problem != "":
+		return nil, nil, nil, problem
+	case len(text) < shortest:
+		return nil, nil, nil, fmt.Sprintf("its %q has %d bytes, expected %d at least", member, len(text), shortest)
 	}
-	id = line[idAt : idAt+idSize]
+	id = text[:idSize]
 	for _, c := range id {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 			return nil, nil, nil, "its key id is not 16 hexadecimal digits"
 		}
 	}
-	if line[ivAt-1] != ':' || line[sealedAt-1] != ':' {
+	if text[ivAt-idAt-1] != ':' || text[sealedAt-idAt-1] != ':' {
 		return nil, nil, nil, "key id, IV and ciphertext are not separated by colons"
 	}
-	return id, line[ivAt : sealedAt-1], line[sealedAt : len(line)-len(lineEnd)], ""
+	return id, text[ivAt-idAt : sealedAt-idAt-1], text[sealedAt-idAt:], ""
+}
+
+// value returns the text of a line's one member that counts. A line as the sealer writes it is cut, not parsed;
+// any other is read as JSON, because programs between here and there may write it in other words: with spaces,
+// with escapes, with members of their own, with CRLF at its end.
+func value(line []byte) (text []byte, problem string) {
+	if Begins(line) && len(line) >= len(lineStart)+len(lineEnd) && string(line[len(line)-len(lineEnd):]) == lineEnd {
+		if text = line[len(lineStart) : len(line)-len(lineEnd)]; bytes.IndexByte(text, '\\') < 0 && bytes.IndexByte(text, '"') < 0 {
+			return text, ""
+		}
+	}
+	// A map, because the names of a struct's fields match in any case.
+	var members map[string]json.RawMessage
+	var found *string
+	if err := json.Unmarshal(line, &members); err == nil {
+		err = json.Unmarshal(members[member], &found)
+		if err == nil && found != nil {
+			return []byte(*found), ""
+		}
+	}
+	return nil, fmt.Sprintf("it is no JSON object with a text %q", member)
+}
+
+// Holds reports whether a line is an envelope to look at, whether or not it opens.
+func Holds(line []byte) bool {
+	_, problem := value(line)
+	return problem == ""
 }
 
 func place(index int64) string { return fmt.Sprintf("line %d (index %d)", index+1, index) }

@@ -48,11 +48,15 @@ func TestTampering(t *testing.T) {
 		{"from before", line(s.Seal(nil, []byte("x"), 4)), Tampered, "it belongs at index 4"},
 		{"from behind", line(s.Seal(nil, []byte("x"), 705)), Tampered, "it belongs at index 705"},
 		{"from far away", line(s.Seal(nil, []byte("x"), 5000)), Tampered, "it was altered, is not in its place"},
-		{"empty", nil, Malformed, "it has 0 bytes"},
-		{"not sealed", []byte(`{"patient":"Erika Mustermann"}`), Malformed, "it does not begin with"},
-		{"short", []byte(`{"encrypted_data":"` + r.Active() + `:AAAAAAAAAAAAAAAA:AAAA"}`), Malformed, "expected 79 at least"},
-		{"cut", good[:len(good)-1], Malformed, "it does not end with"},
-		{"line end", append(slices.Clone(good), '\r'), Malformed, "it does not end with"},
+		{"empty", nil, Malformed, "it is no JSON object with a text \"encrypted_data\""},
+		{"not sealed", []byte(`{"patient":"Erika Mustermann"}`), Malformed, "it is no JSON object with"},
+		{"another case", bytes.Replace(good, []byte("encrypted"), []byte("Encrypted"), 1), Malformed, "it is no JSON object with"},
+		{"no text", []byte(`{"encrypted_data":null}`), Malformed, "it is no JSON object with"},
+		{"a list of it", []byte("[" + string(good) + "]"), Malformed, "it is no JSON object with"},
+		{"twice", append(slices.Clone(good), good...), Malformed, "it is no JSON object with"},
+		{"short", []byte(`{"encrypted_data":"` + r.Active() + `:AAAAAAAAAAAAAAAA:AAAA"}`), Malformed, "has 38 bytes, expected 58 at least"},
+		{"cut", good[:len(good)-1], Malformed, "it is no JSON object with"},
+		{"bytes behind", append(slices.Clone(good), 'x'), Malformed, "it is no JSON object with"},
 		{"capital id", replace(idAt, strings.ToUpper("abcdef0123456789")), Malformed, "its key id is not"},
 		{"no first colon", replace(ivAt-1, "A"), Malformed, "not separated by colons"},
 		{"no second colon", replace(sealedAt-1, "A"), Malformed, "not separated by colons"},
@@ -79,6 +83,42 @@ func TestTampering(t *testing.T) {
 	}
 	if got, err := opener(t, r).Open(good, index); err != nil || string(got) != "{\"a\":1}\n" {
 		t.Errorf("the line itself: %q, %v", got, err)
+	}
+}
+
+// TestOtherJSON opens lines that say what the sealer's do in other words, as a JSON parser does.
+func TestOtherJSON(t *testing.T) {
+	t.Parallel()
+	r := ring(t, keyText(1), keyText(2))
+	unit := text(100, 3)
+	good := strings.TrimSuffix(string(sealer(t, r).Seal(nil, unit, 5)), "\n")
+	value := good[len(lineStart) : len(good)-len(lineEnd)]
+	if !strings.Contains(value, "/") {
+		t.Fatal("the line has nothing to escape")
+	}
+	for _, line := range []string{
+		good + "\r",
+		" \t" + good + " \t\r",
+		`{ "encrypted_data" : "` + value + `" }`,
+		`{"row":5,"encrypted_data":"` + value + `"}`,
+		`{"encrypted_data":"` + value + `","at":{"n":[1,2,{}]},"note":"a \" and } "}`,
+		`{"encrypted_data":"` + strings.ReplaceAll(value, "/", `\/`) + `"}`,
+		`{"encrypted_data":"` + strings.ReplaceAll(value, ":", `\u003a`) + `"}`,
+		`{"encr\u0079pted_data":"` + value + `"}`,
+		`{"encrypted_data":"of another","encrypted_data":"` + value + `"}`, // the last counts, as everywhere
+	} {
+		if got, err := opener(t, r).Open([]byte(line), 5); err != nil || !bytes.Equal(got, unit) {
+			t.Errorf("%s: %v", line, err)
+		}
+		if _, err := opener(t, r).Open([]byte(line), 6); !fault.Is(err, Tampered) {
+			t.Errorf("%s, in another place: %v", line, err)
+		}
+		if !Holds([]byte(line)) {
+			t.Errorf("%s is not taken for an envelope", line)
+		}
+	}
+	if Holds([]byte(`{"patient":1}`)) || Holds([]byte(good[:len(good)-1])) {
+		t.Error("anything is taken for an envelope")
 	}
 }
 
@@ -131,6 +171,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(line[:len(line)-1], int64(4))
 	f.Add([]byte(`{"encrypted_data":"`+r.Active()+`:AAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAA=="}`), int64(0))
 	f.Add([]byte(`{"encrypted_data":"`), int64(0))
+	f.Add([]byte(`{"n":1, "encrypted_data" : "`+string(line[idAt:len(line)-3])+`"}`+"\r"), int64(3))
 	f.Add([]byte{}, int64(0))
 	o := opener(f, r)
 	f.Fuzz(func(t *testing.T, line []byte, index int64) {
@@ -146,10 +187,11 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		// The same key, IV and unit give the same line again.
-		k, _ := r.find(line[idAt : idAt+idSize])
+		said, _ := value(line)
+		k, _ := r.find(said[:idSize])
 		b := &scratch{context: o.aad}
 		copy(b.iv[:], o.iv)
-		if again := k.seal(nil, slices.Clone(unit), b); string(again) != string(line)+"\n" {
+		if again := k.seal(nil, slices.Clone(unit), b); string(again) != lineStart+string(said)+lineEnd+"\n" {
 			t.Fatalf("%q opened, but its unit seals to %q", line, again)
 		}
 	})

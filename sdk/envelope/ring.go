@@ -15,6 +15,8 @@ import (
 type key struct {
 	id   string
 	aead cipher.AEAD
+	// receipts is the key under which receipts are authenticated.
+	receipts []byte
 }
 
 // Ring is the keys of a customer. One of them, the active one, seals; all of them open.
@@ -95,8 +97,12 @@ func parseKey(text string, line int) (key, error) {
 	if err != nil {
 		return wrong("the key cannot be used: %w", err)
 	}
+	receipts, err := receiptKey(raw)
+	if err != nil {
+		return wrong("the key cannot be used: %w", err)
+	}
 	sum := sha256.Sum256(raw)
-	return key{id: hex.EncodeToString(sum[:])[:idSize], aead: aead}, nil
+	return key{id: hex.EncodeToString(sum[:])[:idSize], aead: aead, receipts: receipts}, nil
 }
 
 // Active returns the id of the key that seals.
