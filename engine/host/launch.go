@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -54,11 +53,9 @@ func (c *child) Start(context.Context) error {
 	c.cmd.Stdout, c.cmd.Stderr = stdoutWrite, stderrWrite
 
 	started := make(chan error)
-	go func() {
-		// The parent-death signal is sent when the thread that made the child ends,
-		// so this one stays as long as the child. It is never given back: it is
-		// restrained, and ends with this goroutine.
-		runtime.LockOSThread()
+	// The parent-death signal is sent when the thread that made the child ends, so this
+	// one stays as long as the child. What restrains it ends with it.
+	onThread(func() {
 		err := c.launch()
 		started <- err
 		if err != nil {
@@ -68,7 +65,7 @@ func (c *child) Start(context.Context) error {
 		_ = stdoutRead.SetReadDeadline(time.Now().Add(lastWords))
 		_ = stderrRead.SetReadDeadline(time.Now().Add(lastWords))
 		close(c.exited)
-	}()
+	})
 	if c.startErr = <-started; c.startErr != nil {
 		stdoutRead.Close()
 		stderrRead.Close()
