@@ -38,6 +38,16 @@ func (c *child) Start(context.Context) error {
 	defer lifelineRead.Close()
 	c.lifeline = lifelineWrite
 	c.cmd.ExtraFiles = []*os.File{lifelineRead}
+	statusRead, statusWrite, err := os.Pipe()
+	if err != nil {
+		c.startErr = err
+		return err
+	}
+	defer statusRead.Close()
+	defer statusWrite.Close()
+	if c.hold.jail != nil {
+		c.cmd.ExtraFiles = append(c.cmd.ExtraFiles, statusWrite) // jail.StatusFD
+	}
 	stdoutRead, stdoutWrite, err := os.Pipe()
 	if err != nil {
 		c.startErr = err
@@ -57,6 +67,12 @@ func (c *child) Start(context.Context) error {
 	// one stays as long as the child. What restrains it ends with it.
 	onThread(func() {
 		err := c.launch()
+		statusWrite.Close()
+		if err == nil && c.hold.jail != nil {
+			if err = readStatus(statusRead); err != nil {
+				c.await()
+			}
+		}
 		started <- err
 		if err != nil {
 			return
@@ -66,7 +82,8 @@ func (c *child) Start(context.Context) error {
 		_ = stderrRead.SetReadDeadline(time.Now().Add(lastWords))
 		close(c.exited)
 	})
-	if c.startErr = <-started; c.startErr != nil {
+	if err := <-started; err != nil {
+		c.startErr = err
 		stdoutRead.Close()
 		stderrRead.Close()
 		lifelineWrite.Close()
