@@ -43,6 +43,9 @@ func (s *setup) see(with spying) (see report, pid int) {
 	}
 	set := settings{}
 	for name, value := range fields {
+		if value == nil {
+			continue
+		}
 		set[strings.ToLower(name)] = value
 	}
 	_, f := s.execute(s.Context(), s.planOf("source", "spy", set), func(e run.Event) {
@@ -304,7 +307,7 @@ func asNobody(t *testing.T, test string, limit bool) {
 
 // TestUnprivileged: the same for a user without rights.
 func TestUnprivileged(t *testing.T) {
-	for _, test := range []string{"TestNetwork", "TestConfinement", "TestGoodRogue", "TestLockedDirectory", "TestHostDies"} {
+	for _, test := range []string{"TestNetwork", "TestConfinement", "TestEscapes", "TestGoodRogue", "TestLockedDirectory", "TestHostDies"} {
 		t.Run(test, func(t *testing.T) { asNobody(t, test, false) })
 	}
 }

@@ -55,6 +55,7 @@ type setup struct {
 	host     *host.Host
 	log      *lockedBuffer
 	out, tmp string
+	plugins  string // the folder
 }
 
 type lockedBuffer struct {
@@ -87,6 +88,7 @@ func newSetup(t *testing.T, cfg host.Config, network bool, files ...string) *set
 	cfg.FirstParty, cfg.Args = runnertest.Bundle(firstParty), []string{"serve-test-plugin"}
 	cfg.PluginDir = install(t, network, append(files, s.out+":rw")...)
 	cfg.Log = slog.New(slog.NewTextHandler(s.log, nil))
+	s.plugins = cfg.PluginDir
 	if s.host, err = host.New(cfg); err != nil {
 		t.Fatal(err)
 	}
