@@ -45,7 +45,7 @@ func ParseFileGrant(text string) (FileGrant, error) {
 	case g.String() != text:
 		return g, fmt.Errorf("%q is not PATH%s or PATH%s", text, readOnly, readWrite)
 	case !filepath.IsAbs(g.Path) || filepath.Clean(g.Path) != g.Path:
-		return g, fmt.Errorf("%q is not an absolute path without . and ..", g.Path)
+		return g, fmt.Errorf("%q is not an absolute path in its shortest form", g.Path)
 	case g.Path == "/":
 		return g, fmt.Errorf("%q is everything; name the folders that the plugin needs", text)
 	case slices.ContainsFunc(ofKernel, func(dir string) bool { return within(g.Path, dir) }):
