@@ -20,7 +20,7 @@ func (a *app) pluginInfoCommand() *cobra.Command {
 		Short: "Describe a plugin: origin, digest, stages, settings",
 		Long: `Describe a plugin: where it comes from, its SHA-256, the protocol version that it
 and this program speak, whether it asks for the network and whether it is granted,
-and each of its stages with all settings. The plugin is started for it.
+the files that it is granted, and each of its stages with all settings. The plugin is started for it.
 "cipherstream plugin info ` + bundle.Name + `" describes the first-party stages.`,
 		Args: a.onePlugin,
 		RunE: a.action(func(c *cobra.Command, args []string) error {
@@ -67,6 +67,9 @@ func (p offeredPlugin) writeText(w io.Writer, dir string) error {
 		rows = append(rows, []string{"origin", origin}, []string{"program", filepath.Join(dir, p.File)}, []string{"sha256", p.SHA256})
 	}
 	rows = append(rows, []string{"protocol", strconv.Itoa(p.Protocol)}, []string{"network", p.Network.String()})
+	if !p.FirstParty {
+		rows = append(rows, []string{"files", p.filesText()})
+	}
 	if p.Isolation != "" {
 		rows = append(rows, []string{"isolation", p.Isolation})
 	}

@@ -25,6 +25,7 @@ const codeDeclined = "install.declined"
 type installFlags struct {
 	sha256, name          string
 	allowNetwork, replace bool
+	allowFiles            []string
 	yes                   bool
 	progress              string
 }
@@ -44,8 +45,12 @@ of what came, and asked; --yes accepts it unseen.
 
 The plugin is started once, confined as in a run, to ask for its name, its version
 and its stages. One that asks for the network is refused without --allow-network.
+It sees none of your files but those that --allow-files grants: a folder with all
+that is in it, or a file, to be read (PATH:ro, or PATH alone) or written (PATH:rw).
+What is granted is pinned with the program; for another one, grant it again.
 When anything fails, the folder is as it was.`,
 		Example: `  cipherstream plugin install bin/upper --plugins ./plugins
+  cipherstream plugin install bin/import --allow-files /data/in:ro --allow-files /data/out:rw
   cipherstream plugin install https://plugins.example.org/upper-1.2.0-linux-amd64 \
     --sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -59,6 +64,7 @@ When anything fails, the folder is as it was.`,
 	c.Flags().StringVar(&f.sha256, "sha256", "", "`DIGEST` that the program must have, in hexadecimal")
 	c.Flags().StringVar(&f.name, "name", "", "`NAME` that the plugin must have")
 	c.Flags().BoolVar(&f.allowNetwork, "allow-network", false, "let the plugin use the network if it asks for it")
+	c.Flags().StringArrayVar(&f.allowFiles, "allow-files", nil, allowFilesUsage)
 	c.Flags().BoolVar(&f.replace, "replace", false, "replace the program that the plugin has now")
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "accept a downloaded program whose SHA-256 is not given")
 	c.Flags().StringVar(&f.progress, "progress", progressAuto, progressUsage)
@@ -81,13 +87,17 @@ func (a *app) pluginInstall(ctx context.Context, from string, f *installFlags) e
 			return err
 		}
 	}
+	files, err := fileGrants(f.allowFiles)
+	if err != nil {
+		return err
+	}
 	report, err := a.newReporter(f.progress, false, false)
 	if err != nil {
 		return err
 	}
 	defer report.clear()
 	request := install.Request{
-		From: from, SHA256: f.sha256, Name: f.name, AllowNetwork: f.allowNetwork, Replace: f.replace,
+		From: from, SHA256: f.sha256, Name: f.name, AllowNetwork: f.allowNetwork, AllowFiles: files, Replace: f.replace,
 		Progress: report.downloading(time.Now()),
 	}
 	if strings.Contains(from, "://") && f.sha256 == "" {
@@ -118,7 +128,7 @@ func (a *app) pluginInstall(ctx context.Context, from string, f *installFlags) e
 			stages = append(stages, string(s.Kind)+"/"+s.Name)
 		}
 		return writeTable(w, "  ", [][]string{
-			{"sha256", p.SHA256}, {"origin", p.Origin}, {"network", p.Network.String()}, {"stages", strings.Join(stages, ", ")},
+			{"sha256", p.SHA256}, {"origin", p.Origin}, {"network", p.Network.String()}, {"files", p.filesText()}, {"stages", strings.Join(stages, ", ")},
 		})
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -63,8 +64,10 @@ type offeredPlugin struct {
 	Version    string `json:"version"`
 	FirstParty bool   `json:"first_party"`
 	pinnedPlugin
-	Protocol  int            `json:"protocol,omitempty"`
-	Network   networkAccess  `json:"network"`
+	Protocol int           `json:"protocol,omitempty"`
+	Network  networkAccess `json:"network"`
+	// Files is what a third-party plugin is granted of the file system, as PATH:ro or PATH:rw.
+	Files     []string       `json:"files,omitempty"`
 	Isolation string         `json:"isolation,omitempty"`
 	Stages    []offeredStage `json:"stages"`
 	Error     *pluginError   `json:"error,omitempty"`
@@ -127,7 +130,7 @@ type offeredStage struct {
 func offered(f host.Found) offeredPlugin {
 	o := f.Offer
 	p := offeredPlugin{Name: o.Plugin, Version: o.Version, FirstParty: o.FirstParty, Protocol: o.Protocol,
-		Network: networkAccess{o.Network, o.FirstParty || f.Entry.Network}, Isolation: o.Isolation.String(),
+		Network: networkAccess{o.Network, o.FirstParty || f.Entry.Network}, Files: f.Entry.Files, Isolation: o.Isolation.String(),
 		Stages: []offeredStage{}, Error: errorOf(f.Err)}
 	if !p.FirstParty {
 		p.pinnedPlugin = pinnedPlugin{f.Entry.SHA256, f.Entry.Program(), f.Entry.Origin}
@@ -140,6 +143,14 @@ func offered(f host.Found) offeredPlugin {
 			append([]config.Field{}, m.Spec.Fields...)})
 	}
 	return p
+}
+
+// filesText is what a plugin is granted of the file system, for people.
+func (p offeredPlugin) filesText() string {
+	if len(p.Files) == 0 {
+		return "none granted"
+	}
+	return strings.Join(p.Files, ", ")
 }
 
 // title is a plugin's first line.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -39,6 +40,10 @@ in whatever language; it need not be in plugins.lock. It is started as in a run,
 for every case, with rows and bytes on its socket that are hard to get right: every type,
 nulls, no rows, huge values, an input that breaks off, a cancellation.
 
+It is confined as well as a run would confine it: it has the network only if it declares
+that it needs it, and of the files it sees the folder of the case, and those that
+--allow-files grants.
+
 A stage may refuse a type or a value with a coded fault; that is no failure. Stages that
 need settings get them from a file:
 
@@ -68,13 +73,15 @@ The exit code is 1 when a check fails.`,
 	}
 	c.Flags().StringArrayVar(&o.stages, "stage", nil, "test the stage `KIND/NAME` alone; may be given several times")
 	c.Flags().StringVar(&o.settings, "settings", "", "`FILE` (YAML or JSON) with settings of the stages")
+	c.Flags().StringArrayVar(&o.allowFiles, "allow-files", nil, allowFilesUsage)
 	_ = c.MarkFlagFilename("settings", "yaml", "yml", "json") // the flag exists
 	return c
 }
 
 type pluginTestOptions struct {
-	stages   []string
-	settings string
+	stages     []string
+	settings   string
+	allowFiles []string
 }
 
 // pluginTest runs the conformance checks on a program.
@@ -83,24 +90,46 @@ func (a *app) pluginTest(ctx context.Context, program string, o pluginTestOption
 	if err != nil {
 		return err
 	}
-	cfg, name, err := programConfig(program, "tested", nil)
+	files, err := fileGrants(o.allowFiles)
 	if err != nil {
 		return err
 	}
-	h, err := host.New(cfg)
+	cfg, _, err := programConfig(program, "tested", nil)
+	if err != nil {
+		return err
+	}
+	path, err := filepath.EvalSymlinks(cfg.Executable)
+	if err != nil {
+		return usageFault("the program cannot be tested: %w", err)
+	}
+	report, err := a.newReporter(progressNone, false, false)
+	if err != nil {
+		return err
+	}
+	h, err := host.New(host.Config{FirstParty: stage.Bundle{Name: "none"}, Log: report.logger()})
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	offer, err := h.Describe(ctx, name)
+	entry, folder, err := host.Pin(ctx, path)
 	if err != nil {
 		return err
 	}
+	entry.Files = files
+	entry.Grants = entry.GrantsOf()
+	offer, err := h.Try(ctx, entry, folder)
+	if err != nil {
+		return err
+	}
+	entry.Network = offer.Network // as it will be installed
+	entry.Grants = entry.GrantsOf()
 	chosen, err := chooseStages(offer, o.stages, trials, o.settings)
 	if err != nil {
 		return err
 	}
-	start := func(ctx context.Context) (suite.Running, error) { return h.Start(ctx, name) }
+	start := func(ctx context.Context, dir string) (suite.Running, error) {
+		return h.StartEntry(ctx, entry, folder, host.Reach{Path: dir, Write: true})
+	}
 	results := []suite.Result{}
 	for _, m := range chosen {
 		if err := a.printText("%s\n", stageName(m)); err != nil {

@@ -139,20 +139,21 @@ func writeTrials(t *testing.T, text string) string {
 }
 
 func TestPluginTest(t *testing.T) {
-	got := call(t, "plugin", "test", pluginProgram(t, "good-plugin"), "--settings", writeTrials(t, goodTrials))
-	if got.code != exitDone || got.stderr != "" {
+	program, _ := smallProgram(t, "good-plugin")
+	got := call(t, "plugin", "test", program, "--settings", writeTrials(t, goodTrials))
+	if got.code != exitDone || settled(got.stderr) != "" {
 		t.Errorf("it ended with %d: %s", got.code, got.stderr)
 	}
 	golden(t, "plugin_test_good.txt", got.stdout)
 }
 
 func TestPluginTestFails(t *testing.T) {
-	program := pluginProgram(t, "bad-plugin")
+	program, _ := smallProgram(t, "bad-plugin")
 	got := call(t, "plugin", "test", program)
 	if got.code != exitFailed {
 		t.Errorf("it ended with %d", got.code)
 	}
-	golden(t, "plugin_test_bad.txt", got.stdout+got.stderr)
+	golden(t, "plugin_test_bad.txt", settled(got.stdout+got.stderr))
 
 	got = call(t, "plugin", "test", program, "--json")
 	var report struct {
@@ -170,7 +171,7 @@ func TestPluginTestFails(t *testing.T) {
 
 // TestPluginTestUsage: what is wrong with the command line is said before a check is run.
 func TestPluginTestUsage(t *testing.T) {
-	program := pluginProgram(t, "good-plugin")
+	program, _ := smallProgram(t, "good-plugin")
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte("no program"), 0o600); err != nil {
 		t.Fatal(err)
@@ -183,6 +184,7 @@ func TestPluginTestUsage(t *testing.T) {
 	}{
 		{"no program", nil, exitUsage, "takes one program, but got 0 arguments"},
 		{"missing", []string{filepath.Join(t.TempDir(), "gone")}, exitUsage, "the program cannot be tested"},
+		{"files", []string{program, "--allow-files", "/proc/1:ro"}, exitUsage, `"/proc/1" is of the system`},
 		{"not executable", []string{text}, exitUsage, "is not a program that can be executed"},
 		{"no plugin", []string{"/bin/true"}, exitFailed, `plugin "true" did not start`},
 		{"unknown stage", []string{program, "--stage", "filter/gone"}, exitUsage, `plugin "good" has no stage "filter/gone"`},

@@ -40,6 +40,7 @@ func environment(dir string, memoryLimit int64, processors int, extra []string) 
 // cannot give the process a group, a lifeline or a parent-death signal.
 type child struct {
 	cmd         *exec.Cmd
+	program     string
 	log         *capture
 	memoryLimit int64
 	processors  int // that it may use, 0 for all
@@ -66,11 +67,11 @@ type child struct {
 type excess struct{ did, hint string }
 
 func newChild(cfg *Config, program string, args []string, dir string, held hold, log *capture) *child {
-	cmd := exec.Command(program, args...)
+	cmd := held.command(program, args)
 	cmd.Dir = dir
 	cmd.SysProcAttr = processAttributes(held.isolation)
 	return &child{
-		cmd: cmd, log: log, memoryLimit: cfg.MemoryLimit, processors: cfg.CPUs, hold: held,
+		cmd: cmd, program: program, log: log, memoryLimit: cfg.MemoryLimit, processors: cfg.CPUs, hold: held,
 		exited: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
@@ -187,7 +188,7 @@ func (c *child) Stdout() io.ReadCloser { return c.greeting }
 func (c *child) Stderr() io.ReadCloser { return c.nothing }
 
 // Name is the program.
-func (c *child) Name() string { return c.cmd.Path }
+func (c *child) Name() string { return c.program }
 
 // ID is the process number.
 func (c *child) ID() string { return strconv.Itoa(c.pid()) }

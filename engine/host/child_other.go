@@ -13,3 +13,6 @@ func waitEnd(int) {}
 
 // measure knows nothing here; GOMEMLIMIT alone bounds Go plugins.
 func measure(int, bool, int64) (resident int64, processes int) { return 0, 0 }
+
+// onMainThread is asked where threads are not restrained.
+func onMainThread() bool { return false }

@@ -2,6 +2,10 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"path/filepath"
 	"slices"
 
 	"github.com/cipherstream/cipherstream/sdk/control"
@@ -28,6 +32,22 @@ func (h *Host) Try(ctx context.Context, entry LockEntry, from string) (Offer, er
 	}
 	defer p.Close()
 	return p.Describe(ctx)
+}
+
+// Pin makes an entry for a program that no lock file names, and the folder that it is in, for StartEntry and Try. It grants
+// nothing.
+func Pin(ctx context.Context, program string) (entry LockEntry, folder string, err error) {
+	file, err := OpenProgram(program)
+	if err != nil {
+		return LockEntry{}, "", err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, interruptible{ctx, file}); err != nil {
+		return LockEntry{}, "", fault.New(codeProgram, fault.Usage, "the program cannot be read: %w", err)
+	}
+	name := filepath.Base(program)
+	return LockEntry{Name: name, File: name, SHA256: hex.EncodeToString(hash.Sum(nil))}, filepath.Dir(program), nil
 }
 
 // ownOffer is the first-party stages.

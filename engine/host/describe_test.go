@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestSurvey(t *testing.T) {
 	if err != nil || len(found) != 4 {
 		t.Fatalf("got %+v, %v", found, err)
 	}
-	if own := found[0]; own.Err != nil || !own.Offer.FirstParty || own.Entry != (host.LockEntry{}) || own.Offer.Protocol != 1 {
+	if own := found[0]; own.Err != nil || !own.Offer.FirstParty || !reflect.DeepEqual(own.Entry, host.LockEntry{}) || own.Offer.Protocol != 1 {
 		t.Errorf("the first party is %+v", own)
 	}
 	if gone := found[1]; gone.Entry.Name != "gone" || !fault.Is(gone.Err, "plugin.missing") {

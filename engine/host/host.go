@@ -22,20 +22,30 @@
 // Linux, where the system lets the host's user make namespaces, it is confined:
 //
 //   - a user namespace: it cannot look into other processes of the same user, the
-//     host's secrets among them, nor leave its other namespaces;
+//     host's secrets among them, nor leave its other namespaces, nor make new ones;
+//   - a mount namespace: of the files it sees the programs and libraries of the system,
+//     to be read, and the interpreter that its first line names; its own directory; the
+//     data sockets of its neighbours; a /tmp in memory, which is bounded; and what its
+//     lock entry grants. Of sockets with a path it reaches those that are there;
+//   - a namespace of System V objects;
 //   - a process namespace, in which it is process 1: it cannot signal other processes,
 //     and whatever it starts ends with it. What it starts counts towards its memory,
 //     and there is a bound of processes;
 //   - unless its lock entry grants the network, a network namespace in which nothing is
 //     up, not even loopback.
 //
-// Where that cannot be had it runs unconfined, with a warning, or with
-// Config.StrictIsolation not at all.
+// Of root's rights it keeps those over files, for the files that it sees.
 //
-// What is left to it: files, as far as the host's user may use them, which is why the
-// host should not be root; sockets of local services that have a path, for the same
-// reason; the disk; and the cores that it was not given, if it takes them back, since
+// Where that cannot be had it runs with the namespaces that can, or with none, with a
+// warning, or with Config.StrictIsolation not at all. It can then use files and local
+// services as the host's user may.
+//
+// What is left to it: what anybody may read in the system's folders; the disk, in its
+// own directory; and the cores that it was not given, if it takes them back, since
 // affinity is a bound for the well-meaning.
+//
+// A program that hosts third-party plugins is executed again to confine each of them
+// (package jail), before its main function.
 package host
 
 import (
@@ -99,8 +109,8 @@ type Host struct {
 	sequence atomic.Int64
 	cores    cores
 	probes   [2]struct { // of processes without the network, and with it
-		once   sync.Once
-		reason string
+		once  sync.Once
+		found obstacles
 	}
 	warned sync.Map // names of plugins that run unconfined
 
@@ -222,8 +232,9 @@ func (h *Host) refill() {
 }
 
 // Start returns a process that serves one group of one plugin: a warm one where
-// there is one. The caller closes it.
-func (h *Host) Start(ctx context.Context, plugin string) (Process, error) {
+// there is one. The caller closes it. Reach is where the data sockets are that it uses:
+// a confined process sees those.
+func (h *Host) Start(ctx context.Context, plugin string, reach ...Reach) (Process, error) {
 	if h.warm != nil && plugin == h.cfg.FirstParty.Name {
 		select {
 		case w := <-h.warm:
@@ -235,7 +246,17 @@ func (h *Host) Start(ctx context.Context, plugin string) (Process, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-	p, err := h.start(ctx, plugin)
+	p, err := h.start(ctx, plugin, reach...)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// StartEntry starts a program as if the lock file pinned it with entry. The program is in
+// the folder from. The caller closes the process.
+func (h *Host) StartEntry(ctx context.Context, entry LockEntry, from string, reach ...Reach) (Process, error) {
+	p, err := h.startEntry(ctx, entry, from, reach...)
 	if err != nil {
 		return nil, err
 	}
@@ -276,13 +297,13 @@ func (h *Host) Offers(ctx context.Context) ([]Offer, error) {
 }
 
 // start starts a plugin's program and waits until it answers.
-func (h *Host) start(ctx context.Context, plugin string) (*remote, error) {
+func (h *Host) start(ctx context.Context, plugin string, reach ...Reach) (*remote, error) {
 	if plugin != h.cfg.FirstParty.Name {
 		entry, ok := h.lock.Find(plugin)
 		if !ok {
 			return nil, unknownPlugin(plugin)
 		}
-		return h.startEntry(ctx, entry, h.cfg.PluginDir)
+		return h.startEntry(ctx, entry, h.cfg.PluginDir, reach...)
 	}
 	dir, err := h.NewDir()
 	if err != nil {
@@ -292,7 +313,10 @@ func (h *Host) start(ctx context.Context, plugin string) (*remote, error) {
 }
 
 // startEntry starts the program that entry pins, from the folder that it is in.
-func (h *Host) startEntry(ctx context.Context, entry LockEntry, from string) (*remote, error) {
+func (h *Host) startEntry(ctx context.Context, entry LockEntry, from string, reach ...Reach) (*remote, error) {
+	if err := entry.checkGrants(h.cfg.PluginDir); err != nil {
+		return nil, err
+	}
 	held, err := h.holdOther(entry)
 	if err != nil {
 		return nil, err
@@ -302,6 +326,9 @@ func (h *Host) startEntry(ctx context.Context, entry LockEntry, from string) (*r
 		return nil, err
 	}
 	program, err := entry.verifiedCopy(ctx, from, dir)
+	if err == nil && held.isolation.Confined {
+		err = h.confine(&held, dir, program, reach)
+	}
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, err

@@ -143,6 +143,8 @@ type pinned struct {
 	// digest replaces the program's own; missing leaves the program out.
 	digest  string
 	missing bool
+	// files is what it is granted of the file system.
+	files []string
 }
 
 // shortTemp points TMPDIR at an empty folder whose path is short enough for
@@ -173,7 +175,8 @@ func newSetup(t *testing.T, cfg host.Config, plugins ...pinned) *setup {
 			sum := sha256.Sum256(p.program)
 			digest = hex.EncodeToString(sum[:])
 		}
-		lock += fmt.Sprintf("  - {name: %s, version: 1.0.0, sha256: %s}\n", p.name, digest)
+		entry := host.LockEntry{Name: p.name, SHA256: digest, Files: p.files}
+		lock += fmt.Sprintf("  - {name: %s, version: 1.0.0, sha256: %s, files: [%s], grants: '%s'}\n", p.name, digest, strings.Join(p.files, ", "), entry.GrantsOf())
 	}
 	if len(plugins) > 0 {
 		if err := os.WriteFile(filepath.Join(s.plugins, host.LockName), []byte(lock), 0o600); err != nil {

@@ -2,7 +2,9 @@ package host
 
 import (
 	"fmt"
+	"strings"
 
+	"github.com/cipherstream/cipherstream/engine/host/jail"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -10,24 +12,36 @@ import (
 // the machine, beyond what every plugin process has. The first-party stages are this
 // program, and have none.
 type Isolation struct {
-	// Confined is true when the process has a user and a process namespace of its
-	// own, and, unless Network is true, a network namespace without interfaces
-	// (namespaces(7)). It then sees no other process, cannot look into one, and all
-	// that it starts ends with it.
+	// Confined is true when the process has namespaces of its own (namespaces(7)): of
+	// users, processes, mounts and System V objects, and, unless Network is true, a
+	// network namespace without interfaces. It then sees no other process, cannot look
+	// into one, all that it starts ends with it, and of the files it sees the system's
+	// programs, its own directory, the data sockets of its neighbours, and Files.
 	Confined bool
+	// Apart is true when it has all of that but the namespace of mounts: the files of
+	// the host's user, and the sockets among them, are within its reach.
+	Apart bool
 	// Network is true when the lock file grants the network.
 	Network bool
+	// Files is what the lock file grants of the file system, as PATH:ro or PATH:rw.
+	Files []string
 	// Reason says why the process is not confined; empty when it is.
 	Reason string
 }
 
 // String is a line for people; it is empty for the zero value.
 func (i Isolation) String() string {
+	network := ", without network"
+	if i.Network {
+		network = ", with the network"
+	}
 	switch {
-	case i.Confined && i.Network:
-		return "confined, with the network"
+	case i.Confined && len(i.Files) > 0:
+		return "confined" + network + ", with " + strings.Join(i.Files, ", ")
 	case i.Confined:
-		return "confined, without network"
+		return "confined" + network
+	case i.Apart:
+		return "partly confined" + network + ", with all files: " + i.Reason
 	case i.Reason != "":
 		return "not confined: " + i.Reason
 	}
@@ -45,6 +59,16 @@ type hold struct {
 	isolation  Isolation
 	// cpus are the cores that the process may use; nil means all.
 	cpus []int
+	// jail is what it sees of the file system; nil means everything.
+	jail *jail.Spec
+}
+
+// Reach is a directory that a process uses beside its own and what it is granted: that
+// of a data socket.
+type Reach struct {
+	Path string
+	// Write is true when it makes something there, as who listens at a socket does.
+	Write bool
 }
 
 // holdOwn is the hold on a first-party process.
@@ -54,34 +78,51 @@ func (h *Host) holdOwn() hold { return hold{cpus: h.cores.take()} }
 // be confined and Config.StrictIsolation asks for it; otherwise a warning is logged,
 // once for each plugin.
 func (h *Host) holdOther(entry LockEntry) (hold, error) {
-	held := hold{thirdParty: true, isolation: Isolation{Network: entry.Network}, cpus: h.cores.take()}
-	reason := h.probe(entry.Network)
-	if reason == "" {
+	held := hold{thirdParty: true, isolation: Isolation{Network: entry.Network, Files: entry.Files}, cpus: h.cores.take()}
+	possible := h.probe(entry.Network)
+	if possible.jail == "" {
 		held.isolation.Confined = true
 		return held, nil
 	}
-	held.isolation.Reason = reason
+	held.isolation.Apart, held.isolation.Reason = possible.namespaces == "", possible.jail
 	if h.cfg.StrictIsolation {
-		return hold{}, fault.New(codeIsolation, fault.Usage, "plugin %q is not started: it would not be confined, because %s", entry.Name, reason).
+		return hold{}, fault.New(codeIsolation, fault.Usage, "plugin %q is not started: it would not be confined, because %s", entry.Name, held.isolation.Reason).
 			WithHint("%s; or allow it to run unconfined by leaving strict isolation out", isolationHint)
 	}
 	if _, warned := h.warned.LoadOrStore(entry.Name, true); !warned {
-		text := fmt.Sprintf("plugin %q runs unconfined, because %s", entry.Name, reason)
-		if !entry.Network {
-			text += fmt.Sprintf("; it can reach the network, which %s does not grant", LockName)
-		}
-		h.cfg.Log.Warn(text, "plugin", entry.Name)
+		h.cfg.Log.Warn(held.isolation.warning(entry.Name), "plugin", entry.Name)
 	}
 	return held, nil
 }
 
-// probe says why a process cannot be confined; empty means that it can. The system is
-// asked once for each of the two kinds.
-func (h *Host) probe(network bool) string {
+// warning says what a plugin that is not confined can do.
+func (i Isolation) warning(plugin string) string {
+	if i.Apart {
+		return fmt.Sprintf("plugin %q is confined in part, because %s; it can use all files and local services of this user, which %s does not grant", plugin, i.Reason, LockName)
+	}
+	text := fmt.Sprintf("plugin %q runs unconfined, because %s; it can use all files and local services of this user, which %s does not grant", plugin, i.Reason, LockName)
+	if !i.Network {
+		text += fmt.Sprintf("; it can reach the network, which %s does not grant", LockName)
+	}
+	return text
+}
+
+// obstacles says why a process cannot have namespaces, and why it cannot be confined altogether; empty means that it can.
+type obstacles struct{ namespaces, jail string }
+
+// probe finds out what the system allows. It is asked once for each of the two kinds.
+func (h *Host) probe(network bool) obstacles {
 	kind := 0
 	if network {
 		kind = 1
 	}
-	h.probes[kind].once.Do(func() { h.probes[kind].reason = probeNamespaces(network) })
-	return h.probes[kind].reason
+	p := &h.probes[kind]
+	p.once.Do(func() {
+		if p.found.namespaces = probeNamespaces(network); p.found.namespaces != "" {
+			p.found.jail = p.found.namespaces
+			return
+		}
+		p.found.jail = h.probeJail(network)
+	})
+	return p.found
 }

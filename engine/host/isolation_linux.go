@@ -5,10 +5,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cipherstream/cipherstream/engine/host/jail"
 )
 
 const isolationHint = "let this user make user namespaces (user_namespaces(7); in a container, its seccomp profile decides)"
@@ -25,17 +29,23 @@ const isolationHint = "let this user make user namespaces (user_namespaces(7); i
 // In the network namespace nothing is up, not even loopback; only unix sockets that
 // have a path work, which control and data use. In the process namespace the plugin
 // is process 1: when it ends the kernel ends everything that it has started, whatever
-// process group that is in.
+// process group that is in. The namespace of mounts is filled by package jail, which
+// has rights there until it becomes the plugin's program.
 func processAttributes(i Isolation) *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if i.Confined {
-		attributes.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID
-		if !i.Network {
-			attributes.Cloneflags |= syscall.CLONE_NEWNET
-		}
-		attributes.UidMappings = sameIDs("/proc/self/uid_map", os.Geteuid())
-		attributes.GidMappings = sameIDs("/proc/self/gid_map", os.Getegid())
+	if !i.Confined && !i.Apart {
+		return attributes
 	}
+	attributes.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
+	if i.Confined {
+		attributes.Cloneflags |= syscall.CLONE_NEWNS
+		attributes.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_RESOURCE}
+	}
+	if !i.Network {
+		attributes.Cloneflags |= syscall.CLONE_NEWNET
+	}
+	attributes.UidMappings = sameIDs("/proc/self/uid_map", os.Geteuid())
+	attributes.GidMappings = sameIDs("/proc/self/gid_map", os.Getegid())
 	return attributes
 }
 
@@ -71,10 +81,10 @@ func sameIDs(file string, own int) []syscall.SysProcIDMap {
 // a device.
 const noProgram = "/dev/null/none"
 
-// probeNamespaces makes the namespaces of a confined process, for a program that does
-// not exist, and says why that failed.
+// probeNamespaces makes the namespaces of a confined process, but for that of mounts, for
+// a program that does not exist, and says why that failed.
 func probeNamespaces(network bool) string {
-	attributes := processAttributes(Isolation{Confined: true, Network: network})
+	attributes := processAttributes(Isolation{Apart: true, Network: network})
 	process, err := os.StartProcess(noProgram, []string{"none"}, &os.ProcAttr{Sys: attributes})
 	if err == nil {
 		_ = process.Kill()
@@ -90,6 +100,50 @@ func probeNamespaces(network bool) string {
 		return "the system allows no more namespaces: see user.max_user_namespaces, max_pid_namespaces and max_net_namespaces (" + cause(err) + ")"
 	}
 	return "the system has no such namespaces (" + cause(err) + ")"
+}
+
+// probeJail confines a process that is no plugin, and says why that failed. Some systems
+// make namespaces and then grant no rights in them; containers hide parts of /proc,
+// which keeps a new one from being mounted; and it needs mount_setattr(2).
+func (h *Host) probeJail(network bool) string {
+	const cannot = "the system does not let this user "
+	dir, err := h.NewDir()
+	if err != nil {
+		return err.Error()
+	}
+	defer os.RemoveAll(dir)
+	v, err := h.viewOf(Isolation{Network: network}, dir, nil)
+	if err != nil {
+		return cannot + "show a plugin its files (" + err.Error() + ")"
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err.Error()
+	}
+	defer read.Close()
+	defer write.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err.Error()
+	}
+	defer null.Close()
+	process, err := os.StartProcess(ownProgram, jailArguments(h.jailFor(v, dir)), &os.ProcAttr{
+		Sys: processAttributes(Isolation{Confined: true, Network: network}), Env: []string{}, Files: []*os.File{nil, nil, nil, null, write},
+	})
+	if err != nil {
+		return "the system does not let this user make namespaces (" + cause(err) + ")"
+	}
+	write.Close()
+	answer, _ := io.ReadAll(io.LimitReader(read, maxStatus)) // none is an answer too
+	_, _ = process.Wait()
+	switch text := string(answer); {
+	case text == jail.Done:
+		return ""
+	case text == "":
+		return cannot + "confine a process"
+	default:
+		return cannot + strings.TrimPrefix(text, "cannot ")
+	}
 }
 
 // cause is the text of the system's error alone.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -39,6 +38,16 @@ func (c *child) Start(context.Context) error {
 	defer lifelineRead.Close()
 	c.lifeline = lifelineWrite
 	c.cmd.ExtraFiles = []*os.File{lifelineRead}
+	statusRead, statusWrite, err := os.Pipe()
+	if err != nil {
+		c.startErr = err
+		return err
+	}
+	defer statusRead.Close()
+	defer statusWrite.Close()
+	if c.hold.jail != nil {
+		c.cmd.ExtraFiles = append(c.cmd.ExtraFiles, statusWrite) // jail.StatusFD
+	}
 	stdoutRead, stdoutWrite, err := os.Pipe()
 	if err != nil {
 		c.startErr = err
@@ -54,12 +63,16 @@ func (c *child) Start(context.Context) error {
 	c.cmd.Stdout, c.cmd.Stderr = stdoutWrite, stderrWrite
 
 	started := make(chan error)
-	go func() {
-		// The parent-death signal is sent when the thread that made the child ends,
-		// so this one stays as long as the child. It is never given back: it is
-		// restrained, and ends with this goroutine.
-		runtime.LockOSThread()
+	// The parent-death signal is sent when the thread that made the child ends, so this
+	// one stays as long as the child. What restrains it ends with it.
+	onThread(func() {
 		err := c.launch()
+		statusWrite.Close()
+		if err == nil && c.hold.jail != nil {
+			if err = readStatus(statusRead); err != nil {
+				c.await()
+			}
+		}
 		started <- err
 		if err != nil {
 			return
@@ -68,8 +81,9 @@ func (c *child) Start(context.Context) error {
 		_ = stdoutRead.SetReadDeadline(time.Now().Add(lastWords))
 		_ = stderrRead.SetReadDeadline(time.Now().Add(lastWords))
 		close(c.exited)
-	}()
-	if c.startErr = <-started; c.startErr != nil {
+	})
+	if err := <-started; err != nil {
+		c.startErr = err
 		stdoutRead.Close()
 		stderrRead.Close()
 		lifelineWrite.Close()

@@ -31,6 +31,8 @@ const maxLockBytes = 1 << 20
 //	    sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 //	    origin: https://plugins.example.org/upper-1.2.0-linux-amd64
 //	    network: true
+//	    files: [/data/in:ro, /data/out:rw]
+//	    grants: 5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9
 type Lockfile struct {
 	Plugins []LockEntry `yaml:"plugins"`
 }
@@ -48,6 +50,11 @@ type LockEntry struct {
 	Origin string `yaml:"origin,omitempty"`
 	// Network grants the plugin the network; default false.
 	Network bool `yaml:"network,omitempty"`
+	// Files grants it files and directories, each as PATH:ro or PATH:rw (see FileGrant);
+	// default none.
+	Files []string `yaml:"files,omitempty,flow"`
+	// Grants is what GrantsOf gives; whatever is granted counts for nothing without it.
+	Grants string `yaml:"grants,omitempty"`
 }
 
 // ValidName reports whether a plugin may be called so: lower case, digits, dashes.
@@ -105,6 +112,11 @@ func ParseLockfile(path string, text []byte) (*Lockfile, error) {
 		case p.File != "" && (filepath.Base(p.File) != p.File || p.File == "." || p.File == ".."):
 			err = fault.New("plugins.lock", fault.Usage, "%s: plugin %q: file must be a name in the plugin directory, not a path", path, p.Name)
 		default:
+			for _, text := range p.Files {
+				if _, grantErr := ParseFileGrant(text); grantErr != nil {
+					return nil, fault.New("plugins.lock", fault.Usage, "%s: plugin %q: files: %w", path, p.Name, grantErr)
+				}
+			}
 			seen[p.Name] = true
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestGoodLockfile(t *testing.T) {
 		"caller":  {Name: "caller", Version: "0.1.0", SHA256: digest, Origin: "https://example.org/caller", Network: true},
 		"local":   {Name: "local", Version: "0.1.0", SHA256: digest, Origin: "/opt/local"},
 	} {
-		if got, ok := lock.Find(name); !ok || got != want {
+		if got, ok := lock.Find(name); !ok || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v", name, got)
 		}
 	}

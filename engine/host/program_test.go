@@ -27,7 +27,7 @@ func TestSwappedProgram(t *testing.T) {
 		return append(program, bytes.Repeat([]byte("# padding\n"), 20_000)...)
 	}
 	good, evil := mark("good"), mark("evil")
-	s := newSetup(t, host.Config{}, pinned{name: "odd", program: good})
+	s := newSetup(t, host.Config{}, pinned{name: "odd", program: good, files: []string{marks + ":rw"}})
 	path := filepath.Join(s.plugins, host.ProgramPrefix+"odd")
 	put := func(program []byte) {
 		if err := os.WriteFile(path+".new", program, 0o600); err != nil {

@@ -229,7 +229,7 @@ func (r *remote) Open(ctx context.Context, req *pb.OpenRequest, secrets []string
 		return r.broken(ctx, err)
 	}
 	if f := control.FaultFromProto(resp.Fault); f != nil {
-		return f
+		return r.explainDenied(f)
 	}
 	return nil
 }
@@ -279,7 +279,7 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 			if f.Class == fault.Plugin {
 				r.withLog(f)
 			}
-			return f
+			return r.explainDenied(f)
 		}
 		if l := event.GetLog(); l != nil {
 			r.log.clean(l)
@@ -298,7 +298,7 @@ func (r *remote) Commit(ctx context.Context) (stage.Receipt, error) {
 		return stage.Receipt{}, r.broken(ctx, err)
 	}
 	if f := control.FaultFromProto(resp.Fault); f != nil {
-		return stage.Receipt{}, f
+		return stage.Receipt{}, r.explainDenied(f)
 	}
 	return control.ReceiptFromProto(resp.Receipt), nil
 }

@@ -48,7 +48,7 @@ func TestRefusedBeforeStart(t *testing.T) {
 		code   string
 		says   string
 	}{
-		{"digest", pinned{name: "evil", program: program, digest: strings.Repeat("0", 64)}, "evil", "plugin.digest",
+		{"digest", pinned{name: "evil", program: program, digest: strings.Repeat("0", 64), files: []string{filepath.Dir(witness) + ":rw"}}, "evil", "plugin.digest",
 			`the program of plugin "evil" does not match plugins.lock: its sha256 is `},
 		{"missing program", pinned{name: "gone", program: program, missing: true}, "gone", "plugin.missing",
 			`plugin "gone" is in plugins.lock, but the program cannot be read: `},
@@ -73,7 +73,7 @@ func TestRefusedBeforeStart(t *testing.T) {
 // changes after the host has read the lock file.
 func TestChangedProgram(t *testing.T) {
 	witness := filepath.Join(t.TempDir(), "ran")
-	s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: ownProgram(t)})
+	s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: ownProgram(t), files: []string{filepath.Dir(witness) + ":rw"}})
 	path := filepath.Join(s.plugins, host.ProgramPrefix+thirdParty)
 	if err := os.WriteFile(path, script("touch '"+witness+"'"), 0o700); err != nil {
 		t.Fatal(err)
@@ -230,7 +230,7 @@ func TestChatter(t *testing.T) {
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: script("echo a banner", "echo '|||'", "exec '"+link+"'")})
+	s := newSetup(t, host.Config{}, pinned{name: thirdParty, files: []string{link + ":ro"}, program: script("echo a banner", "echo '|||'", "exec '"+link+"'")})
 	p, err := s.Start(t.Context(), thirdParty)
 	if err != nil {
 		t.Fatal(err)

@@ -8,36 +8,45 @@ import (
 	"strings"
 )
 
-// measure returns the resident memory, in bytes, of a process and, if family is set,
-// of its descendants, and how many processes they are. What cannot be read counts as
-// nothing, and so does a process that has ended and that nobody has waited for, until
+// measure returns the memory, in bytes, of a process and, if family is set, of its descendants, and how many processes they
+// are. What cannot be read counts as nothing, and so does a process that has ended and that nobody has waited for, until
 // there are very many of them; it counts no further.
+//
+// Memory is what is resident. Of a family it is as well what lies in files in memory, which may be resident nowhere: those
+// that it has open (memfd_create(2)), those it has mapped and closed, as far as they are mapped, and its /tmp. Not counted
+// is a file in memory that is on its way through a socket and open nowhere.
 //
 // Processes that have forked share pages, which count in each of them. So when the sum
 // is above limit, it is made again from their shares (proc(5), smaps_rollup), which
 // costs more to find out.
-func measure(pid int, family bool, limit int64) (resident int64, processes int) {
+func measure(pid int, family bool, limit int64) (used int64, processes int) {
 	const most = 16 * maxProcesses
 	pids := []int{pid}
+	shared := &sharedMemory{files: map[fileID]int64{}}
 	for i := 0; i < len(pids) && processes <= maxProcesses; i++ {
 		if n := residentMemory(pids[i]); n > 0 {
-			resident += n
+			used += n
 			processes++
 		}
 		if !family {
 			continue
 		}
+		shared.add(pids[i])
 		if pids = append(pids, childrenOf(pids[i])...); len(pids) > most {
-			return resident, len(pids)
+			return used, len(pids)
 		}
 	}
-	if resident > limit && len(pids) > 1 {
-		resident = 0
+	if !family {
+		return used, processes
+	}
+	shared.addTemp(pid)
+	if used > limit && len(pids) > 1 {
+		used = 0
 		for _, p := range pids {
-			resident += proportionalMemory(p)
+			used += proportionalMemory(p)
 		}
 	}
-	return resident, processes
+	return used + shared.beyond(), processes
 }
 
 // residentMemory reads the second number of /proc/PID/statm (proc(5)).

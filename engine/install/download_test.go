@@ -67,7 +67,9 @@ func TestDownload(t *testing.T) {
 // TestDownloadAccepted: without a digest somebody must accept the one that came.
 func TestDownloadAccepted(t *testing.T) {
 	ran := filepath.Join(t.TempDir(), "ran")
-	program := append([]byte("#!/bin/sh\ntouch '"+ran+"'\n"), plugin(t, "upper")...)
+	serving := strings.TrimSpace(strings.TrimPrefix(string(plugin(t, "upper")), "#!"))
+	program := []byte("#!/bin/sh\ntouch '" + ran + "'\nexec '" + serving + "'\n")
+	files := []string{filepath.Dir(ran) + ":rw", serving + ":ro"}
 	address, transport := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(program) }))
 	cfg := config(t)
 	cfg.Transport = transport
@@ -79,14 +81,14 @@ func TestDownloadAccepted(t *testing.T) {
 		"nobody":  {nil, func(err error) bool { return fault.Is(err, install.CodeDigest) }},
 		"refused": {func(context.Context, string, int64) error { return refusal }, func(err error) bool { return errors.Is(err, refusal) }},
 	} {
-		if _, err := install.Install(t.Context(), cfg, install.Request{From: address + "/upper", Accept: c.accept}); !c.is(err) {
+		if _, err := install.Install(t.Context(), cfg, install.Request{From: address + "/upper", AllowFiles: files, Accept: c.accept}); !c.is(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if _, err := os.Stat(ran); err == nil || len(contents(t, cfg.Host.PluginDir)) > 0 {
 		t.Error("the program was started or installed")
 	}
-	must(t, cfg, install.Request{From: address + "/upper", Accept: func(_ context.Context, digest string, size int64) error {
+	must(t, cfg, install.Request{From: address + "/upper", AllowFiles: files, Accept: func(_ context.Context, digest string, size int64) error {
 		if _, err := os.Stat(ran); err == nil {
 			t.Error("the program was started before it was accepted")
 		}

@@ -37,6 +37,7 @@ const (
 	CodeDigest   = "install.digest"   // it is not what was asked for
 	CodeManifest = "install.manifest" // what the plugin says of itself cannot be
 	CodeNetwork  = "install.network"  // it asks for the network, which is not granted
+	CodeFiles    = "install.files"    // what is granted of the files cannot be
 	CodeName     = "install.name"     // its name is taken, or is not the one expected
 	CodeExists   = "install.exists"   // it is installed already
 	CodeFolder   = "install.folder"   // the plugin folder cannot be changed
@@ -63,6 +64,8 @@ type Request struct {
 	Name string
 	// AllowNetwork grants the network to a plugin that asks for it.
 	AllowNetwork bool
+	// AllowFiles grants it files and directories, each as PATH:ro or PATH:rw.
+	AllowFiles []string
 	// Replace allows another program to take the place of the plugin's present one.
 	Replace bool
 	// Accept is asked about a program that was downloaded and whose digest nobody has
@@ -119,10 +122,11 @@ func Install(ctx context.Context, cfg Config, req Request) (*Installed, error) {
 	if err := req.trust(ctx, from, path, digest); err != nil {
 		return nil, err
 	}
-	entry := host.LockEntry{Name: req.Name, SHA256: digest, File: candidate, Origin: from.origin()}
+	entry := host.LockEntry{Name: req.Name, SHA256: digest, File: candidate, Origin: from.origin(), Files: req.AllowFiles}
 	if entry.Name == "" {
 		entry.Name = guessName(from.base())
 	}
+	entry.Grants = entry.GrantsOf()
 	offer, err := h.Try(ctx, entry, dir)
 	if err != nil {
 		return nil, err
@@ -135,7 +139,8 @@ func Install(ctx context.Context, cfg Config, req Request) (*Installed, error) {
 		return nil, err
 	}
 	entry = host.LockEntry{Name: offer.Plugin, Version: offer.Version, SHA256: digest, File: programName(offer.Plugin, digest),
-		Origin: entry.Origin, Network: offer.Network}
+		Origin: entry.Origin, Network: offer.Network, Files: req.AllowFiles}
+	entry.Grants = entry.GrantsOf()
 	done := &Installed{Entry: entry, Offer: offer, Warnings: overlaps(offer, others)}
 	done.Replaced, err = put(ctx, cfg.Host.PluginDir, path, entry, req.Replace)
 	if err != nil {
@@ -153,6 +158,11 @@ func (r Request) check() error {
 	}
 	if r.Name != "" && !host.ValidName(r.Name) {
 		return fault.New(CodeName, fault.Usage, "%q is not a plugin's name (lower case, digits, dashes)", r.Name)
+	}
+	for _, text := range r.AllowFiles {
+		if _, err := host.ParseFileGrant(text); err != nil {
+			return fault.New(CodeFiles, fault.Usage, "files that a plugin may use: %w", err).WithHint("such as /data/in:ro or /data/out:rw")
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 
 	"gopkg.in/yaml.v3"
@@ -80,7 +81,7 @@ func (l *lockText) without(name string) *lockText {
 func (l *lockText) edited(plugins []host.LockEntry, edit func(list *yaml.Node)) *lockText {
 	out := &lockText{path: l.path, mode: l.mode, lock: &host.Lockfile{Plugins: plugins}}
 	if text, ok := editList(l.text, edit); ok {
-		if lock, err := host.ParseLockfile(l.path, text); err == nil && slices.Equal(lock.Plugins, plugins) {
+		if lock, err := host.ParseLockfile(l.path, text); err == nil && slices.EqualFunc(lock.Plugins, plugins, sameEntry) {
 			out.text = text
 			return out
 		}
@@ -88,6 +89,8 @@ func (l *lockText) edited(plugins []host.LockEntry, edit func(list *yaml.Node)) 
 	out.text, _ = encode(out.lock) // strings and booleans can be encoded
 	return out
 }
+
+func sameEntry(a, b host.LockEntry) bool { return reflect.DeepEqual(a, b) }
 
 // editList edits the list under "plugins" in the text of a lock file.
 func editList(text []byte, edit func(list *yaml.Node)) (out []byte, ok bool) {

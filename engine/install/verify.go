@@ -11,6 +11,7 @@ import (
 // The checks of a plugin, in the order in which they are made. One that fails keeps
 // those from being made that need it.
 const (
+	CheckGrants   = "grants"   // what it is granted was granted to this program, and can be had
 	CheckProgram  = "program"  // the program is there
 	CheckDigest   = "digest"   // its SHA-256 is the one that is pinned
 	CheckStart    = "start"    // it starts, and describes itself
@@ -21,7 +22,7 @@ const (
 )
 
 // Checks is all of them.
-var Checks = []string{CheckProgram, CheckDigest, CheckStart, CheckProtocol, CheckName, CheckVersion, CheckNetwork}
+var Checks = []string{CheckGrants, CheckProgram, CheckDigest, CheckStart, CheckProtocol, CheckName, CheckVersion, CheckNetwork}
 
 // Status is how a check ended.
 type Status string
@@ -78,6 +79,7 @@ func Verify(ctx context.Context, cfg Config, names ...string) ([]Verified, error
 
 // failedCheck is the check that a fault of a start belongs to.
 var failedCheck = map[string]string{
+	"plugin.grants":   CheckGrants,
 	"plugin.missing":  CheckProgram,
 	"plugin.program":  CheckProgram,
 	"plugin.digest":   CheckDigest,

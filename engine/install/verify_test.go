@@ -24,31 +24,42 @@ func TestVerify(t *testing.T) {
 		checks string // a letter for each check: passed, Failed, skipped
 		codes  []string
 	}{
-		{"good", func(*testing.T, *string, string) {}, "ppppppp", nil},
-		{"missing", func(t *testing.T, _ *string, program string) { remove(t, program) }, "Fssssss", []string{"plugin.missing"}},
+		{"good", func(*testing.T, *string, string) {}, "pppppppp", nil},
+		{"missing", func(t *testing.T, _ *string, program string) { remove(t, program) }, "pFssssss", []string{"plugin.missing"}},
 		{"link", func(t *testing.T, _ *string, program string) {
 			remove(t, program)
 			if err := os.Symlink("/bin/true", program); err != nil {
 				t.Fatal(err)
 			}
-		}, "Fssssss", []string{"plugin.program"}},
-		{"changed", func(t *testing.T, _ *string, program string) { rewrite(t, program, text("#!/bin/sh\n")) }, "pFsssss", []string{"plugin.digest"}},
+		}, "pFssssss", []string{"plugin.program"}},
+		{"changed", func(t *testing.T, _ *string, program string) { rewrite(t, program, text("#!/bin/sh\n")) }, "ppFsssss", []string{"plugin.digest"}},
 		{"does not start", func(t *testing.T, lock *string, program string) {
 			repin(t, lock, program, text("#!/bin/sh\nexit 3\n"))
-		}, "ppFssss", []string{"plugin.start"}},
+		}, "pppFssss", []string{"plugin.start"}},
 		{"other protocol", func(t *testing.T, lock *string, program string) {
 			repin(t, lock, program, text("#!/bin/sh\necho '1|7|unix|/nowhere|grpc'\nexec sleep 600\n"))
-		}, "pppFsss", []string{"plugin.protocol"}},
+		}, "ppppFsss", []string{"plugin.protocol"}},
 		{"other name and version", func(t *testing.T, lock *string, program string) {
 			repin(t, lock, program, plugin(t, "bad.newer"))
-		}, "ppppFFp", []string{"plugin.name", "plugin.version"}},
+		}, "pppppFFp", []string{"plugin.name", "plugin.version"}},
 		{"network", func(t *testing.T, lock *string, program string) {
 			repin(t, lock, program, plugin(t, "good.network"))
-		}, "ppppppF", []string{"install.network"}},
+		}, "pppppppF", []string{"install.network"}},
 		{"network granted", func(t *testing.T, lock *string, program string) {
+			now := plugin(t, "good.network")
+			repin(t, lock, program, now)
+			granted := host.LockEntry{Name: "good", SHA256: digestOf(now), Network: true}
+			*lock += "    network: true\n    grants: " + granted.GrantsOf() + "\n"
+		}, "pppppppp", nil},
+		{"network by hand", func(t *testing.T, lock *string, program string) {
 			repin(t, lock, program, plugin(t, "good.network"))
 			*lock += "    network: true\n"
-		}, "ppppppp", nil},
+		}, "Fsssssss", []string{"plugin.grants"}},
+		{"grants to another program", func(t *testing.T, lock *string, program string) {
+			granted := host.LockEntry{Name: "good", SHA256: digestOf(plugin(t, "good")), Network: true}
+			repin(t, lock, program, plugin(t, "good.network"))
+			*lock += "    network: true\n    grants: " + granted.GrantsOf() + "\n"
+		}, "Fsssssss", []string{"plugin.grants"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config(t)

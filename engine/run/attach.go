@@ -15,9 +15,9 @@ func (r *run) debugged() bool {
 }
 
 // bringUp starts the process of a group, or waits for the one that somebody else starts.
-func (r *run) bringUp(ctx context.Context, h *host.Host, planned plan.Group, stages []string) (host.Process, error) {
+func (r *run) bringUp(ctx context.Context, h *host.Host, planned plan.Group, stages []string, reach []host.Reach) (host.Process, error) {
 	if !planned.Attach {
-		return h.Start(ctx, planned.Plugin)
+		return h.Start(ctx, planned.Plugin, reach...)
 	}
 	process, err := h.Attach(ctx, planned.Plugin, func(a host.Awaited) {
 		r.emit(Awaiting{Stage: joined(stages), Plugin: a.Plugin, Environment: a.Environment, Program: a.Program, Args: a.Args})

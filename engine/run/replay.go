@@ -9,7 +9,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -146,13 +145,13 @@ func (r *replay) emit(e Event) {
 }
 
 // start brings up the stage's process.
-func (r *replay) start(ctx context.Context, h *host.Host) (host.Process, error) {
+func (r *replay) start(ctx context.Context, h *host.Host, reach []host.Reach) (host.Process, error) {
 	plugin := r.Plugin
 	if plugin == "" {
 		plugin = r.stage.Plugin
 	}
 	if !r.Attach {
-		return h.Start(ctx, plugin)
+		return h.Start(ctx, plugin, reach...)
 	}
 	process, err := h.Attach(ctx, plugin, func(a host.Awaited) {
 		r.emit(Awaiting{Stage: r.stage.ID, Plugin: a.Plugin, Environment: a.Environment, Program: a.Program, Args: a.Args})
@@ -213,7 +212,13 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	process, err := r.start(ctx, h)
+	input, output := edge(dir, 1), edge(dir, 2)
+	for _, socket := range []string{input, output} {
+		if err := makeSocketDir(socket); err != nil {
+			return err
+		}
+	}
+	process, err := r.start(ctx, h, reachOf(input, output))
 	if err != nil {
 		return fault.InStage(err, r.stage.ID)
 	}
@@ -225,7 +230,7 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 	request := &pb.OpenRequest{
 		RunId:  r.record.RunID,
 		Stages: []*pb.Stage{{Id: r.stage.ID, Kind: string(r.stage.Kind), Name: r.stage.Use, Settings: settings}},
-		Input:  filepath.Join(dir, "i"), Output: filepath.Join(dir, "o"),
+		Input:  input, Output: output,
 		Limits: &pb.Limits{BudgetBytes: runner.DefaultBudget, Workers: int32(runtime.GOMAXPROCS(0)),
 			BatchRows: int32(r.record.Limits.BatchRows), BatchBytes: r.record.Limits.BatchBytes},
 	}

@@ -19,9 +19,7 @@ import (
 	"math"
 	"net/url"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync"
 	"time"
 
@@ -127,6 +125,9 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 // sink to the source, so that every socket has its listener before its writer.
 func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 	r.groups = make([]*group, len(r.plan.Groups))
+	if err := r.makeEdges(dir); err != nil {
+		return err
+	}
 	starting, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
 	var wait sync.WaitGroup
@@ -142,7 +143,7 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 			continue
 		}
 		wait.Go(func() {
-			process, err := r.bringUp(starting, h, planned, g.stages)
+			process, err := r.bringUp(starting, h, planned, g.stages, r.reach(i, dir))
 			if err != nil {
 				// Nobody need wait for another process to be attached.
 				failed(fault.InStage(err, g.stages[0]))
@@ -176,11 +177,6 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 	return nil
 }
 
-// edge is the socket at which the group after boundary n listens, and relayed that of
-// the relay before it.
-func edge(dir string, n int) string    { return filepath.Join(dir, "e"+strconv.Itoa(n)) }
-func relayed(dir string, n int) string { return filepath.Join(dir, "r"+strconv.Itoa(n)) }
-
 // request describes group i to its process.
 func (r *run) request(i int, dir string) *pb.OpenRequest {
 	budget := r.plan.Limits.MemoryBytes
@@ -202,15 +198,7 @@ func (r *run) request(i int, dir string) *pb.OpenRequest {
 		// Whoever debugs a stage stops in the midst of a call.
 		req.Limits.StallNanoseconds = math.MaxInt64
 	}
-	if i > 0 {
-		req.Input = edge(dir, i)
-	}
-	if i < len(r.groups)-1 {
-		req.Output = edge(dir, i+1)
-		if r.record != nil {
-			req.Output = relayed(dir, i+1)
-		}
-	}
+	req.Input, req.Output = r.sockets(i, dir)
 	for _, s := range r.plan.Groups[i].Stages {
 		planned := &r.plan.Stages[s]
 		req.Stages = append(req.Stages, &pb.Stage{

@@ -73,7 +73,7 @@ func (s *spoil) Close() error { return nil }
 func dataSockets() (list []int) {
 	for fd := 3; fd < 256; fd++ {
 		if peer, err := syscall.Getpeername(fd); err == nil {
-			if unix, ok := peer.(*syscall.SockaddrUnix); ok && filepath.Base(unix.Name) == "e1" {
+			if unix, ok := peer.(*syscall.SockaddrUnix); ok && filepath.Base(filepath.Dir(unix.Name)) == "e1" {
 				list = append(list, fd)
 			}
 		}

@@ -75,7 +75,8 @@ func TestClinic(t *testing.T) {
 	if _, stderr, err := at(t, clinic, cipherstream, "plugin", "install", program, "--plugins", plugins); err == nil || !strings.Contains(stderr, "--allow-network") {
 		t.Errorf("installed without the network that it asks for: %v\n%s", err, stderr)
 	}
-	must(t, clinic, cipherstream, "plugin", "install", program, "--allow-network", "--plugins", plugins)
+	exports := t.TempDir()
+	must(t, clinic, cipherstream, "plugin", "install", program, "--allow-network", "--allow-files", exports, "--plugins", plugins)
 	must(t, clinic, cipherstream, "lint", "pipelines/age_profile.yaml", "pipelines/old_visits.yaml", "--plugins", plugins)
 	must(t, clinic, cipherstream, "test", "pipelines/age_profile.test.yaml", "--plugins", plugins)
 
@@ -98,7 +99,7 @@ func TestClinic(t *testing.T) {
 		delivered, _ = io.ReadAll(r.Body)
 	}))
 	defer server.Close()
-	table := filepath.Join(dir, "visits.dbf")
+	table := filepath.Join(exports, "visits.dbf")
 	if err := os.WriteFile(table, visits(), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,8 @@ func TestBreakages(t *testing.T) {
 		{how: "segv", code: "plugin.exited", message: `plugin "rogue" was killed by signal 11 (segmentation fault)`},
 		{how: "flood", code: "plugin.exited", message: `plugin "rogue" exited with status 8`, log: "the end of the flood"},
 		{how: "memory", code: "plugin.exited", message: `plugin "rogue" was ended: it used `, hint: "--plugin-memory"},
+		{how: "memfd", code: "plugin.exited", message: `plugin "rogue" was ended: it used `, hint: "--plugin-memory"},
+		{how: "shared", code: "plugin.exited", message: `plugin "rogue" was ended: it used `, hint: "--plugin-memory"},
 		{how: "fork", code: "plugin.exited", message: `plugin "rogue" exited with status 9`},
 	} {
 		for _, link := range chain {
@@ -54,7 +56,7 @@ func TestBreakages(t *testing.T) {
 				if f == nil || f.Code != c.code || f.Class != fault.Plugin || !strings.Contains(f.Message, c.message) || f.Stage != string(link.kind) {
 					t.Fatalf("got %+v", f)
 				}
-				if c.how == "memory" && !strings.HasSuffix(f.Message, "its limit is 256 MiB") {
+				if strings.Contains("memory memfd shared", c.how) && !strings.HasSuffix(f.Message, "its limit is 256 MiB") {
 					t.Errorf("message: %s", f.Message)
 				}
 				if f.Details["plugin"] != thirdParty || !strings.Contains(f.Details["log"], c.log) || !strings.Contains(f.Hint, c.hint) {

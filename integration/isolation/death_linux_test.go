@@ -54,7 +54,7 @@ func TestHostDies(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSetup(t, host.Config{}, false)
-			cmd := exec.Command(self, "host", installProgram(t, c.program, false), s.out)
+			cmd := exec.Command(self, "host", installProgram(t, c.program, false, s.out+":rw"), s.out)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}

@@ -55,6 +55,7 @@ type setup struct {
 	host     *host.Host
 	log      *lockedBuffer
 	out, tmp string
+	plugins  string // the folder
 }
 
 type lockedBuffer struct {
@@ -74,7 +75,7 @@ func (s *lockedBuffer) String() string {
 	return s.b.String()
 }
 
-func newSetup(t *testing.T, cfg host.Config, network bool) *setup {
+func newSetup(t *testing.T, cfg host.Config, network bool, files ...string) *setup {
 	t.Helper()
 	s := &setup{T: t, log: &lockedBuffer{}, out: t.TempDir()}
 	var err error
@@ -85,8 +86,9 @@ func newSetup(t *testing.T, cfg host.Config, network bool) *setup {
 	t.Cleanup(func() { os.RemoveAll(s.tmp) })
 	t.Setenv("TMPDIR", s.tmp)
 	cfg.FirstParty, cfg.Args = runnertest.Bundle(firstParty), []string{"serve-test-plugin"}
-	cfg.PluginDir = install(t, network)
+	cfg.PluginDir = install(t, network, append(files, s.out+":rw")...)
 	cfg.Log = slog.New(slog.NewTextHandler(s.log, nil))
+	s.plugins = cfg.PluginDir
 	if s.host, err = host.New(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +107,7 @@ func newSetup(t *testing.T, cfg host.Config, network bool) *setup {
 }
 
 // install puts this program into a plugin folder.
-func install(t *testing.T, network bool) string {
+func install(t *testing.T, network bool, files ...string) string {
 	t.Helper()
 	path, err := os.Executable()
 	if err != nil {
@@ -115,17 +117,19 @@ func install(t *testing.T, network bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return installProgram(t, program, network)
+	return installProgram(t, program, network, files...)
 }
 
-func installProgram(t *testing.T, program []byte, network bool) string {
+func installProgram(t *testing.T, program []byte, network bool, files ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, host.ProgramPrefix+thirdParty), program, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(program)
-	lock := fmt.Sprintf("plugins:\n  - {name: %s, version: 1.0.0, sha256: %s, network: %v}\n", thirdParty, hex.EncodeToString(sum[:]), network)
+	entry := host.LockEntry{Name: thirdParty, SHA256: hex.EncodeToString(sum[:]), Network: network, Files: files}
+	lock := fmt.Sprintf("plugins:\n  - {name: %s, version: 1.0.0, sha256: %s, network: %v, files: [%s], grants: '%s'}\n",
+		thirdParty, entry.SHA256, network, strings.Join(files, ", "), entry.GrantsOf())
 	if err := os.WriteFile(filepath.Join(dir, host.LockName), []byte(lock), 0o600); err != nil {
 		t.Fatal(err)
 	}

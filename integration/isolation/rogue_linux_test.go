@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -54,7 +56,7 @@ func rogue() stage.Bundle {
 
 // breakage are the settings of the stages.
 type breakage struct {
-	Break string `config:"break" enum:",panic,goroutine,exit,segv,hang,flood,memory,children,bomb,fork,child,settle,orphans,locked"`
+	Break string `config:"break" enum:",panic,goroutine,exit,segv,hang,flood,memory,memfd,shared,connect,open,children,bomb,fork,child,settle,orphans,locked"`
 	// Password is something that must not be seen.
 	Password config.Secret `config:"password"`
 	// Path is for the sink.
@@ -117,6 +119,40 @@ func (r rogueStage) breakDown(ctx context.Context) error {
 		os.Exit(8)
 	case "memory":
 		hoard(ctx, 1<<40)
+	case "connect":
+		_, err := net.Dial("tcp", "127.0.0.1:9")
+		return fault.New("rogue.connect", fault.Connect, "the server cannot be reached: %w", err).WithHint("it may succeed later").WithRetry()
+	case "open":
+		_, err := os.ReadFile("/cipherstream/none")
+		return fault.New("rogue.open", fault.Source, "the file cannot be read: %w", err).WithRetry()
+	case "memfd":
+		// Pages that are in no process: of files in memory that are not mapped.
+		block := make([]byte, 8<<20)
+		for ctx.Err() == nil {
+			fd, err := unix.MemfdCreate("hoard", 0)
+			if err != nil {
+				return err
+			}
+			if _, err := unix.Write(fd, block); err != nil {
+				return err
+			}
+			<-time.After(time.Millisecond) // the host looks now and then
+		}
+	case "shared":
+		// Pages that were mapped, and were taken out of the process again.
+		for ctx.Err() == nil {
+			text, err := unix.Mmap(-1, 0, 8<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANON)
+			if err != nil {
+				return err
+			}
+			for i := 0; i < len(text); i += os.Getpagesize() {
+				text[i] = 1
+			}
+			if err := unix.Madvise(text, unix.MADV_DONTNEED); err != nil {
+				return err
+			}
+			<-time.After(time.Millisecond)
+		}
 	case "children":
 		// Together they have too much, none of them has.
 		for range 4 {

@@ -30,6 +30,8 @@ type spying struct {
 	Socket   string `config:"socket"`
 	// Marker is what is looked for in the environments of other processes.
 	Marker string `config:"marker"`
+	// Try are ways out of the confinement, as WAY:WHAT.
+	Try []string `config:"try"`
 }
 
 // report is what the spy has seen. Errors are text, empty where something worked.
@@ -43,6 +45,7 @@ type report struct {
 	Processors, GOMAXPROCS   int
 	Directory, Temp, Program string
 	Inherited                []string // what was open when the process began
+	Tried                    []string // how each of Try failed, or worked
 }
 
 // inherited is what was open when this process began, by where it leads.
@@ -97,6 +100,9 @@ func (s spy) Open(ctx context.Context) (*arrow.Schema, error) {
 		}
 	}
 	see.NoNewPrivs, _ = unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	for _, way := range s.settings.Try {
+		see.Tried = append(see.Tried, escape(ctx, way))
+	}
 	text, err := json.Marshal(see)
 	if err != nil {
 		return nil, err

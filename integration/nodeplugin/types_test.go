@@ -203,16 +203,16 @@ func through(t *testing.T, settings string, schema *arrow.Schema, records []arro
 	defer h.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	p, err := h.Start(ctx, "redact")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
 	dir, err := h.NewDir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
+	p, err := h.Start(ctx, "redact", host.Reach{Path: dir, Write: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
 	listener, err := net.Listen("unix", filepath.Join(dir, "o"))
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func (p Program) Describe(ctx context.Context) (Plugin, error) {
 }
 
 // Start starts the program for one run.
-func (p Program) Start(context.Context) (Running, error) {
+func (p Program) Start(context.Context, string) (Running, error) {
 	started, err := p.start()
 	if err != nil {
 		return nil, err

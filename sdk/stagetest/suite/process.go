@@ -34,8 +34,8 @@ type Running interface {
 	Close()
 }
 
-// Starter starts a process for one run.
-type Starter func(context.Context) (Running, error)
+// Starter starts a process for one run. What it reads, writes and connects to is in dir.
+type Starter func(ctx context.Context, dir string) (Running, error)
 
 // processBench tries a stage in processes of its own. It stands on both sides of the process: it writes the stage's
 // input, and reads its output.
@@ -102,7 +102,7 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 	if err != nil {
 		return d, problemf("%v", err)
 	}
-	process, err := b.start(ctx)
+	process, err := b.start(ctx, dir)
 	if err != nil {
 		return d, err
 	}

@@ -1,0 +1,35 @@
+package host
+
+import (
+	"fmt"
+	"regexp"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// What the libraries of several languages say when there is no network, or not the file. Where none of it is said, a fault of
+// class connect is about the network.
+var (
+	saysNetwork = regexp.MustCompile(`(?i)network is (unreachable|down)|ENETUNREACH|ENETDOWN|EAI_AGAIN|temporary failure in name resolution|` +
+		`no such host|name or service not known|UnknownHost|nodename nor servname|lookup .* on .*:53`)
+	saysFile = regexp.MustCompile(`(?i)no such file or directory|ENOENT|FileNotFound|NoSuchFile|permission denied|EACCES|read-only file system|EROFS`)
+)
+
+// explainDenied makes a fault that comes of what was taken from the plugin say so, with what to do. The same run would fail
+// again, whatever the plugin thinks that it knows.
+func (r *remote) explainDenied(f *fault.Fault) *fault.Fault {
+	held := r.program.isolation()
+	switch network := saysNetwork.MatchString(f.Message); {
+	case (held.Confined || held.Apart) && !held.Network && (network || f.Class == fault.Connect && !saysFile.MatchString(f.Message)):
+		f.Message += fmt.Sprintf(" (plugin %q runs without the network, which %s does not grant it)", r.plugin, LockName)
+		f.Hint = "build the plugin with Network: true, and install it with --allow-network"
+	case held.Confined && saysFile.MatchString(f.Message):
+		granted := LockEntry{Files: held.Files}.grantsText()
+		f.Message += fmt.Sprintf(" (of the files, plugin %q sees what %s grants it: %s)", r.plugin, LockName, granted)
+		f.Hint = "if it should have the file, install the plugin with --allow-files PATH:ro, or PATH:rw to let it write there"
+	default:
+		return f
+	}
+	f.Retryable = false
+	return f
+}
