@@ -118,6 +118,16 @@ func (c *capture) clean(l *pb.Log) {
 	}
 }
 
+// cleanFacts removes secrets from the facts of a group.
+func (c *capture) cleanFacts(facts map[string]string) {
+	c.mu.Lock()
+	secrets := c.secrets
+	c.mu.Unlock()
+	for k, v := range facts {
+		facts[k] = secrets.Replace(v)
+	}
+}
+
 // last returns the last lines, oldest first.
 func (c *capture) last() []string {
 	c.mu.Lock()

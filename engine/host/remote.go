@@ -284,6 +284,7 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 		if l := event.GetLog(); l != nil {
 			r.log.clean(l)
 		}
+		r.log.cleanFacts(event.GetFinished().GetFacts())
 		handle(event)
 		if event.GetFinished() != nil {
 			return nil

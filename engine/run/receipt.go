@@ -29,6 +29,9 @@ type Receipt struct {
 	Seconds float64 `json:"seconds"`
 	// Counters are the stages' own, by "STAGE.NAME": zero dates, replaced characters.
 	Counters map[string]int64 `json:"counters,omitempty"`
+	// Facts are what stages say of the run that no number tells, by "STAGE.NAME": how a
+	// connection was protected, which time zone held.
+	Facts map[string]string `json:"facts,omitempty"`
 	// Processes tells what each process used.
 	Processes []ProcessUse `json:"processes"`
 }

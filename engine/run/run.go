@@ -15,6 +15,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"os"
@@ -415,7 +416,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 	receipt := &Receipt{
 		RunID: r.opts.ID, Pipeline: r.plan.Name,
 		StartedAt: r.began.UTC(), FinishedAt: now.UTC(), Seconds: now.Sub(r.began).Seconds(),
-		Counters: map[string]int64{},
+		Counters: map[string]int64{}, Facts: map[string]string{},
 	}
 	receipt.deliver(delivered)
 	encoded := false
@@ -430,6 +431,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 		for k, v := range f.GetCounters() {
 			receipt.Counters[k] += v
 		}
+		maps.Copy(receipt.Facts, f.GetFacts())
 		if m := f.GetMedia(); m.GetType() != "" {
 			receipt.MediaType, receipt.ContentEncoding = m.GetType(), m.GetContentEncoding()
 		}

@@ -178,6 +178,9 @@ func TestReceiptAndEvents(t *testing.T) {
 			if receipt.Counters["source-count.batches"] != 7 {
 				t.Errorf("counters: %v", receipt.Counters)
 			}
+			if receipt.Facts["source-count.last"] != "batch of 2000" {
+				t.Errorf("facts: %v", receipt.Facts)
+			}
 			if n := bytes.Count(content, []byte("\n")); n != 10_000 {
 				t.Errorf("%d lines", n)
 			}
@@ -300,6 +303,17 @@ func TestSecretsStayOutOfLogs(t *testing.T) {
 	}
 	if !strings.Contains(f.Details["log"], "connecting with [secret]") {
 		t.Errorf("details: %q", f.Details["log"])
+	}
+}
+
+func TestSecretsStayOutOfFacts(t *testing.T) {
+	s := newSetup(t, host.Config{})
+	receipt, f := s.execute(t.Context(), s.planOf(plan.IsolationGroup, settings{"password": config.NewSecret("hunter2-&-more")}), nil)
+	if f != nil {
+		t.Fatal(f)
+	}
+	if fact := receipt.Facts["source-count.last"]; fact != "batch of 10[secret]" {
+		t.Errorf("the fact is %q", fact)
 	}
 }
 

@@ -174,7 +174,7 @@ func (s *Session) conclude(group *runner.Group, err error, send func(*pb.Event) 
 	result := group.Result()
 	cpu, peak := usage()
 	finished := &pb.Finished{
-		Rows: result.Rows, Bytes: result.Bytes, Counters: result.Counters,
+		Rows: result.Rows, Bytes: result.Bytes, Counters: result.Counters, Facts: result.Facts,
 		Media: &pb.Media{
 			Type: result.Media.Type, Extension: result.Media.Extension,
 			ContentEncoding: result.Media.ContentEncoding, Sealed: result.Media.Sealed,

@@ -13,8 +13,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +85,8 @@ type Result struct {
 	Bytes int64
 	// Counters are the stages' own, by "STAGE.NAME".
 	Counters map[string]int64
+	// Facts are the stages' own, by "STAGE.NAME".
+	Facts map[string]string
 	// Media is what the last byte-producing stage of the group makes.
 	Media stage.Media
 }
@@ -98,6 +102,7 @@ type Group struct {
 
 	mu       sync.Mutex
 	counters map[string]int64
+	facts    map[string]string
 	media    stage.Media
 	encodes  bool
 	encoded  int64
@@ -133,7 +138,7 @@ func Open(cfg Config) (*Group, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Group{cfg: cfg, counters: map[string]int64{}}
+	g := &Group{cfg: cfg, counters: map[string]int64{}, facts: map[string]string{}}
 	for _, s := range cfg.Stages {
 		instance, err := g.build(s)
 		if err != nil {
@@ -165,6 +170,11 @@ func (g *Group) build(s Stage) (instance any, err error) {
 		Count: func(name string, n int64) {
 			g.mu.Lock()
 			g.counters[s.ID+"."+name] += n
+			g.mu.Unlock()
+		},
+		Fact: func(name, value string) {
+			g.mu.Lock()
+			g.facts[s.ID+"."+name] = strings.ToValidUTF8(value[:min(len(value), longestFact)], "")
 			g.mu.Unlock()
 		},
 		Dir: g.cfg.Dir,
@@ -226,6 +236,9 @@ func (g *Group) Run(ctx context.Context) error {
 	return f.cause()
 }
 
+// longestFact bounds the text of a fact, in bytes.
+const longestFact = 1000
+
 // stopGrace is how long a group that has failed waits for calls of its stages.
 const stopGrace = 2 * time.Second
 
@@ -273,7 +286,7 @@ func (g *Group) Result() Result {
 		counters[k] = v
 	}
 	return Result{
-		Rows: g.rows.Load(), Bytes: g.bytes.Load(), Counters: counters, Media: g.media,
+		Rows: g.rows.Load(), Bytes: g.bytes.Load(), Counters: counters, Facts: maps.Clone(g.facts), Media: g.media,
 		Encodes: g.encodes, EncodedRows: g.encoded,
 	}
 }

@@ -37,6 +37,10 @@ type Env struct {
 	// Count adds to a named counter that appears in the receipt, for instance
 	// "zero_dates". It is safe for concurrent use.
 	Count func(name string, n int64)
+	// Fact says something of this run that no number tells and that appears in the
+	// receipt, for instance "connection". It is one line of at most 1,000 bytes; the last
+	// one of a name counts. Never row data or secrets. It is safe for concurrent use.
+	Fact func(name, value string)
 	// Dir is a private directory that is removed when the run ends.
 	Dir string
 }

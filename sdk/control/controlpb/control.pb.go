@@ -991,7 +991,10 @@ type Finished struct {
 	// Peak resident memory of the process.
 	PeakMemoryBytes int64 `protobuf:"varint,6,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3" json:"peak_memory_bytes,omitempty"`
 	// Rows that the group's encoder was given; absent when it has none.
-	EncodedRows   *int64 `protobuf:"varint,7,opt,name=encoded_rows,json=encodedRows,proto3,oneof" json:"encoded_rows,omitempty"`
+	EncodedRows *int64 `protobuf:"varint,7,opt,name=encoded_rows,json=encodedRows,proto3,oneof" json:"encoded_rows,omitempty"`
+	// What the stages have to say of this run that no number tells, such as how a
+	// connection was protected: "STAGE.NAME". They appear in the receipt.
+	Facts         map[string]string `protobuf:"bytes,8,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1073,6 +1076,13 @@ func (x *Finished) GetEncodedRows() int64 {
 		return *x.EncodedRows
 	}
 	return 0
+}
+
+func (x *Finished) GetFacts() map[string]string {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
 }
 
 type Media struct {
@@ -1550,7 +1560,7 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\n" +
 	"\n" +
-	"\bPrepared\"\x80\x03\n" +
+	"\bPrepared\"\xfd\x03\n" +
 	"\bFinished\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12J\n" +
@@ -1558,10 +1568,15 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x05media\x18\x04 \x01(\v2\x1d.cipherstream.plugin.v1.MediaR\x05media\x12'\n" +
 	"\x0fcpu_nanoseconds\x18\x05 \x01(\x03R\x0ecpuNanoseconds\x12*\n" +
 	"\x11peak_memory_bytes\x18\x06 \x01(\x03R\x0fpeakMemoryBytes\x12&\n" +
-	"\fencoded_rows\x18\a \x01(\x03H\x00R\vencodedRows\x88\x01\x01\x1a;\n" +
+	"\fencoded_rows\x18\a \x01(\x03H\x00R\vencodedRows\x88\x01\x01\x12A\n" +
+	"\x05facts\x18\b \x03(\v2+.cipherstream.plugin.v1.Finished.FactsEntryR\x05facts\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01B\x0f\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"FactsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
 	"\r_encoded_rows\"|\n" +
 	"\x05Media\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1c\n" +
@@ -1610,7 +1625,7 @@ func file_sdk_control_controlpb_control_proto_rawDescGZIP() []byte {
 	return file_sdk_control_controlpb_control_proto_rawDescData
 }
 
-var file_sdk_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_sdk_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_sdk_control_controlpb_control_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: cipherstream.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: cipherstream.plugin.v1.DescribeResponse
@@ -1636,7 +1651,8 @@ var file_sdk_control_controlpb_control_proto_goTypes = []any{
 	(*Fault)(nil),            // 21: cipherstream.plugin.v1.Fault
 	nil,                      // 22: cipherstream.plugin.v1.Log.AttributesEntry
 	nil,                      // 23: cipherstream.plugin.v1.Finished.CountersEntry
-	nil,                      // 24: cipherstream.plugin.v1.Fault.DetailsEntry
+	nil,                      // 24: cipherstream.plugin.v1.Finished.FactsEntry
+	nil,                      // 25: cipherstream.plugin.v1.Fault.DetailsEntry
 }
 var file_sdk_control_controlpb_control_proto_depIdxs = []int32{
 	2,  // 0: cipherstream.plugin.v1.DescribeResponse.stages:type_name -> cipherstream.plugin.v1.StageManifest
@@ -1653,24 +1669,25 @@ var file_sdk_control_controlpb_control_proto_depIdxs = []int32{
 	22, // 11: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
 	23, // 12: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
 	15, // 13: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
-	21, // 14: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
-	18, // 15: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
-	24, // 16: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
-	0,  // 17: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
-	3,  // 18: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
-	7,  // 19: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
-	16, // 20: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
-	19, // 21: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
-	1,  // 22: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
-	6,  // 23: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
-	8,  // 24: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
-	17, // 25: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
-	20, // 26: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
-	22, // [22:27] is the sub-list for method output_type
-	17, // [17:22] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	24, // 14: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
+	21, // 15: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	18, // 16: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
+	25, // 17: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
+	0,  // 18: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
+	3,  // 19: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
+	7,  // 20: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
+	16, // 21: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
+	19, // 22: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
+	1,  // 23: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
+	6,  // 24: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
+	8,  // 25: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
+	17, // 26: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
+	20, // 27: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
+	23, // [23:28] is the sub-list for method output_type
+	18, // [18:23] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_sdk_control_controlpb_control_proto_init() }
@@ -1693,7 +1710,7 @@ func file_sdk_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_control_controlpb_control_proto_rawDesc), len(file_sdk_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

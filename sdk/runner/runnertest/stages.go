@@ -87,6 +87,7 @@ func (c *count) Next(ctx context.Context) (arrow.Record, error) {
 	}
 	c.next += n
 	c.env.Count("batches", 1)
+	c.env.Fact("last", "batch of "+strconv.Itoa(n)+c.settings.Password)
 	column := b.NewArray()
 	defer column.Release()
 	return array.NewRecord(c.schema, []arrow.Array{column}, int64(n)), nil

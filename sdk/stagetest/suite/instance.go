@@ -58,7 +58,8 @@ func (b *bench) newInstance(ctx context.Context, d stage.Definition) (*instance,
 				defer mu.Unlock()
 				counters[name] += n
 			},
-			Dir: dir,
+			Fact: func(string, string) {},
+			Dir:  dir,
 		})
 		return err
 	})
