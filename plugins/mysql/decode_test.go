@@ -236,7 +236,7 @@ func TestCallStatement(t *testing.T) {
 func TestSnapshotRefused(t *testing.T) {
 	refused := []byte("\xff\x28\x04#42000syntax error near 'SNAPSHOT'")
 	ses := &session{c: newWire(scriptConn{Reader: bytes.NewReader(packets(refused))}, 100, 0)}
-	f := wantFault(t, ses.startSnapshot(), codeSnapshot)
+	f := wantFault(t, ses.beginTransaction(&Settings{Snapshot: true}), codeSnapshot)
 	if f.Details["errno"] != "1064" || f.Hint == "" {
 		t.Errorf("fault %+v", f)
 	}

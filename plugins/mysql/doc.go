@@ -4,8 +4,9 @@
 // It owns the connection after authentication (which go-mysql does), the
 // statement, the decoding of both row protocols, and the table that maps MySQL
 // types to Arrow types (TypeTable). It never changes a value: a value arrives
-// exactly, or the run fails with a coded fault. It never writes to the database
-// and never puts a value into SQL text when the server can bind it.
+// exactly, or the run fails with a coded fault. It reads: sessions and transactions are
+// READ ONLY unless a pipeline says read_only: false (readonly.go says what that leaves
+// open). It never puts a value into SQL text when the server can bind it.
 //
 // # Protocol
 //

@@ -24,6 +24,7 @@ const (
 	codeUnknownDatabase  = "mysql.unknown_database"
 	codeAccessDenied     = "mysql.access_denied"
 	codeReadOnly         = "mysql.read_only"
+	codeTableChanged     = "mysql.table_changed"
 	codeSignal           = "mysql.signal"
 	codeKilled           = "mysql.killed"
 	codeTimeout          = "mysql.timeout"
@@ -93,7 +94,9 @@ var ServerFaults = []ServerFault{
 	{codeAccessDenied, fault.Source, false, []uint16{1044, 1142, 1143, 1227, 1370, 1410, 1419},
 		"grant the account what it needs: SELECT on tables, EXECUTE on procedures"},
 	{codeReadOnly, fault.Source, false, []uint16{1792},
-		"the procedure writes, which a read-only snapshot forbids; set snapshot to false"},
+		"the statement writes, locks rows or makes a temporary table, and a source reads; " + readOnlyHint},
+	{codeTableChanged, fault.Source, true, []uint16{1412},
+		"a table was altered while it was read; run again"},
 	{codeSignal, fault.Source, false, []uint16{1643, 1644, 1645},
 		"the procedure reported this itself, with SIGNAL"},
 	{codeKilled, fault.Source, false, []uint16{1317, 1927, 3169},

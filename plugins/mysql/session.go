@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // killTimeout bounds the attempt to kill a query that nobody waits for any more.
@@ -21,7 +19,10 @@ type session struct {
 	id       uint32
 	mariaDB  bool
 	mode     sqlMode
-	identity string // of the server, see identify
+	identity string            // of the server, see identify
+	facts    map[string]string // for the receipt
+	status   uint16            // the server's, at the end of the last statement of the session's own
+	began    uint16            // the server's status when the statement's transaction had begun
 }
 
 // openSession connects and sets the session up.
@@ -31,7 +32,7 @@ func openSession(ctx context.Context, t *target, s *Settings) (*session, error) 
 	if err != nil {
 		return nil, err
 	}
-	ses := &session{target: t, c: newWire(conn, int(s.MaxRowSize), 0), id: g.connectionID, mariaDB: g.mariaDB()}
+	ses := &session{target: t, c: newWire(conn, int(s.MaxRowSize), 0), id: g.connectionID, mariaDB: g.mariaDB(), facts: map[string]string{}}
 	release := ses.watch(ctx)
 	defer release()
 	ses.c.setDeadline(started.Add(t.connectTimeout))
@@ -76,7 +77,11 @@ func (ses *session) setUp(s *Settings) error {
 	} else if s.Timeout > 0 {
 		variables = append(variables, "max_execution_time = "+strconv.FormatInt(max(1, s.Timeout.Milliseconds()), 10))
 	}
-	for _, sql := range []string{"SET NAMES utf8mb4", "SET SESSION " + strings.Join(variables, ", SESSION ")} {
+	statements := []string{"SET NAMES utf8mb4", "SET SESSION " + strings.Join(variables, ", SESSION ")}
+	if s.ReadOnly {
+		statements = append(statements, "SET SESSION TRANSACTION READ ONLY")
+	}
+	for _, sql := range statements {
 		if _, err := ses.run(sql); err != nil {
 			return err
 		}
@@ -89,10 +94,11 @@ func (ses *session) setUp(s *Settings) error {
 	if ses.identity, err = ses.identify(); err != nil {
 		return err
 	}
-	if s.Snapshot {
-		return ses.startSnapshot()
+	grants, err := ses.grants()
+	if privileges := writingPrivileges(grants); len(privileges) > 0 {
+		ses.facts["account_may_write"] = strings.Join(privileges, ", ")
 	}
-	return nil
+	return err
 }
 
 // identify returns what tells one server from another behind the same address.
@@ -106,54 +112,40 @@ func (ses *session) identify() (string, error) {
 	return strings.Join(row, "\x00"), err
 }
 
-func (ses *session) startSnapshot() error {
-	for _, sql := range []string{
-		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-		"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-	} {
-		_, err := ses.run(sql)
-		var server *serverError
-		if errors.As(err, &server) {
-			return fault.New(codeSnapshot, fault.Source, "the server gives no consistent snapshot: %w", server).
-				WithHint("set snapshot to false; this server cannot do it").
-				WithDetail("errno", strconv.Itoa(int(server.errno))).
-				WithDetail("sqlstate", server.state).
-				WithDetail("server_message", server.message)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // run executes one statement of the session's own and returns the texts of the
 // last row, NULL being empty.
 func (ses *session) run(sql string) (row []string, err error) {
+	err = ses.runRows(sql, func(texts []string) { row = texts })
+	return row, err
+}
+
+// runRows executes one statement of the session's own and visits the texts of its rows.
+func (ses *session) runRows(sql string, visit func(row []string)) error {
 	if err := ses.c.command(commandQuery, []byte(sql)); err != nil {
-		return nil, err
+		return err
 	}
 	r := &results{c: ses.c}
 	for {
 		defs, _, err := r.next()
 		if defs == nil || err != nil {
-			return row, err
+			ses.status = r.status
+			return err
 		}
 		for {
 			p, err := ses.c.next()
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if end, err := r.endOfRows(p); err != nil {
-				return nil, err
+				return err
 			} else if end {
 				break
 			}
-			row = row[:0]
+			var row []string
 			for pos := 0; pos < len(p); {
 				v, next, ok := lengthEncodedBytes(p, pos)
 				if !ok && p[pos] != 0xfb {
-					return nil, protocolFault("the answer to %q cannot be read", sql)
+					return protocolFault("the answer to %q cannot be read", sql)
 				}
 				if !ok {
 					next = pos + 1
@@ -161,6 +153,7 @@ func (ses *session) run(sql string) (row []string, err error) {
 				row = append(row, string(v))
 				pos = next
 			}
+			visit(row)
 		}
 	}
 }

@@ -24,7 +24,8 @@ type Settings struct {
 	ResultSet int    `config:"result_set" default:"1" min:"1" doc:"Which result set holds the data, from 1. All the others are read and dropped, so that a late error is seen."`
 	Protocol  string `config:"protocol" enum:"auto,binary,text" default:"auto" doc:"How rows travel: binary through a prepared statement, text, or binary with text where the server cannot prepare the statement."`
 	ZeroDates string `config:"zero_dates" enum:"null,error,text" default:"error" doc:"What becomes of zero, partial and impossible dates: NULL, a fault, or text. With text, every DATE, DATETIME and TIMESTAMP column is text. They are counted as zero_dates."`
-	Snapshot  bool   `config:"snapshot" doc:"Read in a read-only transaction with a consistent snapshot. A procedure that writes to anything but temporary tables then fails."`
+	Snapshot  bool   `config:"snapshot" doc:"Read in a transaction with a consistent snapshot."`
+	ReadOnly  bool   `config:"read_only" default:"true" doc:"Read in a READ ONLY transaction of a session that is READ ONLY, and refuse queries that begin with another word than one that reads. A procedure that makes a temporary table needs false: MySQL and MariaDB refuse CREATE TEMPORARY TABLE there. The account's grants are the real guard: FILE (SELECT INTO OUTFILE in a procedure), SET GLOBAL and a procedure that starts a READ WRITE transaction are not held back."`
 
 	TLS     string `config:"tls" enum:"disabled,preferred,required,verify-ca,verify-identity" default:"preferred" doc:"Encryption of the connection: none; when the server offers it; always; always, checking the server's certificate; and its host name too. Preferred means none on a unix socket."`
 	TLSCA   string `config:"tls_ca" doc:"PEM file with the certificates of authorities to trust, for verify-ca and verify-identity. Default: the system's."`

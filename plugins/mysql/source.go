@@ -59,6 +59,11 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	if src.args, err = arguments(s.Args); err != nil {
 		return nil, err
 	}
+	if s.Query != "" && s.ReadOnly {
+		if err := checkReads(s.Query); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case s.Call != "":
 		src.doing = "calling " + s.Call
@@ -89,12 +94,22 @@ func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 		return nil, err
 	}
 	s.session = ses
+	s.state(ses.facts)
 	defer ses.watch(ctx)()
 	schema, err := s.begin()
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
 	return schema, nil
+}
+
+// state puts facts into the receipt.
+func (s *source) state(facts map[string]string) {
+	for name, value := range facts {
+		if s.env.Fact != nil {
+			s.env.Fact(name, value)
+		}
+	}
 }
 
 // Next reads the next batch of rows.
@@ -121,7 +136,7 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 		}
 	}
 	// What comes after the data decides whether the data is good.
-	if err := s.drain(); err != nil {
+	if err := s.finish(); err != nil {
 		return nil, s.failed(ctx, err)
 	}
 	_ = s.session.c.command(commandQuit, nil) // everything is read; the server may as well find out later
@@ -150,6 +165,9 @@ func (s *source) begin() (*arrow.Schema, error) {
 		if err := s.grant(); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.session.beginTransaction(&s.settings); err != nil {
+		return nil, err
 	}
 	if err := s.send(s.query, s.args); err != nil {
 		return nil, err
@@ -265,6 +283,22 @@ func (s *source) fill() (end bool, err error) {
 			return false, nil
 		}
 	}
+}
+
+// finish reads what comes after the data, and looks back at what the statement did.
+func (s *source) finish() error {
+	if err := s.drain(); err != nil {
+		return err
+	}
+	ended, err := s.session.transactionEnded(s.results.status)
+	if err != nil {
+		return err
+	}
+	if ended {
+		s.env.Count("transactions_ended", 1)
+		s.env.Log.Warn("the procedure ended the read-only transaction that it was called in; whether it wrote afterwards cannot be seen")
+	}
+	return nil
 }
 
 // drain reads everything that comes after the data.
