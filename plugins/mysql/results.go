@@ -14,6 +14,16 @@ const (
 // a SELECT does not; in the binary protocol the count of columns is 16 bits wide.
 const largestResultWidth = 1 << 16
 
+// largestDefinition bounds a column definition in bytes, which holds six names, and
+// largestDefinitions those of a result set: as many as there may be, of usual length.
+const (
+	largestDefinition  = 64 << 10
+	largestDefinitions = 32 << 20
+)
+
+// longestMessage bounds the text of a server's error. Servers cut theirs at 512 bytes.
+const longestMessage = 4 << 10
+
 // Packet headers.
 const (
 	headerOK          = 0x00
@@ -69,11 +79,18 @@ func (r *results) next() (defs []columnDef, outParams bool, err error) {
 
 // columns reads n column definitions and the end-of-file packet after them.
 func (r *results) columns(n int) ([]columnDef, error) {
+	rows := r.c.limit
+	r.c.limit = bound{largestDefinition, "column definitions"}
+	defer func() { r.c.limit = rows }()
 	defs := make([]columnDef, 0, min(n, 256))
+	total := 0
 	for range n {
 		p, err := r.c.next()
 		if err != nil {
 			return nil, err
+		}
+		if total += len(p); total > largestDefinitions {
+			return nil, protocolFault("the definitions of %d columns have more than %d bytes", n, largestDefinitions)
 		}
 		def, err := parseColumnDef(p)
 		if err != nil {
@@ -144,6 +161,6 @@ func parseError(p []byte) error {
 		e.state = string(p[1:6])
 		p = p[6:]
 	}
-	e.message = string(p)
+	e.message = string(p[:min(len(p), longestMessage)])
 	return e
 }

@@ -12,6 +12,12 @@ import (
 // killTimeout bounds the attempt to kill a query that nobody waits for any more.
 const killTimeout = 2 * time.Second
 
+// ownAnswers bounds a packet of the answers to the session's own statements, those about
+// the catalogue included, and largestAnswer an answer, in bytes.
+var ownAnswers = bound{1 << 20, "an answer about the session or the catalogue"}
+
+const largestAnswer = 64 << 20
+
 // session is a connection that is ready for the statement.
 type session struct {
 	target   *target
@@ -28,16 +34,20 @@ type session struct {
 // openSession connects and sets the session up.
 func openSession(ctx context.Context, t *target, s *Settings) (*session, error) {
 	started := time.Now()
-	conn, g, err := t.connect(ctx)
+	conn, err := t.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ses := &session{target: t, c: newWire(conn, int(s.MaxRowSize), 0), id: g.connectionID, mariaDB: g.mariaDB(), facts: map[string]string{}}
+	ses := &session{
+		target: t, c: conn.wire, id: conn.greeting.connectionID, mariaDB: conn.greeting.mariaDB(),
+		facts: map[string]string{"connection": conn.protection},
+	}
+	ses.c.limit = ownAnswers
 	release := ses.watch(ctx)
 	defer release()
 	ses.c.setDeadline(started.Add(t.connectTimeout))
 	if err := ses.setUp(s); err != nil {
-		conn.Close()
+		ses.c.conn.Close()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -125,6 +135,7 @@ func (ses *session) runRows(sql string, visit func(row []string)) error {
 		return err
 	}
 	r := &results{c: ses.c}
+	total := 0
 	for {
 		defs, _, err := r.next()
 		if defs == nil || err != nil {
@@ -140,6 +151,9 @@ func (ses *session) runRows(sql string, visit func(row []string)) error {
 				return err
 			} else if end {
 				break
+			}
+			if total += len(p); total > largestAnswer {
+				return protocolFault("the answer to %q has more than %d bytes", sql, largestAnswer)
 			}
 			var row []string
 			for pos := 0; pos < len(p); {
@@ -167,12 +181,13 @@ const errnoNoSuchThread = 1094
 func (ses *session) kill() error {
 	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
 	defer cancel()
-	conn, _, err := ses.target.connect(ctx)
+	conn, err := ses.target.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	killer := &session{c: newWire(conn, 1<<20, 0)}
+	defer conn.conn.Close()
+	killer := &session{c: conn.wire}
+	killer.c.limit = ownAnswers
 	defer killer.watch(ctx)()
 	identity, err := killer.identify()
 	if err != nil {

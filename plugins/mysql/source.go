@@ -169,6 +169,7 @@ func (s *source) begin() (*arrow.Schema, error) {
 	if err := s.session.beginTransaction(&s.settings); err != nil {
 		return nil, err
 	}
+	s.session.c.limit = bound{bytes: int(s.settings.MaxRowSize)}
 	if err := s.send(s.query, s.args); err != nil {
 		return nil, err
 	}
@@ -290,6 +291,7 @@ func (s *source) finish() error {
 	if err := s.drain(); err != nil {
 		return err
 	}
+	s.session.c.limit = ownAnswers
 	ended, err := s.session.transactionEnded(s.results.status)
 	if err != nil {
 		return err
