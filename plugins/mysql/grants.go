@@ -65,6 +65,11 @@ func (ses *session) grants() ([]string, error) {
 	return lines, err
 }
 
+func isErrno(err error, errno uint16) bool {
+	var server *serverError
+	return errors.As(err, &server) && server.errno == errno
+}
+
 func isServerError(err error) bool {
 	var server *serverError
 	return errors.As(err, &server)

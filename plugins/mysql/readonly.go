@@ -13,7 +13,8 @@ import (
 //
 //   - A query begins with a word that reads. The server's read-only mode lets SET GLOBAL,
 //     FLUSH, KILL, SHUTDOWN and INTO OUTFILE pass, and MariaDB's ANALYZE TABLE too.
-//   - SET SESSION TRANSACTION READ ONLY holds when a procedure has committed.
+//   - SET SESSION TRANSACTION READ ONLY (REPEATABLE READ, because READ UNCOMMITTED shows
+//     rows that never were, and SERIALIZABLE locks those of others) holds when a procedure has committed.
 //   - A READ ONLY transaction holds when a procedure changes the mode of the session,
 //     which is about the next transaction.
 //
@@ -84,9 +85,6 @@ func (ses *session) beginTransaction(s *Settings) error {
 	var options []string
 	if s.Snapshot {
 		options = append(options, "WITH CONSISTENT SNAPSHOT")
-		if err := ses.transactionStep("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", true); err != nil {
-			return err
-		}
 	}
 	if s.ReadOnly {
 		options = append(options, "READ ONLY")
@@ -95,13 +93,13 @@ func (ses *session) beginTransaction(s *Settings) error {
 		return nil
 	}
 	start := "START TRANSACTION " + strings.Join(options, ", ")
-	err := ses.transactionStep(start, s.Snapshot)
+	err := ses.startTransaction(start, s.Snapshot)
 	ses.began = ses.status
 	return err
 }
 
-// transactionStep runs a statement that not every server knows.
-func (ses *session) transactionStep(sql string, snapshot bool) error {
+// startTransaction runs a statement that not every server knows when it asks for a snapshot.
+func (ses *session) startTransaction(sql string, snapshot bool) error {
 	_, err := ses.run(sql)
 	var server *serverError
 	if errors.As(err, &server) && snapshot {

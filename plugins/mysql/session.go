@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -75,23 +74,20 @@ func (ses *session) watch(ctx context.Context) (release func()) {
 	}
 }
 
-// setUp sets what the decoder relies on (character set and time zone) and what
-// the settings ask for. The SQL mode stays as it is.
+// setUp sets what the decoder relies on (character set and time zone), what changes
+// results (see sessionVariables) and what the settings ask for.
 func (ses *session) setUp(s *Settings) error {
-	variables := []string{
-		"time_zone = '+00:00'",
-		"net_write_timeout = " + strconv.FormatInt(int64((s.NetWriteTimeout+time.Second-1)/time.Second), 10),
+	if _, err := ses.run("SET NAMES utf8mb4"); err != nil {
+		return err
 	}
-	if s.Timeout > 0 && ses.mariaDB {
-		variables = append(variables, "max_statement_time = "+strconv.FormatFloat(s.Timeout.Seconds(), 'f', 6, 64))
-	} else if s.Timeout > 0 {
-		variables = append(variables, "max_execution_time = "+strconv.FormatInt(max(1, s.Timeout.Milliseconds()), 10))
+	if err := ses.pin(s); err != nil {
+		return err
 	}
-	statements := []string{"SET NAMES utf8mb4", "SET SESSION " + strings.Join(variables, ", SESSION ")}
+	transaction := "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 	if s.ReadOnly {
-		statements = append(statements, "SET SESSION TRANSACTION READ ONLY")
+		transaction += ", READ ONLY"
 	}
-	for _, sql := range statements {
+	for _, sql := range []string{"SET SESSION time_zone = '+00:00'", transaction} {
 		if _, err := ses.run(sql); err != nil {
 			return err
 		}
