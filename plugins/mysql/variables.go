@@ -24,7 +24,7 @@ type sessionVariable struct {
 // character set, and the isolation and access mode of transactions are in readonly.go.
 var sessionVariables = []sessionVariable{
 	{"autocommit", "1", "", "off, statements after a COMMIT begin transactions of their own"},
-	{"sql_select_limit", "18446744073709551615", "", "cuts every SELECT after so many rows"},
+	{"sql_select_limit", "9223372036854775807", "", "cuts every SELECT after so many rows"},
 	{"group_concat_max_len", "268435456", "", "cuts GROUP_CONCAT after so many bytes, with a warning"},
 	{"sql_auto_is_null", "0", "", "on, WHERE id IS NULL finds the row inserted last"},
 	{"div_precision_increment", "4", "", "the digits that a division adds"},
