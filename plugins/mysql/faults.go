@@ -36,6 +36,7 @@ const (
 	codeType             = "mysql.type"
 	codeValue            = "mysql.value"
 	codeZeroDate         = "mysql.zero_date"
+	codeFloat            = "mysql.float"
 	codeRowSize          = "mysql.row_size"
 
 	// What is wrong with a request; codeArgumentCount and codeArgument are, too.

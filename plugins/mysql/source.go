@@ -252,6 +252,12 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range plans {
+		if plans[i].kind == kindFloat32 && !s.binary {
+			return nil, fault.New(codeFloat, fault.Source, "column %q is a FLOAT, and rows travel as text, in which the server rounds it to six digits", defs[i].name).
+				WithHint("let the server prepare statements (max_prepared_stmt_count, protocol), or write CAST(column AS DOUBLE) in the query")
+		}
+	}
 	s.batch = newBatch(s.pool, schema, plans, zero, s.env.BatchRows, s.env.BatchBytes)
 	return schema, nil
 }

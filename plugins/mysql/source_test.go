@@ -76,6 +76,10 @@ func TestExpressionsAgainstClient(t *testing.T) {
 		for _, expression := range expressions {
 			query := "SELECT " + expression + " AS v FROM v ORDER BY i"
 			got, err := readAll(t, settings{"url": db.DSN(db.Database()), "query": query, "protocol": protocol, "zero_dates": "null"})
+			if strings.Contains(expression, "AS FLOAT") && protocol == "text" {
+				wantFault(t, err, codeFloat)
+				continue
+			}
 			if err != nil {
 				t.Errorf("%s: %v", expression, err)
 				continue

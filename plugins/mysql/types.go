@@ -85,7 +85,7 @@ var TypeTable = []TypeRow{
 		[]byte{typeLongLong}, signed, kindInt64},
 	{"BIGINT UNSIGNED, SERIAL", "uint64", "",
 		[]byte{typeLongLong}, nil, kindUint64},
-	{"FLOAT", "float32", "the exact value in the binary protocol; in the text protocol the 6 digits that the server prints",
+	{"FLOAT", "float32", "the exact value, which the text protocol cannot carry: there it is a fault",
 		[]byte{typeFloat}, nil, kindFloat32},
 	{"DOUBLE, REAL", "float64", "",
 		[]byte{typeDouble}, nil, kindFloat64},
