@@ -36,6 +36,8 @@ const (
 	codeType             = "mysql.type"
 	codeValue            = "mysql.value"
 	codeZeroDate         = "mysql.zero_date"
+	codeWarning          = "mysql.warning"
+	codeResultSets       = "mysql.result_sets"
 	codeFloat            = "mysql.float"
 	codeRowSize          = "mysql.row_size"
 
@@ -46,7 +48,6 @@ const (
 	codeUnknownColumn         = "mysql.unknown_column"
 	codeDateColumn            = "mysql.date_column"
 	codeDateRange             = "mysql.date_range"
-	codeOutParameter          = "mysql.out_parameter"
 )
 
 // serverError is an error packet (ERR_Packet of the MySQL client/server protocol).

@@ -117,7 +117,7 @@ func (l *login) run(g *greeting) error {
 		}
 		switch p[0] {
 		case headerOK:
-			_, err := parseOK(p)
+			_, _, err := parseOK(p)
 			return err
 		case headerError:
 			return parseError(p)

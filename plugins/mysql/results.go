@@ -39,6 +39,9 @@ type results struct {
 	begun  bool
 	// over is true when the server has said its last word about the statement.
 	over bool
+	// warnings is the largest number of warnings and notes that a packet told of: a
+	// procedure's last packet repeats those of its last statement.
+	warnings int64
 }
 
 // next goes to the next result set and returns its columns, or nil when there is
@@ -56,9 +59,11 @@ func (r *results) next() (defs []columnDef, outParams bool, err error) {
 		}
 		switch p[0] {
 		case headerOK:
-			if r.status, err = parseOK(p); err != nil {
+			var warnings uint16
+			if r.status, warnings, err = parseOK(p); err != nil {
 				return nil, false, err
 			}
+			r.warnings = max(r.warnings, int64(warnings))
 			continue
 		case headerError:
 			r.over = true
@@ -116,6 +121,7 @@ func (r *results) endOfRows(p []byte) (bool, error) {
 		return false, protocolFault("empty packet where a row was expected")
 	case p[0] == headerEOF && len(p) == 5:
 		r.status = binary.LittleEndian.Uint16(p[3:])
+		r.warnings = max(r.warnings, int64(binary.LittleEndian.Uint16(p[1:])))
 		return true, nil
 	case p[0] == headerError:
 		r.over = true
@@ -137,16 +143,16 @@ func (r *results) skip() error {
 	}
 }
 
-// parseOK returns the status flags of an OK packet.
-func parseOK(p []byte) (uint16, error) {
+// parseOK returns the status flags and the number of warnings of an OK packet.
+func parseOK(p []byte) (status, warnings uint16, err error) {
 	_, pos, ok := lengthEncoded(p, 1)
 	if ok {
 		_, pos, ok = lengthEncoded(p, pos)
 	}
-	if !ok || len(p)-pos < 2 {
-		return 0, protocolFault("truncated OK packet")
+	if !ok || len(p)-pos < 4 {
+		return 0, 0, protocolFault("truncated OK packet")
 	}
-	return binary.LittleEndian.Uint16(p[pos:]), nil
+	return binary.LittleEndian.Uint16(p[pos:]), binary.LittleEndian.Uint16(p[pos+2:]), nil
 }
 
 // parseError reads an error packet (ERR_Packet). The SQLSTATE is missing when

@@ -21,7 +21,8 @@ type Settings struct {
 
 	Request Request `config:"request" doc:"What somebody asks for who may not write SQL: a table by name, or a call. Everything is checked against lists of what is allowed and against the database's own catalogue before anything is read."`
 
-	ResultSet int    `config:"result_set" default:"1" min:"1" doc:"Which result set holds the data, from 1. All the others are read and dropped, so that a late error is seen."`
+	ResultSet int    `config:"result_set" default:"0" min:"0" doc:"Which result set holds the data, from 1; the others are read, dropped and counted as result_sets_dropped. 0 is the only one, and a fault when there are several."`
+	Warnings  string `config:"warnings" enum:"fail,cut,count" default:"cut" doc:"What the server's warnings do: fail the run; fail it when they say that something is missing from the result (GROUP_CONCAT cut, a text above max_allowed_packet, a query that ended early) and be counted as warnings otherwise; or be counted. Warnings that a procedure's later statements made the server forget are counted."`
 	Protocol  string `config:"protocol" enum:"auto,binary,text" default:"auto" doc:"How rows travel: binary through a prepared statement, text, or binary with text where the server cannot prepare the statement."`
 	ZeroDates string `config:"zero_dates" enum:"null,error,text" default:"error" doc:"What becomes of zero, partial and impossible dates: NULL, a fault, or text. With text, every DATE, DATETIME and TIMESTAMP column is text. They are counted as zero_dates."`
 	Snapshot  bool   `config:"snapshot" doc:"Read in a transaction with a consistent snapshot."`

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -46,6 +47,7 @@ type source struct {
 	session *session
 	results *results // of the statement that is under way
 	binary  bool
+	sets    int    // result sets so far, those of OUT parameters left out
 	batch   *batch // nil before the data and after it
 	done    error  // what Next returns from now on: io.EOF, or why the run failed
 }
@@ -173,25 +175,32 @@ func (s *source) begin() (*arrow.Schema, error) {
 	if err := s.send(s.query, s.args); err != nil {
 		return nil, err
 	}
-	sets := 0
+	wanted := max(s.settings.ResultSet, 1)
 	for {
 		defs, outParams, err := s.results.next()
 		if err != nil {
 			return nil, err
 		}
 		if defs == nil {
-			return nil, noResultSet(s.settings.ResultSet, sets)
+			return nil, noResultSet(wanted, s.sets)
 		}
-		if !outParams {
-			sets++
-			if sets == s.settings.ResultSet {
-				return s.bind(defs)
-			}
+		if s.count(defs, outParams) == wanted {
+			return s.bind(defs)
 		}
 		if err := s.results.skip(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// count takes note of a result set, and gives its number; that of OUT parameters has none.
+func (s *source) count(defs []columnDef, outParams bool) int {
+	if outParams {
+		s.env.Count("out_parameters_dropped", int64(len(defs)))
+		return 0
+	}
+	s.sets++
+	return s.sets
 }
 
 // grant checks the request against the server's catalogue and makes it the
@@ -205,6 +214,24 @@ func (s *source) grant() error {
 	granted, err := s.wish.statement(c)
 	if err != nil {
 		return err
+	}
+	if granted.allOf != "" {
+		if err := s.checkReadable(granted.allOf); err != nil {
+			return err
+		}
+	}
+	if n := len(granted.invisible); n > 0 {
+		s.env.Count("columns_invisible", int64(n))
+		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(granted.invisible))
+	}
+	if n := len(granted.variables); n > 0 {
+		s.env.Count("out_parameters_dropped", int64(n))
+	}
+	if len(granted.inout) > 0 {
+		err := s.texts("SET "+strings.Join(granted.inout, ", "), granted.inoutArgs, func([]string) {})
+		if err != nil {
+			return err
+		}
 	}
 	s.query, s.args, s.doing = granted.query, granted.args, granted.doing
 	return nil
@@ -298,6 +325,12 @@ func (s *source) finish() error {
 		return err
 	}
 	s.session.c.limit = ownAnswers
+	if err := s.checkResultSets(); err != nil {
+		return err
+	}
+	if err := s.checkWarnings(s.results.warnings); err != nil {
+		return err
+	}
 	ended, err := s.session.transactionEnded(s.results.status)
 	if err != nil {
 		return err
@@ -312,10 +345,11 @@ func (s *source) finish() error {
 // drain reads everything that comes after the data.
 func (s *source) drain() error {
 	for {
-		defs, _, err := s.results.next()
+		defs, outParams, err := s.results.next()
 		if defs == nil || err != nil {
 			return err
 		}
+		s.count(defs, outParams)
 		if err := s.results.skip(); err != nil {
 			return err
 		}
