@@ -36,6 +36,8 @@ const (
 	codeType             = "mysql.type"
 	codeValue            = "mysql.value"
 	codeZeroDate         = "mysql.zero_date"
+	codeTimeZone         = "mysql.time_zone"
+	codeBrokenView       = "mysql.broken_view"
 	codeWarning          = "mysql.warning"
 	codeResultSets       = "mysql.result_sets"
 	codeFloat            = "mysql.float"
@@ -89,6 +91,8 @@ var ServerFaults = []ServerFault{
 		"give as many arguments as the procedure has parameters"},
 	{codeUnknownTable, fault.Source, false, []uint16{1146, 1051, 1109},
 		"check the table's name and database"},
+	{codeBrokenView, fault.Source, false, []uint16{1356},
+		"a table, column or function that the view reads is gone, or the account that defined it may no longer read it"},
 	{codeUnknownDatabase, fault.Source, false, []uint16{1049, 1046},
 		"check the database's name in the connection URL"},
 	{codeSyntax, fault.Source, false, []uint16{1064, 1149},

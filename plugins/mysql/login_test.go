@@ -136,6 +136,18 @@ func (c *fakeConn) change(plugin string) ([]byte, bool) {
 	return c.take()
 }
 
+var fakeEOF = []byte{headerEOF, 0, 0, 2, 0}
+
+// lengthEncodedText is a text of n zero bytes, and fakeColumn the definition of a column
+// with such a name.
+func lengthEncodedText(n int) []byte {
+	return append(appendLengthEncoded(nil, uint64(n)), make([]byte, n)...)
+}
+
+func fakeColumn(n int) []byte {
+	return slices.Concat([]byte{0, 0, 0, 0}, lengthEncodedText(n), []byte{0, 12, 63, 0, 0, 0, 0, 0, typeVarString, 0, 0, 0, 0, 0})
+}
+
 var fakeOK = []byte{headerOK, 0, 0, 2, 0, 0, 0}
 
 // serve lets the client in and answers every statement with OK, but for what answer
@@ -148,6 +160,12 @@ func (c *fakeConn) serve(answer func(c *fakeConn, sql string) bool) {
 			return
 		}
 		if answer != nil && answer(c, string(p[1:])) {
+			continue
+		}
+		if strings.HasPrefix(string(p[1:]), "SELECT @@SESSION.time_zone") {
+			for _, packet := range [][]byte{{2}, fakeColumn(1), fakeColumn(1), fakeEOF, []byte("\x06+00:00\x03UTC"), fakeEOF} {
+				c.send(packet)
+			}
 			continue
 		}
 		if !c.send(fakeOK) {
@@ -423,31 +441,25 @@ func TestHostileLogin(t *testing.T) {
 
 // TestHostileAnswers: what is read as a whole is read to a bound, whatever the largest row is.
 func TestHostileAnswers(t *testing.T) {
-	lengthEncodedText := func(n int) []byte { return append(appendLengthEncoded(nil, uint64(n)), make([]byte, n)...) }
-	definition := func(n int) []byte {
-		p := slices.Concat([]byte{0, 0, 0, 0}, lengthEncodedText(n), []byte{0, 12, 63, 0, 0, 0, 0, 0, typeVarString, 0, 0, 0, 0, 0})
-		return p
-	}
-	endOfFile := []byte{headerEOF, 0, 0, 2, 0}
 	for _, c := range []struct {
 		name   string
 		code   string
 		answer func(c *fakeConn, sql string) bool
 	}{
 		{"a long definition", codeProtocol, func(c *fakeConn, sql string) bool {
-			return c.send([]byte{1}) && c.send(definition(65<<10))
+			return c.send([]byte{1}) && c.send(fakeColumn(65<<10))
 		}},
 		{"definitions without end", codeProtocol, func(c *fakeConn, sql string) bool {
 			c.send(appendLengthEncoded(nil, 1<<16))
-			for p := definition(60 << 10); c.send(p); {
+			for p := fakeColumn(60 << 10); c.send(p); {
 			}
 			return true
 		}},
 		{"a session's answer of 2 MiB", codeProtocol, func(c *fakeConn, sql string) bool {
-			return strings.HasPrefix(sql, "SELECT @@SESSION") && c.send([]byte{1}) && c.send(definition(1)) && c.send(endOfFile) && c.send(lengthEncodedText(2<<20))
+			return strings.HasPrefix(sql, "SELECT @@SESSION") && c.send([]byte{1}) && c.send(fakeColumn(1)) && c.send(fakeEOF) && c.send(lengthEncodedText(2<<20))
 		}},
 		{"a session's answer without end", codeProtocol, func(c *fakeConn, sql string) bool {
-			if strings.HasPrefix(sql, "SELECT @@SESSION") && c.send([]byte{1}) && c.send(definition(1)) && c.send(endOfFile) {
+			if strings.HasPrefix(sql, "SELECT @@SESSION") && c.send([]byte{1}) && c.send(fakeColumn(1)) && c.send(fakeEOF) {
 				for p := lengthEncodedText(900 << 10); c.send(p); {
 				}
 			}

@@ -97,7 +97,7 @@ func TestRequestOnServer(t *testing.T) {
 			{settings{"table_name": "counter"}, codeTableNotAvailable},
 			{settings{"table_name": "elsewhere"}, codeTableNotAvailable},
 			{settings{"table_name": other + ".elsewhere"}, codeTableNotAvailable},
-			{settings{"table_name": "stale"}, codeTableNotAvailable},
+			{settings{"table_name": "stale"}, codeBrokenView},
 			{settings{"table_name": "plain", "columns": "foreign_column"}, codeUnknownColumn},
 			{settings{"table_name": "plain", "allowed_tables": "heap,seen"}, codeTableNotAvailable},
 			{settings{"procedure_name": "f"}, codeProcedureNotAvailable},

@@ -25,6 +25,7 @@ type session struct {
 	mariaDB  bool
 	mode     sqlMode
 	identity string            // of the server, see identify
+	utc      bool              // the session's time zone is UTC
 	facts    map[string]string // for the receipt
 	status   uint16            // the server's, at the end of the last statement of the session's own
 	began    uint16            // the server's status when the statement's transaction had begun
@@ -74,7 +75,7 @@ func (ses *session) watch(ctx context.Context) (release func()) {
 	}
 }
 
-// setUp sets what the decoder relies on (character set and time zone), what changes
+// setUp sets what the decoder relies on (the character set), what changes
 // results (see sessionVariables) and what the settings ask for.
 func (ses *session) setUp(s *Settings) error {
 	if _, err := ses.run("SET NAMES utf8mb4"); err != nil {
@@ -87,10 +88,11 @@ func (ses *session) setUp(s *Settings) error {
 	if s.ReadOnly {
 		transaction += ", READ ONLY"
 	}
-	for _, sql := range []string{"SET SESSION time_zone = '+00:00'", transaction} {
-		if _, err := ses.run(sql); err != nil {
-			return err
-		}
+	if _, err := ses.run(transaction); err != nil {
+		return err
+	}
+	if err := ses.setZone(s.TimeZone); err != nil {
+		return err
 	}
 	mode, err := ses.run("SELECT @@SESSION.sql_mode")
 	if err != nil {

@@ -23,6 +23,8 @@ type Settings struct {
 
 	ResultSet int    `config:"result_set" default:"0" min:"0" doc:"Which result set holds the data, from 1; the others are read, dropped and counted as result_sets_dropped. 0 is the only one, and a fault when there are several."`
 	Warnings  string `config:"warnings" enum:"fail,cut,count" default:"cut" doc:"What the server's warnings do: fail the run; fail it when they say that something is missing from the result (GROUP_CONCAT cut, a text above max_allowed_packet, a query that ended early) and be counted as warnings otherwise; or be counted. Warnings that a procedure's later statements made the server forget are counted."`
+	TimeZone  string `config:"time_zone" default:"server" doc:"Time zone of the session: server for the server's own, an offset such as +10:00, or a name that the server knows. It decides what CURDATE() is, which instants a range on a TIMESTAMP covers, and what a TIMESTAMP's text shows, as in the practice's own client. Where it is UTC, a TIMESTAMP is an instant; elsewhere it is local time without a zone. The receipt names it."`
+	Geometry  string `config:"geometry" enum:"wkb,ewkb" default:"wkb" doc:"What becomes of GEOMETRY: well-known binary, or with ewkb its extended form, which holds the SRID. Coordinates are as stored, x before y: ST_AsWKB of MySQL turns those of geographic systems round."`
 	Protocol  string `config:"protocol" enum:"auto,binary,text" default:"auto" doc:"How rows travel: binary through a prepared statement, text, or binary with text where the server cannot prepare the statement."`
 	ZeroDates string `config:"zero_dates" enum:"null,error,text" default:"error" doc:"What becomes of zero, partial and impossible dates: NULL, a fault, or text. With text, every DATE, DATETIME and TIMESTAMP column is text. They are counted as zero_dates."`
 	Snapshot  bool   `config:"snapshot" doc:"Read in a transaction with a consistent snapshot."`
@@ -55,6 +57,8 @@ func (s *Settings) check() error {
 		return settingsFault("both call and query are set").WithHint("keep the one that is meant")
 	case s.Request.given() && (s.Call != "" || s.Query != "" || len(s.Args) > 0):
 		return settingsFault("request stands beside call, query or args").WithHint("keep the one that is meant; a request has arguments of its own")
+	case !zonePattern.MatchString(s.TimeZone):
+		return settingsFault("time_zone is neither server, an offset such as +10:00 nor the name of a zone")
 	case (s.TLSCert == "") != (s.TLSKey == ""):
 		return settingsFault("tls_cert and tls_key go together, and one is missing")
 	case s.TLSCA != "" && (s.TLS == tlsDisabled || s.TLS == tlsSkipVerify):

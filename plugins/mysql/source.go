@@ -280,6 +280,17 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 		return nil, err
 	}
 	for i := range plans {
+		p := &plans[i]
+		switch {
+		case p.kind == kindTimestamp && !s.session.utc:
+			p.kind = kindDatetime
+			p.field.Type = p.arrowType()
+		case p.kind == kindGeometry && s.settings.Geometry == "ewkb":
+			p.kind = kindEWKB
+		}
+	}
+	schema = schemaOf(plans)
+	for i := range plans {
 		if plans[i].kind == kindFloat32 && !s.binary {
 			return nil, fault.New(codeFloat, fault.Source, "column %q is a FLOAT, and rows travel as text, in which the server rounds it to six digits", defs[i].name).
 				WithHint("let the server prepare statements (max_prepared_stmt_count, protocol), or write CAST(column AS DOUBLE) in the query")

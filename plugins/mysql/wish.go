@@ -64,8 +64,9 @@ func (w *wish) read(c catalogue) (statement, error) {
 	if err != nil {
 		return statement{}, err
 	}
-	if len(info.columns) == 0 { // gone since, or a view of something that is gone
-		return statement{}, w.noTable(similarTo(w.table))
+	if len(info.columns) == 0 {
+		return statement{}, requestFault(codeBrokenView, "table_name", "%s has no columns: it is a view of something that is gone, or that the account may not read", shown(w.table)).
+			WithHint("mend the view, or ask for the table that it reads")
 	}
 	columns, err := w.choose(info.columns)
 	if err != nil {
@@ -106,7 +107,7 @@ func (w *wish) read(c catalogue) (statement, error) {
 
 func (w *wish) noTable(near *similar) error {
 	return requestFault(codeTableNotAvailable, "table_name", "there is no table %s that may be read", shown(w.table)).
-		WithHint("%s", near.hint("check the name, and its case; whoever runs the service decides which tables may be read"))
+		WithHint("%s", near.hint("check the name and its case, and that the account has SELECT on it; whoever runs the service decides which tables may be read"))
 }
 
 // findColumn finds a column. Their case never matters.
