@@ -1,8 +1,11 @@
 package sandbox
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -16,8 +19,10 @@ import (
 // mysql://user:password@host:3306/database, of which the loader uses:
 //
 //   - socket: path of a unix socket, in place of host and port
-//   - tls: disabled, preferred (the default), required (encrypted, not verified),
-//     verify-ca (the chain), verify-identity (the chain and the host name)
+//   - tls: disabled, skip-verify (encrypted, not verified), verify-ca (the chain),
+//     verify-identity (the chain and the host name), or auto, the default: that is
+//     verify-identity, but towards localhost and a socket TLS when the server offers it
+//   - tls_pin: sha256: and the SHA-256 of the one key that the server may have
 //   - tls_ca, tls_cert, tls_key: PEM files
 //
 // Other parameters belong to the mysql source and are left alone. No error holds
@@ -69,15 +74,27 @@ func dsnFault(format string, args ...any) *fault.Fault {
 
 // setTLS maps the product's TLS modes to the driver's.
 func setTLS(c *mysql.Config, host string, query url.Values) error {
-	mode := query.Get("tls")
+	mode, pin := query.Get("tls"), strings.ToLower(query.Get("tls_pin"))
+	ip := net.ParseIP(host)
+	local := c.Net == "unix" || strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+	if pin != "" && mode != "" && mode != "auto" {
+		return dsnFault("has tls_pin beside tls=%s; leave tls out", mode)
+	}
 	switch mode {
 	case "disabled":
 		return nil
-	case "", "preferred":
-		c.AllowFallbackToPlaintext = true
-	case "required", "verify-ca", "verify-identity":
+	case "", "auto":
+		switch {
+		case pin != "" || query.Get("tls_ca") != "" || !local:
+			mode = "verify-identity"
+		default:
+			mode, c.AllowFallbackToPlaintext = "skip-verify", true
+		}
+	case "skip-verify", "verify-ca", "verify-identity":
+	case "preferred", "required":
+		return dsnFault("has tls=%s, which checks no certificate; that is written skip-verify here", mode)
 	default:
-		return dsnFault("has tls=%s; expected disabled, preferred, required, verify-ca or verify-identity", mode)
+		return dsnFault("has tls=%s; expected auto, disabled, skip-verify, verify-ca or verify-identity", mode)
 	}
 	c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
 	if file := query.Get("tls_ca"); file != "" {
@@ -96,6 +113,18 @@ func setTLS(c *mysql.Config, host string, query url.Values) error {
 			return dsnFault("names a tls_cert and tls_key that cannot be used: %w", err)
 		}
 		c.TLS.Certificates = []tls.Certificate{pair}
+	}
+	if pin != "" {
+		// The key stands for authority and name.
+		c.TLS.InsecureSkipVerify = true
+		c.TLS.VerifyConnection = func(state tls.ConnectionState) error {
+			sum := sha256.Sum256(state.PeerCertificates[0].RawSubjectPublicKeyInfo)
+			if got := "sha256:" + hex.EncodeToString(sum[:]); got != pin {
+				return fmt.Errorf("the server's key is %s, and not what tls_pin says", got)
+			}
+			return nil
+		}
+		return nil
 	}
 	if mode == "verify-identity" {
 		return nil

@@ -28,23 +28,31 @@ func TestParseDSN(t *testing.T) {
 }
 
 func TestParseDSNTLS(t *testing.T) {
-	for mode, want := range map[string]struct{ tls, fallback, skipsName, checksChain bool }{
-		"disabled":        {},
-		"preferred":       {tls: true, fallback: true, skipsName: true},
-		"":                {tls: true, fallback: true, skipsName: true},
-		"required":        {tls: true, skipsName: true},
-		"verify-ca":       {tls: true, skipsName: true, checksChain: true},
-		"verify-identity": {tls: true},
+	for query, want := range map[string]struct{ tls, fallback, skipsName, checksChain bool }{
+		"host/d?tls=disabled":         {},
+		"host/d":                      {tls: true},
+		"127.0.0.1/d":                 {tls: true, fallback: true, skipsName: true},
+		"localhost/d?tls=auto":        {tls: true, fallback: true, skipsName: true},
+		"host/d?socket=/s":            {tls: true, fallback: true, skipsName: true},
+		"host/d?tls=skip-verify":      {tls: true, skipsName: true},
+		"host/d?tls=verify-ca":        {tls: true, skipsName: true, checksChain: true},
+		"localhost/d?tls_pin=sha256:": {tls: true, skipsName: true, checksChain: true},
+		"host/d?tls=verify-identity":  {tls: true},
 	} {
-		c, err := parseDSN("mysql://u:p@host/d?tls=" + mode)
+		c, err := parseDSN("mysql://u:p@" + query)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if (c.TLS != nil) != want.tls || c.AllowFallbackToPlaintext != want.fallback {
-			t.Errorf("%q: TLS %v, fallback %v", mode, c.TLS, c.AllowFallbackToPlaintext)
+			t.Errorf("%q: TLS %v, fallback %v", query, c.TLS, c.AllowFallbackToPlaintext)
 		}
-		if c.TLS != nil && (c.TLS.InsecureSkipVerify != want.skipsName || (c.TLS.VerifyConnection != nil) != want.checksChain || c.TLS.ServerName != "host") {
-			t.Errorf("%q: TLS is %+v", mode, c.TLS)
+		if c.TLS != nil && (c.TLS.InsecureSkipVerify != want.skipsName || (c.TLS.VerifyConnection != nil) != want.checksChain) {
+			t.Errorf("%q: TLS is %+v", query, c.TLS)
+		}
+	}
+	for _, query := range []string{"tls=preferred", "tls=required", "tls=disabled&tls_pin=sha256:00"} {
+		if _, err := parseDSN("mysql://u:p@host/d?" + query); !fault.Is(err, CodeDSN) {
+			t.Errorf("%s: %v", query, err)
 		}
 	}
 }
@@ -53,7 +61,7 @@ func TestParseDSNRefusesWithoutThePassword(t *testing.T) {
 	for _, dsn := range []string{
 		"", "root:hunter2@tcp(127.0.0.1:3306)/d", "postgres://u:hunter2@h/d", "mysql://:hunter2@h/d", "mysql://u:hunter2@h",
 		"mysql://u:hunter2@h/", "mysql://u:hunter2@h/a/b", "mysql://u:hunter2@/d", "mysql://u:hunter2@h:port/d", "mysql://u:hunter2%zz@h/d",
-		"mysql://u:hunter2@h/d?tls=maybe", "mysql://u:hunter2@h/d?tls=required&tls_ca=/does/not/exist", "mysql://u:hunter2@h/d?a=%zz",
+		"mysql://u:hunter2@h/d?tls=maybe", "mysql://u:hunter2@h/d?tls=verify-ca&tls_ca=/does/not/exist", "mysql://u:hunter2@h/d?a=%zz",
 		"mysql://u:hunter2@h/d?tls_cert=/does/not/exist", "mysql://u:hunter2@h/d?tls_ca=dsn_test.go", "mysql://u:hunter2\x7f@h/d",
 	} {
 		_, err := parseDSN(dsn)

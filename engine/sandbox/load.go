@@ -20,7 +20,7 @@ import (
 // LoadConfig says what Load puts where.
 type LoadConfig struct {
 	// DSN is mysql://user:password@host:3306/database, with the parameters
-	// socket, tls, tls_ca, tls_cert and tls_key. The database is created if it
+	// socket, tls, tls_ca, tls_cert, tls_key and tls_pin. The database is created if it
 	// doesn't exist.
 	DSN string
 	// SQL holds schema.sql and procedures/*.sql.

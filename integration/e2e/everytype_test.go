@@ -139,9 +139,8 @@ func readEveryType(t *testing.T, db database, types []typed) {
 	w := newWorkspace(t, db.DSN(db.Database()))
 	first := map[string][]byte{}
 	for _, source := range []settings{
-		{"query": "SELECT * FROM every_type ORDER BY id", "protocol": "binary"},
-		{"query": "SELECT * FROM every_type ORDER BY id", "protocol": "text"},
-		{"call": "every_type"},
+		{"query": "SELECT * FROM every_type ORDER BY id", "protocol": "binary", "time_zone": "+00:00"},
+		{"call": "every_type", "time_zone": "+00:00"},
 	} {
 		for _, encoder := range []string{"ndjson", "csv"} {
 			pipeline := w.pipeline(source, encoder)
@@ -158,6 +157,19 @@ func readEveryType(t *testing.T, db database, types []typed) {
 	}
 	compareNDJSON(t, first["ndjson"], columns, kinds, want)
 	compareCSV(t, first["csv"], columns, kinds, want)
+
+	// By text, all but FLOAT, which it rounds.
+	textColumns, textKinds := withoutFloat(columns, kinds)
+	var expressions []string
+	for i, c := range textColumns {
+		expressions = append(expressions, textKinds[i].expression(c))
+	}
+	want = fromClient(t, db, expressions, "every_type ORDER BY id")
+	byText := settings{"query": "SELECT " + strings.Join(textColumns, ", ") + " FROM every_type ORDER BY id", "protocol": "text", "time_zone": "+00:00"}
+	for _, isolation := range isolations {
+		compareNDJSON(t, w.must("run", w.pipeline(byText, "ndjson"), "--isolation", isolation), textColumns, textKinds, want)
+		compareCSV(t, w.must("run", w.pipeline(byText, "csv"), "--isolation", isolation), textColumns, textKinds, want)
+	}
 }
 
 // TestExactFloat: the binary protocol carries what the text protocol rounds.

@@ -27,12 +27,31 @@ func readTable(t *testing.T, s *servers.Server, w *workspace, columns []string, 
 		output := w.must("run", w.pipeline(settings{"query": query, "protocol": "binary"}, format), "--isolation", "none")
 		holds(t, format, output, columns, kinds, want)
 		if format == "ndjson" || format == "parquet" {
-			again := w.must("run", w.pipeline(settings{"query": query, "protocol": "text"}, format), "--isolation", "none")
+			pipeline := w.pipeline(settings{"query": query, "protocol": "text"}, format)
+			if slices.Contains(kinds, float) { // the text protocol rounds it
+				w.fails(w.run("run", pipeline, "--isolation", "none", "-o", w.output("rounded")), 1, "mysql.float")
+				continue
+			}
+			again := w.must("run", pipeline, "--isolation", "none")
 			if !bytes.Equal(again, output) {
 				t.Errorf("%s: the text protocol gives %d other bytes than the binary one", format, len(again))
 			}
 		}
 	}
+	if slices.Contains(kinds, float) {
+		columns, kinds = withoutFloat(columns, kinds)
+		readTable(t, s, w, columns, kinds, from)
+	}
+}
+
+// withoutFloat leaves out the columns that the text protocol rounds.
+func withoutFloat(columns []string, kinds []kind) (names []string, rest []kind) {
+	for i, k := range kinds {
+		if k != float {
+			names, rest = append(names, columns[i]), append(rest, k)
+		}
+	}
+	return names, rest
 }
 
 func quotedName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }

@@ -124,7 +124,7 @@ func TestConnectionReset(t *testing.T) {
 					p.restore()
 					at := []ending{closed, reset}[random.IntN(2)]
 					p.at.Store(int32(at))
-					tls := []string{"disabled", "preferred"}[random.IntN(2)]
+					tls := []string{"disabled", "auto"}[random.IntN(2)]
 					isolation := isolations[random.IntN(3)]
 					where := fmt.Sprintf("tls %s, isolation %s, %s after ", tls, isolation, at)
 					switch random.IntN(4) {

@@ -87,10 +87,10 @@ func TestMySQLAuthentication(t *testing.T) {
 			s.Exec("CREATE USER '" + user + "'@'%' IDENTIFIED WITH caching_sha2_password BY '" + password + "';\n" +
 				"GRANT ALL ON " + database + ".* TO '" + user + "'@'%'")
 			defer s.Exec("DROP USER '" + user + "'@'%'")
-			for _, tls := range []string{"disabled", "preferred", "required"} {
+			for _, tls := range []string{"disabled", "auto", "skip-verify"} {
 				w := newWorkspace(t, s.UserDSN(user, password, database)+"?tls="+tls)
 				pipeline := w.pipeline(settings{"query": "SELECT CURRENT_USER() AS u, (SELECT variable_value FROM performance_schema.session_status WHERE variable_name = 'Ssl_cipher') <> '' AS encrypted"}, "ndjson")
-				want := `{"u":"` + user + `@%","encrypted":` + map[string]string{"disabled": "0", "preferred": "1", "required": "1"}[tls] + "}\n"
+				want := `{"u":"` + user + `@%","encrypted":` + map[string]string{"disabled": "0", "auto": "1", "skip-verify": "1"}[tls] + "}\n"
 				s.Exec("FLUSH PRIVILEGES") // forgets the digest, so that the whole password must travel
 				for _, how := range []string{"full", "by the digest"} {
 					if got := string(w.must("run", pipeline)); got != want {
@@ -119,7 +119,7 @@ func TestMySQLTLS(t *testing.T) {
 		parameters string
 		fault      string // empty: it works
 	}{
-		{"tls=required", ""},
+		{"tls=skip-verify", ""},
 		{"tls=disabled", "mysql.auth"},
 		{"tls=verify-ca&tls_ca=" + ca, ""},
 		{"tls=verify-ca", "mysql.tls"},                    // the system does not know that authority

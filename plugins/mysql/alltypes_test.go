@@ -116,11 +116,26 @@ func TestEveryTypeAgainstOracles(t *testing.T) {
 	database := fromDatabaseSQL(t, db)
 	for _, protocol := range []string{"binary", "text"} {
 		t.Run(protocol, func(t *testing.T) {
+			query := query
+			if protocol == "text" { // which rounds FLOAT
+				_, err := readAll(t, settings{"url": db.DSN(db.Database()), "query": query, "protocol": protocol})
+				wantFault(t, err, codeFloat)
+				query = "SELECT id"
+				for _, c := range typeCases {
+					if query += ", " + c.column; c.ddl == "FLOAT" {
+						query = strings.TrimSuffix(query, c.column) + "NULL AS " + c.column
+					}
+				}
+				query += " FROM alltypes ORDER BY id"
+			}
 			got := mustRead(t, settings{"url": db.DSN(db.Database()), "query": query, "protocol": protocol})
 			if len(got.rows) != rows {
 				t.Fatalf("%d rows, want %d", len(got.rows), rows)
 			}
 			for i, c := range typeCases {
+				if protocol == "text" && c.ddl == "FLOAT" {
+					continue
+				}
 				field := got.schema.Field(i + 1)
 				if field.Name != c.column || typeText(field.Type) != c.arrow || !field.Nullable {
 					t.Errorf("column %d is %v, want %s %s, nullable", i+1, field, c.column, c.arrow)

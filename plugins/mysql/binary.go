@@ -173,6 +173,21 @@ func (b *batch) setLengthEncoded(i int, v []byte) error {
 		}
 		b.put64(c, int64(bits))
 		return nil
+	case kindEWKB:
+		const srid, head, hasSRID = 4, 5, 0x20000000
+		if len(v) < srid+head || v[srid] != 1 { // little-endian, as servers store it
+			return b.malformed(i)
+		}
+		if binary.LittleEndian.Uint32(v) == 0 {
+			b.appendBytes(c, v[srid:])
+			return nil
+		}
+		b.scratch = append(b.scratch[:0], 1)
+		b.scratch = binary.LittleEndian.AppendUint32(b.scratch, binary.LittleEndian.Uint32(v[srid+1:])|hasSRID)
+		b.scratch = append(b.scratch, v[:srid]...)
+		b.scratch = append(b.scratch, v[srid+head:]...)
+		b.appendBytes(c, b.scratch)
+		return nil
 	case kindGeometry:
 		const srid, smallestWKB = 4, 5
 		if len(v) < srid+smallestWKB {

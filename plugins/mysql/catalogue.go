@@ -142,6 +142,7 @@ func (s *source) texts(query string, args []any, visit func(row []string)) error
 			}
 		}
 		row := make([]string, len(defs))
+		total := 0
 		for {
 			p, err := s.session.c.next()
 			if err != nil {
@@ -151,6 +152,9 @@ func (s *source) texts(query string, args []any, visit func(row []string)) error
 				return err
 			} else if end {
 				break
+			}
+			if total += len(p); total > largestAnswer {
+				return protocolFault("the server's catalogue answers with more than %d bytes", largestAnswer)
 			}
 			if err := textsOf(row, p, s.binary); err != nil {
 				return err

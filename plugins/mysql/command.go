@@ -14,6 +14,7 @@ const (
 	commandQuery   = 0x03
 	commandPrepare = 0x16
 	commandExecute = 0x17
+	commandClose   = 0x19 // of a prepared statement; it has no answer
 )
 
 // prepared is a statement that the server has prepared.
@@ -111,12 +112,7 @@ func callStatement(procedure string, args int) (string, error) {
 		}
 		parts[i] = quoteName(part)
 	}
-	return callQuoted(strings.Join(parts, "."), args), nil
-}
-
-// callQuoted writes CALL for a name that is quoted already.
-func callQuoted(procedure string, args int) string {
-	return "CALL " + procedure + "(" + strings.TrimSuffix(strings.Repeat("?, ", args), ", ") + ")"
+	return "CALL " + strings.Join(parts, ".") + "(" + strings.TrimSuffix(strings.Repeat("?, ", args), ", ") + ")", nil
 }
 
 // argumentCountFault reports a query with more or fewer question marks than arguments.

@@ -101,8 +101,8 @@ func TestSpecialServer(t *testing.T) {
 			encrypted bool
 		}{
 			{"disabled", settings{"url": dsn, "tls": "disabled"}, "", false},
-			{"preferred", settings{"url": dsn}, "", true},
-			{"required", settings{"url": dsn, "tls": "required"}, "", true},
+			{"auto on loopback", settings{"url": dsn}, "", true},
+			{"skip-verify", settings{"url": dsn, "tls": "skip-verify"}, "", true},
 			{"in the URL", settings{"url": dsn + "?tls=disabled"}, "", false},
 			{"verify-ca", settings{"url": byName, "tls": "verify-ca", "tls_ca": ca.file}, "", true},
 			{"verify-identity", settings{"url": dsn, "tls": "verify-identity", "tls_ca": ca.file}, "", true},
@@ -110,10 +110,10 @@ func TestSpecialServer(t *testing.T) {
 			{"wrong authority", settings{"url": dsn, "tls": "verify-ca", "tls_ca": stranger.file}, codeTLS, false},
 			{"system's authorities", settings{"url": dsn, "tls": "verify-identity"}, codeTLS, false},
 			{"wrong name", settings{"url": byName, "tls": "verify-identity", "tls_ca": ca.file}, codeTLS, false},
-			{"preferred on a socket", settings{"url": db.SocketDSN(db.Database())}, "", false},
-			{"required on a socket", settings{"url": db.SocketDSN(db.Database()), "tls": "required"}, "", true},
-			{"client certificate", settings{"url": certified, "tls": "required", "tls_cert": clientCert, "tls_key": clientKey}, "", true},
-			{"no client certificate", settings{"url": certified, "tls": "required"}, codeAuth, false},
+			{"auto on a socket", settings{"url": db.SocketDSN(db.Database())}, "", false},
+			{"skip-verify on a socket", settings{"url": db.SocketDSN(db.Database()), "tls": "skip-verify"}, "", true},
+			{"client certificate", settings{"url": certified, "tls": "skip-verify", "tls_cert": clientCert, "tls_key": clientKey}, "", true},
+			{"no client certificate", settings{"url": certified, "tls": "skip-verify"}, codeAuth, false},
 		} {
 			c.with["query"] = "SELECT VARIABLE_VALUE <> '' AS encrypted FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'SSL_CIPHER'"
 			got, err := readAll(t, c.with)
@@ -132,7 +132,7 @@ func TestSpecialServer(t *testing.T) {
 	})
 
 	t.Run("cancel over tls", func(t *testing.T) {
-		p, err := newProbe(t, settings{"url": dsn, "tls": "required", "query": "SELECT SLEEP(600), 'tls_sleeper'"})
+		p, err := newProbe(t, settings{"url": dsn, "tls": "skip-verify", "query": "SELECT SLEEP(600), 'tls_sleeper'"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func TestConnectionFailures(t *testing.T) {
 		{"refused", settings{"url": "mysql://root:" + password + "@" + closed.Addr().String()}, codeConnect, true},
 		{"silent", settings{"url": "mysql://root:" + password + "@" + listener.Addr().String(), "connect_timeout": "100ms"}, codeConnect, true},
 		{"no socket", settings{"url": "mysql://root:" + password + "@/db", "socket": filepath.Join(t.TempDir(), "none")}, codeConnect, true},
-		{"no tls", settings{"url": db.DSN(""), "tls": "required"}, codeTLS, false},
+		{"no tls", settings{"url": db.DSN(""), "tls": "skip-verify"}, codeTLS, false},
 	} {
 		c.with["query"] = "SELECT 1"
 		_, err := readAll(t, c.with)
@@ -284,7 +284,15 @@ func TestSettingsThatContradict(t *testing.T) {
 		"neither call nor query":   {"url": good},
 		"call and query":           {"url": good, "call": "p", "query": "SELECT 1"},
 		"certificate without key":  {"url": good, "call": "p", "tls_cert": "x"},
-		"authority without check":  {"url": good, "call": "p", "tls_ca": "x"},
+		"authority without check":  {"url": good, "call": "p", "tls": "skip-verify", "tls_ca": "x"},
+		"pin without check":        {"url": good, "call": "p", "tls": "disabled", "tls_pin": pinPrefix + strings.Repeat("0", 64)},
+		"pin of another length":    {"url": good + "?tls_pin=sha256:S3cret", "call": "p"},
+		"clear text without check": {"url": good + "?tls=skip-verify&cleartext_password=true", "call": "p"},
+		"clear text, perhaps":      {"url": good + "?cleartext_password=S3cret", "call": "p"},
+		"key that is no file":      {"url": good, "call": "p", "server_public_key": "/does/not/exist"},
+		"key that is no key":       {"url": good, "call": "p", "server_public_key": "connect_test.go"},
+		"zero byte in the user":    {"url": "mysql://us%00er:S3cret@host/db", "call": "p"},
+		"preferred":                {"url": good + "?tls=preferred", "call": "p"},
 		"missing file":             {"url": good, "call": "p", "tls": "verify-ca", "tls_ca": "/does/not/exist"},
 		"name of three parts":      {"url": good, "call": "a.b.c"},
 		"empty name":               {"url": good, "call": "a."},
@@ -297,7 +305,7 @@ func TestSettingsThatContradict(t *testing.T) {
 		"port in letters":          {"url": "mysql://user:S3cret@host:abc/db", "call": "p"},
 		"port too large":           {"url": "mysql://user:S3cret@host:70000/db", "call": "p"},
 		"unknown key in the URL":   {"url": good + "?S3cret=1", "call": "p"},
-		"tls twice":                {"url": good + "?tls=disabled", "tls": "required", "call": "p"},
+		"tls twice":                {"url": good + "?tls=disabled", "tls": "skip-verify", "call": "p"},
 		"bad tls in the URL":       {"url": good + "?tls=S3cret", "call": "p"},
 		"unknown setting":          {"url": good, "call": "p", "fetch": 1},
 		"list as argument":         {"url": good, "call": "p", "args": []any{[]any{1}}},

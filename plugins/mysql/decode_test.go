@@ -169,7 +169,7 @@ func TestPacketsAcrossReads(t *testing.T) {
 	}
 	stream := packets(payloads...)
 	for _, chunk := range []int{1 << 30, 4096, 7} {
-		c := newWire(scriptConn{Reader: chunkReader{bytes.NewReader(stream), chunk}}, 4<<20, 0)
+		c := newWire(scriptConn{Reader: chunkReader{bytes.NewReader(stream), chunk}}, bound{bytes: 4 << 20}, 0)
 		c.seq = 1
 		for i, want := range payloads {
 			got, err := c.next()
@@ -190,7 +190,7 @@ type chunkReader struct {
 func (c chunkReader) Read(p []byte) (int, error) { return c.r.Read(p[:min(len(p), c.size)]) }
 
 func TestPacketSequence(t *testing.T) {
-	c := newWire(scriptConn{Reader: bytes.NewReader([]byte{1, 0, 0, 5, 'x'})}, 100, 0)
+	c := newWire(scriptConn{Reader: bytes.NewReader([]byte{1, 0, 0, 5, 'x'})}, bound{bytes: 100}, 0)
 	_, err := c.next()
 	wantFault(t, err, codeProtocol)
 }
@@ -235,8 +235,8 @@ func TestCallStatement(t *testing.T) {
 
 func TestSnapshotRefused(t *testing.T) {
 	refused := []byte("\xff\x28\x04#42000syntax error near 'SNAPSHOT'")
-	ses := &session{c: newWire(scriptConn{Reader: bytes.NewReader(packets(refused))}, 100, 0)}
-	f := wantFault(t, ses.startSnapshot(), codeSnapshot)
+	ses := &session{c: newWire(scriptConn{Reader: bytes.NewReader(packets(refused))}, bound{bytes: 100}, 0)}
+	f := wantFault(t, ses.beginTransaction(&Settings{Snapshot: true}), codeSnapshot)
 	if f.Details["errno"] != "1064" || f.Hint == "" {
 		t.Errorf("fault %+v", f)
 	}

@@ -1,11 +1,12 @@
 // Package mysql is the source that reads rows from MySQL and MariaDB servers,
 // straight from wire packets into Arrow arrays.
 //
-// It owns the connection after authentication (which go-mysql does), the
+// It owns the connection with its login (go-mysql computes what is answered), the
 // statement, the decoding of both row protocols, and the table that maps MySQL
 // types to Arrow types (TypeTable). It never changes a value: a value arrives
-// exactly, or the run fails with a coded fault. It never writes to the database
-// and never puts a value into SQL text when the server can bind it.
+// exactly, or the run fails with a coded fault. It reads: sessions and transactions are
+// READ ONLY unless a pipeline says read_only: false (readonly.go says what that leaves
+// open). It never puts a value into SQL text when the server can bind it.
 //
 // # Protocol
 //

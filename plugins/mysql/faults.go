@@ -24,6 +24,7 @@ const (
 	codeUnknownDatabase  = "mysql.unknown_database"
 	codeAccessDenied     = "mysql.access_denied"
 	codeReadOnly         = "mysql.read_only"
+	codeTableChanged     = "mysql.table_changed"
 	codeSignal           = "mysql.signal"
 	codeKilled           = "mysql.killed"
 	codeTimeout          = "mysql.timeout"
@@ -35,6 +36,11 @@ const (
 	codeType             = "mysql.type"
 	codeValue            = "mysql.value"
 	codeZeroDate         = "mysql.zero_date"
+	codeTimeZone         = "mysql.time_zone"
+	codeBrokenView       = "mysql.broken_view"
+	codeWarning          = "mysql.warning"
+	codeResultSets       = "mysql.result_sets"
+	codeFloat            = "mysql.float"
 	codeRowSize          = "mysql.row_size"
 
 	// What is wrong with a request; codeArgumentCount and codeArgument are, too.
@@ -44,7 +50,6 @@ const (
 	codeUnknownColumn         = "mysql.unknown_column"
 	codeDateColumn            = "mysql.date_column"
 	codeDateRange             = "mysql.date_range"
-	codeOutParameter          = "mysql.out_parameter"
 )
 
 // serverError is an error packet (ERR_Packet of the MySQL client/server protocol).
@@ -86,6 +91,8 @@ var ServerFaults = []ServerFault{
 		"give as many arguments as the procedure has parameters"},
 	{codeUnknownTable, fault.Source, false, []uint16{1146, 1051, 1109},
 		"check the table's name and database"},
+	{codeBrokenView, fault.Source, false, []uint16{1356},
+		"a table, column or function that the view reads is gone, or the account that defined it may no longer read it"},
 	{codeUnknownDatabase, fault.Source, false, []uint16{1049, 1046},
 		"check the database's name in the connection URL"},
 	{codeSyntax, fault.Source, false, []uint16{1064, 1149},
@@ -93,7 +100,9 @@ var ServerFaults = []ServerFault{
 	{codeAccessDenied, fault.Source, false, []uint16{1044, 1142, 1143, 1227, 1370, 1410, 1419},
 		"grant the account what it needs: SELECT on tables, EXECUTE on procedures"},
 	{codeReadOnly, fault.Source, false, []uint16{1792},
-		"the procedure writes, which a read-only snapshot forbids; set snapshot to false"},
+		"the statement writes, locks rows or makes a temporary table, and a source reads; " + readOnlyHint},
+	{codeTableChanged, fault.Source, true, []uint16{1412},
+		"a table was altered while it was read; run again"},
 	{codeSignal, fault.Source, false, []uint16{1643, 1644, 1645},
 		"the procedure reported this itself, with SIGNAL"},
 	{codeKilled, fault.Source, false, []uint16{1317, 1927, 3169},

@@ -255,7 +255,7 @@ func FuzzResults(f *testing.F) {
 
 // readScript reads an answer the way Open and Next do.
 func readScript(stream []byte, binary bool) error {
-	c := newWire(scriptConn{Reader: bytes.NewReader(stream)}, 1<<20, 0)
+	c := newWire(scriptConn{Reader: bytes.NewReader(stream)}, bound{bytes: 1 << 20}, 0)
 	c.seq = 1
 	s := &source{settings: Settings{ZeroDates: "null"}, pool: newPool(memory.NewGoAllocator()), binary: binary, session: &session{c: c}, results: &results{c: c}}
 	s.env.BatchRows, s.env.BatchBytes = 8, 1<<16

@@ -45,6 +45,7 @@ type probe struct {
 
 	mu       sync.Mutex
 	counters map[string]int64
+	facts    map[string]string
 	log      strings.Builder
 }
 
@@ -60,7 +61,7 @@ func (p *probe) Write(b []byte) (int, error) {
 func newProbe(t testing.TB, with settings) (*probe, error) {
 	t.Helper()
 	ignore := goleak.IgnoreCurrent()
-	p := &probe{memory: memory.NewCheckedAllocator(memory.NewGoAllocator()), counters: map[string]int64{}}
+	p := &probe{memory: memory.NewCheckedAllocator(memory.NewGoAllocator()), counters: map[string]int64{}, facts: map[string]string{}}
 	raw, err := jsonOf(with)
 	if err != nil {
 		t.Fatal(err)
@@ -72,6 +73,11 @@ func newProbe(t testing.TB, with settings) (*probe, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.counters[name] += n
+		},
+		Fact: func(name, value string) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.facts[name] = value
 		},
 	})
 	if err != nil {

@@ -32,8 +32,8 @@ type wire struct {
 	r, w int    // unread bytes are buf[r:w]
 	big  []byte // the current packet, when it did not fit buf
 	seq  byte
-	// limit is the largest packet after reassembly, in bytes.
-	limit int
+	// limit bounds packets after reassembly.
+	limit bound
 	// idle is the longest wait for bytes; 0 waits forever.
 	idle time.Duration
 	// flushAt, unless zero, is when next gives up waiting and returns errNotYet.
@@ -45,7 +45,22 @@ type wire struct {
 	interrupted bool
 }
 
-func newWire(conn net.Conn, limit int, idle time.Duration) *wire {
+// bound is the largest packet that is taken.
+type bound struct {
+	bytes int
+	// of says what the packets are of; empty means rows, whose size a setting bounds.
+	of string
+}
+
+func (b bound) exceeded() error {
+	if b.of != "" {
+		return protocolFault("a packet of %s has more than %d bytes", b.of, b.bytes)
+	}
+	return fault.New(codeRowSize, fault.Data, "the server sends a row of more than %d bytes", b.bytes).
+		WithHint("raise max_row_size (at most 1GiB), or select less")
+}
+
+func newWire(conn net.Conn, limit bound, idle time.Duration) *wire {
 	return &wire{conn: conn, buf: make([]byte, readBuffer), limit: limit, idle: idle}
 }
 
@@ -72,7 +87,7 @@ func (c *wire) next() ([]byte, error) {
 	if c.w-c.r >= headerSize {
 		h := c.buf[c.r:c.w]
 		end := headerSize + (int(h[0]) | int(h[1])<<8 | int(h[2])<<16)
-		if end <= len(h) && h[3] == c.seq && end < headerSize+fullPayload {
+		if end <= len(h) && h[3] == c.seq && end < headerSize+fullPayload && end-headerSize <= c.limit.bytes {
 			c.seq++
 			c.r += end
 			return h[headerSize:end:end], nil
@@ -97,9 +112,8 @@ func (c *wire) nextSlow() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(c.big)+n > c.limit {
-			return nil, fault.New(codeRowSize, fault.Data, "the server sends a row of more than %d bytes", c.limit).
-				WithHint("raise max_row_size (at most 1GiB), or select less")
+		if len(c.big)+n > c.limit.bytes {
+			return nil, c.limit.exceeded()
 		}
 		if len(c.big) == 0 && n < len(c.buf) {
 			if err := c.fill(n); err != nil {
@@ -206,13 +220,15 @@ func (c *wire) lost(doing string, err error) error {
 // errServerClosed stands for io.EOF.
 var errServerClosed = errors.New("the server closed it")
 
-// command sends a command and its payload, in several packets when it must, and
-// resets the sequence number for the answer.
+// command sends a command and its payload, and resets the sequence number for it.
 func (c *wire) command(cmd byte, payload []byte) error {
-	message := make([]byte, 0, headerSize+1+len(payload))
-	message = append(message, 0, 0, 0, 0, cmd)
-	message = append(message, payload...)
 	c.seq = 0
+	return c.write([]byte{cmd}, payload)
+}
+
+// write sends a payload, in several packets when it must.
+func (c *wire) write(payload ...[]byte) error {
+	message := append(make([]byte, headerSize), slices.Concat(payload...)...)
 	for {
 		n := min(len(message)-headerSize, fullPayload)
 		binary.LittleEndian.PutUint32(message, uint32(n))

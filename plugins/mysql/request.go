@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -18,11 +19,11 @@ import (
 type Request struct {
 	TableName     config.Value `config:"table_name" doc:"Table or view to read, of the connection's own database. Either table_name or procedure_name is given. Rows come in the order of the primary key where that costs nothing: on InnoDB, unless an index on the date picks them. Otherwise their order is the server's."`
 	ProcedureName config.Value `config:"procedure_name" doc:"Procedure to call, of the connection's own database."`
-	Arguments     config.Value `config:"arguments" doc:"Arguments of the call in order, as text that is a JSON array of texts, numbers, booleans and nulls. One for every parameter, of its type; bytes are base64."`
-	Columns       config.Value `config:"columns" doc:"Names of the table's columns to read, with commas between, in the order wanted. Default: all, without invisible ones."`
+	Arguments     config.Value `config:"arguments" doc:"Arguments of the call in order, as text that is a JSON array of texts, numbers, booleans and nulls. One for every IN and INOUT parameter, of its type; bytes are base64. What OUT and INOUT parameters give back is dropped and counted as out_parameters_dropped."`
+	Columns       config.Value `config:"columns" doc:"Names of the table's columns to read, with commas between, or as a JSON array of texts, in the order wanted. Default: all that are visible; those that are not are counted as columns_invisible, and a column that the account may not read fails the run."`
 	DateColumn    config.Value `config:"date_column" doc:"The DATE, DATETIME or TIMESTAMP column on which date_modifier All keeps the range."`
 	FromDate      config.Value `config:"from_date" doc:"First day of the range, YYYY-MM-DD."`
-	ToDate        config.Value `config:"to_date" doc:"Last day of the range, YYYY-MM-DD, to its last instant. For a TIMESTAMP column a day is one of UTC."`
+	ToDate        config.Value `config:"to_date" doc:"Last day of the range, YYYY-MM-DD, to its last instant. For a TIMESTAMP column a day is one of the session's time zone."`
 	DateModifier  string       `config:"date_modifier" enum:"All,Created,Updated" default:"All" doc:"What the range is about: date_column, ts_4_insert or ts_4_update."`
 
 	AllowedTables     string `config:"allowed_tables" doc:"Tables and views that may be asked for: names with commas between, where * stands for any characters. Empty means none."`
@@ -113,7 +114,7 @@ func (r *Request) wishTable(w *wish) (err error) {
 		return err
 	}
 	if r.Columns != nil {
-		for _, column := range strings.Split(r.Columns.(string), ",") {
+		for _, column := range columnNames(r.Columns.(string)) {
 			if column = strings.Trim(column, " "); column == "" {
 				return requestFault(codeUnknownColumn, "columns", "a name is missing").
 					WithHint("write names with commas between, such as patient_id,surname; leave columns out for all of them")
@@ -149,6 +150,16 @@ func (r *Request) wishTable(w *wish) (err error) {
 			WithHint("name a column with date_column, or set date_modifier to Created or Updated")
 	}
 	return nil
+}
+
+// columnNames reads names with commas between, or a JSON array of names, in which a name
+// may hold a comma. Text that looks like an array and is none is names.
+func columnNames(text string) []string {
+	var names []string
+	if strings.HasPrefix(text, "[") && json.Unmarshal([]byte(text), &names) == nil {
+		return names
+	}
+	return strings.Split(text, ",")
 }
 
 // givenName is the text of a name that was given, or empty when it was not.

@@ -14,6 +14,16 @@ const (
 // a SELECT does not; in the binary protocol the count of columns is 16 bits wide.
 const largestResultWidth = 1 << 16
 
+// largestDefinition bounds a column definition in bytes, which holds six names, and
+// largestDefinitions those of a result set: as many as there may be, of usual length.
+const (
+	largestDefinition  = 64 << 10
+	largestDefinitions = 32 << 20
+)
+
+// longestMessage bounds the text of a server's error. Servers cut theirs at 512 bytes.
+const longestMessage = 4 << 10
+
 // Packet headers.
 const (
 	headerOK          = 0x00
@@ -29,6 +39,9 @@ type results struct {
 	begun  bool
 	// over is true when the server has said its last word about the statement.
 	over bool
+	// warnings is the largest number of warnings and notes that a packet told of: a
+	// procedure's last packet repeats those of its last statement.
+	warnings int64
 }
 
 // next goes to the next result set and returns its columns, or nil when there is
@@ -46,9 +59,11 @@ func (r *results) next() (defs []columnDef, outParams bool, err error) {
 		}
 		switch p[0] {
 		case headerOK:
-			if r.status, err = parseOK(p); err != nil {
+			var warnings uint16
+			if r.status, warnings, err = parseOK(p); err != nil {
 				return nil, false, err
 			}
+			r.warnings = max(r.warnings, int64(warnings))
 			continue
 		case headerError:
 			r.over = true
@@ -69,11 +84,18 @@ func (r *results) next() (defs []columnDef, outParams bool, err error) {
 
 // columns reads n column definitions and the end-of-file packet after them.
 func (r *results) columns(n int) ([]columnDef, error) {
+	rows := r.c.limit
+	r.c.limit = bound{largestDefinition, "column definitions"}
+	defer func() { r.c.limit = rows }()
 	defs := make([]columnDef, 0, min(n, 256))
+	total := 0
 	for range n {
 		p, err := r.c.next()
 		if err != nil {
 			return nil, err
+		}
+		if total += len(p); total > largestDefinitions {
+			return nil, protocolFault("the definitions of %d columns have more than %d bytes", n, largestDefinitions)
 		}
 		def, err := parseColumnDef(p)
 		if err != nil {
@@ -99,6 +121,7 @@ func (r *results) endOfRows(p []byte) (bool, error) {
 		return false, protocolFault("empty packet where a row was expected")
 	case p[0] == headerEOF && len(p) == 5:
 		r.status = binary.LittleEndian.Uint16(p[3:])
+		r.warnings = max(r.warnings, int64(binary.LittleEndian.Uint16(p[1:])))
 		return true, nil
 	case p[0] == headerError:
 		r.over = true
@@ -120,16 +143,16 @@ func (r *results) skip() error {
 	}
 }
 
-// parseOK returns the status flags of an OK packet.
-func parseOK(p []byte) (uint16, error) {
+// parseOK returns the status flags and the number of warnings of an OK packet.
+func parseOK(p []byte) (status, warnings uint16, err error) {
 	_, pos, ok := lengthEncoded(p, 1)
 	if ok {
 		_, pos, ok = lengthEncoded(p, pos)
 	}
-	if !ok || len(p)-pos < 2 {
-		return 0, protocolFault("truncated OK packet")
+	if !ok || len(p)-pos < 4 {
+		return 0, 0, protocolFault("truncated OK packet")
 	}
-	return binary.LittleEndian.Uint16(p[pos:]), nil
+	return binary.LittleEndian.Uint16(p[pos:]), binary.LittleEndian.Uint16(p[pos+2:]), nil
 }
 
 // parseError reads an error packet (ERR_Packet). The SQLSTATE is missing when
@@ -144,6 +167,6 @@ func parseError(p []byte) error {
 		e.state = string(p[1:6])
 		p = p[6:]
 	}
-	e.message = string(p)
+	e.message = string(p[:min(len(p), longestMessage)])
 	return e
 }

@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // killTimeout bounds the attempt to kill a query that nobody waits for any more.
 const killTimeout = 2 * time.Second
+
+// ownAnswers bounds a packet of the answers to the session's own statements, those about
+// the catalogue included, and largestAnswer an answer, in bytes.
+var ownAnswers = bound{1 << 20, "an answer about the session or the catalogue"}
+
+const largestAnswer = 64 << 20
 
 // session is a connection that is ready for the statement.
 type session struct {
@@ -21,22 +24,30 @@ type session struct {
 	id       uint32
 	mariaDB  bool
 	mode     sqlMode
-	identity string // of the server, see identify
+	identity string            // of the server, see identify
+	utc      bool              // the session's time zone is UTC
+	facts    map[string]string // for the receipt
+	status   uint16            // the server's, at the end of the last statement of the session's own
+	began    uint16            // the server's status when the statement's transaction had begun
 }
 
 // openSession connects and sets the session up.
 func openSession(ctx context.Context, t *target, s *Settings) (*session, error) {
 	started := time.Now()
-	conn, g, err := t.connect(ctx)
+	conn, err := t.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ses := &session{target: t, c: newWire(conn, int(s.MaxRowSize), 0), id: g.connectionID, mariaDB: g.mariaDB()}
+	ses := &session{
+		target: t, c: conn.wire, id: conn.greeting.connectionID, mariaDB: conn.greeting.mariaDB(),
+		facts: map[string]string{"connection": conn.protection},
+	}
+	ses.c.limit = ownAnswers
 	release := ses.watch(ctx)
 	defer release()
 	ses.c.setDeadline(started.Add(t.connectTimeout))
 	if err := ses.setUp(s); err != nil {
-		conn.Close()
+		ses.c.conn.Close()
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -64,22 +75,24 @@ func (ses *session) watch(ctx context.Context) (release func()) {
 	}
 }
 
-// setUp sets what the decoder relies on (character set and time zone) and what
-// the settings ask for. The SQL mode stays as it is.
+// setUp sets what the decoder relies on (the character set), what changes
+// results (see sessionVariables) and what the settings ask for.
 func (ses *session) setUp(s *Settings) error {
-	variables := []string{
-		"time_zone = '+00:00'",
-		"net_write_timeout = " + strconv.FormatInt(int64((s.NetWriteTimeout+time.Second-1)/time.Second), 10),
+	if _, err := ses.run("SET NAMES utf8mb4"); err != nil {
+		return err
 	}
-	if s.Timeout > 0 && ses.mariaDB {
-		variables = append(variables, "max_statement_time = "+strconv.FormatFloat(s.Timeout.Seconds(), 'f', 6, 64))
-	} else if s.Timeout > 0 {
-		variables = append(variables, "max_execution_time = "+strconv.FormatInt(max(1, s.Timeout.Milliseconds()), 10))
+	if err := ses.pin(s); err != nil {
+		return err
 	}
-	for _, sql := range []string{"SET NAMES utf8mb4", "SET SESSION " + strings.Join(variables, ", SESSION ")} {
-		if _, err := ses.run(sql); err != nil {
-			return err
-		}
+	transaction := "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+	if s.ReadOnly {
+		transaction += ", READ ONLY"
+	}
+	if _, err := ses.run(transaction); err != nil {
+		return err
+	}
+	if err := ses.setZone(s.TimeZone); err != nil {
+		return err
 	}
 	mode, err := ses.run("SELECT @@SESSION.sql_mode")
 	if err != nil {
@@ -89,10 +102,11 @@ func (ses *session) setUp(s *Settings) error {
 	if ses.identity, err = ses.identify(); err != nil {
 		return err
 	}
-	if s.Snapshot {
-		return ses.startSnapshot()
+	grants, err := ses.grants()
+	if privileges := writingPrivileges(grants); len(privileges) > 0 {
+		ses.facts["account_may_write"] = strings.Join(privileges, ", ")
 	}
-	return nil
+	return err
 }
 
 // identify returns what tells one server from another behind the same address.
@@ -106,54 +120,44 @@ func (ses *session) identify() (string, error) {
 	return strings.Join(row, "\x00"), err
 }
 
-func (ses *session) startSnapshot() error {
-	for _, sql := range []string{
-		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-		"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
-	} {
-		_, err := ses.run(sql)
-		var server *serverError
-		if errors.As(err, &server) {
-			return fault.New(codeSnapshot, fault.Source, "the server gives no consistent snapshot: %w", server).
-				WithHint("set snapshot to false; this server cannot do it").
-				WithDetail("errno", strconv.Itoa(int(server.errno))).
-				WithDetail("sqlstate", server.state).
-				WithDetail("server_message", server.message)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // run executes one statement of the session's own and returns the texts of the
 // last row, NULL being empty.
 func (ses *session) run(sql string) (row []string, err error) {
+	err = ses.runRows(sql, func(texts []string) { row = texts })
+	return row, err
+}
+
+// runRows executes one statement of the session's own and visits the texts of its rows.
+func (ses *session) runRows(sql string, visit func(row []string)) error {
 	if err := ses.c.command(commandQuery, []byte(sql)); err != nil {
-		return nil, err
+		return err
 	}
 	r := &results{c: ses.c}
+	total := 0
 	for {
 		defs, _, err := r.next()
 		if defs == nil || err != nil {
-			return row, err
+			ses.status = r.status
+			return err
 		}
 		for {
 			p, err := ses.c.next()
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if end, err := r.endOfRows(p); err != nil {
-				return nil, err
+				return err
 			} else if end {
 				break
 			}
-			row = row[:0]
+			if total += len(p); total > largestAnswer {
+				return protocolFault("the answer to %q has more than %d bytes", sql, largestAnswer)
+			}
+			var row []string
 			for pos := 0; pos < len(p); {
 				v, next, ok := lengthEncodedBytes(p, pos)
 				if !ok && p[pos] != 0xfb {
-					return nil, protocolFault("the answer to %q cannot be read", sql)
+					return protocolFault("the answer to %q cannot be read", sql)
 				}
 				if !ok {
 					next = pos + 1
@@ -161,6 +165,7 @@ func (ses *session) run(sql string) (row []string, err error) {
 				row = append(row, string(v))
 				pos = next
 			}
+			visit(row)
 		}
 	}
 }
@@ -174,12 +179,13 @@ const errnoNoSuchThread = 1094
 func (ses *session) kill() error {
 	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
 	defer cancel()
-	conn, _, err := ses.target.connect(ctx)
+	conn, err := ses.target.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	killer := &session{c: newWire(conn, 1<<20, 0)}
+	defer conn.conn.Close()
+	killer := &session{c: conn.wire}
+	killer.c.limit = ownAnswers
 	defer killer.watch(ctx)()
 	identity, err := killer.identify()
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // Settings of the source.
 type Settings struct {
-	URL    config.Secret  `config:"url,required" doc:"Where the server is: mysql://user:password@host:3306/database. Special characters of user and password are percent-encoded. The keys socket, tls, tls_ca, tls_cert and tls_key may follow after '?' and mean the settings of the same names."`
+	URL    config.Secret  `config:"url,required" doc:"Where the server is: mysql://user:password@host:3306/database. Special characters of user and password are percent-encoded. The keys socket, tls, tls_ca, tls_cert, tls_key, tls_pin, server_public_key and cleartext_password may follow after '?' and mean the settings of the same names."`
 	Socket string         `config:"socket" doc:"Path of the server's unix socket, used instead of the URL's host."`
 	Call   string         `config:"call" doc:"Procedure to call: name or database.name. One of call, query and request is given."`
 	Query  string         `config:"query" doc:"One statement that gives rows, with ? where args go."`
@@ -21,15 +21,23 @@ type Settings struct {
 
 	Request Request `config:"request" doc:"What somebody asks for who may not write SQL: a table by name, or a call. Everything is checked against lists of what is allowed and against the database's own catalogue before anything is read."`
 
-	ResultSet int    `config:"result_set" default:"1" min:"1" doc:"Which result set holds the data, from 1. All the others are read and dropped, so that a late error is seen."`
+	ResultSet int    `config:"result_set" default:"0" min:"0" doc:"Which result set holds the data, from 1; the others are read, dropped and counted as result_sets_dropped. 0 is the only one, and a fault when there are several."`
+	Warnings  string `config:"warnings" enum:"fail,cut,count" default:"cut" doc:"What the server's warnings do: fail the run; fail it when they say that something is missing from the result (GROUP_CONCAT cut, a text above max_allowed_packet, a query that ended early) and be counted as warnings otherwise; or be counted. Warnings that a procedure's later statements made the server forget are counted."`
+	TimeZone  string `config:"time_zone" default:"server" doc:"Time zone of the session: server for the server's own, an offset such as +10:00, or a name that the server knows. It decides what CURDATE() is, which instants a range on a TIMESTAMP covers, and what a TIMESTAMP's text shows, as in the practice's own client. Where it is UTC, a TIMESTAMP is an instant; elsewhere it is local time without a zone. The receipt names it."`
+	Geometry  string `config:"geometry" enum:"wkb,ewkb" default:"wkb" doc:"What becomes of GEOMETRY: well-known binary, or with ewkb its extended form, which holds the SRID. Coordinates are as stored, x before y: ST_AsWKB of MySQL turns those of geographic systems round."`
 	Protocol  string `config:"protocol" enum:"auto,binary,text" default:"auto" doc:"How rows travel: binary through a prepared statement, text, or binary with text where the server cannot prepare the statement."`
 	ZeroDates string `config:"zero_dates" enum:"null,error,text" default:"error" doc:"What becomes of zero, partial and impossible dates: NULL, a fault, or text. With text, every DATE, DATETIME and TIMESTAMP column is text. They are counted as zero_dates."`
-	Snapshot  bool   `config:"snapshot" doc:"Read in a read-only transaction with a consistent snapshot. A procedure that writes to anything but temporary tables then fails."`
+	Snapshot  bool   `config:"snapshot" doc:"Read in a transaction with a consistent snapshot."`
+	ReadOnly  bool   `config:"read_only" default:"true" doc:"Read in a READ ONLY transaction of a session that is READ ONLY, and refuse queries that begin with another word than one that reads. A procedure that makes a temporary table needs false: MySQL and MariaDB refuse CREATE TEMPORARY TABLE there. The account's grants are the real guard: FILE (SELECT INTO OUTFILE in a procedure), SET GLOBAL and a procedure that starts a READ WRITE transaction are not held back."`
 
-	TLS     string `config:"tls" enum:"disabled,preferred,required,verify-ca,verify-identity" default:"preferred" doc:"Encryption of the connection: none; when the server offers it; always; always, checking the server's certificate; and its host name too. Preferred means none on a unix socket."`
-	TLSCA   string `config:"tls_ca" doc:"PEM file with the certificates of authorities to trust, for verify-ca and verify-identity. Default: the system's."`
+	TLS     string `config:"tls" enum:"auto,disabled,skip-verify,verify-ca,verify-identity" default:"auto" doc:"Encryption of the connection: none; TLS with any certificate; TLS, checking the certificate's authority; and its host name too. Auto is verify-identity, except to localhost, 127.0.0.1, ::1 and unix sockets: there TLS is used when the server offers it, unchecked, and not on sockets. With disabled and skip-verify, whoever stands in between can read everything, and with skip-verify the password too."`
+	TLSCA   string `config:"tls_ca" doc:"PEM file with the certificates of authorities to trust. Default: the system's."`
 	TLSCert string `config:"tls_cert" doc:"PEM file with the client's certificate."`
 	TLSKey  string `config:"tls_key" doc:"PEM file with the client certificate's key."`
+	TLSPin  string `config:"tls_pin" doc:"The one key that the server's certificate may have, as sha256: and the hexadecimal SHA-256 of its SubjectPublicKeyInfo. With tls auto it stands for authority and name, as a server's own certificate needs. A connection that fails prints it."`
+
+	ServerPublicKey   string `config:"server_public_key" doc:"PEM file with the server's RSA key (public_key.pem of MySQL's data directory), with which caching_sha2_password and sha256_password encrypt the password where there is no TLS. Without it that is refused, except on this machine."`
+	ClearTextPassword bool   `config:"cleartext_password" doc:"Answer a server that asks for the password in clear text (mysql_clear_password: PAM, LDAP), over TLS whose certificate was checked."`
 
 	ConnectTimeout  time.Duration `config:"connect_timeout" default:"10s" min:"1ms" doc:"Longest time until the session is ready: connection, TLS, authentication, session variables."`
 	ReadTimeout     time.Duration `config:"read_timeout" default:"0s" min:"0s" doc:"Longest silence of the server, its thinking time included. 0s waits as long as the run may last."`
@@ -49,12 +57,18 @@ func (s *Settings) check() error {
 		return settingsFault("both call and query are set").WithHint("keep the one that is meant")
 	case s.Request.given() && (s.Call != "" || s.Query != "" || len(s.Args) > 0):
 		return settingsFault("request stands beside call, query or args").WithHint("keep the one that is meant; a request has arguments of its own")
+	case !zonePattern.MatchString(s.TimeZone):
+		return settingsFault("time_zone is neither server, an offset such as +10:00 nor the name of a zone")
 	case (s.TLSCert == "") != (s.TLSKey == ""):
 		return settingsFault("tls_cert and tls_key go together, and one is missing")
-	case s.TLSCA != "" && s.TLS != "verify-ca" && s.TLS != "verify-identity":
+	case s.TLSCA != "" && (s.TLS == tlsDisabled || s.TLS == tlsSkipVerify):
 		return settingsFault("tls_ca has no effect with tls: %s, which checks no certificate", s.TLS).
-			WithHint("set tls to verify-identity, or to verify-ca")
-	case s.TLSCert != "" && s.TLS == "disabled":
+			WithHint("leave tls out, or set it to verify-identity or verify-ca")
+	case s.TLSPin != "" && (s.TLS == tlsDisabled || s.TLS == tlsSkipVerify):
+		return settingsFault("tls_pin has no effect with tls: %s", s.TLS).WithHint("leave tls out")
+	case s.ClearTextPassword && (s.TLS == tlsDisabled || s.TLS == tlsSkipVerify):
+		return settingsFault("cleartext_password has no effect with tls: %s: it goes only to a server whose certificate was checked", s.TLS)
+	case s.TLSCert != "" && s.TLS == tlsDisabled:
 		return settingsFault("tls_cert has no effect with tls: disabled")
 	}
 	return nil

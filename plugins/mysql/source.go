@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -49,6 +50,7 @@ type source struct {
 	session *session
 	results *results // of the statement that is under way
 	binary  bool
+	sets    int    // result sets so far, those of OUT parameters left out
 	batch   *batch // nil before the data and after it
 	done    error  // what Next returns from now on: io.EOF, or why the run failed
 }
@@ -61,6 +63,11 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	src := &source{settings: s, query: s.Query, doing: "running the query", target: t, flushAfter: flushAfter}
 	if src.args, err = arguments(s.Args); err != nil {
 		return nil, err
+	}
+	if s.Query != "" && s.ReadOnly {
+		if err := checkReads(s.Query); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case s.Call != "":
@@ -92,12 +99,22 @@ func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 		return nil, err
 	}
 	s.session = ses
+	s.state(ses.facts)
 	defer ses.watch(ctx)()
 	schema, err := s.begin()
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
 	return schema, nil
+}
+
+// state puts facts into the receipt.
+func (s *source) state(facts map[string]string) {
+	for name, value := range facts {
+		if s.env.Fact != nil {
+			s.env.Fact(name, value)
+		}
+	}
 }
 
 // Next reads the next batch of rows.
@@ -124,7 +141,7 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 		}
 	}
 	// What comes after the data decides whether the data is good.
-	if err := s.drain(); err != nil {
+	if err := s.finish(); err != nil {
 		return nil, s.failed(ctx, err)
 	}
 	_ = s.session.c.command(commandQuit, nil) // everything is read; the server may as well find out later
@@ -154,28 +171,39 @@ func (s *source) begin() (*arrow.Schema, error) {
 			return nil, err
 		}
 	}
+	if err := s.session.beginTransaction(&s.settings); err != nil {
+		return nil, err
+	}
+	s.session.c.limit = bound{bytes: int(s.settings.MaxRowSize)}
 	if err := s.send(s.query, s.args); err != nil {
 		return nil, err
 	}
-	sets := 0
+	wanted := max(s.settings.ResultSet, 1)
 	for {
 		defs, outParams, err := s.results.next()
 		if err != nil {
 			return nil, err
 		}
 		if defs == nil {
-			return nil, noResultSet(s.settings.ResultSet, sets)
+			return nil, noResultSet(wanted, s.sets)
 		}
-		if !outParams {
-			sets++
-			if sets == s.settings.ResultSet {
-				return s.bind(defs)
-			}
+		if s.count(defs, outParams) == wanted {
+			return s.bind(defs)
 		}
 		if err := s.results.skip(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// count takes note of a result set, and gives its number; that of OUT parameters has none.
+func (s *source) count(defs []columnDef, outParams bool) int {
+	if outParams {
+		s.env.Count("out_parameters_dropped", int64(len(defs)))
+		return 0
+	}
+	s.sets++
+	return s.sets
 }
 
 // grant checks the request against the server's catalogue and makes it the
@@ -189,6 +217,24 @@ func (s *source) grant() error {
 	granted, err := s.wish.statement(c)
 	if err != nil {
 		return err
+	}
+	if granted.allOf != "" {
+		if err := s.checkReadable(granted.allOf); err != nil {
+			return err
+		}
+	}
+	if n := len(granted.invisible); n > 0 {
+		s.env.Count("columns_invisible", int64(n))
+		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(granted.invisible))
+	}
+	if n := len(granted.variables); n > 0 {
+		s.env.Count("out_parameters_dropped", int64(n))
+	}
+	if len(granted.inout) > 0 {
+		err := s.texts("SET "+strings.Join(granted.inout, ", "), granted.inoutArgs, func([]string) {})
+		if err != nil {
+			return err
+		}
 	}
 	s.query, s.args, s.doing = granted.query, granted.args, granted.doing
 	return nil
@@ -236,6 +282,23 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i := range plans {
+		p := &plans[i]
+		switch {
+		case p.kind == kindTimestamp && !s.session.utc:
+			p.kind = kindDatetime
+			p.field.Type = p.arrowType()
+		case p.kind == kindGeometry && s.settings.Geometry == "ewkb":
+			p.kind = kindEWKB
+		}
+	}
+	schema = schemaOf(plans)
+	for i := range plans {
+		if plans[i].kind == kindFloat32 && !s.binary {
+			return nil, fault.New(codeFloat, fault.Source, "column %q is a FLOAT, and rows travel as text, in which the server rounds it to six digits", defs[i].name).
+				WithHint("let the server prepare statements (max_prepared_stmt_count, protocol), or write CAST(column AS DOUBLE) in the query")
+		}
+	}
 	s.batch = newBatch(s.pool, schema, plans, zero, s.env.BatchRows, s.env.BatchBytes)
 	return schema, nil
 }
@@ -276,13 +339,37 @@ func (s *source) fill() (end bool, err error) {
 	}
 }
 
+// finish reads what comes after the data, and looks back at what the statement did.
+func (s *source) finish() error {
+	if err := s.drain(); err != nil {
+		return err
+	}
+	s.session.c.limit = ownAnswers
+	if err := s.checkResultSets(); err != nil {
+		return err
+	}
+	if err := s.checkWarnings(s.results.warnings); err != nil {
+		return err
+	}
+	ended, err := s.session.transactionEnded(s.results.status)
+	if err != nil {
+		return err
+	}
+	if ended {
+		s.env.Count("transactions_ended", 1)
+		s.env.Log.Warn("the procedure ended the read-only transaction that it was called in; whether it wrote afterwards cannot be seen")
+	}
+	return nil
+}
+
 // drain reads everything that comes after the data.
 func (s *source) drain() error {
 	for {
-		defs, _, err := s.results.next()
+		defs, outParams, err := s.results.next()
 		if defs == nil || err != nil {
 			return err
 		}
+		s.count(defs, outParams)
 		if err := s.results.skip(); err != nil {
 			return err
 		}

@@ -36,6 +36,7 @@ const (
 	kindText
 	kindBytes
 	kindGeometry
+	kindEWKB         // GEOMETRY, for geometry: ewkb
 	kindDateText     // DATE as text, for zero_dates: text
 	kindDatetimeText // DATETIME and TIMESTAMP as text, for zero_dates: text
 )
@@ -85,7 +86,7 @@ var TypeTable = []TypeRow{
 		[]byte{typeLongLong}, signed, kindInt64},
 	{"BIGINT UNSIGNED, SERIAL", "uint64", "",
 		[]byte{typeLongLong}, nil, kindUint64},
-	{"FLOAT", "float32", "the exact value in the binary protocol; in the text protocol the 6 digits that the server prints",
+	{"FLOAT", "float32", "the exact value, which the text protocol cannot carry: there it is a fault",
 		[]byte{typeFloat}, nil, kindFloat32},
 	{"DOUBLE, REAL", "float64", "",
 		[]byte{typeDouble}, nil, kindFloat64},
@@ -97,7 +98,7 @@ var TypeTable = []TypeRow{
 		[]byte{typeDate, typeNewDate}, nil, kindDate},
 	{"DATETIME(fsp)", "timestamp[s|ms|us]", "no zone: the wall clock time as stored; zero_dates as above",
 		[]byte{typeDatetime, typeDatetime2}, nil, kindDatetime},
-	{"TIMESTAMP(fsp)", "timestamp[s|ms|us, UTC]", "an instant: the session's time zone is +00:00; zero_dates as above",
+	{"TIMESTAMP(fsp)", "timestamp[s|ms|us, UTC]", "an instant where the session's time zone is UTC, elsewhere its local time without a zone; zero_dates as above",
 		[]byte{typeTimestamp, typeTimestamp2}, nil, kindTimestamp},
 	{"TIME(fsp)", "duration[s|ms|us]", "from -838:59:59.999999 to 838:59:59.999999",
 		[]byte{typeTime, typeTime2}, nil, kindTime},
@@ -119,7 +120,7 @@ var TypeTable = []TypeRow{
 		[]byte{typeTinyBlob, typeBlob, typeMediumBlob, typeLongBlob}, binarySet, kindBytes},
 	{"TINYTEXT, TEXT, MEDIUMTEXT, LONGTEXT", "utf8", "as CHAR",
 		[]byte{typeTinyBlob, typeBlob, typeMediumBlob, typeLongBlob}, nil, kindText},
-	{"GEOMETRY and its subtypes", "binary", "well-known binary (WKB); the SRID that the server puts in front is taken off",
+	{"GEOMETRY and its subtypes", "binary", "well-known binary (WKB), x before y as stored; with geometry: ewkb the SRID is in it, as PostGIS writes it",
 		[]byte{typeGeometry}, nil, kindGeometry},
 	{"VECTOR", "binary", "little-endian 32-bit floats, end to end",
 		[]byte{typeVector}, nil, kindBytes},
@@ -157,16 +158,22 @@ type columnPlan struct {
 // planColumns decides the Arrow schema of a result set.
 func planColumns(defs []columnDef, zero zeroPolicy) (*arrow.Schema, []columnPlan, error) {
 	plans := make([]columnPlan, len(defs))
-	fields := make([]arrow.Field, len(defs))
 	for i := range defs {
 		plan, err := planColumn(&defs[i], zero)
 		if err != nil {
 			return nil, nil, err
 		}
 		plans[i] = plan
-		fields[i] = plan.field
 	}
-	return arrow.NewSchema(fields, nil), plans, nil
+	return schemaOf(plans), plans, nil
+}
+
+func schemaOf(plans []columnPlan) *arrow.Schema {
+	fields := make([]arrow.Field, len(plans))
+	for i := range plans {
+		fields[i] = plans[i].field
+	}
+	return arrow.NewSchema(fields, nil)
 }
 
 func planColumn(d *columnDef, zero zeroPolicy) (columnPlan, error) {
@@ -252,7 +259,7 @@ func (p *columnPlan) arrowType() arrow.DataType {
 		return &arrow.Decimal256Type{Precision: int32(p.precision), Scale: int32(p.scale)}
 	case kindText, kindDateText, kindDatetimeText:
 		return arrow.BinaryTypes.String
-	case kindBytes, kindGeometry:
+	case kindBytes, kindGeometry, kindEWKB:
 		return arrow.BinaryTypes.Binary
 	}
 	return arrow.Null

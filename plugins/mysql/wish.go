@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -10,6 +11,14 @@ type statement struct {
 	query string
 	args  []any
 	doing string // for messages
+
+	// allOf is the table whose visible columns were all asked for, and invisible the others.
+	allOf     string
+	invisible []string
+	// variables are the user variables that take OUT and INOUT parameters; inout are the
+	// assignments that give INOUT ones their values before the call.
+	variables, inout []string
+	inoutArgs        []any
 }
 
 // statement looks everything up that is wished for, and writes the statement. The
@@ -55,8 +64,9 @@ func (w *wish) read(c catalogue) (statement, error) {
 	if err != nil {
 		return statement{}, err
 	}
-	if len(info.columns) == 0 { // gone since, or a view of something that is gone
-		return statement{}, w.noTable(similarTo(w.table))
+	if len(info.columns) == 0 {
+		return statement{}, requestFault(codeBrokenView, "table_name", "%s has no columns: it is a view of something that is gone, or that the account may not read", shown(w.table)).
+			WithHint("mend the view, or ask for the table that it reads")
 	}
 	columns, err := w.choose(info.columns)
 	if err != nil {
@@ -83,12 +93,21 @@ func (w *wish) read(c catalogue) (statement, error) {
 	if len(info.clustered) > 0 && !(len(args) > 0 && info.indexed[date]) {
 		query.WriteString(" ORDER BY " + quoteNames(info.clustered))
 	}
-	return statement{query.String(), args, "reading table " + shown(table)}, nil
+	read := statement{query: query.String(), args: args, doing: "reading table " + shown(table)}
+	if w.columns == nil {
+		read.allOf = table
+		for _, c := range info.columns {
+			if c.invisible {
+				read.invisible = append(read.invisible, c.name)
+			}
+		}
+	}
+	return read, nil
 }
 
 func (w *wish) noTable(near *similar) error {
 	return requestFault(codeTableNotAvailable, "table_name", "there is no table %s that may be read", shown(w.table)).
-		WithHint("%s", near.hint("check the name, and its case; whoever runs the service decides which tables may be read"))
+		WithHint("%s", near.hint("check the name and its case, and that the account has SELECT on it; whoever runs the service decides which tables may be read"))
 }
 
 // findColumn finds a column. Their case never matters.
@@ -176,27 +195,36 @@ func (w *wish) call(c catalogue) (statement, error) {
 	if err != nil {
 		return statement{}, err
 	}
-	for _, p := range parameters {
-		if p.mode != "IN" {
-			return statement{}, requestFault(codeOutParameter, "procedure_name", "procedure %s gives values back in its parameter %s (%s), and only the rows that it selects can be delivered", shown(procedure), shown(p.name), p.mode).
-				WithHint("call a procedure whose parameters are all IN")
-		}
+	given := slices.DeleteFunc(slices.Clone(parameters), func(p parameterInfo) bool { return p.mode == "OUT" })
+	if len(given) != len(w.args) {
+		return statement{}, requestFault(codeArgumentCount, "arguments", "procedure %s takes %d arguments, and %d came", shown(procedure), len(given), len(w.args)).
+			WithHint("%s", signature(given))
 	}
-	if len(parameters) != len(w.args) {
-		return statement{}, requestFault(codeArgumentCount, "arguments", "procedure %s has %d parameters, and %d arguments came", shown(procedure), len(parameters), len(w.args)).
-			WithHint("%s", signature(parameters))
-	}
-	args := make([]any, len(w.args))
+	call := statement{args: []any{}, doing: "calling " + shown(procedure)}
+	var places []string
+	next := 0
 	for i, p := range parameters {
-		t := parseParamType(p.typ)
-		value, problem := t.bind(w.args[i])
-		if problem != "" {
-			return statement{}, requestFault(codeArgument, "arguments", "argument %d (%s %s): %s", i+1, p.name, p.typ, problem).
-				WithHint("%s", signature(parameters))
+		variable := "@cipherstream_" + strconv.Itoa(i+1)
+		if p.mode == "OUT" {
+			call.variables, places = append(call.variables, variable), append(places, variable)
+			continue
 		}
-		args[i] = value
+		t := parseParamType(p.typ)
+		value, problem := t.bind(w.args[next])
+		next++
+		if problem != "" {
+			return statement{}, requestFault(codeArgument, "arguments", "argument %d (%s %s): %s", next, p.name, p.typ, problem).
+				WithHint("%s", signature(given))
+		}
+		if p.mode == "INOUT" {
+			call.variables, places = append(call.variables, variable), append(places, variable)
+			call.inout, call.inoutArgs = append(call.inout, variable+" = ?"), append(call.inoutArgs, value)
+			continue
+		}
+		places, call.args = append(places, "?"), append(call.args, value)
 	}
-	return statement{callQuoted(quoteName(procedure), len(args)), args, "calling " + shown(procedure)}, nil
+	call.query = "CALL " + quoteName(procedure) + "(" + strings.Join(places, ", ") + ")"
+	return call, nil
 }
 
 // signature says what a procedure takes.

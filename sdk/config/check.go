@@ -175,6 +175,9 @@ func (f *Field) rangeText() string {
 // With text, the value is written text (a default or a bound), so that "5" is an
 // integer; without it, "5" is text. The second result says what is wrong.
 func (f *Field) scalar(value any, text bool) (any, string) {
+	if value == nil && slices.Contains(f.Enum, "null") {
+		value = "null" // what YAML takes the word for
+	}
 	s, isString := value.(string)
 	expected := func(what string) (any, string) {
 		return nil, "expected " + what + ", not " + describe(value)
