@@ -17,6 +17,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -151,6 +152,12 @@ type Request struct {
 	// Env and Secrets answer ${env.…} and ${secret.…}; nil means that the
 	// namespace is not available.
 	Env, Secrets plan.Lookup
+	// EnvAllowed are the environment variables that the pipeline may read; default none.
+	// Those that hold secrets it never may: SecretEnv, and what is called like one.
+	EnvAllowed, SecretEnv []string
+	// SecretKinds are the kinds of secrets that plan.KnownSecrets does not have. One whose
+	// kind is not given takes that of the settings that it goes to.
+	SecretKinds map[string]config.SecretKind
 	// Customer and Run answer ${customer.…} and ${run.…}.
 	Customer, Run map[string]any
 	// Hint says how to provide a reference that is missing.
@@ -169,6 +176,7 @@ func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
 	}
 	in := plan.Input{
 		Document: doc, Catalog: e.catalog, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
+		EnvAllowed: r.EnvAllowed, SecretEnv: r.SecretEnv, SecretKinds: r.SecretKinds,
 		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, StandIns: r.StandIns,
 	}
 	if doc.Broken {

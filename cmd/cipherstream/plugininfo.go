@@ -100,6 +100,9 @@ func (s offeredStage) writeText(w io.Writer) error {
 // a.b is a member, a[].b a member of a list's element, a.*.b one of a map's value.
 func settingRows(path string, fields []config.Field, rows [][]string) [][]string {
 	for _, f := range fields {
+		if f.Type == config.TypeParameters {
+			continue // nobody writes it
+		}
 		name := path + f.Name
 		rows = append(rows, []string{name, typeText(f), settingObligation(f), settingDoc(f)})
 		inside := f
@@ -117,7 +120,12 @@ func settingRows(path string, fields []config.Field, rows [][]string) [][]string
 
 // typeText is a type in words.
 func typeText(f config.Field) string {
-	if f.Items == nil {
+	switch {
+	case f.Code != "":
+		return "code (" + f.Code + ")"
+	case f.Type == config.TypeSecret:
+		return "secret (" + string(f.SecretKind()) + ")"
+	case f.Items == nil:
 		return string(f.Type)
 	}
 	return string(f.Type) + " of " + typeText(*f.Items)

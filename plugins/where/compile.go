@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/naming"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -29,6 +30,7 @@ const (
 type compiler struct {
 	text     []rune
 	schema   *arrow.Schema
+	params   config.Parameters
 	names    []string
 	patterns map[string]*regexp.Regexp
 	literals map[string]literal
@@ -37,7 +39,8 @@ type compiler struct {
 	factory ast.ExprFactory
 	info    *ast.SourceInfo
 	nextID  int64
-	used    map[int]bool // columns
+	used    map[int]bool   // columns
+	absent  map[int64]bool // nodes that are parameters which were not given
 	checked *ast.AST
 	failed  *fault.Fault
 }
@@ -58,9 +61,9 @@ func column(name string) (int, bool) {
 
 // compile parses, rewrites and checks. The fault says where in the expression
 // what is wrong.
-func compile(expression string, schema *arrow.Schema) (*compiler, error) {
-	c := &compiler{text: []rune(expression), schema: schema, names: naming.Names(schema), patterns: map[string]*regexp.Regexp{},
-		literals: map[string]literal{}, factory: ast.NewExprFactory(), used: map[int]bool{}}
+func compile(expression string, params config.Parameters, schema *arrow.Schema) (*compiler, error) {
+	c := &compiler{text: []rune(expression), schema: schema, params: params, names: naming.Names(schema), patterns: map[string]*regexp.Regexp{},
+		literals: map[string]literal{}, factory: ast.NewExprFactory(), used: map[int]bool{}, absent: map[int64]bool{}}
 	env, err := environment(c.patterns, c.literals)
 	if err != nil {
 		return nil, fmt.Errorf("where: the language cannot be set up: %w", err)
@@ -146,6 +149,10 @@ func (c *compiler) rewrite(e ast.Expr, scope []string) {
 			c.useColumn(e, name)
 		}
 	case ast.SelectKind:
+		if isParameter(e, scope) {
+			c.useParameter(e)
+			return
+		}
 		c.rewrite(e.AsSelect().Operand(), scope)
 	case ast.ListKind:
 		for _, element := range e.AsList().Elements() {
@@ -186,6 +193,12 @@ func (c *compiler) rewriteCall(e ast.Expr, scope []string) {
 	if call.IsMemberFunction() {
 		c.rewrite(call.Target(), scope)
 		args = append([]ast.Expr{call.Target()}, args...)
+	}
+	if last := len(args) - 1; name == "matches" && last == 1 && isParameter(args[last], scope) {
+		c.problem(args[last].ID(), "a pattern stands in the expression; a parameter cannot be one")
+		if c.failed.Hint == "" {
+			c.failed.WithHint("contains, startsWith and endsWith take a parameter as the text to look for")
+		}
 	}
 	for _, a := range call.Args() {
 		c.rewrite(a, scope)
@@ -235,11 +248,16 @@ func (c *compiler) wrap(e ast.Expr, function string, more ...ast.Expr) {
 	e.SetKindCase(c.factory.NewCall(e.ID(), function, append([]ast.Expr{inner}, more...)...))
 }
 
-// condition makes a column that stands as a condition false where it is NULL.
+// condition makes a column that stands as a condition false where it is NULL, and so a
+// parameter that was not given.
 func (c *compiler) condition(e ast.Expr) {
 	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.Conditional {
 		c.condition(e.AsCall().Args()[1])
 		c.condition(e.AsCall().Args()[2])
+	}
+	if c.absent[e.ID()] {
+		e.SetKindCase(c.factory.NewLiteral(e.ID(), types.False))
+		delete(c.absent, e.ID())
 	}
 	if e.Kind() != ast.IdentKind {
 		return
