@@ -281,9 +281,6 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 			}
 			return f
 		}
-		if l := event.GetLog(); l != nil {
-			r.log.clean(l)
-		}
 		handle(event)
 		if event.GetFinished() != nil {
 			return nil

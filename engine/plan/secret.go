@@ -33,13 +33,17 @@ var KnownSecrets = map[string]config.SecretKind{
 
 // SecretUse is a setting that a secret goes to.
 type SecretUse struct {
-	// Secret is the reference, such as secret.dsn.
+	// Secret is the reference, such as secret.dsn, or what stands in the file instead: text
+	// with references that are no secrets, or literalSecret.
 	Secret string            `json:"secret"`
 	Kind   config.SecretKind `json:"kind"`
 	Stage  string            `json:"stage"`
 	// Setting is the place in the stage's settings, as a JSON Pointer.
 	Setting string `json:"setting"`
 }
+
+// literalSecret stands for a secret that is written out in the file.
+const literalSecret = "(in the file)"
 
 // secretPlace is where a reference to a secret stands.
 type secretPlace struct {

@@ -140,6 +140,13 @@ func (p *planner) settings(n *document.Node, field *config.Field, path []string)
 			p.diags.Add(diag.At(n.At, CodeLiteralSecret, "a secret is written out in the file").
 				WithHint("use ${secret.NAME}, so that the file can be shared").AsWarning())
 		}
+		if text != "" {
+			use := SecretUse{Secret: literalSecret, Kind: field.SecretKind(), Setting: Pointer(path)}
+			if referred {
+				use.Secret = n.Text
+			}
+			p.uses = append(p.uses, use)
+		}
 		return config.NewSecret(text)
 	}
 	return value
