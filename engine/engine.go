@@ -75,10 +75,14 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, offers: offers}
 	for _, o := range offers {
 		for _, m := range o.Stages {
-			e.catalog = append(e.catalog, plan.Manifest{
+			manifest := plan.Manifest{
 				Plugin: o.Plugin, FirstParty: o.FirstParty, Kind: m.Kind, Name: m.Name, Summary: m.Summary, Doc: m.Doc,
 				In: m.In, Out: m.Out, Spec: m.Spec, Concurrent: m.Concurrent, KeepsRows: m.KeepsRows,
-			})
+			}
+			if d, ok := cfg.FirstParty.Find(m.Kind, m.Name); ok && o.FirstParty && m.Kind == stage.KindFilter {
+				manifest.Make = plan.Maker(d)
+			}
+			e.catalog = append(e.catalog, manifest)
 		}
 	}
 	return e, nil

@@ -194,7 +194,7 @@ func standIns(name string) (string, bool) {
 	if knownSecrets[name].optional {
 		return "", true
 	}
-	return "not looked at", true
+	return "a secret that is not looked at here", true
 }
 
 // withDSN answers for secret.dsn, and leaves the others to next.

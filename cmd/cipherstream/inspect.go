@@ -20,7 +20,8 @@ func (a *app) lintCommand() *cobra.Command {
 		Use:   "lint FILE...",
 		Short: "Check pipelines and templates",
 		Long: `Check pipelines and templates, given as YAML files or as names of the catalogue:
-everything that is wrong with them whatever the values of their parameters are.
+everything that is wrong with them whatever the values of their parameters are. Filters
+of this program are made and held against the columns that the pipeline declares.
 Nothing is started, and no value of a secret is looked at.
 
 The exit code is 2 when there are errors; warnings alone don't change it.`,

@@ -16,6 +16,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/sdk/config"
+	expressions "github.com/cipherstream/cipherstream/sdk/expression"
 )
 
 // The codes of expressions that are wrong.
@@ -192,7 +193,10 @@ func (p *planner) expressionProblem(n *document.Node, problem *cel.Error) {
 	message := strings.ReplaceAll(problem.Message, " (in container '')", "")
 	message = wrapperPattern.ReplaceAllString(operatorPattern.ReplaceAllString(message, "'$1'"), "$1")
 	d := diag.At(at, CodeExpression, "%s%s", printable(message), where)
+	habit := expressions.Hint(n.Text)
 	switch {
+	case habit != "":
+		d = d.WithHint("%s", habit)
 	case strings.Contains(message, "undeclared reference"):
 		d = d.WithHint("expressions see params.NAME, run.NAME and customer.NAME; text stands in quotes")
 	case strings.Contains(message, "no matching overload"):

@@ -232,6 +232,9 @@ func Build(in Input) (*Plan, diag.List) {
 		}
 		stages = append(stages, p.resolveStage(s))
 	}
+	if !p.diags.HasErrors() {
+		p.checkFilters(stages)
+	}
 	p.diags = append(p.diags, checkChain(doc.StagesAt, stages)...)
 	ids, clashes := identify(active)
 	p.diags = append(p.diags, clashes...)
@@ -276,6 +279,9 @@ func Lint(in Input) diag.List {
 	stages := make([]resolved, 0, len(doc.Stages))
 	for i := range doc.Stages {
 		stages = append(stages, p.resolveStage(&doc.Stages[i]))
+	}
+	if !doc.Broken {
+		p.checkFilters(stages)
 	}
 	if doc.Kind == document.KindPipeline && !doc.Broken && !p.diags.HasErrors() {
 		p.lintChain(stages, rules, whens)

@@ -90,6 +90,9 @@ func parseReferences(text string, bad func(start, end int, message string)) []pa
 // that was reported.
 type unknown struct{}
 
+// unknownSecret stands for a secret in Lint. It is as long as a good one.
+const unknownSecret = "unknown-unknown-unknown-unknown-"
+
 // scalar resolves the references of a scalar of a setting, which is nil when there is no
 // such setting. The second result is false when there were none.
 func (p *planner) scalar(n *document.Node, field *config.Field, path []string) (any, bool) {
@@ -255,7 +258,7 @@ func (p *planner) lookup(n *document.Node, r part) (any, bool) {
 		return text(p.in.Env, "environment variables")
 	case "secret":
 		if p.lint {
-			return config.NewSecret("unknown"), true
+			return config.NewSecret(unknownSecret), true
 		}
 		v, ok := text(p.in.Secrets, "secrets")
 		return config.NewSecret(v), ok

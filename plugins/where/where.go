@@ -76,6 +76,9 @@ type filter struct {
 	pool   sync.Pool // of *batch
 }
 
+// Before is what goes on: the stage keeps all columns.
+func (f *filter) Before(out *arrow.Schema) *arrow.Schema { return out }
+
 // Bind compiles the expression for the schema.
 func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	c, err := compile(f.settings.Expression, f.settings.Params, in)
@@ -90,6 +93,7 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
+	in = c.schema
 	f.schema = in
 	columns := make([]arrow.Array, in.NumFields())
 	for i, field := range in.Fields() {

@@ -62,6 +62,15 @@ type Fault struct {
 	cause error
 }
 
+// Details of a fault about a stage's settings, with which a checker of pipelines finds the
+// place in the file.
+const (
+	// DetailSetting is the JSON Pointer (RFC 6901) of the setting.
+	DetailSetting = "setting"
+	// DetailPlace is the part of its text that is meant, "FROM-TO" in characters from 0.
+	DetailPlace = "place"
+)
+
 // New returns a final fault with a formatted message. A %w verb in format keeps
 // its operand as the cause.
 func New(code string, class Class, format string, args ...any) *Fault {
