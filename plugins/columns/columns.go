@@ -31,7 +31,7 @@ const doc = `Give either include or exclude; rename and cast go with both or alo
 columns that come in. Where several of them share a name, NAME#2 is the second of them.
 A name that is not there fails the run: a contract that has drifted is not papered over.
 
-A cast is exact or fails the run, and names the column and the row in its batch, never the value. NULL
+A cast is exact or fails the run, and names the column and the row, counted from 1, never the value. NULL
 stays NULL. Everything can become string, spelled as the encoders spell it, and string can become everything
 that is spelled that way; binary and string exchange their bytes, which must be UTF-8. Numbers become
 numbers of the same value: decimal(10,2) with .00 can become int64, 0.5 cannot. A float does not become a decimal,
