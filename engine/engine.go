@@ -184,6 +184,8 @@ func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
 		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, StandIns: r.StandIns,
 	}
 	if doc.Broken {
+		// Whether its stages are on is not known, nor what they would need.
+		in.Customer, in.Run = nil, nil
 		return nil, append(diags, plan.Lint(in)...).Tidy()
 	}
 	p, more := plan.Build(in)

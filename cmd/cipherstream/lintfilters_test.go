@@ -93,3 +93,36 @@ func TestFiltersAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// One mistake is one error: nobody misses a customer for stages that may well be off.
+func TestOneMistakeIsOneError(t *testing.T) {
+	t.Parallel()
+	file := writeFile(t, "mine.yaml", `apiVersion: cipherstream/v1
+kind: Pipeline
+metadata: {name: mine}
+spec:
+  extends: output
+  nonsense: 1
+  stages:
+    source: {use: mysql, with: {query: SELECT 1}}
+`)
+	for _, command := range []string{"run", "plan"} {
+		r := call(t, command, file)
+		if r.code != exitUsage || strings.Count(r.stderr, "error: ") != 1 || !strings.Contains(r.stderr, `"nonsense"`) {
+			t.Errorf("%s: exit %d: %s", command, r.code, r.stderr)
+		}
+	}
+}
+
+func TestPluginInfoOfOneStage(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"where", "cipherstream/where"} {
+		r := call(t, "plugin", "info", name)
+		if r.code != exitDone || !strings.Contains(r.stdout, "filter where") || !strings.Contains(r.stdout, "code (cel)") || strings.Contains(r.stdout, "filter mask") {
+			t.Errorf("%s: exit %d: %s%s", name, r.code, r.stdout, r.stderr)
+		}
+	}
+	if r := call(t, "plugin", "info", "wher"); r.code != exitUsage {
+		t.Errorf("exit %d: %s", r.code, r.stdout)
+	}
+}

@@ -71,3 +71,40 @@ func TestRowOfAFault(t *testing.T) {
 		}
 	}
 }
+
+// turncoat gives another schema than it has announced.
+type turncoat struct{}
+
+func (turncoat) Bind(in *arrow.Schema) (*arrow.Schema, error) { return in, nil }
+func (turncoat) Apply(_ context.Context, in arrow.Record) (arrow.Record, error) {
+	other := arrow.NewSchema([]arrow.Field{{Name: "other", Type: arrow.PrimitiveTypes.Int64}}, nil)
+	return array.NewRecord(other, in.Columns(), in.NumRows()), nil
+}
+
+// TestSchemaOfAFilter: a filter that breaks its schema is the one that is blamed.
+func TestSchemaOfAFilter(t *testing.T) {
+	t.Parallel()
+	bundle := runnertest.Bundle("test")
+	cfg := runner.Config{RunID: "r", Dir: t.TempDir()}
+	add := func(kind stage.Kind, name, settings string) {
+		d, _ := bundle.Find(kind, name)
+		cfg.Stages = append(cfg.Stages, runner.Stage{ID: name, Definition: d, Settings: []byte(settings)})
+	}
+	add(stage.KindSource, "count", `{"rows": 10}`)
+	cfg.Stages = append(cfg.Stages, runner.Stage{ID: "turncoat", Definition: stage.DefineFilter(stage.About{Name: "turncoat"},
+		func(struct{}, stage.Env) (stage.Filter, error) { return turncoat{}, nil }), Settings: []byte(`{}`)})
+	add(stage.KindFilter, "pass", `{}`)
+	add(stage.KindEncoder, "lines", `{}`)
+	add(stage.KindSink, "file", `{"path": "`+filepath.Join(t.TempDir(), "out")+`"}`)
+	group, err := runner.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = group.Run(t.Context())
+	if f := fault.From(err); f == nil || f.Code != "plugin.contract" || f.Stage != "turncoat" || !strings.Contains(f.Message, "other") {
+		t.Errorf("%v", err)
+	}
+	if err := group.Abort(context.Background()); err != nil {
+		t.Error(err)
+	}
+}

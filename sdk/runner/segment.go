@@ -20,6 +20,8 @@ type step struct {
 	compressor stage.Compressor
 	encryptor  stage.Encryptor
 	merger     stage.Merger // of the compressor, if it has one
+
+	gives *arrow.Schema // of the filter, as it has announced
 }
 
 // bind walks the stages between the ends, from the input's schema to what the
@@ -55,6 +57,7 @@ func (f *flow) bindStep(s *step, schema **arrow.Schema, media *stage.Media) (err
 		s.filter, _ = s.instance.(stage.Filter)
 		if s.filter != nil {
 			*schema, err = s.filter.Bind(*schema)
+			s.gives = *schema
 			return err
 		}
 	case stage.KindEncoder:
@@ -410,6 +413,9 @@ func (w *worker) apply(ctx context.Context, s *step, in arrow.Record) (rec arrow
 		rec, err = s.filter.Apply(ctx, in)
 		if err == nil && rec == nil {
 			err = fault.New("plugin.contract", fault.Plugin, "the filter gave no record batch")
+		}
+		if err == nil && rec.Schema() != s.gives && !rec.Schema().Equal(s.gives) {
+			err = fault.New("plugin.contract", fault.Plugin, "the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
 		}
 		if err == nil && s.Definition.KeepsRows && rec.NumRows() != in.NumRows() {
 			err = fault.New("plugin.contract", fault.Plugin,
