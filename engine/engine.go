@@ -17,6 +17,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -74,10 +75,14 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, offers: offers}
 	for _, o := range offers {
 		for _, m := range o.Stages {
-			e.catalog = append(e.catalog, plan.Manifest{
+			manifest := plan.Manifest{
 				Plugin: o.Plugin, FirstParty: o.FirstParty, Kind: m.Kind, Name: m.Name, Summary: m.Summary, Doc: m.Doc,
 				In: m.In, Out: m.Out, Spec: m.Spec, Concurrent: m.Concurrent, KeepsRows: m.KeepsRows,
-			})
+			}
+			if d, ok := cfg.FirstParty.Find(m.Kind, m.Name); ok && o.FirstParty && m.Kind == stage.KindFilter {
+				manifest.Make = plan.Maker(d)
+			}
+			e.catalog = append(e.catalog, manifest)
 		}
 	}
 	return e, nil
@@ -151,6 +156,12 @@ type Request struct {
 	// Env and Secrets answer ${env.…} and ${secret.…}; nil means that the
 	// namespace is not available.
 	Env, Secrets plan.Lookup
+	// EnvAllowed are the environment variables that the pipeline may read; default none.
+	// Those that hold secrets it never may: SecretEnv, and what is called like one.
+	EnvAllowed, SecretEnv []string
+	// SecretKinds are the kinds of secrets that plan.KnownSecrets does not have. One whose
+	// kind is not given takes that of the settings that it goes to.
+	SecretKinds map[string]config.SecretKind
 	// Customer and Run answer ${customer.…} and ${run.…}.
 	Customer, Run map[string]any
 	// Hint says how to provide a reference that is missing.
@@ -169,9 +180,12 @@ func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
 	}
 	in := plan.Input{
 		Document: doc, Catalog: e.catalog, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
+		EnvAllowed: r.EnvAllowed, SecretEnv: r.SecretEnv, SecretKinds: r.SecretKinds,
 		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, StandIns: r.StandIns,
 	}
 	if doc.Broken {
+		// Whether its stages are on is not known, nor what they would need.
+		in.Customer, in.Run = nil, nil
 		return nil, append(diags, plan.Lint(in)...).Tidy()
 	}
 	p, more := plan.Build(in)

@@ -25,6 +25,7 @@ type (
 	Shape      = stage.Shape
 	Source     = stage.Source
 	Filter     = stage.Filter
+	Inverse    = stage.Inverse
 	Encoder    = stage.Encoder
 	Compressor = stage.Compressor
 	Merger     = stage.Merger
@@ -55,6 +56,8 @@ const (
 	MetaFraction   = stage.MetaFraction
 	MetaJSON       = stage.MetaJSON
 	MetaSourceType = stage.MetaSourceType
+	MetaUnknown    = stage.MetaUnknown
+	MetaOpen       = stage.MetaOpen
 )
 
 // DefineSource declares a source with settings S.

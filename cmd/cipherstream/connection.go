@@ -7,13 +7,16 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/cipherstream/cipherstream/pipelines"
+	"github.com/cipherstream/cipherstream/sdk/config"
 )
 
 // database says where ${secret.dsn} comes from.
@@ -74,7 +77,17 @@ type secrets struct {
 
 func (s *secrets) flags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&s.given, "secret", nil,
-		"take ${secret.NAME} from `NAME=SOURCE`: env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS (repeatable)")
+		"take ${secret.NAME} from `NAME=SOURCE`: env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS. NAME:KIND=SOURCE says its kind: "+
+			secretKindNames()+" (repeatable)")
+}
+
+// secretKindNames lists the kinds of secrets.
+func secretKindNames() string {
+	var names []string
+	for _, kind := range config.SecretKinds {
+		names = append(names, string(kind))
+	}
+	return strings.Join(names, ", ")
 }
 
 // knownSecrets are what the catalogue's pipelines refer to, and the environment
@@ -91,11 +104,18 @@ var knownSecrets = map[string]struct {
 	"link_secret":          {variable: "CIPHERSTREAM_LINK_SECRET", optional: true},
 }
 
+// source is where a secret comes from, and its kind where that was given.
+type source struct {
+	reference string
+	kind      config.SecretKind
+}
+
 // sources are the secrets that were given, by name.
-func (s *secrets) sources() (map[string]string, error) {
-	sources := map[string]string{}
+func (s *secrets) sources() (map[string]source, error) {
+	sources := map[string]source{}
 	for _, text := range s.given {
-		name, source, ok := strings.Cut(text, "=")
+		name, reference, ok := strings.Cut(text, "=")
+		name, kind, typed := strings.Cut(name, ":")
 		if !ok || name == "" {
 			// The text may be the secret itself.
 			return nil, usageFault("--secret takes NAME=SOURCE").WithHint("write --secret encryption_keys=file:keys.txt")
@@ -106,9 +126,37 @@ func (s *secrets) sources() (map[string]string, error) {
 		if name == "dsn" {
 			return nil, usageFault("--secret does not take dsn").WithHint("give --dsn-file PATH, or set " + envDSN)
 		}
-		sources[name] = source
+		if known := plan.KnownSecrets[name]; typed && known != "" && known != config.SecretKind(kind) {
+			return nil, usageFault("secret %q is of the kind %s, whatever --secret says", name, known).WithHint("leave the kind out")
+		}
+		if typed && !slices.Contains(config.SecretKinds, config.SecretKind(kind)) {
+			return nil, usageFault("secret %q: no kind of secret is called %q", name, kind).WithHint("the kinds are %s", secretKindNames())
+		}
+		sources[name] = source{reference, config.SecretKind(kind)}
 	}
 	return sources, nil
+}
+
+// limit says in a request what a pipeline may do with secrets, and with the environment
+// variables that hold them.
+func (s *secrets) limit(req *engine.Request) error {
+	sources, err := s.sources()
+	if err != nil {
+		return err
+	}
+	req.SecretKinds = map[string]config.SecretKind{}
+	for name, from := range sources {
+		if from.kind != "" {
+			req.SecretKinds[name] = from.kind
+		}
+		if variable, is := strings.CutPrefix(from.reference, "env:"); is {
+			req.SecretEnv = append(req.SecretEnv, variable)
+		}
+	}
+	for _, known := range knownSecrets {
+		req.SecretEnv = append(req.SecretEnv, known.variable)
+	}
+	return nil
 }
 
 // lookup reads the secrets that were given, and answers for them and for those of
@@ -119,8 +167,8 @@ func (s *secrets) lookup(ctx context.Context) (plan.Lookup, error) {
 		return nil, err
 	}
 	values := map[string]string{}
-	for name, source := range sources {
-		if values[name], err = readSecret(ctx, source); err != nil {
+	for name, from := range sources {
+		if values[name], err = readSecret(ctx, from.reference); err != nil {
 			return nil, err
 		}
 	}
@@ -137,25 +185,16 @@ func (s *secrets) lookup(ctx context.Context) (plan.Lookup, error) {
 	}, nil
 }
 
-// standIns answers for the secrets of a plan that is only looked at.
-func (s *secrets) standIns() (plan.Lookup, error) {
-	sources, err := s.sources()
-	if err != nil {
-		return nil, err
+// standIns answers for the secrets of a plan that is only looked at: for all of them,
+// given or not.
+func standIns(name string) (string, bool) {
+	if name == "dsn" {
+		return noDSN, true
 	}
-	return func(name string) (string, bool) {
-		if name == "dsn" {
-			return noDSN, true
-		}
-		known, ok := knownSecrets[name]
-		if !ok {
-			_, ok = sources[name]
-		}
-		if known.optional {
-			return "", true
-		}
-		return "not looked at", ok
-	}, nil
+	if knownSecrets[name].optional {
+		return "", true
+	}
+	return "a secret that is not looked at here", true
 }
 
 // withDSN answers for secret.dsn, and leaves the others to next.

@@ -20,7 +20,8 @@ func (a *app) lintCommand() *cobra.Command {
 		Use:   "lint FILE...",
 		Short: "Check pipelines and templates",
 		Long: `Check pipelines and templates, given as YAML files or as names of the catalogue:
-everything that is wrong with them whatever the values of their parameters are.
+everything that is wrong with them whatever the values of their parameters are. Filters
+of this program are made and held against the columns that the pipeline declares.
 Nothing is started, and no value of a secret is looked at.
 
 The exit code is 2 when there are errors; warnings alone don't change it.`,
@@ -105,8 +106,9 @@ func (a *app) planCommand() *cobra.Command {
 		Use:   "plan PIPELINE",
 		Short: "Show what a run would do",
 		Long: `Show what "cipherstream run" with the same arguments would do: the stages that are
-on, their settings, what flows between them, the processes they run in, and the
-columns. Nothing is started. Secrets are not needed, and never shown.`,
+on, their settings, what flows between them, the processes they run in, which secret
+goes where, and the columns. Nothing is started. Secrets are not needed, and never
+shown.`,
 		Example: "  cipherstream plan appointments -p from_date=2024-01-01 -f csv -c gzip",
 		Args:    a.onePipeline,
 		RunE: a.action(func(c *cobra.Command, args []string) error {
@@ -122,9 +124,7 @@ columns. Nothing is started. Secrets are not needed, and never shown.`,
 			if err := out.direct(&r, noID); err != nil {
 				return err
 			}
-			if out.request.Secrets, err = r.secrets.standIns(); err != nil {
-				return err
-			}
+			out.request.Secrets = standIns
 			p, err := a.plan(e, out.request)
 			if err != nil {
 				return err

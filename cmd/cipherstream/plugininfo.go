@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -10,8 +11,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/plugins/bundle"
 	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/control"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 func (a *app) pluginInfoCommand() *cobra.Command {
@@ -21,7 +25,8 @@ func (a *app) pluginInfoCommand() *cobra.Command {
 		Long: `Describe a plugin: where it comes from, its SHA-256, the protocol version that it
 and this program speak, whether it asks for the network and whether it is granted,
 the files that it is granted, and each of its stages with all settings. The plugin is started for it.
-"cipherstream plugin info ` + bundle.Name + `" describes the first-party stages.`,
+"cipherstream plugin info ` + bundle.Name + `" describes the first-party stages, and the
+name of a stage, such as where, describes that one.`,
 		Args: a.onePlugin,
 		RunE: a.action(func(c *cobra.Command, args []string) error {
 			h, dir, err := a.pluginHost()
@@ -30,6 +35,11 @@ the files that it is granted, and each of its stages with all settings. The plug
 			}
 			defer h.Close()
 			found, err := h.Look(c.Context(), args[0])
+			if fault.Is(err, "plugin.unknown") {
+				if one, ok := withStage(c.Context(), h, args[0]); ok {
+					found, err = one, nil
+				}
+			}
 			if err != nil {
 				return a.meant(err, dir, args[0])
 			}
@@ -54,6 +64,28 @@ the files that it is granted, and each of its stages with all settings. The plug
 	}
 	a.pluginsFlag(c)
 	return c
+}
+
+// withStage finds the plugin that offers a stage of that name, NAME or PLUGIN/NAME, and leaves
+// out its other stages. The first party's comes first, as in a pipeline.
+func withStage(ctx context.Context, h *host.Host, name string) (host.Found, bool) {
+	all, err := h.Survey(ctx)
+	if err != nil {
+		return host.Found{}, false
+	}
+	for _, found := range all {
+		var stages []control.Manifest
+		for _, m := range found.Offer.Stages {
+			if m.Name == name || found.Offer.Plugin+"/"+m.Name == name {
+				stages = append(stages, m)
+			}
+		}
+		if found.Err == nil && len(stages) > 0 {
+			found.Offer.Stages = stages
+			return found, true
+		}
+	}
+	return host.Found{}, false
 }
 
 func (p offeredPlugin) writeText(w io.Writer, dir string) error {
@@ -103,6 +135,9 @@ func (s offeredStage) writeText(w io.Writer) error {
 // a.b is a member, a[].b a member of a list's element, a.*.b one of a map's value.
 func settingRows(path string, fields []config.Field, rows [][]string) [][]string {
 	for _, f := range fields {
+		if f.Type == config.TypeParameters {
+			continue // nobody writes it
+		}
 		name := path + f.Name
 		rows = append(rows, []string{name, typeText(f), settingObligation(f), settingDoc(f)})
 		inside := f
@@ -120,7 +155,12 @@ func settingRows(path string, fields []config.Field, rows [][]string) [][]string
 
 // typeText is a type in words.
 func typeText(f config.Field) string {
-	if f.Items == nil {
+	switch {
+	case f.Code != "":
+		return "code (" + f.Code + ")"
+	case f.Type == config.TypeSecret:
+		return "secret (" + string(f.SecretKind()) + ")"
+	case f.Items == nil:
 		return string(f.Type)
 	}
 	return string(f.Type) + " of " + typeText(*f.Items)

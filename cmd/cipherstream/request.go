@@ -70,6 +70,7 @@ type request struct {
 	customer            string
 	tables, procedures  []string
 	secrets             secrets
+	env                 []string
 	isolation           string
 }
 
@@ -84,6 +85,7 @@ func (r *request) flags(a *app, c *cobra.Command) {
 	r.delivery.flags(c)
 	f.StringVar(&r.customer, "customer", "", "`ID` of the customer, which sealing binds the output to")
 	r.secrets.flags(c)
+	f.StringArrayVar(&r.env, "env", nil, "let the pipeline read the environment variable `NAME`, as ${env.NAME}; never one that holds a secret (repeatable)")
 	f.StringSliceVar(&r.tables, "allow-table", []string{"*"}, "`NAMES` of tables that custom_table may read; * stands for any letters (repeatable)")
 	f.StringSliceVar(&r.procedures, "allow-procedure", []string{"*"}, "`NAMES` of procedures that custom_table may call; * stands for any letters (repeatable)")
 	f.StringVar(&r.isolation, "isolation", string(plan.IsolationGroup),
@@ -117,7 +119,10 @@ func (r *request) values() (map[string]any, error) {
 
 // resolve turns flags into a request without secrets and output.
 func (a *app) resolve(e *engine.Engine, pipeline string, r *request) (engine.Request, error) {
-	req := engine.Request{Pipeline: pipeline, Env: os.LookupEnv, Hint: hintFor, Isolation: plan.Isolation(r.isolation)}
+	req := engine.Request{Pipeline: pipeline, Env: os.LookupEnv, EnvAllowed: r.env, Hint: r.hintFor, Isolation: plan.Isolation(r.isolation)}
+	if err := r.secrets.limit(&req); err != nil {
+		return req, err
+	}
 	switch req.Isolation {
 	case plan.IsolationGroup, plan.IsolationStage, plan.IsolationNone:
 	default:
@@ -171,7 +176,7 @@ func textIf(is bool, text string) string {
 }
 
 // hintFor says how to provide a reference that is missing.
-func hintFor(reference string) string {
+func (r *request) hintFor(reference string) string {
 	namespace, name, _ := strings.Cut(reference, ".")
 	switch {
 	case reference == "secret.dsn":
@@ -184,6 +189,8 @@ func hintFor(reference string) string {
 			hint = "set " + known.variable + ", or " + hint
 		}
 		return hint
+	case namespace == "env" && !slices.Contains(r.env, name):
+		return "allow it with --env " + name
 	case namespace == "env":
 		return "set the environment variable " + name
 	}

@@ -63,7 +63,7 @@ func (h *Host) Attach(ctx context.Context, plugin string, waiting func(Awaited))
 	if err := r.connect(ctx, h.identity, forEver); err != nil {
 		return nil, err
 	}
-	return r, nil
+	return &discreet{Process: r}, nil
 }
 
 // forEver is longer than anybody debugs.

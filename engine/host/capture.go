@@ -2,24 +2,17 @@ package host
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"log/slog"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 )
 
 const (
-	keptLines    = 20      // of a plugin's output, for the fault that names it
-	maxLine      = 2 << 10 // bytes
-	linesPerSec  = 200     // that reach the log; a flood is counted, not copied
-	secretMinLen = 4       // shorter text would blank out ordinary words
-	redacted     = "[secret]"
+	keptLines   = 20      // of a plugin's output, for the fault that names it
+	maxLine     = 2 << 10 // bytes
+	linesPerSec = 200     // that reach the log; a flood is counted, not copied
 )
 
 // capture keeps the last lines that a plugin process wrote and copies lines to
@@ -30,102 +23,29 @@ type capture struct {
 
 	mu      sync.Mutex
 	lines   []string
-	secrets *strings.Replacer
-	texts   []string // that secrets replaces, the longest first
+	secrets *Redaction
 	window  time.Time
 	count   int
 	lost    int
 }
 
 func newCapture(plugin string, log *slog.Logger) *capture {
-	return &capture{plugin: plugin, log: log, secrets: strings.NewReplacer()}
+	return &capture{plugin: plugin, log: log}
 }
 
-// redact replaces these texts from now on, and their lines: what has been cut into
-// lines holds no text of several.
+// redact replaces these texts from now on.
 func (c *capture) redact(secrets []string) {
-	seen := map[string]bool{}
-	var texts []string
-	add := func(text string) {
-		if len(text) >= secretMinLen && !seen[text] {
-			seen[text] = true
-			texts = append(texts, text)
-		}
-	}
-	for _, s := range secrets {
-		for _, spelled := range spellings(s) {
-			add(spelled)
-		}
-		for line := range strings.Lines(s) {
-			for _, spelled := range spellings(strings.TrimSpace(line)) {
-				add(spelled)
-			}
-		}
-	}
-	// At the same place the first one is replaced: a secret that begins with another
-	// must not leave its end.
-	slices.SortFunc(texts, func(a, b string) int { return len(b) - len(a) })
-	var pairs []string
-	for _, text := range texts {
-		pairs = append(pairs, text, redacted)
-	}
+	r := NewRedaction(secrets)
 	c.mu.Lock()
-	c.secrets, c.texts = strings.NewReplacer(pairs...), texts
+	c.secrets = r
 	c.mu.Unlock()
 }
 
-// spellings are a text and what it becomes inside a quoted one, in Go and in JSON.
-func spellings(text string) []string {
-	inGo := strconv.Quote(text)
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	_ = e.Encode(text) // text can be encoded
-	inJSON := strings.TrimSuffix(b.String(), "\n")
-	b.Reset()
-	e.SetEscapeHTML(false)
-	_ = e.Encode(text)
-	plain := strings.TrimSuffix(b.String(), "\n")
-	return []string{text, inGo[1 : len(inGo)-1], inJSON[1 : len(inJSON)-1], plain[1 : len(plain)-1]}
-}
-
-// blankEnd replaces the beginning of a secret at the end of a line that was cut.
-func (c *capture) blankEnd(line string) string {
+// redaction is what takes secrets out at the moment; nil takes out nothing.
+func (c *capture) redaction() *Redaction {
 	c.mu.Lock()
-	texts := c.texts
-	c.mu.Unlock()
-	longest := 0
-	for _, text := range texts {
-		for n := min(len(text)-1, len(line)); n >= secretMinLen && n > longest; n-- {
-			if strings.HasSuffix(line, text[:n]) {
-				longest = n
-			}
-		}
-	}
-	if longest == 0 {
-		return line
-	}
-	return line[:len(line)-longest] + redacted
-}
-
-// clean removes secrets from a log event.
-func (c *capture) clean(l *pb.Log) {
-	c.mu.Lock()
-	secrets := c.secrets
-	c.mu.Unlock()
-	l.Message = secrets.Replace(l.Message)
-	for k, v := range l.Attributes {
-		l.Attributes[k] = secrets.Replace(v)
-	}
-}
-
-// cleanFacts removes secrets from the facts of a group.
-func (c *capture) cleanFacts(facts map[string]string) {
-	c.mu.Lock()
-	secrets := c.secrets
-	c.mu.Unlock()
-	for k, v := range facts {
-		facts[k] = secrets.Replace(v)
-	}
+	defer c.mu.Unlock()
+	return c.secrets
 }
 
 // last returns the last lines, oldest first.
@@ -134,7 +54,7 @@ func (c *capture) last() []string {
 	defer c.mu.Unlock()
 	lines := append([]string(nil), c.lines...)
 	for i := range lines {
-		lines[i] = c.secrets.Replace(lines[i])
+		lines[i] = c.secrets.Text(lines[i])
 	}
 	return lines
 }
@@ -149,7 +69,7 @@ func (c *capture) line(stream, text string) {
 		c.lines = append(c.lines[:0], c.lines[1:]...)
 	}
 	c.lines = append(c.lines, text)
-	text = c.secrets.Replace(text)
+	text = c.secrets.Text(text)
 	now := time.Now()
 	lost := 0
 	if now.Sub(c.window) >= time.Second {
@@ -198,7 +118,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 				line := string(w.partial)
 				w.partial = w.partial[:0]
 				if w.skip = len(part) > room; w.skip {
-					line = w.capture.blankEnd(line)
+					line = w.capture.redaction().Cut(line)
 				}
 				w.capture.line(w.name, line)
 			}

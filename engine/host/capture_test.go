@@ -25,7 +25,7 @@ func TestRedaction(t *testing.T) {
 	}{
 		{"plain", []string{"hunter2"}, "user root, password hunter2, again hunter2\n", "user root, password [secret], again [secret]"},
 		{"one begins with another", []string{"hunter", "hunter2-more"}, "hunter2-more hunter\n", "[secret] [secret]"},
-		{"short", []string{"abc", ""}, "abc\n", "abc"},
+		{"short", []string{"abc", ""}, "abc abcd\n", "[secret] abcd"},
 		{"lines", []string{"first line\nsecond line\r\n  third line\nyes\n"}, "first line\nsecond line\r\nthird line\nyes\n", "[secret]|[secret]|[secret]|yes"},
 		{"lines in one", []string{"first line\nsecond line"}, `"first line\nsecond line" first line` + "\n", `"[secret]" [secret]`},
 		{"quoted by Go", []string{"a\"b\\c\té"}, fmt.Sprintf("%q\n", "a\"b\\c\té"), `"[secret]"`},

@@ -15,7 +15,8 @@
 // input; no descriptor but the lifeline, whose end tells it that the host is dead; a
 // process group, which is killed when it ends; no core files; a bound of its resident
 // memory, and of its cores where Config.CPUs sets one. What it prints is log: of a
-// flood a part is copied and the end is kept, and secrets of the run are blanked out.
+// flood a part is copied and the end is kept. Secrets of the run are blanked out there, and in
+// every fault, event and receipt; see Redaction.
 // On Linux the kernel kills it with its host.
 //
 // A third-party process gains no rights from what it executes (no_new_privs). On
@@ -240,7 +241,7 @@ func (h *Host) Start(ctx context.Context, plugin string, reach ...Reach) (Proces
 		case w := <-h.warm:
 			h.refill()
 			if w.err == nil {
-				return w.process, nil
+				return &discreet{Process: w.process}, nil
 			}
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -260,12 +261,12 @@ func (h *Host) StartEntry(ctx context.Context, entry LockEntry, from string, rea
 	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	return &discreet{Process: p}, nil
 }
 
 // Local returns a process that is no process: first-party stages in this one.
 func (h *Host) Local() Process {
-	return &local{session: control.NewSession(h.cfg.FirstParty), offer: h.ownOffer()}
+	return &discreet{Process: &local{session: control.NewSession(h.cfg.FirstParty), offer: h.ownOffer()}}
 }
 
 // Offer is a plugin and its stages.

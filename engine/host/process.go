@@ -17,7 +17,7 @@ type Process interface {
 	PID() int
 	// Describe says what the plugin offers.
 	Describe(ctx context.Context) (Offer, error)
-	// Open builds the group. Text in secrets is removed from the captured log.
+	// Open builds the group. Secrets are taken out of whatever is heard of it afterwards.
 	Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error
 	// Start runs the group and hands over its events, up to and including
 	// Finished. A failure of the group or of the process is the error. When ctx

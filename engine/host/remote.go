@@ -281,10 +281,6 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 			}
 			return r.explainDenied(f)
 		}
-		if l := event.GetLog(); l != nil {
-			r.log.clean(l)
-		}
-		r.log.cleanFacts(event.GetFinished().GetFacts())
 		handle(event)
 		if event.GetFinished() != nil {
 			return nil

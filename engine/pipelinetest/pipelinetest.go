@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -235,7 +237,8 @@ func (t *tester) request(c *document.Case, output string) engine.Request {
 	}
 	req := engine.Request{
 		Pipeline: t.pipeline, Parameters: map[string]any{}, Env: lookup(c.Env), Secrets: lookup(c.Secrets),
-		Customer: map[string]any{}, Isolation: plan.IsolationNone,
+		EnvAllowed: slices.Collect(maps.Keys(c.Env)),
+		Customer:   map[string]any{}, Isolation: plan.IsolationNone,
 		Run: map[string]any{"id": t.doc.Metadata.Name + "_test", "started_at": startedAt, "output": output},
 		Hint: func(reference string) string {
 			namespace, name, _ := strings.Cut(reference, ".")

@@ -2,8 +2,11 @@ package plan
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
+
+	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
@@ -22,6 +25,16 @@ type Manifest struct {
 	In, Out               stage.Shape
 	Spec                  *config.Spec
 	Concurrent, KeepsRows bool
+	// Make makes the stage in this process, to check it. It is nil for the stages of others,
+	// which run in processes of their own only.
+	Make func(settings []byte) (any, error)
+}
+
+// Maker is Manifest.Make of a stage of this program. What the stage logs is dropped.
+func Maker(d stage.Definition) func([]byte) (any, error) {
+	return func(settings []byte) (any, error) {
+		return d.Make(settings, stage.Env{Log: slog.New(slog.DiscardHandler), Memory: memory.DefaultAllocator, Count: func(string, int64) {}})
+	}
 }
 
 // Catalog is every stage that can be used.
@@ -31,8 +44,12 @@ type Catalog []Manifest
 func FromBundle(b stage.Bundle, firstParty bool) Catalog {
 	var c Catalog
 	for _, d := range b.Stages {
-		c = append(c, Manifest{Plugin: b.Name, FirstParty: firstParty, Kind: d.Kind, Name: d.Name, Summary: d.Summary, Doc: d.Doc,
-			In: d.In, Out: d.Out, Spec: d.Spec, Concurrent: d.Concurrent, KeepsRows: d.KeepsRows})
+		m := Manifest{Plugin: b.Name, FirstParty: firstParty, Kind: d.Kind, Name: d.Name, Summary: d.Summary, Doc: d.Doc,
+			In: d.In, Out: d.Out, Spec: d.Spec, Concurrent: d.Concurrent, KeepsRows: d.KeepsRows}
+		if firstParty && d.Kind == stage.KindFilter {
+			m.Make = Maker(d)
+		}
+		c = append(c, m)
 	}
 	return c
 }

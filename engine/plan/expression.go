@@ -15,6 +15,8 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/config"
+	expressions "github.com/cipherstream/cipherstream/sdk/expression"
 )
 
 // The codes of expressions that are wrong.
@@ -87,6 +89,12 @@ func (p *planner) compile(n *document.Node) *expression {
 	text := n.Text
 	if n.Kind == document.Boolean {
 		text = fmt.Sprint(n.Value) // YAML knows more spellings than CEL
+	}
+	if strings.Contains(text, "${") {
+		var ok bool
+		if text, ok = p.literal(n, "this is an expression", bindHint(config.CodeCEL)); !ok {
+			return nil
+		}
 	}
 	checked, issues := p.env.Compile(text)
 	if err := issues.Err(); err != nil {
@@ -185,9 +193,10 @@ func (p *planner) expressionProblem(n *document.Node, problem *cel.Error) {
 	message := strings.ReplaceAll(problem.Message, " (in container '')", "")
 	message = wrapperPattern.ReplaceAllString(operatorPattern.ReplaceAllString(message, "'$1'"), "$1")
 	d := diag.At(at, CodeExpression, "%s%s", printable(message), where)
+	habit := expressions.Hint(n.Text)
 	switch {
-	case strings.Contains(n.Text, "${"):
-		d = d.WithHint("expressions name values directly: params.x, not ${params.x}")
+	case habit != "":
+		d = d.WithHint("%s", habit)
 	case strings.Contains(message, "undeclared reference"):
 		d = d.WithHint("expressions see params.NAME, run.NAME and customer.NAME; text stands in quotes")
 	case strings.Contains(message, "no matching overload"):

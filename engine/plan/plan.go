@@ -15,9 +15,16 @@
 // ${. What stands in a secret setting is a config.Secret from here on, and a
 // secret can stand nowhere else.
 //
+// A setting that is code (see package config) takes no reference, nor does an expression:
+// values are bound to code, and never become a part of it. Secrets have kinds, and go only to
+// settings that take their kind; within other text a secret stands as the password of a
+// connection's URL, percent-encoded. An environment variable is read when whoever plans
+// allows it, and never when it holds a secret.
+//
 // # Expressions
 //
-// `when` and the rules are CEL expressions. They see params, run and customer.
+// `when`, the rules and the expressions of stages are CEL. `when` and the rules see params,
+// run and customer; a stage is given the values of those parameters that its expressions name.
 // A parameter has its declared type, or is null when it was not given; dates are
 // text as YYYY-MM-DD, which compares right; decimals are numbers that can be
 // compared, up to 15 digits.
@@ -73,6 +80,11 @@ type Input struct {
 	Parameters map[string]any
 	// Env and Secrets look up ${env.…} and ${secret.…}.
 	Env, Secrets Lookup
+	// EnvAllowed are the environment variables that a pipeline may read, whoever wrote it.
+	// Those that hold secrets it never may: SecretEnv, and what is called like one.
+	EnvAllowed, SecretEnv []string
+	// SecretKinds are the kinds of secrets that KnownSecrets does not have, by their names.
+	SecretKinds map[string]config.SecretKind
 	// Customer and Run are what ${customer.…} and ${run.…} stand for: nil, bool,
 	// string, int64, json.Number or config.Secret. Lint checks names only, and only
 	// against a map that is not nil.
@@ -88,14 +100,16 @@ type Input struct {
 
 // Plan is a pipeline that is ready to run.
 type Plan struct {
-	Name        string            `json:"name"`
-	Title       string            `json:"title,omitempty"`
-	Class       string            `json:"class,omitempty"`
-	File        string            `json:"file"`
-	Extends     []string          `json:"extends,omitempty"`
-	Parameters  []Value           `json:"parameters"`
-	Stages      []Stage           `json:"stages"`
-	Groups      []Group           `json:"groups"`
+	Name       string   `json:"name"`
+	Title      string   `json:"title,omitempty"`
+	Class      string   `json:"class,omitempty"`
+	File       string   `json:"file"`
+	Extends    []string `json:"extends,omitempty"`
+	Parameters []Value  `json:"parameters"`
+	Stages     []Stage  `json:"stages"`
+	Groups     []Group  `json:"groups"`
+	// Secrets says which secret goes where.
+	Secrets     []SecretUse       `json:"secrets"`
 	Columns     []document.Column `json:"columns,omitempty"`
 	Limits      Limits            `json:"limits"`
 	Isolation   Isolation         `json:"isolation"`
@@ -218,6 +232,9 @@ func Build(in Input) (*Plan, diag.List) {
 		}
 		stages = append(stages, p.resolveStage(s))
 	}
+	if !p.diags.HasErrors() {
+		p.checkFilters(stages)
+	}
 	p.diags = append(p.diags, checkChain(doc.StagesAt, stages)...)
 	ids, clashes := identify(active)
 	p.diags = append(p.diags, clashes...)
@@ -227,7 +244,8 @@ func Build(in Input) (*Plan, diag.List) {
 	plan := &Plan{
 		Name: doc.Metadata.Name, Title: doc.Metadata.Title, Class: doc.Metadata.Class, Description: doc.Metadata.Description,
 		File: doc.File, Extends: doc.Extends, Parameters: values, Columns: doc.Columns, Isolation: in.Isolation,
-		Limits: Limits{doc.Limits.Memory, doc.Limits.Timeout.Seconds(), doc.Limits.BatchRows, doc.Limits.BatchBytes},
+		Secrets: []SecretUse{},
+		Limits:  Limits{doc.Limits.Memory, doc.Limits.Timeout.Seconds(), doc.Limits.BatchRows, doc.Limits.BatchBytes},
 	}
 	if plan.Isolation == "" {
 		plan.Isolation = IsolationGroup
@@ -236,6 +254,10 @@ func Build(in Input) (*Plan, diag.List) {
 		m := s.manifest
 		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty,
 			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At})
+		for _, use := range s.secrets {
+			use.Stage = ids[i]
+			plan.Secrets = append(plan.Secrets, use)
+		}
 	}
 	if at, ok := p.addContract(plan); ok {
 		active = slices.Insert(active, at, &document.Stage{Isolation: document.IsolationGroup})
@@ -257,6 +279,9 @@ func Lint(in Input) diag.List {
 	stages := make([]resolved, 0, len(doc.Stages))
 	for i := range doc.Stages {
 		stages = append(stages, p.resolveStage(&doc.Stages[i]))
+	}
+	if !doc.Broken {
+		p.checkFilters(stages)
 	}
 	if doc.Kind == document.KindPipeline && !doc.Broken && !p.diags.HasErrors() {
 		p.lintChain(stages, rules, whens)

@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var catalogue = os.DirFS("testdata/catalogue")
 
 type mysqlSettings struct {
-	URL       config.Secret     `config:"url,required" doc:"Connection URL."`
+	URL       config.Secret     `config:"url,required" kind:"connection" doc:"Connection URL."`
 	Call      string            `config:"call" doc:"Procedure to call."`
 	Query     string            `config:"query" doc:"Query to run."`
 	Args      []config.Value    `config:"args" doc:"Arguments."`
@@ -100,12 +100,13 @@ func lookup(values map[string]string) Lookup {
 
 func testInput(doc *document.Document) Input {
 	return Input{
-		Document: doc,
-		Catalog:  testCatalog(),
-		Env:      lookup(map[string]string{"ROWS": "12", "SNAPSHOT": "true", "RATIO": "0.10", "TIMEOUT": "30s", "BAD": "many", "LATIN": "\xe9"}),
-		Secrets:  lookup(map[string]string{"dsn": "mysql://u:hunter2@db/practice", "password": "hunter2"}),
-		Customer: map[string]any{"id": "c1", "key": config.NewSecret("hunter2")},
-		Run:      map[string]any{"id": "r1", "output": "-"},
+		Document:   doc,
+		Catalog:    testCatalog(),
+		Env:        lookup(map[string]string{"ROWS": "12", "SNAPSHOT": "true", "RATIO": "0.10", "TIMEOUT": "30s", "BAD": "many", "LATIN": "\xe9"}),
+		Secrets:    lookup(map[string]string{"dsn": "mysql://u:hunter2@db/practice", "password": "hunter2"}),
+		Customer:   map[string]any{"id": "c1", "key": config.NewSecret("hunter2")},
+		Run:        map[string]any{"id": "r1", "output": "-"},
+		EnvAllowed: []string{"ROWS", "SNAPSHOT", "RATIO", "TIMEOUT", "BAD", "LATIN", "NOTHING", "HOME"},
 		Hint: func(reference string) string {
 			if reference == "secret.dsn" {
 				return "give --dsn"
@@ -237,7 +238,7 @@ func TestSettings(t *testing.T) {
     source:
       use: mysql
       with:
-        url: mysql://${params.word}:${secret.password}@db
+        url: mysql://${run.id}:${secret.password}@db
         args: ["${params.day}", "${params.count}", "${params.amount}", "${params.flag}", "${params.word}", "${params.absent}",
                "from ${params.day} $${params.day} ${params.count}/${params.amount}/${params.flag}", 18446744073709551615, 1.50, ~, 007, "$$", "$x"]
         rows: ${env.ROWS}
@@ -257,7 +258,7 @@ func TestSettings(t *testing.T) {
 	want := `{"args":["2024-02-29",9007199254740993,0.10000000000000000000000000001,true,"<é>",null,` +
 		`"from 2024-02-29 ${params.day} 9007199254740993/0.10000000000000000000000000001/true",18446744073709551615,1.50,null,"007","$$","$x"],` +
 		`"call":"9007199254740993","ratio":0.10,"rows":12,"session":{"a":"c1","b":"r1"},"snapshot":true,"timeout":"30s",` +
-		`"tls":{"key":"hunter2","mode":"require"},"url":"mysql://<é>:hunter2@db"}`
+		`"tls":{"key":"hunter2","mode":"require"},"url":"mysql://r1:hunter2@db"}`
 	if got != want {
 		t.Errorf("\ngot  %s\nwant %s", got, want)
 	}
@@ -352,7 +353,7 @@ func TestExpressions(t *testing.T) {
 		{"params.long == 1.0", CodeExpressionFailed},
 		{"params.absent > 'a'", CodeExpressionFailed}, {"run.nothing == 1", CodeExpressionFailed}, {"customer.key == 'hunter2'", CodeExpressionFailed},
 		{"params.nothing == 1", CodeUnknownParameter}, {"has(params.nothing)", CodeUnknownParameter}, {"params['nothing'] == 1", CodeUnknownParameter},
-		{"params.count > 'a'", CodeExpression}, {"params.day ==", CodeExpression}, {"day == 'x'", CodeExpression}, {"${params.day} == 'x'", CodeExpression},
+		{"params.count > 'a'", CodeExpression}, {"params.day ==", CodeExpression}, {"day == 'x'", CodeExpression}, {"${params.day} == 'x'", CodeReferenceInCode},
 		{"params.count + 1", CodeExpressionType}, {"params.word", CodeExpressionType}, {"'x'", CodeExpressionType}, {"run.id", CodeExpressionFailed},
 		{deep, CodeExpression}, {long, CodeExpression}, {costly, CodeExpressionFailed},
 	} {

@@ -90,9 +90,12 @@ func parseReferences(text string, bad func(start, end int, message string)) []pa
 // that was reported.
 type unknown struct{}
 
-// scalar resolves the references of a scalar. The second result is false when
-// there were none.
-func (p *planner) scalar(n *document.Node) (any, bool) {
+// unknownSecret stands for a secret in Lint. It is as long as a good one.
+const unknownSecret = "unknown-unknown-unknown-unknown-"
+
+// scalar resolves the references of a scalar of a setting, which is nil when there is no
+// such setting. The second result is false when there were none.
+func (p *planner) scalar(n *document.Node, field *config.Field, path []string) (any, bool) {
 	if n.Kind != document.Text || !strings.Contains(n.Text, "${") {
 		return n.Value, false
 	}
@@ -119,28 +122,25 @@ func (p *planner) scalar(n *document.Node) (any, bool) {
 		return unknown{}, true
 	case !referred:
 		return strings.Join(toText(values), ""), false
-	case len(parts) == 1:
-		return values[0], true
 	}
-	secret := false
 	for i, v := range values {
-		switch v := v.(type) {
-		case unknown:
-			return unknown{}, true
-		case nil:
+		if v == nil && len(parts) > 1 {
 			p.diags.Add(diag.At(n.Inside(parts[i].start, parts[i].end), CodeNullInText, "%s is null, which has no text", parts[i]).
 				WithHint("give it a value or a default, or let the reference stand alone"))
 			return unknown{}, true
-		case config.Secret:
-			secret = true
-			values[i] = v.Reveal()
 		}
+	}
+	if slices.ContainsFunc(values, func(v any) bool { _, is := v.(config.Secret); return is }) {
+		return p.secretText(n, field, path, parts, values), true
+	}
+	if slices.Contains(values, any(unknown{})) {
+		return unknown{}, true
+	}
+	if len(parts) == 1 {
+		return values[0], true
 	}
 	text := strings.Join(toText(values), "")
 	p.count(n, len(text))
-	if secret {
-		return config.NewSecret(text), true
-	}
 	return text, true
 }
 
@@ -249,13 +249,16 @@ func (p *planner) lookup(n *document.Node, r part) (any, bool) {
 		}
 		return v, true
 	case "env":
+		if !p.variable(r.name, at) {
+			return nil, false
+		}
 		if p.lint {
 			return unknown{}, true
 		}
 		return text(p.in.Env, "environment variables")
 	case "secret":
 		if p.lint {
-			return config.NewSecret("unknown"), true
+			return config.NewSecret(unknownSecret), true
 		}
 		v, ok := text(p.in.Secrets, "secrets")
 		return config.NewSecret(v), ok

@@ -25,8 +25,8 @@ func (p *Plan) WriteJSON(w io.Writer) error {
 }
 
 // WriteText renders the plan for people: the stages with what flows between
-// them and the processes they run in, their settings, the parameters, and the
-// columns of the contract. Secrets are shown as [secret].
+// them and the processes they run in, their settings, which secret goes where, the
+// parameters, and the columns of the contract. Secrets are shown as [secret].
 func (p *Plan) WriteText(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	line := func(format string, args ...any) {
@@ -55,6 +55,14 @@ func (p *Plan) WriteText(w io.Writer) error {
 	}
 	line("\nStages")
 	p.writeStages(line)
+	if len(p.Secrets) > 0 {
+		line("\nSecrets")
+		rows := [][]string{}
+		for _, u := range p.Secrets {
+			rows = append(rows, []string{u.Secret, string(u.Kind), "→ " + diag.Printable(u.Stage), diag.Printable(settingName(u.Setting))})
+		}
+		table(line, rows)
+	}
 	if len(p.Columns) > 0 {
 		line("\nColumns")
 		rows := [][]string{}
@@ -123,6 +131,9 @@ func (p *Plan) writeStages(line func(string, ...any)) {
 		i++
 	}, rows)
 }
+
+// settingName writes a JSON Pointer as people do.
+func settingName(pointer string) string { return strings.Join(Path(pointer), ".") }
 
 // longestShown is how many characters of a value the text form shows.
 const longestShown = 160

@@ -38,10 +38,15 @@ type planner struct {
 	params   map[string]any // their values; nil in Lint
 	env      *cel.Env
 	resolved int // bytes that references put into settings
+
+	parser   *cel.Env               // of the stages' own expressions; nil until it is needed
+	mentions []mentioned            // what the code of the stage at hand names
+	kinds    map[string]secretPlace // of secrets, by their references, where first used
+	uses     []SecretUse            // of the stage at hand
 }
 
 func newPlanner(in Input, lint bool) *planner {
-	p := &planner{in: in, lint: lint, params: map[string]any{}}
+	p := &planner{in: in, lint: lint, params: map[string]any{}, kinds: map[string]secretPlace{}}
 	for _, d := range in.Document.Parameters {
 		p.names = append(p.names, d.Name)
 	}
@@ -67,6 +72,7 @@ type resolved struct {
 	stage    *document.Stage
 	manifest *Manifest
 	config   map[string]any
+	secrets  []SecretUse
 }
 
 // resolveStage finds what a stage uses, resolves its settings and checks them.
@@ -78,15 +84,18 @@ func (p *planner) resolveStage(s *document.Stage) resolved {
 	m, problem := p.in.Catalog.find(s)
 	if problem != nil {
 		p.diags.Add(*problem)
-		p.settings(s.With, nil) // for its references
+		p.settings(s.With, nil, nil) // for its references
 		return r
 	}
 	r.manifest = m
-	tree := p.settings(s.With, &config.Field{Type: config.TypeObject, Fields: m.Spec.Fields})
+	p.mentions, p.uses = nil, nil
+	tree := p.settings(s.With, &config.Field{Type: config.TypeObject, Fields: m.Spec.Fields}, nil)
 	r.config, _ = tree.(map[string]any)
 	if r.config == nil {
 		r.config = map[string]any{}
 	}
+	p.fillIn(s, m.Spec, r.config)
+	r.secrets = p.uses
 	shadow, _ := reveal(r.config).(map[string]any)
 	for _, problem := range m.Spec.Check(shadow) {
 		p.settingsProblem(s, r.config, problem)
@@ -94,9 +103,9 @@ func (p *planner) resolveStage(s *document.Stage) resolved {
 	return r
 }
 
-// settings resolves a value of a stage's settings. Field is the setting that it
+// settings resolves a value of a stage's settings at a path. Field is the setting that it
 // is for, or nil when there is no such setting.
-func (p *planner) settings(n *document.Node, field *config.Field) any {
+func (p *planner) settings(n *document.Node, field *config.Field, path []string) any {
 	switch {
 	case n == nil:
 		return nil
@@ -106,23 +115,21 @@ func (p *planner) settings(n *document.Node, field *config.Field) any {
 			if strings.Contains(e.Key.Text, "${") {
 				p.diags.Add(diag.At(e.Key.At, CodeReferenceSyntax, "a reference cannot stand in a key"))
 			}
-			out[e.Key.Text] = p.settings(e.Value, member(field, e.Key.Text))
+			out[e.Key.Text] = p.settings(e.Value, member(field, e.Key.Text), append(slices.Clone(path), e.Key.Text))
 		}
 		return out
 	case n.Kind == document.List:
 		out := make([]any, len(n.Items))
 		for i, item := range n.Items {
-			out[i] = p.settings(item, element(field, config.TypeList))
+			out[i] = p.settings(item, element(field, config.TypeList), append(slices.Clone(path), strconv.Itoa(i)))
 		}
 		return out
 	}
-	value, referred := p.scalar(n)
-	if field == nil {
-		return unknown{}
+	if field != nil && field.Code != "" {
+		return p.code(n, field)
 	}
-	if _, secret := value.(config.Secret); secret && field.Type != config.TypeSecret {
-		p.diags.Add(diag.At(n.At, CodeSecretMisplaced, "a secret cannot stand here: setting %q is not a secret one, and may be shown", field.Name).
-			WithHint("secrets go where the stage's settings ask for one"))
+	value, referred := p.scalar(n, field, path)
+	if _, is := value.(unknown); is || field == nil {
 		return unknown{}
 	}
 	if referred {
@@ -131,7 +138,14 @@ func (p *planner) settings(n *document.Node, field *config.Field) any {
 	if text, ok := value.(string); ok && field.Type == config.TypeSecret {
 		if !referred && text != "" {
 			p.diags.Add(diag.At(n.At, CodeLiteralSecret, "a secret is written out in the file").
-				WithHint("use ${secret.NAME} or ${env.NAME}, so that the file can be shared").AsWarning())
+				WithHint("use ${secret.NAME}, so that the file can be shared").AsWarning())
+		}
+		if text != "" {
+			use := SecretUse{Secret: literalSecret, Kind: field.SecretKind(), Setting: Pointer(path)}
+			if referred {
+				use.Secret = n.Text
+			}
+			p.uses = append(p.uses, use)
 		}
 		return config.NewSecret(text)
 	}

@@ -269,7 +269,11 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 		cancel(startErr)
 	}
 	wait.Wait()
-	return r.cause(ctx, startErr, feedErr, drainErr)
+	redaction := host.NewRedaction(secrets)
+	if d := r.result.Difference; d != nil {
+		d.Message, d.Recorded, d.Replayed = redaction.Text(d.Message), redaction.Text(d.Recorded), redaction.Text(d.Replayed)
+	}
+	return redaction.Fault(r.cause(ctx, startErr, feedErr, drainErr))
 }
 
 // cause picks what explains a failure: the files' own faults, then the stage's, then

@@ -17,9 +17,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"net/url"
 	"os"
 	"runtime"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -412,6 +413,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 		Counters: map[string]int64{}, Facts: map[string]string{},
 	}
 	receipt.deliver(delivered)
+	receipt.Link = host.NewRedaction(linkSecrets(r.plan)).Text(receipt.Link)
 	encoded := false
 	for i, g := range r.groups {
 		f := g.finished
@@ -447,33 +449,45 @@ func joined(stages []string) string {
 	return stages[0] + "…" + stages[len(stages)-1]
 }
 
-// secretsOf lists the texts that must not appear in a plugin's log: the secrets
-// themselves, and the passwords inside those that are URLs.
-func secretsOf(p *plan.Plan) []string {
+// secretsOf lists the secrets among the settings of a plan, which nobody is told of.
+func secretsOf(p *plan.Plan) []string { return secretsBut(p, nil) }
+
+// linkSecrets are those that must not be in a link either: all but the identities, which a
+// signed link names.
+func linkSecrets(p *plan.Plan) []string {
+	identity := map[[2]string]bool{}
+	for _, u := range p.Secrets {
+		if u.Kind == config.SecretIdentity {
+			identity[[2]string{u.Stage, u.Setting}] = true
+		}
+	}
+	return secretsBut(p, identity)
+}
+
+// secretsBut lists the secrets of a plan without those at some places, which are a stage's
+// ID and a JSON Pointer.
+func secretsBut(p *plan.Plan, without map[[2]string]bool) []string {
 	var list []string
-	var walk func(any)
-	walk = func(v any) {
-		switch v := v.(type) {
-		case map[string]any:
-			for _, e := range v {
-				walk(e)
-			}
-		case []any:
-			for _, e := range v {
-				walk(e)
-			}
-		case config.Secret:
-			text := v.Reveal()
-			list = append(list, text)
-			if u, err := url.Parse(text); err == nil && u.User != nil {
-				if password, ok := u.User.Password(); ok {
-					list = append(list, password, url.QueryEscape(password), url.PathEscape(password))
+	for i := range p.Stages {
+		s := &p.Stages[i]
+		var walk func(value any, path []string)
+		walk = func(value any, path []string) {
+			switch v := value.(type) {
+			case map[string]any:
+				for name, e := range v {
+					walk(e, append(slices.Clone(path), name))
+				}
+			case []any:
+				for i, e := range v {
+					walk(e, append(slices.Clone(path), strconv.Itoa(i)))
+				}
+			case config.Secret:
+				if !without[[2]string{s.ID, plan.Pointer(path)}] {
+					list = append(list, v.Reveal())
 				}
 			}
 		}
-	}
-	for i := range p.Stages {
-		walk(p.Stages[i].Config)
+		walk(s.Config, nil)
 	}
 	return list
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
-	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -30,11 +29,11 @@ const pluginName = "test"
 // The test program is also the plugin program, as cipherstream itself is.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "serve-test-plugin" {
-		sdk.Serve(runnertest.Bundle(pluginName))
+		sdk.Serve(testBundle(pluginName))
 		os.Exit(0)
 	}
 	if len(os.Args) > 1 && os.Args[1] == "serve-other-plugin" {
-		sdk.Serve(runnertest.Bundle("other"))
+		sdk.Serve(testBundle("other"))
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -68,7 +67,7 @@ func (s *syncBuffer) String() string {
 func newSetup(t *testing.T, cfg host.Config) *setup {
 	t.Helper()
 	s := &setup{dir: t.TempDir(), log: &syncBuffer{}}
-	cfg.FirstParty = runnertest.Bundle(pluginName)
+	cfg.FirstParty = testBundle(pluginName)
 	cfg.Args = []string{"serve-test-plugin"}
 	cfg.Log = slog.New(slog.NewTextHandler(s.log, nil))
 	h, err := host.New(cfg)

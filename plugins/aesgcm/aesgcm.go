@@ -16,7 +16,7 @@ import (
 
 // Settings are the settings of both stages.
 type Settings struct {
-	Keys     config.Secret `config:"keys,required" doc:"Keys of 32 bytes in standard base64, one a line or with commas between them; what follows a # is left out. The first is the active one, which seals."`
+	Keys     config.Secret `config:"keys,required" kind:"keys" doc:"Keys of 32 bytes in standard base64, one a line or with commas between them; what follows a # is left out. The first is the active one, which seals."`
 	Active   string        `config:"active" max:"16" doc:"Id of the key that seals, where it is not the first: the first 16 hexadecimal digits of its SHA-256."`
 	Customer string        `config:"customer,required" min:"1" max:"128" doc:"Id of the customer that the data is for. It is part of what is authenticated, so that the data opens for this customer only."`
 }

@@ -117,8 +117,7 @@ func (c *cast) apply(mem memory.Allocator, in arrow.Array) (arrow.Array, error) 
 			continue
 		}
 		if status := c.convert(c, row, &from, in, out, scratch); status != parse.OK {
-			return nil, fault.New("columns.cast_value", fault.Data, "column %q %s, in row %d of a batch (counted from 0)",
-				c.from.Name, status.Problem(c.typeName), row).
+			return nil, fault.New("columns.cast_value", fault.Data, "column %q %s", c.from.Name, status.Problem(c.typeName)).InRow(row).
 				WithHint("correct the value at the source, or cast to a type that holds all values of the column")
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -30,7 +31,7 @@ const doc = `Give either include or exclude; rename and cast go with both or alo
 columns that come in. Where several of them share a name, NAME#2 is the second of them.
 A name that is not there fails the run: a contract that has drifted is not papered over.
 
-A cast is exact or fails the run, and names the column and the row in its batch, never the value. NULL
+A cast is exact or fails the run, and names the column and the row, counted from 1, never the value. NULL
 stays NULL. Everything can become string, spelled as the encoders spell it, and string can become everything
 that is spelled that way; binary and string exchange their bytes, which must be UTF-8. Numbers become
 numbers of the same value: decimal(10,2) with .00 can become int64, 0.5 cannot. A float does not become a decimal,
@@ -67,14 +68,53 @@ type filter struct {
 	casts    []*cast // of the columns that go on; nil where there is none
 }
 
+// Before is what goes on under its old names, with what is dropped. With include there may
+// have been more.
+func (f *filter) Before(out *arrow.Schema) *arrow.Schema {
+	old := map[string]string{}
+	for from, to := range f.settings.Rename {
+		old[to] = from
+	}
+	var fields []arrow.Field
+	for _, field := range out.Fields() {
+		name, renamed := old[field.Name]
+		if renamed {
+			field.Name = name
+		}
+		if _, isCast := f.settings.Cast[field.Name]; isCast {
+			field = naming.UnknownField(field.Name)
+		}
+		fields = append(fields, field)
+	}
+	for _, name := range f.settings.Exclude {
+		fields = append(fields, naming.UnknownField(name))
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.settings.Rename)) {
+		if len(out.FieldIndices(f.settings.Rename[name])) == 0 {
+			fields = append(fields, naming.UnknownField(name))
+		}
+	}
+	metadata := out.Metadata()
+	if len(f.settings.Include) > 0 {
+		metadata = arrow.NewMetadata([]string{sdk.MetaOpen}, []string{"true"})
+	}
+	return arrow.NewSchema(fields, &metadata)
+}
+
+// named are the columns that the settings name.
+func (f *filter) named() []string {
+	return slices.Concat(f.settings.Include, f.settings.Exclude, slices.Sorted(maps.Keys(f.settings.Rename)), slices.Sorted(maps.Keys(f.settings.Cast)))
+}
+
 func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
+	in = naming.Assume(in, f.named()...)
 	names := newDirectory(in)
 	var kept []int
 	if len(f.settings.Include) > 0 {
 		kept = names.resolve("include", f.settings.Include)
 		for i, index := range kept {
 			if slices.Contains(kept[:i], index) {
-				names.problem("columns.repeated", "include names %q twice", f.settings.Include[i])
+				names.problem([]string{"include", strconv.Itoa(i)}, "columns.repeated", "include names %q twice", f.settings.Include[i])
 			}
 		}
 	} else {
@@ -92,11 +132,11 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		for _, index := range names.resolve("rename", []string{old}) {
 			switch _, twice := newNames[index]; {
 			case !slices.Contains(kept, index):
-				names.problem("columns.dropped", "rename names %q, which is not kept", old)
+				names.problem([]string{"rename", old}, "columns.dropped", "rename names %q, which is not kept", old)
 			case name == "":
-				names.problem("columns.empty_name", "rename gives %q an empty name", old)
+				names.problem([]string{"rename", old}, "columns.empty_name", "rename gives %q an empty name", old)
 			case twice:
-				names.problem("columns.repeated", "rename names the column %q twice", in.Field(index).Name)
+				names.problem([]string{"rename", old}, "columns.repeated", "rename names the column %q twice", in.Field(index).Name)
 			}
 			newNames[index] = name
 		}
@@ -106,12 +146,12 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	for _, old := range slices.Sorted(maps.Keys(f.settings.Cast)) {
 		for _, index := range names.resolve("cast", []string{old}) {
 			if !slices.Contains(kept, index) {
-				names.problem("columns.dropped", "cast names %q, which is not kept", old)
+				names.problem([]string{"cast", old}, "columns.dropped", "cast names %q, which is not kept", old)
 				continue
 			}
 			c, problem := newCast(in.Field(index), f.settings.Cast[old])
 			if problem != "" {
-				names.problem("columns.cast", "cast of %q: %s", old, problem)
+				names.problem([]string{"cast", old}, "columns.cast", "cast of %q: %s", old, problem)
 			}
 			casts[index] = c
 		}
@@ -123,11 +163,11 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		field := in.Field(index)
 		if name, ok := newNames[index]; ok {
 			if other, taken := origin[name]; taken {
-				names.problem("columns.duplicate", "%q and %q would both be named %q", other, field.Name, name)
+				names.problem([]string{"rename"}, "columns.duplicate", "%q and %q would both be named %q", other, field.Name, name)
 			}
 			field.Name = name
 		} else if other, taken := origin[field.Name]; taken && other != field.Name {
-			names.problem("columns.duplicate", "%q would be named like the column %q", other, field.Name)
+			names.problem([]string{"rename"}, "columns.duplicate", "%q would be named like the column %q", other, field.Name)
 		}
 		origin[field.Name] = in.Field(index).Name
 		if c := casts[index]; c != nil {
@@ -136,8 +176,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		fields = append(fields, field)
 		f.casts = append(f.casts, casts[index])
 	}
-	if len(fields) == 0 && names.failed == nil {
-		names.problem("columns.none", "no column is left")
+	if len(fields) == 0 && names.failed == nil && in.Metadata().FindKey(sdk.MetaOpen) < 0 {
+		names.problem(nil, "columns.none", "no column is left")
 	}
 	if names.failed != nil {
 		return nil, names.failed
@@ -179,10 +219,18 @@ func newDirectory(schema *arrow.Schema) *directory {
 	return &directory{schema: schema, all: naming.Names(schema)}
 }
 
-func (d *directory) problem(code, message string, args ...any) {
+// problem notes what is wrong with a setting, at a path in it.
+func (d *directory) problem(path []string, code, message string, args ...any) {
 	next := fault.New(code, fault.Usage, message, args...)
 	if d.failed == nil {
 		d.failed = next
+		if len(path) > 0 {
+			pointer := ""
+			for _, step := range path {
+				pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(step)
+			}
+			next.WithDetail(fault.DetailSetting, pointer)
+		}
 		return
 	}
 	d.failed.Message += "; " + next.Message
@@ -191,17 +239,21 @@ func (d *directory) problem(code, message string, args ...any) {
 // resolve returns the index of every name that it finds.
 func (d *directory) resolve(setting string, wanted []string) []int {
 	var found []int
-	for _, name := range wanted {
+	for i, name := range wanted {
+		path := []string{setting, strconv.Itoa(i)}
+		if setting == "rename" || setting == "cast" {
+			path[1] = name
+		}
 		switch indexes := naming.Find(d.schema, name); len(indexes) {
 		case 1:
 			found = append(found, indexes[0])
 		case 0:
-			d.problem("columns.unknown", "%s names %q, and there is no such column%s", setting, name, naming.DidYouMean(name, d.all))
+			d.problem(path, "columns.unknown", "%s names %q, and there is no such column%s", setting, name, naming.DidYouMean(name, d.all))
 			if d.failed.Hint == "" {
 				d.failed.WithHint("the columns are: %s", strings.Join(d.all, ", "))
 			}
 		default:
-			d.problem("columns.ambiguous", "%s names %q, which %d columns are called: write %q, %q …",
+			d.problem(path, "columns.ambiguous", "%s names %q, which %d columns are called: write %q, %q …",
 				setting, name, len(indexes), name+"#1", name+"#2")
 		}
 	}

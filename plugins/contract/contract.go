@@ -52,7 +52,7 @@ Drift is found before the first row is read: a column that is missing or that no
 a type that holds more (int64 for int32, more digits, timestamp(6) for timestamp(3), a sign or the lack of one), and a type whose
 values would be written with other digits (decimal(9,1) for decimal(9,2), float32 for float64). All of it is told at once, with
 what the contract says and what the source delivers. A NULL in a column that is not nullable is drift when it comes, with the
-column and its row in the batch; a source that merely declares a column to be nullable is fine.
+columns and the first row, counted from 1; a source that merely declares a column to be nullable is fine.
 
 A timestamp without a number takes any fraction, and is written with the digits that the source delivers; timestamp(0) takes none.
 
@@ -258,13 +258,14 @@ func (f *filter) Apply(_ context.Context, in arrow.Record) (arrow.Record, error)
 // check looks at what only the values tell: NULL and JSON.
 func (f *filter) check(in arrow.Record) error {
 	var d differences
+	first := -1 // row with a NULL
 	for _, o := range f.outputs {
 		a := in.Column(o.index)
 		name := in.ColumnName(o.index)
 		if o.json {
 			if row := notJSON(a); row >= 0 {
-				return fault.New(codeJSON, fault.Data, "column %q: the contract says json, the source delivers text that is no JSON document, in row %d of a batch (counted from 0)",
-					name, row).WithHint("correct the value at the source, or make the column a string in the columns of the pipeline")
+				return fault.New(codeJSON, fault.Data, "column %q: the contract says json, the source delivers text that is no JSON document",
+					name).InRow(row).WithHint("correct the value at the source, or make the column a string in the columns of the pipeline")
 			}
 		}
 		if !o.notNull {
@@ -283,11 +284,14 @@ func (f *filter) check(in arrow.Record) error {
 			for a.IsValid(row) {
 				row++
 			}
-			d.add("column %q: the contract says not null, the source delivers NULL, in row %d of a batch (counted from 0)", name, row)
+			d.add("column %q: the contract says not null, the source delivers NULL", name)
+			if first < 0 || row < first {
+				first = row
+			}
 		}
 	}
 	if d.count > 0 {
-		return fault.New(codeNull, fault.Data, "%s", d.text()).
+		return fault.New(codeNull, fault.Data, "%s", d.text()).InRow(first).
 			WithHint("correct the value at the source, or make the column nullable in the columns of the pipeline; drift: warn lets it pass")
 	}
 	return nil

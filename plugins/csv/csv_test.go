@@ -122,7 +122,7 @@ func TestInvalidUTF8(t *testing.T) {
 	record := texts("ok", "ok", "ok", "bad\xff")
 	defer record.Release()
 	_, err := sample.Encode(sample.NewEncoder(t, Stage(), `{}`, sdk.Env{}), sdk.Rows{Record: record})
-	if !fault.Is(err, "encoder.invalid_utf8") || !strings.Contains(err.Error(), `"b"`) || !strings.Contains(err.Error(), "row 1") {
+	if !fault.Is(err, "encoder.invalid_utf8") || !strings.Contains(err.Error(), `"b"`) || !strings.Contains(err.Error(), "row 2") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -145,8 +145,8 @@ func TestFaults(t *testing.T) {
 		name, data, settings, code string
 		texts                      []string
 	}{
-		{"too few fields", "a,b\n1,2\n3\n", "", "file.malformed", []string{"line 3", "row 1 ", "1 fields; expected 2"}},
-		{"too many fields", "a,b\n\"x\ny\",2\n1,2,3\n", "", "file.malformed", []string{"line 4", "row 1 ", "3 fields"}},
+		{"too few fields", "a,b\n1,2\n3\n", "", "file.malformed", []string{"line 3", "row 2:", "1 fields; expected 2"}},
+		{"too many fields", "a,b\n\"x\ny\",2\n1,2,3\n", "", "file.malformed", []string{"line 4", "row 2:", "3 fields"}},
 		{"blank line", "a,b\n1,2\n\n", "", "file.malformed", []string{"line 3", "blank"}},
 		{"bare quote", "a,b\nx\"y,2\n", "", "file.malformed", []string{"line 2", "quote"}},
 		{"after a quote", "a,b\n\"x\"y,2\n", "", "file.malformed", []string{"line 2", "follows the quote"}},
@@ -158,7 +158,7 @@ func TestFaults(t *testing.T) {
 		{"lacks", "c0,c1\n", typed, "file.header", []string{`lacks the column "c2"`}},
 		{"undeclared", "c0,c1,c2,C3\n", typed, "file.header", []string{`"C3", which is not declared`}},
 		{"twice", "c0,c1,c2,c2\n", typed, "file.header", []string{`two columns "c2"`}},
-		{"value", "c0,c1,c2\n1,1.5,x\n1,secret,x\n", typed, "file.value", []string{"line 3", "row 1 ", `"c1" holds something that is no decimal(5,2)`}},
+		{"value", "c0,c1,c2\n1,1.5,x\n1,secret,x\n", typed, "file.value", []string{"line 3", "row 2:", `"c1" holds something that is no decimal(5,2)`}},
 		{"range", "c0,c1,c2\n128,1.5,x\n", typed, "file.value", []string{`"c0"`, "int8 cannot hold exactly"}},
 		{"digits", "c0,c1,c2\n1,1.555,x\n", typed, "file.value", []string{`"c1"`, "exactly"}},
 		{"utf-8", "c0,c1,c2\n1,1.5,\xff\n", typed, "file.invalid_utf8", []string{`"c2"`, "line 2"}},

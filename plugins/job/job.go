@@ -28,15 +28,15 @@ import (
 type Settings struct {
 	Bucket           string        `config:"bucket,required" doc:"URL of the bucket: file:///DIRECTORY (with ?create_dir=true it is made), or s3://NAME with the parameters region, endpoint (URL of another service than Amazon's), use_path_style=true (MinIO), tls=none (allows http:// to another machine) and tls_pin=sha256:… (takes the one certificate whose public key has that SHA-256)."`
 	Key              string        `config:"key" doc:"Name of the object; slashes make folders. The default is the run's id with the extension of the format."`
-	AccessKeyID      config.Secret `config:"access_key_id" doc:"Access key for s3. Without it the SDK's own chain is asked, which on a cloud machine finds the role of the machine; the environment of the host is not seen."`
-	SecretAccessKey  config.Secret `config:"secret_access_key" doc:"Secret of the access key."`
-	SessionToken     config.Secret `config:"session_token" doc:"Token of temporary credentials; with it, credentials_expire is needed for a link."`
+	AccessKeyID      config.Secret `config:"access_key_id" kind:"identity" doc:"Access key for s3. Without it the SDK's own chain is asked, which on a cloud machine finds the role of the machine; the environment of the host is not seen."`
+	SecretAccessKey  config.Secret `config:"secret_access_key" kind:"token" doc:"Secret of the access key."`
+	SessionToken     config.Secret `config:"session_token" kind:"identity" doc:"Token of temporary credentials; with it, credentials_expire is needed for a link."`
 	CredentialsUntil string        `config:"credentials_expire" doc:"When the credentials end (RFC 3339): a link cannot live longer than the credentials that signed it."`
 	Encryption       string        `config:"encryption" enum:"none,AES256,aws:kms" default:"none" doc:"Server-side encryption of the object in S3; none leaves it to the bucket's default."`
 	KMSKey           string        `config:"kms_key" doc:"Id of the key for aws:kms; the default is the account's own."`
 	Buffer           config.Size   `config:"buffer" default:"8MiB" min:"5MiB" max:"256MiB" doc:"Size of the first thousand parts of an upload to S3; it doubles with every further thousand. Three parts are held in memory."`
 	LinkTTL          time.Duration `config:"link_ttl" default:"12h" min:"0s" doc:"How long the link in the receipt works, at most seven days in S3; 0s for none."`
-	LinkSecret       config.Secret `config:"link_secret" doc:"Secret that signs links to objects in a folder (HMAC-SHA256); without it they have none."`
+	LinkSecret       config.Secret `config:"link_secret" kind:"signing" doc:"Secret that signs links to objects in a folder (HMAC-SHA256); without it they have none."`
 	LinkBaseURL      string        `config:"link_base_url" doc:"URL under which objects in a folder are served; the name and the signature are added as parameters."`
 	Retention        time.Duration `config:"retention" default:"24h" min:"0s" doc:"After what time the sweep may remove the object; 0s keeps it for ever."`
 	Timeout          time.Duration `config:"timeout" default:"2m" min:"1s" doc:"Longest wait for one request, such as the upload of one part. A request is tried five times."`

@@ -178,7 +178,7 @@ func truncateAll[T arrow.Date32 | arrow.Date64 | arrow.Timestamp](t *truncate, m
 			start = first * t.perDay
 			if start/t.perDay != first || int64(T(start)) != start {
 				return nil, fault.New("mask.out_of_range", fault.Data,
-					"column %q holds a time so early that its month does not begin within %s, in row %d of a batch (counted from 0)", t.name, in.DataType(), row)
+					"column %q holds a time so early that its month does not begin within %s", t.name, in.DataType()).InRow(row)
 			}
 			from, to = start, start+28*t.perDay
 			if to < from {

@@ -23,7 +23,7 @@ import (
 // Settings are the settings of the stage.
 type Settings struct {
 	Columns map[string]Action `config:"columns,required" min:"1" doc:"What happens to which column, by its name."`
-	Secret  config.Secret     `config:"secret" doc:"Key of the pseudonyms, at least 16 bytes; 32 random ones are good. The same secret gives the same pseudonyms in every table and every run."`
+	Secret  config.Secret     `config:"secret" kind:"signing" doc:"Key of the pseudonyms, at least 16 bytes; 32 random ones are good. The same secret gives the same pseudonyms in every table and every run."`
 }
 
 // Action is what happens to one column.
@@ -89,17 +89,30 @@ type filter struct {
 	actions  []action // by column; nil where nothing happens
 }
 
+// Before is what goes on, but for the type of pseudonyms, which are text of anything.
+func (f *filter) Before(out *arrow.Schema) *arrow.Schema {
+	fields := slices.Clone(out.Fields())
+	for name, a := range f.settings.Columns {
+		if found := naming.Find(out, name); a.Action == "hmac" && len(found) == 1 {
+			fields[found[0]] = naming.UnknownField(fields[found[0]].Name)
+		}
+	}
+	metadata := out.Metadata()
+	return arrow.NewSchema(fields, &metadata)
+}
+
 // Bind finds the columns and checks that the actions fit them.
 func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	var failed *fault.Fault
-	problem := func(code, format string, args ...any) {
+	problem := func(name, code, format string, args ...any) {
 		next := fault.New(code, fault.Usage, format, args...)
 		if failed == nil {
-			failed = next
+			failed = next.WithDetail(fault.DetailSetting, "/columns/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
 			return
 		}
 		failed.Message += "; " + next.Message
 	}
+	in = naming.Assume(in, slices.Sorted(maps.Keys(f.settings.Columns))...)
 	fields := slices.Clone(in.Fields())
 	f.actions = make([]action, len(fields))
 	names := naming.Names(in)
@@ -107,24 +120,24 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		found := naming.Find(in, name)
 		switch len(found) {
 		case 0:
-			problem("mask.unknown_column", "there is no column %q%s", name, naming.DidYouMean(name, names))
+			problem(name, "mask.unknown_column", "there is no column %q%s", name, naming.DidYouMean(name, names))
 			if failed.Hint == "" {
 				failed.WithHint("the columns are: %s", strings.Join(names, ", "))
 			}
 			continue
 		case 1:
 		default:
-			problem("mask.ambiguous", "%d columns are called %q: write %q, %q …", len(found), name, name+"#1", name+"#2")
+			problem(name, "mask.ambiguous", "%d columns are called %q: write %q, %q …", len(found), name, name+"#1", name+"#2")
 			continue
 		}
 		index, settings := found[0], f.settings.Columns[name]
 		if f.actions[index] != nil {
-			problem("mask.repeated", "the column %q is named twice", fields[index].Name)
+			problem(name, "mask.repeated", "the column %q is named twice", fields[index].Name)
 			continue
 		}
 		a, field, what := f.plan(settings, in.Field(index))
 		if what != "" {
-			problem("mask.unfit_action", "column %q is %s: %s", name, in.Field(index).Type, what)
+			problem(name, "mask.unfit_action", "column %q is %s: %s", name, in.Field(index).Type, what)
 			continue
 		}
 		f.actions[index], fields[index] = a, field
@@ -140,6 +153,12 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 // plan makes the action for a field and says what becomes of the field, or says
 // why the action does not fit.
 func (f *filter) plan(s Action, field arrow.Field) (action, arrow.Field, string) {
+	if naming.Unknown(field) {
+		if s.Action == "constant" && s.Value == nil {
+			return planConstant(nil, field)
+		}
+		return erase{}, field, "" // it is only checked
+	}
 	switch s.Action {
 	case "null":
 		field.Nullable = true

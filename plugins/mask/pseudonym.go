@@ -68,7 +68,7 @@ func (p *pseudonym) apply(mem memory.Allocator, in arrow.Array) (arrow.Array, er
 			n := values.PutFixed(scratch, 0, row)
 			if n < 0 {
 				return nil, fault.New("mask.inexact_fraction", fault.Data,
-					"column %q holds a time with more fractional digits than the column declares, in row %d of a batch (counted from 0)", values.Name, row)
+					"column %q holds a time with more fractional digits than the column declares", values.Name).InRow(row)
 			}
 			value = scratch[:n]
 		}

@@ -13,10 +13,10 @@ import (
 
 // Settings of the source.
 type Settings struct {
-	URL    config.Secret  `config:"url,required" doc:"Where the server is: mysql://user:password@host:3306/database. Special characters of user and password are percent-encoded. The keys socket, tls, tls_ca, tls_cert, tls_key, tls_pin, server_public_key and cleartext_password may follow after '?' and mean the settings of the same names."`
+	URL    config.Secret  `config:"url,required" kind:"connection" doc:"Where the server is: mysql://user:password@host:3306/database. Special characters of user and password are percent-encoded. The keys socket, tls, tls_ca, tls_cert, tls_key, tls_pin, server_public_key and cleartext_password may follow after '?' and mean the settings of the same names."`
 	Socket string         `config:"socket" doc:"Path of the server's unix socket, used instead of the URL's host."`
-	Call   string         `config:"call" doc:"Procedure to call: name or database.name. One of call, query and request is given."`
-	Query  string         `config:"query" doc:"One statement that gives rows, with ? where args go."`
+	Call   string         `config:"call" code:"sql" doc:"Procedure to call: name or database.name. One of call, query and request is given."`
+	Query  string         `config:"query" code:"sql" doc:"One statement that gives rows, with ? where args go."`
 	Args   []config.Value `config:"args" max:"65535" doc:"Arguments in order: IN parameters of the procedure, or values for the query's question marks. They are bound, never pasted. A whole number is a BIGINT, a number with a point a DECIMAL, one with an exponent a DOUBLE."`
 
 	Request Request `config:"request" doc:"What somebody asks for who may not write SQL: a table by name, or a call. Everything is checked against lists of what is allowed and against the database's own catalogue before anything is read."`

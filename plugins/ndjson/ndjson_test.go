@@ -106,7 +106,7 @@ func TestInvalidUTF8(t *testing.T) {
 	}
 	out := sdk.Output{Data: []byte("kept")}
 	err := e.Encode(context.Background(), sdk.Rows{Record: record, First: 40}, &out)
-	if !fault.Is(err, "encoder.invalid_utf8") || !strings.Contains(err.Error(), `"note"`) || !strings.Contains(err.Error(), "row 41") ||
+	if !fault.Is(err, "encoder.invalid_utf8") || !strings.Contains(err.Error(), `"note"`) || !strings.Contains(err.Error(), "row 42") ||
 		strings.Contains(err.Error(), "bad") {
 		t.Errorf("got %v", err)
 	}

@@ -126,7 +126,7 @@ func TestFaults(t *testing.T) {
 		name, data, code string
 		texts            []string
 	}{
-		{"unknown", `{"n":1}` + "\n" + `{"m":1}`, "file.unknown_column", []string{"line 2", "row 1 ", "byte 2", `did you mean "n"`}},
+		{"unknown", `{"n":1}` + "\n" + `{"m":1}`, "file.unknown_column", []string{"line 2", "row 2:", "byte 2", `did you mean "n"`}},
 		{"twice", `{"n":1,"n":1}`, "file.malformed", []string{`"n" comes twice`}},
 		{"twice by an escape", `{"n":1,"\u006e":1}`, "file.malformed", []string{`"n" comes twice`}},
 		{"blank", "{}\n\n{}", "file.malformed", []string{"line 2", "blank"}},

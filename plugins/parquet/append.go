@@ -202,13 +202,13 @@ func nullInRequired(name string, s *span) error {
 		}
 	}
 	return fault.New("encoder.null_in_required", fault.Data,
-		"column %q is declared NOT NULL and holds NULL, in row %d (counted from 0)", name, row).
+		"column %q is declared NOT NULL and holds NULL, in row %d", name, row+1).
 		WithHint("declare the column as nullable at the source")
 }
 
 func outOfRange(name, as string, row int64) error {
 	return fault.New("encoder.out_of_range", fault.Data,
-		"column %q holds a value that does not fit %s, in row %d (counted from 0)", name, as, row).
+		"column %q holds a value that does not fit %s, in row %d", name, as, row+1).
 		WithHint("correct the value at the source, or convert the column in the query")
 }
 

@@ -429,25 +429,25 @@ func TestFaults(t *testing.T) {
 			b.AppendNull()
 			b.(*array.Decimal128Builder).Append(decimal128.FromI64(9999))
 			b.(*array.Decimal128Builder).Append(decimal128.FromI64(-10000))
-		}), "encoder.out_of_range", []string{`"amount"`, "row 2", "DECIMAL(4,2)"}},
+		}), "encoder.out_of_range", []string{`"amount"`, "row 3", "DECIMAL(4,2)"}},
 		{"the least decimal", one(field(long, true), func(b array.Builder) {
 			b.(*array.Decimal128Builder).Append(decimal128.New(-1<<63, 0))
-		}), "encoder.out_of_range", []string{`"amount"`, "row 0"}},
+		}), "encoder.out_of_range", []string{`"amount"`, "row 1"}},
 		{"seconds beyond milliseconds", one(field(arrow.FixedWidthTypes.Timestamp_s, true), func(b array.Builder) {
 			b.AppendNull()
 			b.(*array.TimestampBuilder).Append(1 << 60)
-		}), "encoder.out_of_range", []string{`"amount"`, "row 1", "TIMESTAMP"}},
+		}), "encoder.out_of_range", []string{`"amount"`, "row 2", "TIMESTAMP"}},
 		{"part of a day", one(field(arrow.FixedWidthTypes.Date64, true), func(b array.Builder) {
 			b.(*array.Date64Builder).Append(1)
-		}), "encoder.out_of_range", []string{`"amount"`, "row 0", "DATE"}},
+		}), "encoder.out_of_range", []string{`"amount"`, "row 1", "DATE"}},
 		{"null", one(field(arrow.PrimitiveTypes.Int8, false), func(b array.Builder) {
 			b.(*array.Int8Builder).Append(1)
 			b.AppendNull()
-		}), "encoder.null_in_required", []string{`"amount"`, "row 1"}},
+		}), "encoder.null_in_required", []string{`"amount"`, "row 2"}},
 		{"invalid text", one(field(arrow.BinaryTypes.String, false), func(b array.Builder) {
 			b.(*array.StringBuilder).Append("fine")
 			b.(*array.StringBuilder).Append("\xff")
-		}), "encoder.invalid_utf8", []string{`"amount"`, "row 1"}},
+		}), "encoder.invalid_utf8", []string{`"amount"`, "row 2"}},
 		{"no columns", array.NewRecord(arrow.NewSchema(nil, nil), nil, 0), "encoder.no_columns", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -89,7 +89,7 @@ func (c *compiler) checkComparison(at, a, b ast.Expr, o operation) {
 	switch {
 	case x == classOther || y == classOther:
 	case x == classNull || y == classNull:
-		if o != equal && o != notEqual {
+		if o != equal && o != notEqual && !c.absent[a.ID()] && !c.absent[b.ID()] {
 			c.problem(at.ID(), "null has no order; expected == null or != null")
 		}
 		return
@@ -108,6 +108,9 @@ func (c *compiler) checkComparison(at, a, b ast.Expr, o operation) {
 // checkTime checks a text that is compared with a date or a time.
 func (c *compiler) checkTime(e ast.Expr, with class) {
 	text, ok := stringLiteral(e)
+	if text == unknownText {
+		return
+	}
 	_, isTime := readTime(text)
 	_, isSpan := readSpan(text)
 	switch {

@@ -14,6 +14,8 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/naming"
+	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/expression"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -29,6 +31,7 @@ const (
 type compiler struct {
 	text     []rune
 	schema   *arrow.Schema
+	params   config.Parameters
 	names    []string
 	patterns map[string]*regexp.Regexp
 	literals map[string]literal
@@ -37,7 +40,8 @@ type compiler struct {
 	factory ast.ExprFactory
 	info    *ast.SourceInfo
 	nextID  int64
-	used    map[int]bool // columns
+	used    map[int]bool   // columns
+	absent  map[int64]bool // nodes that are parameters which were not given
 	checked *ast.AST
 	failed  *fault.Fault
 }
@@ -58,14 +62,14 @@ func column(name string) (int, bool) {
 
 // compile parses, rewrites and checks. The fault says where in the expression
 // what is wrong.
-func compile(expression string, schema *arrow.Schema) (*compiler, error) {
-	c := &compiler{text: []rune(expression), schema: schema, names: naming.Names(schema), patterns: map[string]*regexp.Regexp{},
-		literals: map[string]literal{}, factory: ast.NewExprFactory(), used: map[int]bool{}}
+func compile(text string, params config.Parameters, schema *arrow.Schema) (*compiler, error) {
+	c := &compiler{text: []rune(text), schema: schema, params: params, names: naming.Names(schema), patterns: map[string]*regexp.Regexp{},
+		literals: map[string]literal{}, factory: ast.NewExprFactory(), used: map[int]bool{}, absent: map[int64]bool{}}
 	env, err := environment(c.patterns, c.literals)
 	if err != nil {
 		return nil, fmt.Errorf("where: the language cannot be set up: %w", err)
 	}
-	parsed, issues := env.Parse(expression)
+	parsed, issues := env.Parse(text)
 	if c.take(issues) {
 		return nil, c.failed
 	}
@@ -78,9 +82,12 @@ func compile(expression string, schema *arrow.Schema) (*compiler, error) {
 	}
 	var variables []cel.EnvOption
 	for index := range c.used {
-		t := expressionType(schema.Field(index).Type)
+		t := expressionType(c.schema.Field(index).Type)
+		if naming.Unknown(c.schema.Field(index)) {
+			t = cel.DynType
+		}
 		if t == nil {
-			return nil, fault.New("where.unsupported_type", fault.Usage, "column %q is %s, which expressions cannot read", c.names[index], schema.Field(index).Type)
+			return nil, fault.New("where.unsupported_type", fault.Usage, "column %q is %s, which expressions cannot read", c.schema.Field(index).Name, c.schema.Field(index).Type)
 		}
 		variables = append(variables, cel.Variable(variable(index), t))
 	}
@@ -146,6 +153,10 @@ func (c *compiler) rewrite(e ast.Expr, scope []string) {
 			c.useColumn(e, name)
 		}
 	case ast.SelectKind:
+		if isParameter(e, scope) {
+			c.useParameter(e)
+			return
+		}
 		c.rewrite(e.AsSelect().Operand(), scope)
 	case ast.ListKind:
 		for _, element := range e.AsList().Elements() {
@@ -187,6 +198,12 @@ func (c *compiler) rewriteCall(e ast.Expr, scope []string) {
 		c.rewrite(call.Target(), scope)
 		args = append([]ast.Expr{call.Target()}, args...)
 	}
+	if last := len(args) - 1; name == "matches" && last == 1 && isParameter(args[last], scope) {
+		c.problem(args[last].ID(), "a pattern stands in the expression; a parameter cannot be one")
+		if c.failed.Hint == "" {
+			c.failed.WithHint("contains, startsWith and endsWith take a parameter as the text to look for")
+		}
+	}
 	for _, a := range call.Args() {
 		c.rewrite(a, scope)
 	}
@@ -209,13 +226,16 @@ func (c *compiler) rewriteCall(e ast.Expr, scope []string) {
 
 // useColumn makes e the column of that name.
 func (c *compiler) useColumn(e ast.Expr, name string) {
+	c.schema = naming.Assume(c.schema, name)
 	found := naming.Find(c.schema, name)
 	switch len(found) {
 	case 0:
 		c.problem(e.ID(), "there is no column %q%s", printable(name), naming.DidYouMean(name, c.names))
 		if c.failed.Code == codeExpression {
 			c.failed.Code = "where.unknown_column"
-			c.failed.WithHint("the columns are: %s; text stands in quotes", strings.Join(c.names, ", "))
+			if c.failed.Hint == "" {
+				c.failed.WithHint("the columns are: %s; text stands in quotes", strings.Join(c.names, ", "))
+			}
 		}
 	case 1:
 		c.used[found[0]] = true
@@ -235,17 +255,22 @@ func (c *compiler) wrap(e ast.Expr, function string, more ...ast.Expr) {
 	e.SetKindCase(c.factory.NewCall(e.ID(), function, append([]ast.Expr{inner}, more...)...))
 }
 
-// condition makes a column that stands as a condition false where it is NULL.
+// condition makes a column that stands as a condition false where it is NULL, and so a
+// parameter that was not given.
 func (c *compiler) condition(e ast.Expr) {
 	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.Conditional {
 		c.condition(e.AsCall().Args()[1])
 		c.condition(e.AsCall().Args()[2])
 	}
+	if c.absent[e.ID()] {
+		e.SetKindCase(c.factory.NewLiteral(e.ID(), types.False))
+		delete(c.absent, e.ID())
+	}
 	if e.Kind() != ast.IdentKind {
 		return
 	}
 	if index, ok := column(e.AsIdent()); ok {
-		if t := c.schema.Field(index).Type; t.ID() != arrow.BOOL {
+		if t := c.schema.Field(index).Type; t.ID() != arrow.BOOL && !naming.Unknown(c.schema.Field(index)) {
 			c.problem(e.ID(), "column %q is %s; expected true or false", c.names[index], t)
 			c.failed.WithHint("a flag that is 0 or 1 is a number: compare it, as in %s == 1", c.names[index])
 			return
@@ -297,6 +322,18 @@ func (c *compiler) problem(id int64, format string, args ...any) {
 		}
 	}
 	c.fail(place, fmt.Sprintf(format, args...))
+	if c.info != nil {
+		if at, ok := c.info.GetOffsetRange(id); ok {
+			c.mark(int(at.Start), int(at.Stop))
+		}
+	}
+}
+
+// mark says which part of the expression the first problem is about, in characters.
+func (c *compiler) mark(from, to int) {
+	if c.failed.Details[fault.DetailPlace] == "" && from >= 0 && from <= len(c.text) {
+		c.failed.WithDetail(fault.DetailPlace, fmt.Sprintf("%d-%d", from, max(to, from+1)))
+	}
 }
 
 // place names a place for messages; CEL counts columns from 0.
@@ -309,7 +346,10 @@ func (c *compiler) place(line, column int) string {
 
 func (c *compiler) fail(place, message string) {
 	if c.failed == nil {
-		c.failed = fault.New(codeExpression, fault.Usage, "%s%s", place, message)
+		c.failed = fault.New(codeExpression, fault.Usage, "%s%s", place, message).WithDetail(fault.DetailSetting, "/expression")
+		if habit := expression.Hint(string(c.text)); habit != "" {
+			c.failed.WithHint("%s", habit)
+		}
 		return
 	}
 	c.failed.Message += "; " + place + message
@@ -338,6 +378,9 @@ func (c *compiler) take(issues *cel.Issues) bool {
 			place = c.place(e.Location.Line(), e.Location.Column())
 		}
 		c.fail(place, printable(message))
+		if e.Location != nil && e.Location.Line() == 1 {
+			c.mark(e.Location.Column(), e.Location.Column()+1)
+		}
 	}
 	if c.failed == nil {
 		c.fail("", printable(issues.Err().Error()))

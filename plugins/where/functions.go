@@ -27,8 +27,9 @@ const (
 	funcEndsWith     = "@where_endsWith"
 	funcContains     = "@where_contains"
 	funcMatches      = "@where_matches"
-	funcHolds        = "@where_holds"  // a boolean column as a condition
-	funcNumber       = "@where_number" // a literal, and its text
+	funcHolds        = "@where_holds"   // a boolean column as a condition
+	funcNumber       = "@where_number"  // a literal, and its text
+	funcDecimal      = "@where_decimal" // a decimal parameter, by its text
 )
 
 // replaced maps what users write to what takes its place.
@@ -134,6 +135,8 @@ func environment(patterns map[string]*regexp.Regexp, literals map[string]literal
 		cel.Function(funcNumber, cel.Overload(funcNumber, []*cel.Type{cel.DoubleType, cel.StringType}, cel.DoubleType,
 			cel.BinaryBinding(func(_, text ref.Val) ref.Val { return literals[string(text.(types.String))] }))),
 	}
+	options = append(options, cel.Function(funcDecimal, cel.Overload(funcDecimal, []*cel.Type{cel.StringType}, decimalType,
+		cel.UnaryBinding(func(text ref.Val) ref.Val { return literals[string(text.(types.String))] }))))
 	binary := func(name string, f func(a, b ref.Val) ref.Val) {
 		options = append(options, cel.Function(name, cel.Overload(name, []*cel.Type{cel.DynType, cel.DynType}, cel.BoolType, cel.BinaryBinding(f))))
 	}

@@ -97,8 +97,7 @@ func (b *batch) clip(set []uint64) {
 }
 
 func (b *batch) failure(row int) error {
-	return fault.New("where.undecided", fault.Data, "the condition cannot be decided for row %d of a batch (counted from 0): %s",
-		row, reason(b.failures[row])).
+	return fault.New("where.undecided", fault.Data, "the condition cannot be decided: %s", reason(b.failures[row])).InRow(row).
 		WithHint("a column may be NULL where the expression computes with it: test it first, as in x != null && x + 1 > 5")
 }
 

@@ -110,7 +110,7 @@ func (r *rowByRow) eval(b *batch, need []uint64) (truth, error) {
 				err = errOperand
 			}
 			if strings.Contains(err.Error(), "actual cost limit exceeded") {
-				return t, fault.New("where.too_costly", fault.Usage, "the condition takes more than %d steps for row %d of a batch", maxCost, active.row).
+				return t, fault.New("where.too_costly", fault.Usage, "the condition takes more than %d steps for a row", maxCost).InRow(active.row).
 					WithHint("write it without nested exists, all or map")
 			}
 			b.fail(&t, active.row, err)

@@ -29,6 +29,7 @@ type decimal struct {
 type literal struct {
 	float float64
 	exact *big.Rat
+	text  string // of a decimal parameter
 }
 
 func (d decimal) rat() *big.Rat { return scaled(d.n, -d.scale) }
@@ -61,11 +62,21 @@ func (d decimal) ConvertToType(t ref.Type) ref.Val {
 // text is the number in fixed-point notation with all digits of the scale.
 func (d decimal) text() string { return d.rat().FloatString(max(d.scale, 0)) }
 
-func (l literal) Type() ref.Type                            { return types.DoubleType }
+func (l literal) Type() ref.Type {
+	if l.text != "" {
+		return decimalType
+	}
+	return types.DoubleType
+}
 func (l literal) Value() any                                { return l.float }
 func (l literal) Equal(other ref.Val) ref.Val               { return types.Double(l.float).Equal(other) }
 func (l literal) ConvertToNative(reflect.Type) (any, error) { return nil, errNoConversion }
-func (l literal) ConvertToType(t ref.Type) ref.Val          { return types.Double(l.float).ConvertToType(t) }
+func (l literal) ConvertToType(t ref.Type) ref.Val {
+	if t == types.StringType && l.text != "" {
+		return types.String(l.text)
+	}
+	return types.Double(l.float).ConvertToType(t)
+}
 
 // plainError is an error whose text holds no values of rows.
 type plainError string
@@ -86,7 +97,7 @@ func readLiteral(text string, float float64) (literal, bool) {
 		return literal{}, false
 	}
 	exact, ok := new(big.Rat).SetString(text)
-	return literal{float, exact}, ok
+	return literal{float: float, exact: exact}, ok
 }
 
 // exact returns the exact value of a number. It is nil for NaN and the

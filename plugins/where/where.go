@@ -16,16 +16,20 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // Settings are the settings of the stage.
 type Settings struct {
-	Expression string `config:"expression,required" min:"1" max:"4096" doc:"A condition in CEL over the columns of the row, such as: status != 'Cancelled' && amount >= 10.50. The rows for which it holds go on."`
+	Expression string            `config:"expression,required" code:"cel" min:"1" max:"4096" doc:"A condition in CEL over the columns of the row, such as: status != 'Cancelled' && amount >= 10.50. The rows for which it holds go on."`
+	Params     config.Parameters `config:"params" doc:"The parameters of the pipeline that the expression names, as params.NAME."`
 }
 
 const doc = `The expression is written in CEL (cel.dev) and gives true or false. Every column is a variable; one whose name
-is not an identifier, or is shared, is ` + "`row[\"its name\"]`, `row[\"id#2\"]`" + `.
+is not an identifier, or is shared, is ` + "`row[\"its name\"]`, `row[\"id#2\"]`" + `. A parameter of the pipeline is ` + "`params.NAME`" + `, a value
+of its declared type and never a part of the expression: ` + "`state == params.state`" + `. Dates are text as YYYY-MM-DD, decimals
+keep every digit, and one that was not given is null: ` + "`params.state == null || state == params.state`" + `.
 
 * **NULL** equals NULL and nothing else: ` + "`x == null`, `x != null`" + `. So ` + "`status != 'Closed'`" + ` holds where status is
   NULL, unlike in SQL. The comparisons <, <=, > and >= with NULL do not hold, nor do startsWith, endsWith, contains and
@@ -72,9 +76,12 @@ type filter struct {
 	pool   sync.Pool // of *batch
 }
 
+// Before is what goes on: the stage keeps all columns.
+func (f *filter) Before(out *arrow.Schema) *arrow.Schema { return out }
+
 // Bind compiles the expression for the schema.
 func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
-	c, err := compile(f.settings.Expression, in)
+	c, err := compile(f.settings.Expression, f.settings.Params, in)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +93,7 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
+	in = c.schema
 	f.schema = in
 	columns := make([]arrow.Array, in.NumFields())
 	for i, field := range in.Fields() {

@@ -120,11 +120,14 @@ func TestConditions(t *testing.T) {
 	}
 	for expression, text := range map[string]string{
 		"i / 0 == 1": "division by zero", "i + 1 > 0": "NULL", "size(s) > 1": "NULL", "int(s == null ? '1' : s) == 1": "cannot take the values", "{'Anna': 1}[s == null ? 'Anna' : s] == 1": "cannot take the values",
-		"j + 9223372036854775807 > 0": "integer overflow", "b && i / 0 == 1": "row 0 ",
+		"j + 9223372036854775807 > 0": "integer overflow", "b && i / 0 == 1": "division",
 	} {
 		_, err := selected(t, expression, in)
 		if !fault.Is(err, "where.undecided") || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "Anna") || strings.Contains(err.Error(), "Bob") {
 			t.Errorf("%s: got %v, want something with %q", expression, err, text)
+		}
+		if row, ok := fault.From(err).Row(); !ok || expression == "b && i / 0 == 1" && row != 0 || expression == "i + 1 > 0" && row != 2 {
+			t.Errorf("%s: row %d, %t", expression, row, ok)
 		}
 	}
 }

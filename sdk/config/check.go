@@ -106,6 +106,11 @@ func (f *Field) check(value any, path []string) []Problem {
 			problems = append(problems, f.Items.check(m[k], append(slices.Clone(path), k))...)
 		}
 		return problems
+	case TypeParameters:
+		if _, problem := parameters(value); problem != "" {
+			return wrong(WrongType, problem)
+		}
+		return nil
 	case TypeList:
 		l, ok := value.([]any)
 		if !ok {

@@ -59,6 +59,10 @@ func (f *Field) set(value any, into reflect.Value, isDefault bool) {
 		return
 	}
 	switch f.Type {
+	case TypeParameters:
+		given, _ := parameters(value)
+		into.Set(reflect.ValueOf(given))
+		return
 	case TypeObject:
 		setObject(f.Fields, value.(map[string]any), into)
 		return

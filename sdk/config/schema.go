@@ -1,6 +1,9 @@
 package config
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // JSONSchema returns the specification as a JSON Schema (draft 2020-12) object,
 // ready for json.Marshal. References such as ${params.x} are accepted wherever
@@ -11,6 +14,9 @@ func objectSchema(fields []Field) map[string]any {
 	properties := map[string]any{}
 	var required []string
 	for i := range fields {
+		if fields[i].Type == TypeParameters {
+			continue // nobody writes it
+		}
 		properties[fields[i].Name] = fields[i].schema()
 		if fields[i].Required {
 			required = append(required, fields[i].Name)
@@ -23,8 +29,12 @@ func objectSchema(fields []Field) map[string]any {
 	return schema
 }
 
-// referencePattern matches text that holds a reference.
-const referencePattern = `\$\{[^}]+\}`
+// referencePattern matches text that holds a reference, and codePattern text that holds
+// something that would have to be one.
+const (
+	referencePattern = `\$\{[^}]+\}`
+	codePattern      = `(^|[^$])\$\{`
+)
 
 func (f *Field) schema() map[string]any {
 	schema := map[string]any{}
@@ -67,11 +77,21 @@ func (f *Field) schema() map[string]any {
 	if f.Enum != nil {
 		schema["enum"] = f.Enum
 	}
+	if f.Code != "" {
+		schema["not"] = map[string]any{"pattern": codePattern}
+	}
 	if f.acceptsReference() {
 		schema = map[string]any{"anyOf": []any{schema, map[string]any{"type": "string", "pattern": referencePattern}}}
 	}
-	if f.Doc != "" {
-		schema["description"] = f.Doc
+	doc := f.Doc
+	switch {
+	case f.Code != "":
+		doc = strings.TrimSpace(doc + " This is code (" + f.Code + "), in which no ${…} can stand.")
+	case f.Type == TypeSecret:
+		doc = strings.TrimSpace(doc + " It takes a secret of the kind " + string(f.SecretKind()) + ".")
+	}
+	if doc != "" {
+		schema["description"] = doc
 	}
 	if f.Default != "" {
 		value, problem := f.scalar(f.Default, true)

@@ -14,11 +14,17 @@
 // Field types: string, bool, int, int64, float64, time.Duration ("1m30s"), Size
 // ("4MiB"), Secret, Value (any scalar), a slice or a string-keyed map of these,
 // and structs of settings.
+//
+// A setting that is code, a statement or an expression, says in which language, with the
+// tag code:"sql" or code:"cel". No reference of a pipeline is ever put into it: what it
+// computes with comes as values, through settings of their own or as Parameters. A Secret
+// says with the tag kind:"…" which kind of secret it takes; see SecretKind.
 package config
 
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +46,42 @@ const (
 	TypeList     Type = "list"
 	TypeMap      Type = "map" // text keys
 	TypeObject   Type = "object"
+	// TypeParameters is filled in by the host, and never written in a pipeline: the
+	// parameters that the code among the settings names. See Parameters.
+	TypeParameters Type = "parameters"
 )
+
+// The languages of code that the host can read. Others are allowed.
+const (
+	CodeSQL = "sql"
+	CodeCEL = "cel" // cel.dev; parameters are params.NAME
+)
+
+// SecretKind says what a secret is, and with it where it may go: a secret of one kind
+// never stands in a setting of another.
+type SecretKind string
+
+// The kinds of secrets.
+const (
+	// SecretConnection is a URL with credentials in it.
+	SecretConnection SecretKind = "connection"
+	// SecretPassword is a password. It may stand alone, or as the password inside the URL of
+	// a connection.
+	SecretPassword SecretKind = "password"
+	// SecretToken is what a service is shown, or proved to have: a bearer token, a secret
+	// access key. It is the kind of a setting that names none.
+	SecretToken SecretKind = "token"
+	// SecretIdentity says who asks, and is part of what is signed for others: an access key
+	// ID, a session token. It may appear in a link, and nowhere else.
+	SecretIdentity SecretKind = "identity"
+	// SecretKeys are keys that encrypt. They never leave the process.
+	SecretKeys SecretKind = "keys"
+	// SecretSigning is a key that signs or makes pseudonyms (HMAC). It never leaves the process.
+	SecretSigning SecretKind = "signing"
+)
+
+// SecretKinds lists the kinds of secrets.
+var SecretKinds = []SecretKind{SecretConnection, SecretPassword, SecretToken, SecretIdentity, SecretKeys, SecretSigning}
 
 // Spec describes the settings of a stage. It is plain data and survives JSON.
 type Spec struct {
@@ -59,6 +100,10 @@ type Field struct {
 	Min      string   `json:"min,omitempty"` // inclusive; numbers, durations, sizes, list and text lengths
 	Max      string   `json:"max,omitempty"`
 	Doc      string   `json:"doc,omitempty"`
+	// Code is the language of a text that is code; empty for any other.
+	Code string `json:"code,omitempty"`
+	// Secret is the kind of a secret; empty means SecretToken.
+	Secret SecretKind `json:"secret,omitempty"`
 
 	index int
 }
@@ -68,6 +113,21 @@ type Size int64
 
 // Value is any scalar: nil, string, bool or json.Number.
 type Value any
+
+// Parameters are the pipeline's parameters that the code of a stage names, by their
+// names. A setting of this type stands at the top of the settings.
+type Parameters map[string]Parameter
+
+// Parameter is the value of one.
+type Parameter struct {
+	// Type is string, date, integer, boolean or decimal.
+	Type string
+	// Value is nil when the parameter was not given and has no default, a string (also for
+	// a date, YYYY-MM-DD), an int64, a bool, or a json.Number that keeps every digit of a decimal.
+	Value any
+	// Unknown is true when settings are only checked, and no value is there yet.
+	Unknown bool
+}
 
 // Secret is text that is never printed, logged or encoded; Reveal gives it.
 type Secret struct{ text string }
@@ -99,7 +159,39 @@ func Of[S any]() *Spec {
 	if t.Kind() != reflect.Struct {
 		panic(fmt.Sprintf("config: settings must be a struct, not %s", t))
 	}
-	return &Spec{Fields: fieldsOf(t)}
+	spec := &Spec{Fields: fieldsOf(t)}
+	for _, f := range spec.Fields {
+		if f.holds(TypeParameters) && f.Type != TypeParameters {
+			panic(fmt.Sprintf("config: %s.%s: parameters stand at the top of the settings", t, f.Name))
+		}
+	}
+	return spec
+}
+
+// holds reports whether a setting of that type is in f, or is f.
+func (f *Field) holds(t Type) bool {
+	for i := range f.Fields {
+		if f.Fields[i].holds(t) {
+			return true
+		}
+	}
+	return f.Type == t || f.Items != nil && f.Items.holds(t)
+}
+
+// leaf is what the elements of lists and maps are in the end.
+func (f *Field) leaf() *Field {
+	for f.Items != nil {
+		f = f.Items
+	}
+	return f
+}
+
+// SecretKind is the kind of secret that a secret setting takes.
+func (f *Field) SecretKind() SecretKind {
+	if f.Secret == "" {
+		return SecretToken
+	}
+	return f.Secret
 }
 
 var (
@@ -107,6 +199,8 @@ var (
 	sizeType     = reflect.TypeFor[Size]()
 	secretType   = reflect.TypeFor[Secret]()
 	valueType    = reflect.TypeFor[Value]()
+
+	parametersType = reflect.TypeFor[Parameters]()
 )
 
 func fieldsOf(t reflect.Type) []Field {
@@ -126,6 +220,18 @@ func fieldsOf(t reflect.Type) []Field {
 		f.Min, f.Max = sf.Tag.Get("min"), sf.Tag.Get("max")
 		if enum := sf.Tag.Get("enum"); enum != "" {
 			f.Enum = strings.Split(enum, ",")
+		}
+		if code := sf.Tag.Get("code"); code != "" {
+			if f.leaf().Type != TypeString {
+				panic(fmt.Sprintf("config: field %s.%s: only text is code", t, sf.Name))
+			}
+			f.leaf().Code = code
+		}
+		if kind := SecretKind(sf.Tag.Get("kind")); kind != "" {
+			if f.leaf().Type != TypeSecret || !slices.Contains(SecretKinds, kind) {
+				panic(fmt.Sprintf("config: field %s.%s: %q is no kind of secret", t, sf.Name, kind))
+			}
+			f.leaf().Secret = kind
 		}
 		switch {
 		case name == "" || !sf.IsExported():
@@ -158,6 +264,8 @@ func typeOf(t reflect.Type) Field {
 		return Field{Type: TypeSecret}
 	case valueType:
 		return Field{Type: TypeScalar}
+	case parametersType:
+		return Field{Type: TypeParameters}
 	}
 	switch t.Kind() {
 	case reflect.String:

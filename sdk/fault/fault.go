@@ -60,7 +60,17 @@ type Fault struct {
 	Stage string
 
 	cause error
+	row   int64 // from 1, in the batch that a filter was given; 0 is none
 }
+
+// Details of a fault about a stage's settings, with which a checker of pipelines finds the
+// place in the file.
+const (
+	// DetailSetting is the JSON Pointer (RFC 6901) of the setting.
+	DetailSetting = "setting"
+	// DetailPlace is the part of its text that is meant, "FROM-TO" in characters from 0.
+	DetailPlace = "place"
+)
 
 // New returns a final fault with a formatted message. A %w verb in format keeps
 // its operand as the cause.
@@ -86,6 +96,17 @@ func (f *Fault) WithHint(format string, args ...any) *Fault {
 	f.Hint = fmt.Sprintf(format, args...)
 	return f
 }
+
+// InRow says which row of the batch that a filter was given is meant, from 0 as the filter
+// counts them. The runner, which knows the batches before, adds to the message which row of
+// the stream that is, from 1 as people count.
+func (f *Fault) InRow(row int) *Fault {
+	f.row = int64(row) + 1
+	return f
+}
+
+// Row is the row that InRow was given; false when there is none.
+func (f *Fault) Row() (row int64, ok bool) { return f.row - 1, f.row > 0 }
 
 // WithRetry marks the fault as one that may go away by itself.
 func (f *Fault) WithRetry() *Fault {

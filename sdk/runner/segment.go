@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -19,6 +20,8 @@ type step struct {
 	compressor stage.Compressor
 	encryptor  stage.Encryptor
 	merger     stage.Merger // of the compressor, if it has one
+
+	gives *arrow.Schema // of the filter, as it has announced
 }
 
 // bind walks the stages between the ends, from the input's schema to what the
@@ -54,6 +57,7 @@ func (f *flow) bindStep(s *step, schema **arrow.Schema, media *stage.Media) (err
 		s.filter, _ = s.instance.(stage.Filter)
 		if s.filter != nil {
 			*schema, err = s.filter.Bind(*schema)
+			s.gives = *schema
 			return err
 		}
 	case stage.KindEncoder:
@@ -121,6 +125,10 @@ type task struct {
 	item  item
 	first int64
 	done  chan struct{}
+	// given is how many rows each step was given, and err why the task failed, where only
+	// those who know the batches before can say in which row.
+	given []int64
+	err   error
 }
 
 // start runs the segment's goroutines: one takes items in order, the workers
@@ -175,8 +183,10 @@ func (s *segment) start(ctx context.Context, from <-chan item, to chan<- item, s
 				return nil
 			}
 			for t := range work {
-				if err := w.do(ctx, t); err != nil {
+				if err := w.do(ctx, t); err != nil && !inRow(err) {
 					return err
+				} else if err != nil {
+					t.err = err
 				}
 				close(t.done)
 			}
@@ -209,6 +219,7 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 		}
 	}
 	var total stage.Totals
+	given := make([]int64, len(s.steps))
 	for {
 		var t *task
 		var ok bool
@@ -224,6 +235,12 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 		case <-t.done:
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+		if t.err != nil {
+			return s.locate(t.err, given)
+		}
+		for i, n := range t.given {
+			given[i] += n
 		}
 		total.Rows += t.item.rows
 		if err := w.merge(t.item.outs); err != nil {
@@ -259,6 +276,29 @@ type worker struct {
 	segment *segment
 	number  int // for the watchdog
 	scratch []stage.Output
+	given   []int64 // of the task at hand
+}
+
+// inRow reports whether a fault is about a row of the batch.
+func inRow(err error) bool {
+	f := fault.From(err)
+	_, is := f.Row()
+	return is
+}
+
+// locate says in which row of the stream a step has failed; given is how many rows each
+// step was given before.
+func (s *segment) locate(err error, given []int64) error {
+	f := fault.InStage(err, "")
+	row, _ := f.Row()
+	for i := range s.steps {
+		if s.steps[i].ID == f.Stage {
+			located := *f
+			located.Message += fmt.Sprintf(", in row %d", given[i]+row+1)
+			return &located
+		}
+	}
+	return err
 }
 
 // payload is what one step gives to the next.
@@ -270,6 +310,8 @@ type payload struct {
 
 func (w *worker) do(ctx context.Context, t *task) error {
 	in := t.item
+	t.given = make([]int64, len(w.segment.steps))
+	w.given = t.given
 	var result item
 	emit := func(p payload) {
 		if p.rec != nil {
@@ -317,6 +359,7 @@ func (w *worker) pass(ctx context.Context, i int, p payload, emit func(payload))
 	s := &w.segment.steps[i]
 	last := i == len(w.segment.steps)-1
 	if s.filter != nil {
+		w.given[i] += p.rec.NumRows()
 		rec, err := w.apply(ctx, s, p.rec)
 		p.rec.Release()
 		if err != nil {
@@ -370,6 +413,9 @@ func (w *worker) apply(ctx context.Context, s *step, in arrow.Record) (rec arrow
 		rec, err = s.filter.Apply(ctx, in)
 		if err == nil && rec == nil {
 			err = fault.New("plugin.contract", fault.Plugin, "the filter gave no record batch")
+		}
+		if err == nil && rec.Schema() != s.gives && !rec.Schema().Equal(s.gives) {
+			err = fault.New("plugin.contract", fault.Plugin, "the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
 		}
 		if err == nil && s.Definition.KeepsRows && rec.NumRows() != in.NumRows() {
 			err = fault.New("plugin.contract", fault.Plugin,

@@ -31,6 +31,13 @@ type Filter interface {
 	Apply(ctx context.Context, in arrow.Record) (arrow.Record, error)
 }
 
+// Inverse is an optional ability of a filter that is checked without data. Before says what
+// the filter must be given so that it gives out, as far as that can be known: see MetaUnknown
+// and MetaOpen. Bind takes what Before gives, and finds what is wrong with it.
+type Inverse interface {
+	Before(out *arrow.Schema) *arrow.Schema
+}
+
 // Rows is a record batch and its place in the stream.
 type Rows struct {
 	arrow.Record

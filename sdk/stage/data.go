@@ -71,4 +71,10 @@ const (
 	MetaJSON = "cipherstream.json"
 	// MetaSourceType is the type's name at the source, for instance "decimal(10,2)".
 	MetaSourceType = "cipherstream.source_type"
+
+	// MetaUnknown is "true" on a column of which only the name is known, its type is null. It
+	// occurs when a filter is checked without data, and never in a run; and so does MetaOpen
+	// on a schema that may have more columns than are known.
+	MetaUnknown = "cipherstream.unknown"
+	MetaOpen    = "cipherstream.open"
 )

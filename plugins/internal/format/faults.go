@@ -18,27 +18,27 @@ const CounterInvalidUTF8 = "invalid_utf8"
 // InvalidUTF8 is the fault for a text that is not UTF-8. Rows count from 0 in the stream.
 func InvalidUTF8(column string, row int64) error {
 	return fault.New("encoder.invalid_utf8", fault.Data,
-		"column %q holds text that is not valid UTF-8, in row %d (counted from 0)", column, row).
+		"column %q holds text that is not valid UTF-8, in row %d", column, row+1).
 		WithHint("correct the value or its character set at the source, or set invalid_utf8: replace")
 }
 
 // NotANumber is the fault for a NaN or an infinity.
 func NotANumber(column string, row int64) error {
 	return fault.New("encoder.not_a_number", fault.Data,
-		"column %q holds NaN or an infinity, in row %d (counted from 0); JSON has no such numbers", column, row).
+		"column %q holds NaN or an infinity, in row %d; JSON has no such numbers", column, row+1).
 		WithHint("turn the value into NULL at the source")
 }
 
 // InexactFraction is the fault for a time with more digits than its column declares.
 func InexactFraction(column string, row int64) error {
 	return fault.New("encoder.inexact_fraction", fault.Data,
-		"column %q holds a time with more fractional digits than the column declares, in row %d (counted from 0)", column, row)
+		"column %q holds a time with more fractional digits than the column declares, in row %d", column, row+1)
 }
 
 // InvalidJSON is the fault for a text that should be a JSON document.
 func InvalidJSON(column string, row int64) error {
 	return fault.New("encoder.invalid_json", fault.Data,
-		"column %q is to be embedded as JSON and holds something else, in row %d (counted from 0)", column, row).
+		"column %q is to be embedded as JSON and holds something else, in row %d", column, row+1).
 		WithHint("set json_columns: text")
 }
 

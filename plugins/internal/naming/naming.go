@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/cipherstream/cipherstream/sdk"
 )
 
 // Find returns the positions of the columns that name can mean: one of them is
@@ -25,6 +27,29 @@ func Find(schema *arrow.Schema, name string) []int {
 		}
 	}
 	return nil
+}
+
+// Unknown reports whether nothing but the name of a column is known; see sdk.MetaUnknown.
+func Unknown(f arrow.Field) bool { return f.Metadata.FindKey(sdk.MetaUnknown) >= 0 }
+
+// UnknownField is a column of which nothing but the name is known.
+func UnknownField(name string) arrow.Field {
+	return arrow.Field{Name: name, Type: arrow.Null, Nullable: true, Metadata: arrow.NewMetadata([]string{sdk.MetaUnknown}, []string{"true"})}
+}
+
+// Assume adds the columns of these names to a schema that may have more than are known
+// (sdk.MetaOpen); any other stays as it is.
+func Assume(schema *arrow.Schema, names ...string) *arrow.Schema {
+	metadata := schema.Metadata()
+	if metadata.FindKey(sdk.MetaOpen) < 0 {
+		return schema
+	}
+	for _, name := range names {
+		if len(Find(schema, name)) == 0 {
+			schema = arrow.NewSchema(append(slices.Clone(schema.Fields()), UnknownField(name)), &metadata)
+		}
+	}
+	return schema
 }
 
 // Names lists the names of the columns, in order.

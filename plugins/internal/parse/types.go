@@ -93,6 +93,7 @@ func Describe(old arrow.Metadata, added map[string]string) arrow.Metadata {
 	all := old.ToMap()
 	delete(all, sdk.MetaFraction)
 	delete(all, sdk.MetaJSON)
+	delete(all, sdk.MetaUnknown)
 	for k, v := range added {
 		all[k] = v
 	}

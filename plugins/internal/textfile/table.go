@@ -142,24 +142,24 @@ func (t *Table) Release() {
 
 // Malformed is the fault for a record that is not well formed. Lines count from 1.
 func (t *Table) Malformed(line int64, what string, args ...any) error {
-	return fault.New("file.malformed", fault.Data, "%s, line %d, row %d (counted from 0): %s", t.path, line, t.Row, fmt.Sprintf(what, args...))
+	return fault.New("file.malformed", fault.Data, "%s, line %d, row %d: %s", t.path, line, t.Row+1, fmt.Sprintf(what, args...))
 }
 
 // Value is the fault for a text that is no value of its column. It does not quote it.
 func (t *Table) Value(line int64, column int, status parse.Status) error {
-	return fault.New("file.value", fault.Data, "%s, line %d, row %d (counted from 0): column %q %s",
-		t.path, line, t.Row, t.Columns[column].Field.Name, status.Problem(t.types[column])).
+	return fault.New("file.value", fault.Data, "%s, line %d, row %d: column %q %s",
+		t.path, line, t.Row+1, t.Columns[column].Field.Name, status.Problem(t.types[column])).
 		WithHint("correct the value, or declare the column with a type that holds all its values")
 }
 
 // Null is the fault for a NULL in a column that is not nullable.
 func (t *Table) Null(line int64, column int) error {
-	return fault.New("file.null", fault.Data, "%s, line %d, row %d (counted from 0): column %q is NULL, and it is declared nullable: false",
-		t.path, line, t.Row, t.Columns[column].Field.Name)
+	return fault.New("file.null", fault.Data, "%s, line %d, row %d: column %q is NULL, and it is declared nullable: false",
+		t.path, line, t.Row+1, t.Columns[column].Field.Name)
 }
 
 // InvalidUTF8 is the fault for a text that is not valid UTF-8.
 func (t *Table) InvalidUTF8(line int64, column int) error {
-	return fault.New("file.invalid_utf8", fault.Data, "%s, line %d, row %d (counted from 0): column %q holds text that is not valid UTF-8",
-		t.path, line, t.Row, t.Columns[column].Field.Name).WithHint("convert the file to UTF-8, for instance with iconv")
+	return fault.New("file.invalid_utf8", fault.Data, "%s, line %d, row %d: column %q holds text that is not valid UTF-8",
+		t.path, line, t.Row+1, t.Columns[column].Field.Name).WithHint("convert the file to UTF-8, for instance with iconv")
 }

@@ -124,7 +124,7 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 	if b.manifest.Kind != stage.KindSource {
 		request.Input = filepath.Join(dir, "i")
 	}
-	if d.err = process.Open(ctx, request, nil); d.err != nil {
+	if d.err = process.Open(ctx, request, secretsOf(b.manifest.Spec, settings)); d.err != nil {
 		return d, nil
 	}
 

@@ -24,7 +24,7 @@ import (
 
 type settings struct {
 	URL     string        `config:"url,required" doc:"Where to put the output: an https address, or http on this machine."`
-	Token   config.Secret `config:"token" doc:"Sent as a bearer token (RFC 6750)."`
+	Token   config.Secret `config:"token" kind:"token" doc:"Sent as a bearer token (RFC 6750)."`
 	MaxSize config.Size   `config:"max_size" default:"10GiB" min:"1B" doc:"The largest output; that much of the disk is used."`
 	Timeout time.Duration `config:"timeout" default:"10m" min:"1s" doc:"The longest time that the request may take."`
 }

@@ -1,0 +1,53 @@
+package host
+
+import (
+	"context"
+
+	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// discreet is a process of which nothing is heard that holds a secret of the run: no
+// fault, no event and no receipt. Every process that the host gives away is one, its own
+// included.
+type discreet struct {
+	Process
+	redaction *Redaction
+}
+
+func (d *discreet) Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error {
+	d.redaction = NewRedaction(secrets)
+	return d.redaction.Fault(d.Process.Open(ctx, req, secrets))
+}
+
+func (d *discreet) Start(ctx context.Context, handle func(*pb.Event)) error {
+	return d.redaction.Fault(d.Process.Start(ctx, func(e *pb.Event) {
+		d.clean(e)
+		handle(e)
+	}))
+}
+
+func (d *discreet) Commit(ctx context.Context) (stage.Receipt, error) {
+	receipt, err := d.Process.Commit(ctx)
+	return d.redaction.Receipt(receipt), d.redaction.Fault(err)
+}
+
+// clean removes secrets from an event.
+func (d *discreet) clean(e *pb.Event) {
+	r := d.redaction
+	switch kind := e.Kind.(type) {
+	case *pb.Event_Opened:
+		for _, c := range kind.Opened.Columns {
+			c.Name, c.Type, c.SourceType = r.Text(c.Name), r.Text(c.Type), r.Text(c.SourceType)
+		}
+	case *pb.Event_Log:
+		l := kind.Log
+		l.Message, l.Stage, l.Attributes = r.Text(l.Message), r.Text(l.Stage), r.Map(l.Attributes)
+	case *pb.Event_Finished:
+		f := kind.Finished
+		f.Counters, f.Facts = r.Counters(f.Counters), r.Map(f.Facts)
+		if m := f.Media; m != nil {
+			m.Type, m.Extension, m.ContentEncoding = r.Text(m.Type), r.Text(m.Extension), r.Text(m.ContentEncoding)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/apache/arrow/go/v15/arrow"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// checkFilters makes the filters that can be made here and holds them against what is
+// known of the columns that they will be given: what the contract says, followed back from
+// the encoder. Nothing is known in front of a filter that somebody else knows, nor where
+// the contract is not enforced, and there only what is wrong for any columns is reported.
+func (p *planner) checkFilters(stages []resolved) {
+	doc := p.in.Document
+	end := slices.IndexFunc(stages, func(r resolved) bool { return r.stage.Kind == stage.KindEncoder })
+	if end < 0 {
+		end = len(stages)
+	}
+	// A pipeline that is a template may be given columns, or other stages, by what extends it.
+	known := anyColumns
+	if doc.Drift == document.DriftFail && len(doc.Columns) > 0 && doc.Kind == document.KindPipeline {
+		known = contractSchema(doc.Columns)
+	}
+	var found diag.List
+	for i := end - 1; i >= 0; i-- {
+		r := stages[i]
+		if r.stage.Kind != stage.KindFilter {
+			continue
+		}
+		if r.manifest == nil || r.manifest.Make == nil || r.config == nil || holds(r.config, unknown{}) {
+			known = anyColumns
+			continue
+		}
+		before, problem := check(r, known)
+		if problem != nil {
+			found.Add(p.stageProblem(r.stage, problem))
+		}
+		if r.stage.When != nil && !before.Equal(known) {
+			before = anyColumns // it may be off
+		}
+		known = before
+	}
+	p.diags = append(p.diags, found...)
+}
+
+// anyColumns is the schema of which nothing is known.
+var anyColumns = arrow.NewSchema(nil, ptr(arrow.NewMetadata([]string{stage.MetaOpen}, []string{"true"})))
+
+func ptr[T any](v T) *T { return &v }
+
+// check makes a filter for what it is to give, and returns what it must be given for that.
+func check(r resolved, gives *arrow.Schema) (takes *arrow.Schema, problem *fault.Fault) {
+	takes = anyColumns
+	// What panics here does so in the run as well, and is told there.
+	defer func() { _ = recover() }()
+	s := Stage{Config: r.config}
+	made, err := r.manifest.Make(s.SettingsJSON())
+	filter, ok := made.(stage.Filter)
+	if err != nil || !ok {
+		return takes, fault.From(err)
+	}
+	if inverse, ok := made.(stage.Inverse); ok {
+		takes = inverse.Before(gives)
+	}
+	_, err = filter.Bind(takes)
+	return takes, fault.From(err)
+}
+
+// holds reports whether a value is somewhere in a tree of settings.
+func holds(tree, value any) bool {
+	switch v := tree.(type) {
+	case map[string]any:
+		for _, e := range v {
+			if holds(e, value) {
+				return true
+			}
+		}
+		return false
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool { return holds(e, value) })
+	}
+	return tree == value
+}
+
+// stageProblem reports what a stage says of its settings, where it says which.
+func (p *planner) stageProblem(s *document.Stage, f *fault.Fault) diag.Diagnostic {
+	at, node := s.Use.At, s.With
+	if pointer := f.Details[fault.DetailSetting]; pointer != "" {
+		for _, step := range Path(pointer) {
+			if i, err := strconv.Atoi(step); err == nil && node != nil && node.Kind == document.List && i < len(node.Items) {
+				node = node.Items[i]
+				at = node.At
+				continue
+			}
+			i := slices.IndexFunc(entries(node), func(e document.Entry) bool { return e.Key.Text == step })
+			if i < 0 {
+				break
+			}
+			e := node.Entries[i]
+			if node, at = e.Value, e.Value.At; !node.IsScalar() {
+				at = e.Key.At
+			}
+		}
+		var from, to int
+		if n, _ := fmt.Sscanf(f.Details[fault.DetailPlace], "%d-%d", &from, &to); n == 2 && node != nil {
+			at = node.Inside(from, to)
+		}
+	}
+	d := diag.At(at, f.Code, "%s %s: %s", s.Kind, printable(s.Use.Text), diag.Printable(f.Message))
+	if f.Hint != "" {
+		d = d.WithHint("%s", diag.Printable(f.Hint))
+	}
+	return d
+}
+
+func entries(n *document.Node) []document.Entry {
+	if n == nil {
+		return nil
+	}
+	return n.Entries
+}
+
+// contractSchema is what columns of a contract are in the stages. One that may come as
+// something else and be widened is not known.
+func contractSchema(columns []document.Column) *arrow.Schema {
+	fields := make([]arrow.Field, len(columns))
+	for i, c := range columns {
+		t := arrowType(c.Type)
+		fields[i] = arrow.Field{Name: c.Name, Type: t, Nullable: true}
+		if t == arrow.Null {
+			fields[i].Metadata = arrow.NewMetadata([]string{stage.MetaUnknown}, []string{"true"})
+		}
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
+// arrowType is the type of a column. It is Null for one that is not known: an unsigned
+// integer of 64 bits may come as a smaller one, with which expressions compute in another way.
+func arrowType(t document.ColumnType) arrow.DataType {
+	switch t.Name {
+	case "boolean":
+		return arrow.FixedWidthTypes.Boolean
+	case "string", "json":
+		return arrow.BinaryTypes.String
+	case "binary":
+		return arrow.BinaryTypes.Binary
+	case "date":
+		return arrow.FixedWidthTypes.Date32
+	case "time":
+		return arrow.FixedWidthTypes.Duration_ns
+	case "timestamp":
+		return &arrow.TimestampType{Unit: arrow.Microsecond}
+	case "float32", "float64":
+		return arrow.PrimitiveTypes.Float64
+	case "decimal":
+		if t.Precision <= 38 {
+			return &arrow.Decimal128Type{Precision: int32(t.Precision), Scale: int32(t.Scale)}
+		}
+		return &arrow.Decimal256Type{Precision: int32(t.Precision), Scale: int32(t.Scale)}
+	}
+	if strings.HasPrefix(t.Name, "int") || strings.HasPrefix(t.Name, "uint") && t.Name != "uint64" {
+		return arrow.PrimitiveTypes.Int64
+	}
+	return arrow.Null
+}

@@ -1,0 +1,167 @@
+package plan
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/config"
+)
+
+// The codes of references that stand where none can, and of settings that are not an author's.
+const (
+	// CodeReferenceInCode is the code of a reference in a statement or an expression: what it
+	// stands for would become a part of the code.
+	CodeReferenceInCode = "reference.in_code"
+	// CodeFilledIn is the code of a setting that is filled in here, and was written.
+	CodeFilledIn = "plan.filled_in"
+)
+
+// bindHint says how a value gets into code of a language.
+func bindHint(language string) string {
+	switch language {
+	case config.CodeSQL:
+		return "bind it: write ? in its place, and the reference under args"
+	case config.CodeCEL:
+		return "write params.NAME, without ${ } and quotes: it is a variable with the parameter's type"
+	}
+	return "put the value into a setting of its own"
+}
+
+// code reads a setting that is code. It takes no reference.
+func (p *planner) code(n *document.Node, field *config.Field) any {
+	if n.Kind != document.Text || !strings.Contains(n.Text, "${") {
+		p.mention(n, field.Code)
+		return n.Value
+	}
+	text, good := p.literal(n, printable(field.Name)+" is code ("+printable(field.Code)+")", bindHint(field.Code))
+	if !good {
+		return unknown{}
+	}
+	if field.Code == config.CodeCEL {
+		p.mention(n, field.Code)
+	}
+	return text
+}
+
+// literal is the text of a scalar that is code. It reports every reference in it.
+func (p *planner) literal(n *document.Node, what, hint string) (string, bool) {
+	good := true
+	var b strings.Builder
+	for _, r := range parseReferences(n.Text, func(start, end int, _ string) {
+		good = false
+		p.diags.Add(diag.At(n.Inside(start, end), CodeReferenceInCode, "%s: no reference can stand in it", what).
+			WithHint("a literal ${ is written $${"))
+	}) {
+		b.WriteString(r.literal)
+		if r.namespace != "" {
+			good = false
+			p.diags.Add(diag.At(n.Inside(r.start, r.end), CodeReferenceInCode, "%s: ${%s} cannot stand in it, because its value would become code", what, r).
+				WithHint("%s", hint))
+		}
+	}
+	return b.String(), good
+}
+
+// mentioned is a parameter that a stage's code names, and where.
+type mentioned struct {
+	name string
+	at   diag.Position
+	sure bool // it can be nothing else
+}
+
+var mentionPattern = regexp.MustCompile(`\bparams\.([a-z][a-z0-9_]*)`)
+
+// mention notes the parameters that a piece of code names.
+func (p *planner) mention(n *document.Node, language string) {
+	if language != config.CodeCEL {
+		for _, m := range mentionPattern.FindAllStringSubmatch(n.Text, -1) {
+			p.mentions = append(p.mentions, mentioned{name: m[1], at: n.At})
+		}
+		return
+	}
+	env, err := p.reading()
+	if err != nil {
+		return // the stage says what is wrong with its code
+	}
+	parsed, issues := env.Parse(n.Text)
+	if issues.Err() != nil {
+		return
+	}
+	info := parsed.NativeRep().SourceInfo()
+	ast.PreOrderVisit(parsed.NativeRep().Expr(), ast.NewExprVisitor(func(x ast.Expr) {
+		if x.Kind() != ast.SelectKind || !isParams(x.AsSelect().Operand()) {
+			return
+		}
+		name := x.AsSelect().FieldName()
+		at := n.At
+		// A selection is located at its dot.
+		if place := info.GetStartLocation(x.ID()); place.Line() == 1 && place.Column() >= 0 {
+			at = n.Inside(place.Column()+1, place.Column()+1+len([]rune(name)))
+		}
+		p.mentions = append(p.mentions, mentioned{name, at, true})
+	}))
+}
+
+// reading is an environment that parses expressions of stages, and knows nothing of what
+// stands in them. A stage has limits of its own.
+func (p *planner) reading() (*cel.Env, error) {
+	if p.parser == nil {
+		env, err := cel.NewEnv(cel.ParserExpressionSizeLimit(maxCodeRunes), cel.ParserRecursionLimit(maxCodeDepth))
+		if err != nil {
+			return nil, err
+		}
+		p.parser = env
+	}
+	return p.parser, nil
+}
+
+// What is read of a stage's expressions.
+const (
+	maxCodeRunes = 64 << 10
+	maxCodeDepth = 256
+)
+
+// fillIn gives a stage the parameters that its code names, where it has a setting for them.
+func (p *planner) fillIn(s *document.Stage, spec *config.Spec, tree map[string]any) {
+	mentions := p.mentions
+	p.mentions = nil
+	i := slices.IndexFunc(spec.Fields, func(f config.Field) bool { return f.Type == config.TypeParameters })
+	if i < 0 || tree == nil {
+		return
+	}
+	name := spec.Fields[i].Name
+	if written := s.With.Get(name); written != nil {
+		p.diags.Add(diag.At(written.At, CodeFilledIn, "%s %s: %s is filled in with the parameters that the stage's code names", s.Kind, printable(s.Use.Text), name).
+			WithHint("leave it out"))
+		delete(tree, name)
+	}
+	values := config.Parameters{}
+	for _, m := range mentions {
+		i := slices.IndexFunc(p.in.Document.Parameters, func(d document.Parameter) bool { return d.Name == m.name })
+		if i < 0 {
+			if m.sure {
+				p.knownParameter(m.name, m.at)
+				tree[name] = unknown{}
+			}
+			continue
+		}
+		d := &p.in.Document.Parameters[i]
+		if d.Type == "" {
+			continue // reported
+		}
+		value, known := p.params[m.name]
+		values[m.name] = config.Parameter{Type: string(d.Type), Value: value, Unknown: p.lint || !known}
+		if text, ok := value.(string); ok {
+			p.count(s.Use, len(text))
+		}
+	}
+	if _, wrong := tree[name].(unknown); len(values) > 0 && !wrong {
+		tree[name] = values.Tree()
+	}
+}
