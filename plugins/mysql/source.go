@@ -278,7 +278,7 @@ var cannotPrepare = []uint16{1047, 1295, 1461}
 
 func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 	zero := zeroPolicy(s.settings.ZeroDates)
-	schema, plans, err := planColumns(defs, zero)
+	_, plans, err := planColumns(defs, zero)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +292,7 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 			p.kind = kindEWKB
 		}
 	}
-	schema = schemaOf(plans)
+	schema := schemaOf(plans)
 	for i := range plans {
 		if plans[i].kind == kindFloat32 && !s.binary {
 			return nil, fault.New(codeFloat, fault.Source, "column %q is a FLOAT, and rows travel as text, in which the server rounds it to six digits", defs[i].name).

@@ -233,6 +233,12 @@ func TestZeroDates(t *testing.T) {
 			t.Errorf("zero_dates = %d, want 7", n)
 		}
 
+		unquoted := with("")
+		unquoted["zero_dates"] = nil // what YAML makes of zero_dates: null
+		if got := mustRead(t, unquoted); got.counters["zero_dates"] != 7 {
+			t.Errorf("null without quotes: %v", got.counters)
+		}
+
 		got = mustRead(t, with("text"))
 		wantRows(t, got,
 			[]string{"0000-00-00", "0000-00-00 00:00:00.000", "0000-00-00 00:00:00"},
