@@ -37,8 +37,8 @@ var errInterrupted error = fault.New("cli.interrupted", fault.Cancelled, "the co
 // command, which cleans up; the second ends the process at once. Plugin processes
 // notice that and end themselves.
 func program(args []string) int {
-	// Without this, writing to a closed standard output or error ends the process
-	// before it can say why.
+	// Without this, writing to a standard output or error that nobody reads ends the process
+	// before it has cleaned up.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -56,5 +56,9 @@ func program(args []string) int {
 		<-signals
 		os.Exit(exitInterrupted)
 	}()
-	return execute(ctx, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, args)
+	code := execute(ctx, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, args)
+	if code == exitPipe {
+		endByPipe()
+	}
+	return code
 }

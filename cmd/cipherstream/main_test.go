@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,12 +115,16 @@ type process struct {
 	errs bytes.Buffer
 }
 
-// wait waits for the end and returns the exit code.
+// wait waits for the end and returns the exit code, as a shell has it: 128 and the number of the signal
+// that has ended the process.
 func (p *process) wait(t *testing.T) int {
 	t.Helper()
 	var exit *exec.ExitError
 	if err := p.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Error(err)
+	}
+	if status := p.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+		return 128 + int(status.Signal())
 	}
 	return p.ProcessState.ExitCode()
 }

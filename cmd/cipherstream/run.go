@@ -103,12 +103,22 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 	if err != nil {
 		return err
 	}
+	if prepared.handsOver {
+		if err := a.checkOutput("the rows", "to throw the rows away, say so: -o /dev/null"); err != nil {
+			return err
+		}
+	}
 	switch {
 	case f.summary == "-" && prepared.handsOver:
 		return usageFault("the summary and the data cannot both go to standard output").WithHint("give -o FILE, or --summary FILE")
 	case f.summary == "" && !prepared.handsOver && prepared.output == "":
 		// Only the receipt tells where the output is.
 		f.summary = "-"
+	}
+	if f.summary == "-" {
+		if err := a.checkOutput("the receipt", "give --summary FILE"); err != nil {
+			return err
+		}
 	}
 	summary, err := a.newSummary(f.summary, prepared.output)
 	if err != nil {
@@ -122,7 +132,7 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 	}
 	receipt, err := e.Run(ctx, p, engine.RunOptions{ID: prepared.id, Events: f.debugging.events(report), Record: f.record})
 	if fault.Is(err, "sink.closed") && prepared.handsOver {
-		return closedOutput()
+		return readerGone()
 	}
 	if err != nil {
 		return err
