@@ -29,6 +29,8 @@ type app struct {
 	pluginDir string
 	// limits bound what plugin processes may use.
 	limits pluginLimits
+	// notice says that an interrupted command still cleans up.
+	notice notice
 	// acting is true from when the arguments have been understood.
 	acting bool
 }
@@ -44,17 +46,24 @@ func usageFault(format string, args ...any) *fault.Fault {
 }
 
 // execute runs a command line and returns the exit code.
-func execute(ctx context.Context, s streams, args []string) int {
+func execute(ctx context.Context, s streams, args []string) int { return newApp(s, args).execute(ctx) }
+
+func newApp(s streams, args []string) *app {
 	a := &app{streams: s, results: &results{file: s.out}, args: args}
+	a.notice.set(a.tellStillEnding(slices.Contains(args, "--json")))
+	return a
+}
+
+func (a *app) execute(ctx context.Context) int {
 	root := a.rootCommand()
-	root.SetArgs(append([]string{}, args...)) // nil would mean this process's own
-	root.SetIn(s.in)
+	root.SetArgs(append([]string{}, a.args...)) // nil would mean this process's own
+	root.SetIn(a.in)
 	root.SetOut(a.results)
-	root.SetErr(s.err)
+	root.SetErr(a.err)
 	command, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.acting {
 		// The arguments were not understood, perhaps before --json was reached.
-		a.json = a.json || slices.Contains(args, "--json")
+		a.json = a.json || slices.Contains(a.args, "--json")
 		var coded *fault.Fault
 		if !errors.As(err, &coded) {
 			err = usageFault("%s", strings.TrimSpace(err.Error())).WithHint("see %s --help", command.CommandPath())

@@ -32,7 +32,7 @@ var exitCodes = []struct {
 	{exitFailed, "the run failed: the database, a value, the output or a plugin", nil},
 	{exitUsage, "the command line, a parameter, a setting or a pipeline is wrong; nothing was read", []fault.Class{fault.Usage}},
 	{exitConnect, "a server could not be reached, or refused to let us in", []fault.Class{fault.Connect}},
-	{exitInterrupted, "interrupted by SIGINT, SIGTERM or SIGHUP; a second signal ends the program at once", nil},
+	{exitInterrupted, "interrupted by SIGINT, SIGTERM or SIGHUP; what was begun is undone", nil},
 	{exitPipe, "the reader of standard output went away, as head does: the command ended quietly, as if by SIGPIPE", nil},
 }
 
@@ -86,6 +86,10 @@ what was written to standard output may not be the whole. With --json the error
 is one JSON object on standard error: {"error": {"code", "class", "message",
 "hint", "retryable", "stage", "details", "diagnostics", "exit_code"}}.
 Retryable says that the same command may succeed later.
+
+A command that is interrupted undoes what it has begun. When that takes more than a
+second it says so; from a second later on another signal ends it at once, and
+leaves behind what is unfinished. Signals before that count as one.
 
 After 141 nothing is on standard error. Under "go run", which writes a line about every
 code but 0 and ends with 1 then, it is 0.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -41,6 +42,15 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(envAs) {
 	case "program":
 		os.Exit(program(os.Args[1:]))
+	case "stuck":
+		// A command that is interrupted and never ends.
+		a := newApp(streams{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:])
+		ctx, cancel := context.WithCancelCause(context.Background())
+		heedSignals(cancel, a.notice.give)
+		fmt.Println("ready")
+		<-ctx.Done()
+		fmt.Println(context.Cause(ctx))
+		select {}
 	case "handover":
 		ctx := context.Background()
 		a := &app{streams: streams{os.Stdin, os.Stdout, os.Stderr}, args: os.Args[1:]}

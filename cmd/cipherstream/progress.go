@@ -81,6 +81,7 @@ func (a *app) newReporter(mode string, verbose, dataOnTerminal bool) (*reporter,
 		r.bar, r.final = true, true
 	}
 	r.json = a.json
+	a.notice.set(func() { r.log(slog.LevelWarn, "", stillEnding, nil) })
 	return r, nil
 }
 
