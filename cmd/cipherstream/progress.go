@@ -117,6 +117,9 @@ func (r *reporter) event(e run.Event) {
 		if e.Receipt != nil {
 			r.emit("ended", map[string]any{"receipt": e.Receipt})
 			r.done(doneText(e.Receipt))
+			for _, change := range e.Receipt.Changes {
+				r.done("note: " + diag.Printable(change))
+			}
 		}
 	}
 }

@@ -44,7 +44,9 @@ The connection URL comes from --dsn, --dsn-file or ` + envDSN + `, in this order
 --job leaves an object in a bucket, a folder by default, and prints the receipt: where
 the object is, its size and SHA-256, and a link to it.
 
-A file given with -o appears under its name when it is whole, and only then. What
+A file given with -o appears under its name when it is whole, and only then. Its name
+says format and compression, such as rows.parquet or rows.csv.gz, unless -f and -c do;
+a name that contradicts them is refused. What
 is written to standard output is on its way before the run has succeeded: the
 exit code tells whether it is all.
 
@@ -186,6 +188,9 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 		err = p.Attach(f.attach...)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := r.checkObject(out.request.Run, func(text string) bool { return writesTo(p, text) }); err != nil {
 		return nil, err
 	}
 	if r.toStdout() {

@@ -29,6 +29,9 @@ type Receipt struct {
 	Seconds float64 `json:"seconds"`
 	// Counters are the stages' own, by "STAGE.NAME": zero dates, replaced characters.
 	Counters map[string]int64 `json:"counters,omitempty"`
+	// Changes says in plain words which values arrived otherwise than they are stored, or than
+	// the pipeline's columns promise them.
+	Changes []string `json:"changes,omitempty"`
 	// Processes tells what each process used.
 	Processes []ProcessUse `json:"processes"`
 }
