@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -17,12 +15,11 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// streams are the program's standard files.
-type streams struct{ in, out, err *os.File }
-
 // app is one execution of the command line.
 type app struct {
 	streams
+	// results are what goes to standard output, but for rows.
+	results *results
 	// args are the arguments as given.
 	args []string
 	// json says that a machine reads: results on standard output and errors on
@@ -32,6 +29,8 @@ type app struct {
 	pluginDir string
 	// limits bound what plugin processes may use.
 	limits pluginLimits
+	// notice says that an interrupted command still cleans up.
+	notice notice
 	// acting is true from when the arguments have been understood.
 	acting bool
 }
@@ -47,21 +46,31 @@ func usageFault(format string, args ...any) *fault.Fault {
 }
 
 // execute runs a command line and returns the exit code.
-func execute(ctx context.Context, s streams, args []string) int {
-	a := &app{streams: s, args: args}
+func execute(ctx context.Context, s streams, args []string) int { return newApp(s, args).execute(ctx) }
+
+func newApp(s streams, args []string) *app {
+	a := &app{streams: s, results: &results{file: s.out}, args: args}
+	a.notice.set(a.tellStillEnding(slices.Contains(args, "--json")))
+	return a
+}
+
+func (a *app) execute(ctx context.Context) int {
 	root := a.rootCommand()
-	root.SetArgs(append([]string{}, args...)) // nil would mean this process's own
-	root.SetIn(s.in)
-	root.SetOut(s.out)
-	root.SetErr(s.err)
+	root.SetArgs(append([]string{}, a.args...)) // nil would mean this process's own
+	root.SetIn(a.in)
+	root.SetOut(a.results)
+	root.SetErr(a.err)
 	command, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.acting {
 		// The arguments were not understood, perhaps before --json was reached.
-		a.json = a.json || slices.Contains(args, "--json")
+		a.json = a.json || slices.Contains(a.args, "--json")
 		var coded *fault.Fault
 		if !errors.As(err, &coded) {
 			err = usageFault("%s", strings.TrimSpace(err.Error())).WithHint("see %s --help", command.CommandPath())
 		}
+	}
+	if err == nil {
+		err = a.results.close()
 	}
 	if err != nil {
 		a.report(ctx, err)
@@ -186,23 +195,12 @@ func (a *app) onePipeline(c *cobra.Command, args []string) error {
 
 // print writes a result to standard output.
 func (a *app) print(write func(io.Writer) error) error {
-	out := bufio.NewWriter(a.out)
+	out := bufio.NewWriter(a.results)
 	err := write(out)
 	if err == nil {
 		err = out.Flush()
 	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.EPIPE):
-		return closedOutput()
-	}
-	return fault.New(codeOutput, fault.Sink, "standard output cannot be written: %w", err)
-}
-
-// closedOutput is what "… | head" comes to.
-func closedOutput() *fault.Fault {
-	return fault.New("sink.closed", fault.Sink, "the reader of standard output closed it before everything was written")
+	return err
 }
 
 // diagnosed is a list of diagnostics with errors in it, and the files they show.
@@ -222,7 +220,9 @@ func (a *app) check(e *engine.Engine, list diag.List) error {
 		return &diagnosed{list: list, source: e.Source, err: err}
 	}
 	if len(list) > 0 && !a.json {
-		return diag.WriteText(a.err, list, a.textOptions(a.err, e.Source))
+		if err := diag.WriteText(a.err, list, a.textOptions(a.err, e.Source)); err != nil {
+			return streamFault("error", err)
+		}
 	}
 	return nil
 }

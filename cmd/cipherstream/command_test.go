@@ -252,21 +252,3 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 }
-
-// TestClosedOutput closes the reader of a command's result.
-func TestClosedOutput(t *testing.T) {
-	p := start(t, nil, "list")
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Close()
-	p.Stdout = w
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	w.Close()
-	if code := p.wait(t); code != exitFailed || strings.Count(p.errs.String(), "\n") != 1 || !strings.HasPrefix(p.errs.String(), "error[sink.closed]: ") {
-		t.Errorf("exit code %d: %s", code, p.errs.String())
-	}
-}

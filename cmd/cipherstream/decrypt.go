@@ -62,7 +62,8 @@ sealed lines of gzip.
 
 A file given with -o appears under its name when everything was verified, with
 the receipt where there is one, and only then. To standard output each row goes
-when it has been opened: the exit code tells whether all was proved.`,
+when it has been opened: the exit code tells whether all was proved. -o /dev/null
+checks a delivery and keeps nothing.`,
 		Example: `  cipherstream decrypt appointments.ndjson.gz --customer practice-7 --keys file:keys.txt -o appointments.ndjson
   cipherstream decrypt appointments.ndjson --customer practice-7 --newer-than 2026-01-31T06:00:00Z -o rows.ndjson
   cipherstream decrypt appointments.csv.gz.sealed.ndjson --customer practice-7 --decompress | head`,
@@ -98,6 +99,11 @@ func (a *app) decrypt(ctx context.Context, name string, f *decryptFlags) error {
 	o, err := f.options(ctx)
 	if err != nil {
 		return err
+	}
+	if f.output == "-" {
+		if err := a.checkOutput("what is opened", "to check the delivery and throw the rows away, say so: -o /dev/null"); err != nil {
+			return err
+		}
 	}
 	in, err := a.openDelivery(name)
 	if err != nil {
@@ -185,8 +191,11 @@ func parseMoment(text string) (time.Time, error) {
 // openDelivery opens the file, or standard input.
 func (a *app) openDelivery(name string) (*os.File, error) {
 	if name == "-" {
-		if isTerminal(a.in) {
+		switch {
+		case isTerminal(a.in):
 			return nil, usageFault("no delivery is given, and standard input is a terminal").WithHint("give the path of a file")
+		case wasClosed(a.in):
+			return nil, fault.New(codeNoInput, fault.Usage, "no delivery is given, and standard input is closed").WithHint("give the path of a file")
 		}
 		return a.in, nil
 	}
@@ -265,12 +274,14 @@ func copyDelivery(ctx context.Context, out *output, in io.Reader, o decrypt.Opti
 	return decrypt.Result{}, context.Cause(ctx)
 }
 
-// output is where what was opened goes: a file that gets its name when it is whole, or
-// standard output.
+// output is where what was opened goes: a file that gets its name when it is whole, a device
+// such as /dev/null, or standard output.
 type output struct {
 	file *os.File
 	// path is that of the file, or empty.
 	path string
+	// device says that the file has its name already.
+	device bool
 	// finished is true when the temporary file is no more.
 	finished bool
 }
@@ -286,9 +297,16 @@ func (a *app) openOutput(name string, in *os.File) (*output, error) {
 	}
 	info, err := os.Stat(path)
 	if err == nil {
+		if info.Mode()&fs.ModeCharDevice != 0 {
+			file, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOCTTY, 0)
+			if err != nil {
+				return nil, usageFault("the output cannot be written: %w", err)
+			}
+			return &output{file: file, path: path, device: true}, nil
+		}
 		if !info.Mode().IsRegular() {
 			return nil, usageFault("the output cannot be written to %s: it is not a file", path).
-				WithHint("for a device or a pipe, let the shell redirect standard output")
+				WithHint("for a pipe, let the shell redirect standard output")
 		}
 		if delivery, err := in.Stat(); err == nil && os.SameFile(info, delivery) {
 			return nil, usageFault("the output would replace the delivery, %s", path).WithHint("give another name with -o")
@@ -309,25 +327,29 @@ func (a *app) openOutput(name string, in *os.File) (*output, error) {
 // Write codes what goes wrong.
 func (o *output) Write(p []byte) (int, error) {
 	n, err := o.file.Write(p)
-	switch {
-	case err == nil:
-		return n, nil
-	case o.path == "" && errors.Is(err, syscall.EPIPE):
-		return n, closedOutput()
+	if err != nil {
+		return n, o.failed(err)
 	}
-	return n, o.failed(err)
+	return n, nil
 }
 
 func (o *output) failed(err error) error {
 	if o.path == "" {
-		return fault.New(codeOutput, fault.Sink, "standard output cannot be written: %w", err)
+		return outputFault(err)
 	}
 	return fault.New(codeOutput, fault.Sink, "%s cannot be written: %w", o.path, err)
 }
 
 // commit gives a file its name.
 func (o *output) commit() error {
-	if o.path == "" {
+	switch {
+	case o.path == "":
+		return nil
+	case o.device:
+		o.finished = true
+		if err := o.file.Close(); err != nil {
+			return o.failed(err)
+		}
 		return nil
 	}
 	err := o.file.Sync()
@@ -348,7 +370,9 @@ func (o *output) commit() error {
 func (o *output) discard() {
 	if o.path != "" && !o.finished {
 		o.file.Close()
-		os.Remove(o.file.Name())
+		if !o.device {
+			os.Remove(o.file.Name())
+		}
 	}
 }
 

@@ -513,7 +513,6 @@ func TestDecryptUsage(t *testing.T) {
 		{"no time", file + " --customer x --keys " + keys + " --newer-than yesterday", `--newer-than is "yesterday", which is no time`},
 		{"output on the delivery", file + " --customer x --keys " + keys + " -o " + dir + "/link", `would replace the delivery`},
 		{"output on a folder", file + " --customer x --keys " + keys + " -o " + dir, `it is not a file`},
-		{"output on a device", file + " --customer x --keys " + keys + " -o /dev/null", `it is not a file`},
 		{"output without folder", file + " --customer x --keys " + keys + " -o " + dir + "/no/x", `the output cannot be written`},
 		{"empty output", file + " --customer x --keys " + keys + " --output=", `--output names no file`},
 		{"size", file + " --customer x --keys " + keys + " --max-row-size big", `--max-row-size: "big" is not a size`},
@@ -613,7 +612,7 @@ func TestDecryptInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.Close()
-		if code := p.wait(t); code != exitFailed || !strings.HasPrefix(p.errs.String(), "error[sink.closed]: ") {
+		if code := p.wait(t); code != exitPipe || p.errs.Len() != 0 {
 			t.Errorf("exit code %d: %s", code, p.errs.String())
 		}
 	})

@@ -18,6 +18,7 @@ const (
 	exitUsage       = 2
 	exitConnect     = 3
 	exitInterrupted = 130
+	exitPipe        = 141
 )
 
 // exitCodes is the contract in words. A failure has the code of the row that
@@ -31,7 +32,8 @@ var exitCodes = []struct {
 	{exitFailed, "the run failed: the database, a value, the output or a plugin", nil},
 	{exitUsage, "the command line, a parameter, a setting or a pipeline is wrong; nothing was read", []fault.Class{fault.Usage}},
 	{exitConnect, "a server could not be reached, or refused to let us in", []fault.Class{fault.Connect}},
-	{exitInterrupted, "interrupted by SIGINT, SIGTERM or SIGHUP; a second signal ends the program at once", nil},
+	{exitInterrupted, "interrupted by SIGINT, SIGTERM or SIGHUP; what was begun is undone", nil},
+	{exitPipe, "the reader of standard output went away, as head does: the command ended quietly, as if by SIGPIPE", nil},
 }
 
 // exitCode is what the program ends with after err.
@@ -41,6 +43,12 @@ func exitCode(ctx context.Context, err error) int {
 	}
 	if interrupted(ctx) {
 		return exitInterrupted
+	}
+	if fault.Is(err, codeReaderGone) {
+		if underGoRun() {
+			return exitDone
+		}
+		return exitPipe
 	}
 	class := fault.From(err).Class
 	for _, row := range exitCodes {
@@ -73,11 +81,18 @@ func exitCodesTopic() *cobra.Command {
 		Use:   "exit-codes",
 		Short: "What the exit codes mean",
 		Long: "The exit code says how a command ended:\n\n" + exitCodeTable() + `
-After 1, 2, 3 and 130 an output file does not exist, or is what it was before;
+After every code but 0 an output file does not exist, or is what it was before;
 what was written to standard output may not be the whole. With --json the error
 is one JSON object on standard error: {"error": {"code", "class", "message",
 "hint", "retryable", "stage", "details", "diagnostics", "exit_code"}}.
 Retryable says that the same command may succeed later.
+
+A command that is interrupted undoes what it has begun. When that takes more than a
+second it says so; from a second later on another signal ends it at once, and
+leaves behind what is unfinished. Signals before that count as one.
+
+After 141 nothing is on standard error. Under "go run", which writes a line about every
+code but 0 and ends with 1 then, it is 0.
 
 "cipherstream sandbox" runs until it is interrupted, so that for it this is 0.`,
 	}

@@ -129,6 +129,9 @@ shown.`,
 			if err != nil {
 				return err
 			}
+			if err := r.checkObject(out.request.Run, func(text string) bool { return writesTo(p, text) }); err != nil {
+				return err
+			}
 			return a.print(func(w io.Writer) error {
 				if a.json {
 					return p.WriteJSON(w)

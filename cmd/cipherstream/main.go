@@ -15,7 +15,6 @@ import (
 
 	"github.com/cipherstream/cipherstream/plugins/bundle"
 	"github.com/cipherstream/cipherstream/sdk"
-	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // servePlugin is the only argument with which the program is a plugin process.
@@ -30,31 +29,20 @@ func main() {
 	os.Exit(program(os.Args[1:]))
 }
 
-// errInterrupted is why the context of an interrupted command has ended.
-var errInterrupted error = fault.New("cli.interrupted", fault.Cancelled, "the command was interrupted")
-
-// program runs the command line in this process. The first signal cancels the
-// command, which cleans up; the second ends the process at once. Plugin processes
-// notice that and end themselves.
+// program runs the command line in this process. A signal cancels the command, which
+// cleans up (see heedSignals).
 func program(args []string) int {
-	// Without this, writing to a closed standard output or error ends the process
-	// before it can say why.
+	// Without this, writing to a standard output or error that nobody reads ends the process
+	// before it has cleaned up.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	signals := make(chan os.Signal, 2)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
-		// nohup and background jobs ignore some, and should stay so.
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
+	a := newApp(streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, args)
+	heedSignals(cancel, a.notice.give)
+	code := a.execute(ctx)
+	if code == exitPipe {
+		endByPipe()
 	}
-	go func() {
-		<-signals
-		cancel(errInterrupted)
-		<-signals
-		os.Exit(exitInterrupted)
-	}()
-	return execute(ctx, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, args)
+	return code
 }

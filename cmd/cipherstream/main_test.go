@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,6 +42,15 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(envAs) {
 	case "program":
 		os.Exit(program(os.Args[1:]))
+	case "stuck":
+		// A command that is interrupted and never ends.
+		a := newApp(streams{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:])
+		ctx, cancel := context.WithCancelCause(context.Background())
+		heedSignals(cancel, a.notice.give)
+		fmt.Println("ready")
+		<-ctx.Done()
+		fmt.Println(context.Cause(ctx))
+		select {}
 	case "handover":
 		ctx := context.Background()
 		a := &app{streams: streams{os.Stdin, os.Stdout, os.Stderr}, args: os.Args[1:]}
@@ -114,12 +125,16 @@ type process struct {
 	errs bytes.Buffer
 }
 
-// wait waits for the end and returns the exit code.
+// wait waits for the end and returns the exit code, as a shell has it: 128 and the number of the signal
+// that has ended the process.
 func (p *process) wait(t *testing.T) int {
 	t.Helper()
 	var exit *exec.ExitError
 	if err := p.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Error(err)
+	}
+	if status := p.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+		return 128 + int(status.Signal())
 	}
 	return p.ProcessState.ExitCode()
 }

@@ -81,6 +81,7 @@ func (a *app) newReporter(mode string, verbose, dataOnTerminal bool) (*reporter,
 		r.bar, r.final = true, true
 	}
 	r.json = a.json
+	a.notice.set(func() { r.log(slog.LevelWarn, "", stillEnding, nil) })
 	return r, nil
 }
 
@@ -116,6 +117,9 @@ func (r *reporter) event(e run.Event) {
 		if e.Receipt != nil {
 			r.emit("ended", map[string]any{"receipt": e.Receipt})
 			r.done(doneText(e.Receipt))
+			for _, change := range e.Receipt.Changes {
+				r.done("note: " + diag.Printable(change))
+			}
 		}
 	}
 }

@@ -41,6 +41,8 @@ func (a *app) report(ctx context.Context, err error) {
 	switch {
 	case errors.Is(err, errLintFailed):
 		// The diagnostics are on standard output.
+	case f.Code == codeReaderGone:
+		// Whoever closed it knows.
 	case a.json:
 		out := failure{f.Code, f.Class, f.Message, f.Hint, f.Retryable, f.Stage, f.Details, nil, exitCode(ctx, err)}
 		if d != nil {

@@ -72,13 +72,16 @@ type request struct {
 	secrets             secrets
 	env                 []string
 	isolation           string
+	// changed reports whether a flag was given.
+	changed func(name string) bool
 }
 
 func (r *request) flags(a *app, c *cobra.Command) {
 	f := c.Flags()
+	r.changed = f.Changed
 	f.StringArrayVarP(&r.parameters, "parameter", "p", nil, "set a parameter, as `NAME=VALUE`; name= is empty text (repeatable)")
-	f.StringVarP(&r.format, "format", "f", "", "`FORMAT` of the output: the parameter "+formatParameter)
-	f.StringVarP(&r.compression, "compression", "c", "", "`COMPRESSION` of the output: the parameter "+compressionParameter)
+	f.StringVarP(&r.format, "format", "f", "", "`FORMAT` of the output: the parameter "+formatParameter+" (default by the name given with -o)")
+	f.StringVarP(&r.compression, "compression", "c", "", "`COMPRESSION` of the output: the parameter "+compressionParameter+" (default by the name given with -o)")
 	f.BoolVar(&r.encrypted, "encrypted", false, "seal the output with the key ${secret.encryption_keys}: the parameter "+encryptedParameter)
 	f.StringVarP(&r.output, "output", "o", "-", "write to `FILE`; - is standard output")
 	f.BoolVar(&r.job, "job", false, "leave an object in a bucket and print the receipt as JSON: the parameter "+modeParameter)
@@ -164,7 +167,7 @@ func (a *app) resolve(e *engine.Engine, pipeline string, r *request) (engine.Req
 		}
 		values[short.parameter] = short.value
 	}
-	return req, nil
+	return req, r.infer(doc, values)
 }
 
 // textIf is text, or empty.

@@ -44,7 +44,9 @@ The connection URL comes from --dsn, --dsn-file or ` + envDSN + `, in this order
 --job leaves an object in a bucket, a folder by default, and prints the receipt: where
 the object is, its size and SHA-256, and a link to it.
 
-A file given with -o appears under its name when it is whole, and only then. What
+A file given with -o appears under its name when it is whole, and only then. Its name
+says format and compression, such as rows.parquet or rows.csv.gz, unless -f and -c do;
+a name that contradicts them is refused. What
 is written to standard output is on its way before the run has succeeded: the
 exit code tells whether it is all.
 
@@ -103,12 +105,22 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 	if err != nil {
 		return err
 	}
+	if prepared.handsOver {
+		if err := a.checkOutput("the rows", "to throw the rows away, say so: -o /dev/null"); err != nil {
+			return err
+		}
+	}
 	switch {
 	case f.summary == "-" && prepared.handsOver:
 		return usageFault("the summary and the data cannot both go to standard output").WithHint("give -o FILE, or --summary FILE")
 	case f.summary == "" && !prepared.handsOver && prepared.output == "":
 		// Only the receipt tells where the output is.
 		f.summary = "-"
+	}
+	if f.summary == "-" {
+		if err := a.checkOutput("the receipt", "give --summary FILE"); err != nil {
+			return err
+		}
 	}
 	summary, err := a.newSummary(f.summary, prepared.output)
 	if err != nil {
@@ -122,7 +134,7 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 	}
 	receipt, err := e.Run(ctx, p, engine.RunOptions{ID: prepared.id, Events: f.debugging.events(report), Record: f.record})
 	if fault.Is(err, "sink.closed") && prepared.handsOver {
-		return closedOutput()
+		return readerGone()
 	}
 	if err != nil {
 		return err
@@ -176,6 +188,9 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 		err = p.Attach(f.attach...)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := r.checkObject(out.request.Run, func(text string) bool { return writesTo(p, text) }); err != nil {
 		return nil, err
 	}
 	if r.toStdout() {

@@ -105,7 +105,6 @@ type Config struct {
 // Host starts plugin processes. It is safe for concurrent use.
 type Host struct {
 	cfg      Config
-	dir      *scratch
 	identity *control.Identity
 	sequence atomic.Int64
 	cores    cores
@@ -116,6 +115,7 @@ type Host struct {
 	warned sync.Map // names of plugins that run unconfined
 
 	mu      sync.Mutex
+	dir     *scratch // nil until something needs it
 	lock    *Lockfile
 	warm    chan *warmProcess
 	filling sync.WaitGroup
@@ -129,8 +129,8 @@ type warmProcess struct {
 	err     error
 }
 
-// New prepares a host: it reads the lock file, makes the private directory, and
-// removes what dead hosts left behind.
+// New prepares a host: it reads the lock file. Nothing is written anywhere until a
+// process is started or NewDir is called.
 func New(cfg Config) (*Host, error) {
 	if cfg.Executable == "" {
 		path, err := os.Executable()
@@ -170,11 +170,6 @@ func New(cfg Config) (*Host, error) {
 	if h.identity, err = control.NewIdentity(); err != nil {
 		return nil, fault.New("host.identity", fault.Internal, "cannot make a certificate: %w", err)
 	}
-	dir, err := newScratch()
-	if err != nil {
-		return nil, err
-	}
-	h.dir = dir
 	h.running, h.stop = context.WithCancel(context.Background())
 	if cfg.Warm > 0 {
 		h.warm = make(chan *warmProcess, cfg.Warm)
@@ -205,13 +200,38 @@ func (h *Host) Close() error {
 			}
 		}
 	}
+	if h.dir == nil {
+		return nil
+	}
 	return h.dir.remove()
+}
+
+// private is the path of the host's private directory. The first call makes it, and
+// removes what dead hosts left behind.
+func (h *Host) private() (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return "", fault.New("host.directory", fault.Internal, "the host is closed, and makes no private directory any more")
+	}
+	if h.dir == nil {
+		dir, err := newScratch()
+		if err != nil {
+			return "", err
+		}
+		h.dir = dir
+	}
+	return h.dir.path, nil
 }
 
 // NewDir makes a private directory, mode 0700, with a short path: unix sockets
 // in it must stay within about 100 bytes. The caller removes it.
 func (h *Host) NewDir() (string, error) {
-	path := filepath.Join(h.dir.path, strconv.FormatInt(h.sequence.Add(1), 36))
+	private, err := h.private()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(private, strconv.FormatInt(h.sequence.Add(1), 36))
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return "", fault.New("host.directory", fault.Internal, "cannot make a private directory: %w", errors.Unwrap(err))
 	}

@@ -5,20 +5,28 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 const (
-	scratchPrefix = "cipherstream-"
+	// scratchPrefix begins the names of private directories. Nothing else that is called after
+	// this program begins so: not a bucket, a checkout, or the program.
+	scratchPrefix = "cipherstream.scratch."
+	// scratchMarker is the file by which a host knows a private directory again, by its content.
+	scratchMarker = ".cipherstream-scratch"
 	// longestTemp keeps socket paths below the limit of sockaddr_un, which is 104
 	// bytes on macOS and 108 on Linux.
 	longestTemp = 40
-	// scratchTries bounds how often a directory is made anew because another host
-	// swept it away before it was locked.
-	scratchTries = 100
 )
+
+// markerText is what the marker of a private directory of that name says. A copy of the
+// directory has another name, and so no marker.
+func markerText(name string) string {
+	return "A private directory of cipherstream, which removes it when the process that made it has ended.\n" + name + "\n"
+}
 
 // scratch is the host's private directory. A lock on the directory itself shows
 // that its host lives, so that others can remove what dead hosts left.
@@ -27,100 +35,173 @@ type scratch struct {
 	lock *os.File
 }
 
+// newScratch makes a private directory, and removes those of dead hosts. The marker comes
+// after the lock: a directory that has one and no lock is a dead host's.
 func newScratch() (*scratch, error) {
 	base := os.TempDir()
 	if len(base) > longestTemp {
 		base = "/tmp"
 	}
 	sweep(base)
-	var err error
-	for range scratchTries {
-		var path string
-		if path, err = os.MkdirTemp(base, scratchPrefix); err != nil { // mode 0700
-			return nil, fault.New("host.directory", fault.Internal, "cannot make a private directory in %s: %w", base, errors.Unwrap(err)).
-				WithHint("set TMPDIR to a directory that can be written")
-		}
-		var lock *os.File
-		if lock, err = lockDirectory(path); err == nil {
+	path, err := os.MkdirTemp(base, scratchPrefix) // mode 0700
+	if err != nil {
+		return nil, fault.New("host.directory", fault.Internal, "cannot make a private directory in %s: %w", base, errors.Unwrap(err)).
+			WithHint("set TMPDIR to a directory that can be written")
+	}
+	lock, err := lockDirectory(path)
+	if err == nil {
+		if err = os.WriteFile(filepath.Join(path, scratchMarker), []byte(markerText(filepath.Base(path))), 0o600); err == nil {
 			return &scratch{path: path, lock: lock}, nil
 		}
-		if !errors.Is(err, errSwept) {
-			os.RemoveAll(path)
-			break
-		}
+		lock.Close()
 	}
-	return nil, fault.New("host.directory", fault.Internal, "cannot lock a private directory in %s: %w", base, err).
-		WithHint("set TMPDIR to a directory on a local disk")
+	os.RemoveAll(path)
+	var where *fs.PathError
+	if errors.As(err, &where) {
+		err = where.Err
+	}
+	return nil, fault.New("host.directory", fault.Internal, "cannot use a private directory in %s: %w", base, err).
+		WithHint("set TMPDIR to a directory on a local disk that has room")
 }
 
 // remove keeps the lock to the end: what is left when it is cut short is not locked.
 func (s *scratch) remove() error {
-	err := removeTree(s.path)
+	err := removeScratch(s.path, s.lock)
 	s.lock.Close()
 	return err
 }
 
-// errSwept means that somebody else has the directory, or has removed it.
-var errSwept = errors.New("another program removed it")
-
-// lockDirectory locks a directory until the file is closed.
+// lockDirectory locks a directory until the file is closed. It follows no link, and waits
+// for nobody.
 func lockDirectory(path string) (*os.File, error) {
 	lock, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, errSwept
-	}
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		// The path may be gone, or lead to another directory by now.
-		var locked, there os.FileInfo
-		if locked, err = lock.Stat(); err == nil {
-			if there, err = os.Lstat(path); errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(locked, there) {
-				err = errSwept
-			}
-		}
-	} else if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = errSwept
-	}
-	if err != nil {
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		lock.Close()
 		return nil, err
 	}
 	return lock, nil
 }
 
-// sweep removes the directories of this user's dead hosts. It may take one that is
-// being made at this moment, whose maker then makes another.
+// sweep removes the private directories of this user's dead hosts. Any number of processes
+// may do it at once: one of them gets the lock. What cannot be removed the next sweep tries.
 func sweep(base string) {
-	paths, _ := filepath.Glob(filepath.Join(base, scratchPrefix+"*"))
-	for _, path := range paths {
-		info, err := os.Lstat(path)
-		if err != nil || !info.IsDir() {
-			continue
-		}
-		if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Getuid() {
+	entries, _ := os.ReadDir(base) // without them there is nothing to remove
+	for _, entry := range entries {
+		path := filepath.Join(base, entry.Name())
+		// The marker is looked at before the lock is taken as well, so that a host
+		// that is about to lock its own directory always gets it.
+		if !strings.HasPrefix(entry.Name(), scratchPrefix) || !entry.IsDir() || !marked(path) {
 			continue
 		}
 		if lock, err := lockDirectory(path); err == nil {
-			removeTree(path) // the next sweep tries again
+			if marked(path) {
+				_ = removeScratch(path, lock)
+			}
 			lock.Close()
 		}
 	}
 }
 
+// marked reports whether a directory is a private one of this user's hosts: this user's, closed
+// to everybody else, with a marker of this user's that names it.
+func marked(path string) bool {
+	dir, err := os.Lstat(path)
+	if err != nil || !dir.IsDir() || dir.Mode().Perm()&0o077 != 0 || !ownedByUser(dir) {
+		return false
+	}
+	marker, err := os.OpenFile(filepath.Join(path, scratchMarker), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer marker.Close()
+	want := markerText(filepath.Base(path))
+	info, err := marker.Stat()
+	if err != nil || !info.Mode().IsRegular() || !ownedByUser(info) || info.Size() != int64(len(want)) {
+		return false
+	}
+	got := make([]byte, len(want))
+	n, err := marker.ReadAt(got, 0)
+	return err == nil && string(got[:n]) == want
+}
+
+func ownedByUser(info os.FileInfo) bool {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(owner.Uid) == os.Geteuid()
+}
+
+// removeScratch removes a private directory that this process has locked. It goes through an
+// open directory, the locked one, so that whatever else gets its path meanwhile stays. The
+// marker goes last: what is left when it is cut short, the next sweep removes.
+func removeScratch(path string, lock *os.File) error {
+	root, err := os.OpenRoot(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	locked, err := lock.Stat()
+	if err != nil {
+		return err
+	}
+	if there, err := root.Stat("."); err != nil || !os.SameFile(locked, there) {
+		return err
+	}
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name() != scratchMarker {
+			if err := removeWithin(root, entry.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	if err := root.Remove(scratchMarker); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Remove(path) // a directory that is empty, or nothing
+}
+
 // removeTree removes a directory of which a plugin may have closed parts to everybody,
 // which is no hindrance for root alone. Nobody works in it any more.
 func removeTree(path string) error {
-	if err := os.RemoveAll(path); err == nil {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	_ = filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
-			return os.Chmod(at, 0o700) // before what is in it is read
-		}
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return removeWithin(root, filepath.Base(path))
+}
+
+func removeWithin(root *os.Root, name string) error {
+	if err := root.RemoveAll(name); err == nil {
 		return nil
-	})
-	return os.RemoveAll(path)
+	}
+	reopenWithin(root, name)
+	return root.RemoveAll(name)
+}
+
+// reopenWithin opens directories to this user again, as far as it can.
+func reopenWithin(root *os.Root, name string) {
+	if info, err := root.Lstat(name); err != nil || !info.IsDir() || root.Chmod(name, 0o700) != nil {
+		return
+	}
+	dir, err := root.Open(name)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1) // as many as there are
+	for _, entry := range names {
+		reopenWithin(root, filepath.Join(name, entry))
+	}
 }

@@ -1,18 +1,23 @@
 package host_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// dead makes a directory as a dead host leaves it, and returns its path.
-func dead(t *testing.T, tmp, name string, files ...string) string {
+// folder makes a directory with files in it, and returns its path.
+func folder(t *testing.T, parent, name string, files ...string) string {
 	t.Helper()
-	path := filepath.Join(tmp, name)
+	path := filepath.Join(parent, name)
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +33,53 @@ func dead(t *testing.T, tmp, name string, files ...string) string {
 	return path
 }
 
+// leavingHost is an argument with which this test binary is a host that ends without closing anything.
+const leavingHost = "leave-a-private-directory"
+
+func leave() {
+	h, err := host.New(host.Config{FirstParty: bundle(firstParty)})
+	if err == nil {
+		var dir string
+		dir, err = h.NewDir()
+		fmt.Print(filepath.Dir(dir))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// dead has a host die, and returns the private directory that it leaves in tmp.
+func dead(t *testing.T, tmp string) string {
+	t.Helper()
+	elsewhere, err := os.MkdirTemp("/tmp", "cs") // it would sweep tmp
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(elsewhere)
+	cmd := exec.Command(ownPath(t), leavingHost)
+	cmd.Env = append(os.Environ(), "TMPDIR="+elsewhere)
+	cmd.Stderr = os.Stderr
+	left, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(tmp, filepath.Base(string(left)))
+	if err := os.Rename(string(left), path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func ownPath(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func newHost(t *testing.T) *host.Host {
 	t.Helper()
 	h, err := host.New(host.Config{FirstParty: bundle(firstParty)})
@@ -37,6 +89,7 @@ func newHost(t *testing.T) *host.Host {
 	return h
 }
 
+// TestSweep: a host removes what dead hosts left, and nothing else, whatever it is called.
 func TestSweep(t *testing.T) {
 	tmp := shortTemp(t)
 	living := newHost(t)
@@ -45,36 +98,109 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := []string{
-		dead(t, tmp, "cipherstream-1", "1/plugin123", "2/e1"),
-		dead(t, tmp, "cipherstream-2", "lock"),
-		dead(t, tmp, "cipherstream-3"), // died as it began, or as it ended
-	}
-	other := dead(t, tmp, "otherstream-1", "lock")
-	outside := dead(t, t.TempDir(), "elsewhere", "lock")
-	link := filepath.Join(tmp, "cipherstream-link")
-	if err := os.Symlink(outside, link); err != nil {
+	full := dead(t, tmp)
+	folder(t, full, "1", "plugin123", "deep/er/\xff")
+	if err := os.Chmod(filepath.Join(full, "1", "deep"), 0); err != nil { // as a plugin may leave it
 		t.Fatal(err)
 	}
+	marker := filepath.Join(full, ".cipherstream-scratch")
+	name := filepath.Base(full)
+	prefix := strings.TrimRight(name, "0123456789")
+
+	// The user's own: by names that the program used to take for its own, by names like that of the
+	// private directory, and by content like the private directory's.
+	own := []string{
+		folder(t, tmp, "cipherstream-main", "README.md"),
+		folder(t, tmp, "cipherstream-1", "1/plugin123"),
+		folder(t, tmp, "cipherstream-objects", "appointments.ndjson"),
+		folder(t, tmp, prefix+"1", "rows.csv"),
+		folder(t, tmp, prefix+"2"),
+		folder(t, tmp, prefix+"3", ".cipherstream-scratch"),
+		filepath.Join(tmp, prefix+"4"), // a copy of a private directory
+		filepath.Join(tmp, prefix+"5"), // one that others may write to
+		filepath.Join(tmp, "renamed"),
+	}
+	text, err := os.ReadFile(marker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range own[6:] {
+		folder(t, filepath.Dir(path), filepath.Base(path))
+		marked := strings.Replace(string(text), name, filepath.Base(path), 1)
+		if path == own[6] {
+			marked = string(text)
+		}
+		if err := os.WriteFile(filepath.Join(path, ".cipherstream-scratch"), []byte(marked), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(own[7], 0o777); err != nil {
+		t.Fatal(err)
+	}
+	// Links to what would be swept, and a marker that is one.
+	outside := dead(t, tmp)
+	elsewhere := filepath.Join(t.TempDir(), filepath.Base(outside))
+	if err := os.Rename(outside, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	linked := folder(t, tmp, prefix+"6")
+	for link, to := range map[string]string{outside: elsewhere, filepath.Join(linked, ".cipherstream-scratch"): filepath.Join(elsewhere, ".cipherstream-scratch")} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own = append(own, outside, elsewhere, filepath.Join(elsewhere, ".cipherstream-scratch"), linked)
 
 	h := newHost(t)
 	defer h.Close()
-	for _, path := range left {
-		if _, err := os.Stat(path); !os.IsNotExist(err) {
-			t.Errorf("a dead host's %s is still there: %v", path, err)
-		}
+	if _, err := os.Lstat(full); err != nil {
+		t.Errorf("a host that needs no private directory has swept: %v", err)
 	}
-	for _, path := range []string{kept, other, link, outside, filepath.Join(outside, "lock")} {
+	if _, err := h.NewDir(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(full); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a dead host left is still there: %v", err)
+	}
+	for _, path := range append(own, kept) {
 		if _, err := os.Lstat(path); err != nil {
 			t.Errorf("it removed what was not a dead host's: %v", err)
 		}
 	}
 }
 
+// TestSweepOfOthers: what another user has made to look like a private directory stays.
+func TestSweepOfOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make a directory of another user")
+	}
+	tmp := shortTemp(t)
+	theirs, mixed := dead(t, tmp), dead(t, tmp)
+	const nobody = 65534
+	for _, path := range []string{theirs, filepath.Join(theirs, ".cipherstream-scratch"), filepath.Join(mixed, ".cipherstream-scratch")} {
+		if err := os.Chown(path, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := newHost(t)
+	defer h.Close()
+	if _, err := h.NewDir(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{theirs, mixed} {
+		if _, err := os.Lstat(path); err != nil {
+			t.Errorf("it removed what another user had put there: %v", err)
+		}
+	}
+}
+
 // TestHostsStartingTogether: sweeping never takes a directory that another host is
-// about to use.
+// about to use, nor stumbles over another that sweeps.
 func TestHostsStartingTogether(t *testing.T) {
-	shortTemp(t)
+	tmp := shortTemp(t)
+	for range 4 {
+		dead(t, tmp)
+	}
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
@@ -121,8 +247,11 @@ func TestLongTemporaryFolder(t *testing.T) {
 
 func TestNoTemporaryFolder(t *testing.T) {
 	t.Setenv("TMPDIR", "/does/not/exist")
-	_, err := host.New(host.Config{FirstParty: bundle(firstParty)})
-	if err == nil {
-		t.Fatal("it started")
+	h := newHost(t) // which is enough to read pipelines
+	if _, err := h.NewDir(); !fault.Is(err, "host.directory") {
+		t.Errorf("got %v", err)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -2,7 +2,10 @@ package install
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -56,9 +59,10 @@ func lockFolder(ctx context.Context, dir string) (*folder, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-	left, _ := filepath.Glob(filepath.Join(dir, "."+host.ProgramPrefix+"*"+partial)) // the pattern is good
-	for _, path := range left {
-		os.Remove(path)
+	for _, name := range regularFiles(dir) {
+		if partialProgram.MatchString(name) {
+			os.Remove(filepath.Join(dir, name))
+		}
 	}
 	return &folder{dir: dir, lock: lock}, nil
 }
@@ -127,25 +131,58 @@ func put(ctx context.Context, dir, program string, entry host.LockEntry, replace
 	if before != nil {
 		_ = now.removeProgram(dir, before.Program())
 	}
-	for _, left := range programsOf(dir, entry.Name) {
+	for _, left := range programsOf(ctx, dir, entry.Name) {
 		_ = now.removeProgram(dir, left)
 	}
 	return before, nil
 }
 
-// programsOf lists the files that programName names for a plugin: its program, and
-// those that a killed process put there without pinning them.
-func programsOf(dir, plugin string) (files []string) {
-	paths, _ := filepath.Glob(filepath.Join(dir, host.ProgramPrefix+plugin+"-*")) // the pattern is good
-	for _, path := range paths {
-		if programFile.MatchString(filepath.Base(path)) && len(filepath.Base(path)) == len(programName(plugin, strings.Repeat("0", 64))) {
-			files = append(files, filepath.Base(path))
+// programsOf lists the programs of a plugin that an installation put there, pinned or not: files
+// that programName names, and whose content has the digest in the name. Anything else that is
+// called like them is not this program's to remove.
+func programsOf(ctx context.Context, dir, plugin string) (files []string) {
+	prefix := host.ProgramPrefix + plugin + "-"
+	for _, name := range regularFiles(dir) {
+		short, ok := strings.CutPrefix(name, prefix)
+		if !ok || !shortDigest.MatchString(short) {
+			continue
+		}
+		if digest, err := digestOf(ctx, filepath.Join(dir, name)); err == nil && programName(plugin, digest) == name {
+			files = append(files, name)
 		}
 	}
 	return files
 }
 
-var programFile = regexp.MustCompile(`-[0-9a-f]{12}$`)
+// partialProgram is the name under which folder.write writes a program.
+var (
+	partialProgram = regexp.MustCompile(`^\.` + host.ProgramPrefix + `[a-z0-9-]+-[0-9a-f]{12}\` + partial + `$`)
+	shortDigest    = regexp.MustCompile(`^[0-9a-f]{12}$`)
+)
+
+// regularFiles lists the names of the files in a folder, as far as it can be read: no links, no folders.
+func regularFiles(dir string) (names []string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+func digestOf(ctx context.Context, path string) (string, error) {
+	file, err := host.OpenProgram(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil || ctx.Err() != nil {
+		return "", errors.Join(err, ctx.Err())
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
 
 // write puts the program under its name, whole and on disk.
 func (f *folder) write(ctx context.Context, program string, entry host.LockEntry) error {

@@ -380,6 +380,48 @@ func TestKilledInstalls(t *testing.T) {
 	}
 }
 
+// TestFilesOfOthers: what is called like a plugin's files and is not, stays; so do the folders beside, even where
+// the name of the folder would be a pattern.
+func TestFilesOfOthers(t *testing.T) {
+	cfg := config(t)
+	parent := cfg.Host.PluginDir
+	beside := filepath.Join(parent, "plugins")
+	cfg.Host.PluginDir = filepath.Join(parent, "plug*[s]")
+	theirs := []string{"cipherstream-plugin-upper-0123456789ab", ".cipherstream-plugin-notes.partial", ".cipherstream-plugin-upper-0123456789ab.partial.bak"}
+	for _, dir := range []string{beside, cfg.Host.PluginDir} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range theirs {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("of somebody"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(beside, ".cipherstream-plugin-upper-0123456789ab.partial"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// A program that a killed installation put there before it was pinned.
+	killed := plugin(t, "upper.newer")
+	left := "cipherstream-plugin-upper-" + digestOf(killed)[:12]
+	if err := os.WriteFile(filepath.Join(cfg.Host.PluginDir, left), killed, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	must(t, cfg, install.Request{From: file(t, "x", plugin(t, "upper"))})
+	got := contents(t, cfg.Host.PluginDir)
+	for _, name := range theirs {
+		if _, ok := got[name]; !ok {
+			t.Errorf("%s is gone", name)
+		}
+	}
+	if _, ok := got[left]; ok || len(got) != len(theirs)+2 {
+		t.Errorf("the folder has %q", got)
+	}
+	if got := contents(t, beside); len(got) != len(theirs)+1 {
+		t.Errorf("the folder beside has %q", got)
+	}
+}
+
 // TestKilledAnywhere kills a process that replaces a plugin, at any moment: one of the
 // two programs is pinned and there, always.
 func TestKilledAnywhere(t *testing.T) {

@@ -32,6 +32,9 @@ type Receipt struct {
 	// Facts are what stages say of the run that no number tells, by "STAGE.NAME": how a
 	// connection was protected, which time zone held.
 	Facts map[string]string `json:"facts,omitempty"`
+	// Changes says in plain words which values arrived otherwise than they are stored, or than
+	// the pipeline's columns promise them.
+	Changes []string `json:"changes,omitempty"`
 	// Processes tells what each process used.
 	Processes []ProcessUse `json:"processes"`
 	// Statement is the line that is authenticated where the output is sealed, and MAC what authenticates it under the

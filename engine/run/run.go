@@ -438,6 +438,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 	if !encoded {
 		receipt.Rows = receipt.RowsRead
 	}
+	receipt.Changes = r.changes(receipt.Counters)
 	r.authenticate(receipt)
 	return receipt
 }

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -192,7 +193,11 @@ func (w *workspace) begin(cmd *exec.Cmd) <-chan result {
 		if !watch.Stop() {
 			w.Errorf("%v did not end within %s", cmd.Args, runTimeout)
 		}
-		ended <- result{cmd.ProcessState.ExitCode(), stdout.Bytes(), unconfined.ReplaceAllString(stderr.String(), "")}
+		code := cmd.ProcessState.ExitCode()
+		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
+			code = 128 + int(status.Signal()) // as a shell has it
+		}
+		ended <- result{code, stdout.Bytes(), unconfined.ReplaceAllString(stderr.String(), "")}
 	}()
 	return ended
 }

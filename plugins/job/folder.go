@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -247,18 +248,43 @@ func folderFault(root string, bytes int64, err error) error {
 	return fault.New("sink.upload", fault.Sink, "the bucket %s: writing failed%s: %w", root, progress, err)
 }
 
-// abandoned removes unfinished uploads that are older than that.
-func (f *folder) abandoned(before time.Time) (n int, err error) {
-	err = filepath.WalkDir(f.root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || !strings.HasPrefix(d.Name(), ".") || filepath.Ext(path) != attributes {
+// unfinished is the name of an upload that commit did not come to, or of its attributes; see
+// start and writeAttributes. Between the name of the object and the ending stands what
+// rand.Text gives.
+var unfinished = regexp.MustCompile(`^\.(.+)\.[A-Z2-7]{26}(\.attrs){1,2}$`)
+
+// abandoned removes unfinished uploads that are older than that, of objects whose names begin
+// with the prefix. What merely looks hidden is somebody else's.
+func (f *folder) abandoned(prefix string, before time.Time) (n int, err error) {
+	root, err := filepath.EvalSymlinks(f.root)
+	if err != nil {
+		return 0, folderFault(f.root, 0, err)
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
+		parts := unfinished.FindStringSubmatch(d.Name())
+		if parts == nil {
+			return nil
+		}
+		within, err := filepath.Rel(root, filepath.Join(filepath.Dir(path), parts[1]))
+		if err != nil || !strings.HasPrefix(filepath.ToSlash(within), prefix) {
+			return err
+		}
+		// Another program's object may be called so; these are its attributes.
+		if _, err := os.Lstat(strings.TrimSuffix(path, attributes)); err == nil && filepath.Ext(strings.TrimSuffix(path, attributes)) != attributes {
+			return nil
+		}
 		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another sweep was faster, or the upload has ended
+		}
 		if err != nil || !info.ModTime().Before(before) {
 			return err
 		}
 		n++
-		return os.Remove(path)
+		return remove(path)
 	})
 	return n, folderFault(f.root, 0, err)
 }

@@ -241,6 +241,40 @@ func TestSweep(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("folder with files of others", func(t *testing.T) {
+		root, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+		if err := os.Symlink(root, link); err != nil {
+			t.Fatal(err)
+		}
+		killed := func(key string) {
+			s := newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s","key":%q}`, root, key))
+			if err := s.Open(ctx, media); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := s.Abort(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		killed("a/killed")
+		killed("b/killed")
+		attempt := strings.Repeat("A", 26)
+		const theirs = "a/.notes.attrs, a/.object.attrs, a/.x." // another program's objects may begin with a dot
+		for _, name := range append(strings.Split(theirs+attempt+", a/.x."+attempt+".attrs, a/rows.attrs", ", "), "a/.killed."+attempt+".attrs.attrs") {
+			if err := os.WriteFile(filepath.Join(root, name), []byte("{}"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := Sweep(ctx, Settings{Bucket: "file://" + link}, later, SweepOptions{Prefix: "a/", Abandoned: time.Hour})
+		if err != nil || got.Uploads != 2 {
+			t.Errorf("%+v (%v)", got, err)
+		}
+		left := files(t, root)
+		if want := theirs + attempt + ", a/.x." + attempt + ".attrs, a/rows.attrs, b/.killed."; !strings.HasPrefix(strings.Join(left, ", "), want) || len(left) != 6 {
+			t.Errorf("left: %v", left)
+		}
+	})
 	for _, wholeNames := range []bool{false, true} {
 		t.Run(fmt.Sprintf("s3, uploads listed by whole names %t", wholeNames), func(t *testing.T) { sweepS3(t, wholeNames) })
 	}

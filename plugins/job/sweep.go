@@ -101,7 +101,7 @@ func Sweep(ctx context.Context, settings Settings, now time.Time, options SweepO
 	}
 	switch to := to.(type) {
 	case *folder:
-		n, err := to.abandoned(now.Add(-options.Abandoned))
+		n, err := to.abandoned(options.Prefix, now.Add(-options.Abandoned))
 		swept.Uploads = int64(n)
 		return swept, err
 	case *s3Bucket:

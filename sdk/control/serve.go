@@ -41,9 +41,10 @@ func Serve(bundle stage.Bundle) {
 	}
 	if !attached {
 		watchLifeline()
-		// An interrupt at a terminal reaches the whole foreground group; it is the
-		// host that decides what it means.
-		signal.Ignore(syscall.SIGINT)
+		// An interrupt at a terminal reaches the whole foreground group, and what ends a service or
+		// a container often signals all its processes. It is the host that decides what
+		// that means: it lets the sink clean up before it ends this process.
+		signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	}
 	// go-plugin replaces both variables. The files behind them must not be closed by
 	// the garbage collector: their descriptors would be given to other files.

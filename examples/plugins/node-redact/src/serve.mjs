@@ -40,6 +40,8 @@ export async function serve(plugin) {
   process.on('uncaughtException', broken);
   process.on('unhandledRejection', broken);
   watchLifeline(Number(env.CIPHERSTREAM_LIFELINE));
+  // Who ends a service signals all its processes; the host decides what that means.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
   const versions = (env.PLUGIN_PROTOCOL_VERSIONS ?? '').split(',').map(Number);
   if (!versions.includes(PROTOCOL_VERSION)) {
     // The greeting says which version this is; the host tells the user.

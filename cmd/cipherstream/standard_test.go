@@ -1,0 +1,221 @@
+package main
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cipherstream/cipherstream/engine/sandbox"
+	"github.com/cipherstream/cipherstream/plugins/aesgcm"
+	"github.com/cipherstream/cipherstream/plugins/ndjson"
+)
+
+// writers are command lines that write to standard output, of every command. DSN is a server's URL.
+func writers(t *testing.T, dsn string) map[string][]string {
+	t.Helper()
+	sealed, _ := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
+	lines := map[string][]string{}
+	for _, line := range []string{
+		"", "help", "help run", "run --help", "help exit-codes", "version", "version --json", "list", "list --json",
+		"describe appointments", "describe appointments --json", "describe --markdown appointments",
+		"plan appointments", "plan appointments --json", "lint appointments", "lint --json appointments", "lint --sarif testdata/bad.yaml", "schema",
+		"test ../../examples/pipelines/contact_list.test.yaml", "test --json ../../examples/pipelines/contact_list.test.yaml",
+		"plugin list", "plugin list --json", "plugin info cipherstream", "plugin verify --json --plugins " + t.TempDir(), "completion bash", "completion zsh", "__complete run app",
+		"sandbox --patients 2 --appointments 2", "sweep --bucket " + t.TempDir(),
+		"run appointments --progress none --dsn " + dsn, "run appointments --json --isolation none --dsn " + dsn,
+		"run appointments --progress none --dsn " + dsn + " --job --bucket " + t.TempDir(),
+		"decrypt " + sealed + " --customer " + testCustomer + " --keys " + keyFile(t, currentKey),
+		"decrypt --json " + sealed + " --customer " + testCustomer + " --keys " + keyFile(t, currentKey) + " -o " + filepath.Join(t.TempDir(), "opened"),
+	} {
+		lines[line] = strings.Fields(line)
+	}
+	return lines
+}
+
+// TestFullOutput: no command succeeds when what it says cannot be written.
+func TestFullOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("only Linux has such a device")
+	}
+	defer full.Close()
+	for line, args := range writers(t, practiceServer(t, sandbox.Options{Patients: 2, Appointments: 3})) {
+		t.Run(line, func(t *testing.T) {
+			p := start(t, nil, args...)
+			p.Stdout = full
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			code := p.wait(t)
+			coded := strings.Contains(p.errs.String(), codeOutput) || strings.Contains(p.errs.String(), "sink.disk_full")
+			if code != exitFailed || !coded || !strings.Contains(p.errs.String(), "no space left on device") {
+				t.Errorf("exit code %d: %s", code, p.errs.String())
+			}
+		})
+	}
+}
+
+// TestReaderGone is "… | true": every command ends without a word, as SIGPIPE would end it.
+func TestReaderGone(t *testing.T) {
+	for line, args := range writers(t, practiceServer(t, sandbox.Options{Patients: 2, Appointments: 3})) {
+		t.Run(line, func(t *testing.T) {
+			p := start(t, nil, args...)
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Close()
+			p.Stdout = w
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+			code := p.wait(t)
+			// The library that completes says this first in any case; shells throw it away.
+			errs := strings.TrimPrefix(p.errs.String(), "Completion ended with directive: ShellCompDirectiveNoFileComp\n")
+			if strings.HasPrefix(line, "run appointments --json") {
+				errs = "" // the events of the run
+			}
+			if code != exitPipe || errs != "" {
+				t.Errorf("exit code %d: %s", code, errs)
+			}
+		})
+	}
+}
+
+// TestReaderGoneUnderGoRun: "go run" says something on standard error after every other exit code.
+func TestReaderGoneUnderGoRun(t *testing.T) {
+	for _, folder := range []string{"go-build123/b001/exe", "cache/0f/" + strings.Repeat("0f", 32) + "-d"} {
+		p := start(t, nil, "list")
+		program := filepath.Join(t.TempDir(), folder, "cipherstream")
+		if err := os.MkdirAll(filepath.Dir(program), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		content, err := os.ReadFile(p.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(program, content, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p.Path = program
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		p.Stdout = w
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		if code := p.wait(t); code != exitDone || p.errs.Len() != 0 {
+			t.Errorf("%s: exit code %d: %s", folder, code, p.errs.String())
+		}
+	}
+}
+
+// inShell prepares a command line with redirections of a shell.
+func inShell(t *testing.T, redirections string, args ...string) *process {
+	t.Helper()
+	p := start(t, nil, args...)
+	p.Args = append([]string{"sh", "-c", `exec "$0" "$@" ` + redirections, p.Path}, args...)
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell")
+	}
+	p.Path = shell
+	return p
+}
+
+// ended runs a prepared command line to its end.
+func (p *process) ended(t *testing.T) (int, string) {
+	t.Helper()
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p.wait(t), p.errs.String()
+}
+
+// TestClosedOutput: rows and receipts do not vanish in a standard output that was closed from the beginning; the
+// server is not even asked. A /dev/null of the user's own is as good as any file.
+func TestClosedOutput(t *testing.T) {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{}, 16)
+	go func() {
+		for {
+			conn, err := server.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+			asked <- struct{}{}
+		}
+	}()
+	defer server.Close()
+	nowhere := "mysql://nobody:x@" + server.Addr().String() + "/x?tls=disabled"
+	sealed, _ := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
+	bucket := t.TempDir()
+	decrypt := []string{"decrypt", sealed, "--customer", testCustomer, "--keys", keyFile(t, currentKey)}
+	for _, c := range []struct {
+		args []string
+		hint string
+	}{
+		{[]string{"run", "practitioners", "--dsn", nowhere}, "-o /dev/null"},
+		{[]string{"run", "practitioners", "--dsn", nowhere, "--isolation", "none"}, "-o /dev/null"},
+		{[]string{"run", "practitioners", "--dsn", nowhere, "--job", "--bucket", bucket}, "--summary FILE"},
+		{decrypt, "-o /dev/null"},
+	} {
+		code, errs := inShell(t, ">&-", c.args...).ended(t)
+		if code != exitFailed || !strings.HasPrefix(errs, "error["+codeNoOutput+"]: ") || !strings.Contains(errs, c.hint) {
+			t.Errorf("%v: exit code %d: %s", c.args, code, errs)
+		}
+	}
+	if len(asked) > 0 || len(leftovers(t, bucket)) > 0 {
+		t.Errorf("the server was asked %d times, the bucket has %v", len(asked), leftovers(t, bucket))
+	}
+	dsn := practiceServer(t, sandbox.Options{Patients: 2, Appointments: 3})
+	for _, args := range [][]string{{"run", "practitioners", "--progress", "none", "--dsn", dsn}, decrypt} {
+		if code, errs := inShell(t, ">/dev/null", args...).ended(t); code != exitDone || errs != "" {
+			t.Errorf("%v >/dev/null: exit code %d: %s", args, code, errs)
+		}
+		if code, errs := inShell(t, ">&-", append(args, "-o", "/dev/null")...).ended(t); code != exitDone {
+			t.Errorf("%v -o /dev/null: exit code %d: %s", args, code, errs)
+		}
+	}
+}
+
+// TestClosedStandardFiles: what is said on a standard file that was closed never lands in another.
+func TestClosedStandardFiles(t *testing.T) {
+	dsn := practiceServer(t, sandbox.Options{Patients: 20, Appointments: 300})
+	want := call(t, "run", "appointments", "--dsn", dsn).stdout
+	for _, redirections := range []string{"2>&-", ">&- 2>&-", "<&- >&- 2>&-"} {
+		out := filepath.Join(t.TempDir(), "out")
+		code, errs := inShell(t, redirections, "run", "appointments", "--dsn", dsn, "-o", out, "-v", "--progress", "json").ended(t)
+		if code != exitDone || errs != "" || read(t, out) != want {
+			t.Errorf("%s: exit code %d: %s; %d bytes, want %d", redirections, code, errs, len(read(t, out)), len(want))
+		}
+	}
+	code, errs := inShell(t, "<&-", "decrypt", "--customer", testCustomer, "--keys", keyFile(t, currentKey)).ended(t)
+	if code != exitUsage || !strings.HasPrefix(errs, "error["+codeNoInput+"]: ") {
+		t.Errorf("decrypt: exit code %d: %s", code, errs)
+	}
+}
+
+// TestDecryptToDevice checks a delivery without keeping what is in it.
+func TestDecryptToDevice(t *testing.T) {
+	sealed, _ := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
+	got := call(t, "decrypt", sealed, "--customer", testCustomer, "--keys", keyFile(t, currentKey), "-o", "/dev/null")
+	if info, err := os.Stat("/dev/null"); got.code != exitDone || err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		t.Errorf("%+v; %v", got, err)
+	}
+	if got := call(t, "decrypt", sealed, "--customer", testCustomer, "--keys", keyFile(t, currentKey), "-o", "/dev/full"); got.code != exitFailed {
+		t.Errorf("to a full device: %+v", got)
+	}
+}

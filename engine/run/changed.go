@@ -1,0 +1,48 @@
+package run
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// changes says in plain words what arrived otherwise than it is stored, or than the pipeline promises it, by
+// the counters of the run.
+func (r *run) changes(counters map[string]int64) (list []string) {
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		n := counters[name]
+		if n == 0 {
+			continue
+		}
+		for i := range r.plan.Stages {
+			s := &r.plan.Stages[i]
+			counter, ok := strings.CutPrefix(name, s.ID+".")
+			column, nulls := strings.CutPrefix(counter, "drift_nulls.")
+			switch {
+			case !ok:
+			case counter == "zero_dates" && s.Config["zero_dates"] == "null":
+				list = append(list, fmt.Sprintf("%d zero, partial or impossible %s became NULL (zero_dates: null)", n, plural(n, "date")))
+			case counter == "zero_dates":
+				list = append(list, fmt.Sprintf("%d zero, partial or impossible %s came as text (zero_dates: text)", n, plural(n, "date")))
+			case nulls:
+				list = append(list, fmt.Sprintf("%d %s NULL in column %q, which the contract says never is (drift: warn)", n, verb(n), column))
+			}
+		}
+	}
+	return list
+}
+
+func plural(n int64, what string) string {
+	if n == 1 {
+		return what
+	}
+	return what + "s"
+}
+
+func verb(n int64) string {
+	if n == 1 {
+		return "row is"
+	}
+	return "rows are"
+}
