@@ -19,7 +19,7 @@ var (
 const (
 	noCompression = "none"
 	// sealedEnding is that of a file that was sealed in chunks; the rest of the name is about what was sealed.
-	sealedEnding = ".enc"
+	sealedEnding = ".sealed.ndjson"
 )
 
 // namedOutput is what the name of an output says; empty where it says nothing.
@@ -37,9 +37,7 @@ func readName(name string) (n namedOutput) {
 		}
 		return value
 	}
-	if n.sealed = path.Ext(name) == sealedEnding; n.sealed {
-		name = strings.TrimSuffix(name, sealedEnding)
-	}
+	name, n.sealed = strings.CutSuffix(name, sealedEnding)
 	n.compression = cut(compressionEndings)
 	n.format = cut(formatEndings)
 	return n

@@ -34,7 +34,7 @@ func TestNamedOutput(t *testing.T) {
 		{"-o 2024.01.31", "ndjson"},
 		{"-o x.ndjson.zip --encrypted --customer c", "ndjson aes-256-gcm-rows zip"},
 		{"-o x.sealed.ndjson -f csv --encrypted --customer c", "csv aes-256-gcm"},
-		{"-o x.csv.gz.enc --encrypted --customer c", "csv gzip aes-256-gcm"},
+		{"-o x.csv.gz.sealed.ndjson --encrypted --customer c", "csv gzip aes-256-gcm"},
 		{"--job --object a/x.parquet", "parquet"},
 		{"--job --object x -f csv", "csv"},
 	} {
@@ -55,7 +55,7 @@ func TestNamedOutput(t *testing.T) {
 		{"-o x.csv.gz -c zstd", `which is gzip, but compression is "zstd"\n  help: leave -c out`},
 		{"-o x.csv.gz -c none", `which is gzip, but compression is "none"`},
 		{"-o x.csv -c gzip", `which is not compressed, but compression is "gzip"\n  help: give a name that ends in \.gz`},
-		{"-o x.csv.enc", `the output is not sealed\n  help: give --encrypted`},
+		{"-o x.csv.sealed.ndjson", `the output is not sealed\n  help: give --encrypted`},
 		{"--job --object x.parquet -f csv", `--object names "x.parquet"`},
 		{"--bucket b", `--bucket is about an object in a bucket, but the output goes elsewhere\n  help: give --job`},
 		{"-o x.csv --object y", `--object is about an object`},
