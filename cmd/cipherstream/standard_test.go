@@ -27,8 +27,8 @@ func writers(t *testing.T, dsn string) map[string][]string {
 		"sandbox --patients 2 --appointments 2", "sweep --bucket " + t.TempDir(),
 		"run appointments --progress none --dsn " + dsn, "run appointments --json --isolation none --dsn " + dsn,
 		"run appointments --progress none --dsn " + dsn + " --job --bucket " + t.TempDir(),
-		"decrypt " + sealed + " --customer " + testCustomer + " --keys " + keyFile(t, currentKey),
-		"decrypt --json " + sealed + " --customer " + testCustomer + " --keys " + keyFile(t, currentKey) + " -o " + filepath.Join(t.TempDir(), "opened"),
+		"decrypt " + sealed + " --customer " + testCustomer + " --keys " + keyFile(t, currentKey) + " --newer-than 2025-12-31",
+		"decrypt --json " + sealed + " --customer " + testCustomer + " --keys " + keyFile(t, currentKey) + " --newer-than 2025-12-31" + " -o " + filepath.Join(t.TempDir(), "opened"),
 	} {
 		lines[line] = strings.Fields(line)
 	}
@@ -162,7 +162,7 @@ func TestClosedOutput(t *testing.T) {
 	nowhere := "mysql://nobody:x@" + server.Addr().String() + "/x?tls=disabled"
 	sealed, _ := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
 	bucket := t.TempDir()
-	decrypt := []string{"decrypt", sealed, "--customer", testCustomer, "--keys", keyFile(t, currentKey)}
+	decrypt := []string{"decrypt", sealed, "--customer", testCustomer, "--keys", keyFile(t, currentKey), "--newer-than", "2025-12-31"}
 	for _, c := range []struct {
 		args []string
 		hint string

@@ -271,7 +271,7 @@ func (h *Host) Start(ctx context.Context, plugin string, reach ...Reach) (Proces
 	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	return &discreet{Process: p}, nil
 }
 
 // StartEntry starts a program as if the lock file pinned it with entry. The program is in

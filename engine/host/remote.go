@@ -303,7 +303,9 @@ func (r *remote) Commit(ctx context.Context) (stage.Receipt, error) {
 // killed, or does not answer.
 func (r *remote) broken(ctx context.Context, err error) error {
 	patience := 2 * time.Second
-	if ctx.Err() != nil {
+	// What the host has killed ends for certain, however long the system takes for its
+	// memory, and is the cause of what its neighbours say meanwhile.
+	if ctx.Err() != nil && !r.program.killedByHost() {
 		patience /= 10
 	}
 	if status := r.program.exitStatus(patience); status != "" {

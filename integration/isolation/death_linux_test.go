@@ -82,8 +82,10 @@ func TestHostDies(t *testing.T) {
 				}
 			}
 			s.eventually("the end of the rest", func() bool { return len(s.processes()) == 0 })
-			// The next host removes what is left.
+			// The next host that makes a private directory removes what is left.
 			if h, err := host.New(host.Config{FirstParty: runnertest.Bundle(firstParty)}); err != nil {
+				t.Error(err)
+			} else if _, err := h.NewDir(); err != nil {
 				t.Error(err)
 			} else if err := h.Close(); err != nil {
 				t.Error(err)
