@@ -57,10 +57,22 @@ func TestKinds(t *testing.T) {
 			// A go.mod that is not whole would show here: nothing may be added to it.
 			m.run("go list -mod=readonly -deps -test ./...")
 			m.env = append(m.env, "CIPHERSTREAM_PLUGINS="+filepath.Join(m.dir, "plugins"))
-			m.run("make install")
+			m.run(installation(t, m.dir))
 			m.check(kind)
 		})
 	}
+}
+
+// installation is the command of a module's README that installs the plugin.
+func installation(t *testing.T, dir string) string {
+	t.Helper()
+	for line := range strings.Lines(read(t, dir, "README.md")) {
+		if strings.HasPrefix(line, "    ") && strings.Contains(line, "make install") {
+			return strings.TrimSpace(line)
+		}
+	}
+	t.Fatal("the README does not say how to install the plugin")
+	return ""
 }
 
 // check runs the pipeline that is in the module, with the commands that stand in it, and looks at what comes out.
@@ -117,7 +129,7 @@ func (d *desk) check(kind stage.Kind) {
 		equal(d.run("python3 -c '"+unseal+"'"), plain)
 	case stage.KindSink:
 		d.run(command)
-		found, err := filepath.Glob(filepath.Join(d.dir, "example_*"))
+		found, err := filepath.Glob(filepath.Join(d.dir, "out", "example_*"))
 		if err != nil || len(found) != 1 || filepath.Ext(found[0]) != ".csv" {
 			d.Fatalf("in the folder there is %v, %v", found, err)
 		}

@@ -47,7 +47,7 @@ var examples = map[stage.Kind]example{
 	stage.KindCompressor: {"it compresses with zlib (RFC 1950)", "Compressor", "", "--sandbox -o patients.csv.zz"},
 	stage.KindEncryptor: {"it seals a stream in chunks, with AES-256-GCM", "Encryptor",
 		"head -c 32 /dev/urandom | base64 > key.txt", "--sandbox --secret key=file:key.txt -o patients.csv.sealed"},
-	stage.KindSink: {"it leaves the object in a folder, named by its run", "Sink", "", `--sandbox -p folder="$PWD"`},
+	stage.KindSink: {"it leaves the object in a folder, named by its run", "Sink", "", `--sandbox -p folder="$PWD/out"`},
 }
 
 // data is what the templates may refer to.
@@ -56,9 +56,21 @@ type data struct {
 	Kind                  stage.Kind
 	// Code is the component of the stage's fault codes.
 	Code string
-	// Does, Contract, Prepare and Run are those of the example.
-	Does, Contract, Prepare, Run string
+	// Does, Contract, Prepare and Run are those of the example, and Install grants what it needs.
+	Does, Contract, Install, Prepare, Run string
 	requirements
+}
+
+// install is the command that installs the example of a kind: those that read or write files
+// are granted them, and nothing else.
+func install(kind stage.Kind) string {
+	switch kind {
+	case stage.KindSource:
+		return `make install ALLOW="--allow-files '$PWD/README.md:ro'"`
+	case stage.KindSink:
+		return `mkdir -p out && make install ALLOW="--allow-files '$PWD/out:rw'"`
+	}
+	return "make install"
 }
 
 // file is a file of the module.
@@ -76,7 +88,7 @@ func (m Module) render(dir string) ([]file, error) {
 	x := examples[m.Kind]
 	d := data{
 		Name: m.Name, Program: program(m.Name), Module: m.Path, Kind: m.Kind, Code: strings.ReplaceAll(m.Name, "-", "_"),
-		Does: x.does, Contract: x.contract, Prepare: x.prepare, Run: "cipherstream run pipeline.yaml " + x.run,
+		Does: x.does, Contract: x.contract, Install: install(m.Kind), Prepare: x.prepare, Run: "cipherstream run pipeline.yaml " + x.run,
 		requirements: needs,
 	}
 	var files []file
