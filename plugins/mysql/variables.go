@@ -25,7 +25,7 @@ type sessionVariable struct {
 var sessionVariables = []sessionVariable{
 	{"autocommit", "1", "", "off, statements after a COMMIT begin transactions of their own"},
 	{"sql_select_limit", "9223372036854775807", "", "cuts every SELECT after so many rows"},
-	{"group_concat_max_len", "268435456", "", "cuts GROUP_CONCAT after so many bytes, with a warning"},
+	{"group_concat_max_len", "1073741824", "", "cuts GROUP_CONCAT after so many bytes, with a warning"},
 	{"sql_auto_is_null", "0", "", "on, WHERE id IS NULL finds the row inserted last"},
 	{"div_precision_increment", "4", "", "the digits that a division adds"},
 	{"default_week_format", "0", "", "what WEEK() counts"},
