@@ -60,7 +60,7 @@ DELIMITER ;`)
 		{name: "too many arguments", source: settings{"call": "two_arguments", "args": []any{1, 2, 3}}, code: 1, fault: "mysql.argument_count"},
 		{name: "too few values", source: settings{"query": "SELECT ?, ?", "args": []any{1}}, code: 1, fault: "mysql.argument_count"},
 		{name: "no rows at all", source: settings{"call": "no_rows"}, code: 1, fault: "mysql.no_result_set"},
-		{name: "syntax", source: settings{"query": "SELEC 1"}, code: 1, fault: "mysql.syntax"},
+		{name: "syntax", source: settings{"query": "SELECT FROM WHERE"}, code: 1, fault: "mysql.syntax"},
 		{name: "two statements", source: settings{"query": "SELECT 1; DROP TABLE one"}, code: 1, fault: "mysql.syntax"},
 		{name: "unknown table", source: settings{"query": "SELECT * FROM nothing_here"}, code: 1, fault: "mysql.unknown_table"},
 		{name: "signal after no row", source: settings{"call": "late", "args": []any{0}}, code: 1, fault: "mysql.signal", says: "too late"},
