@@ -158,7 +158,7 @@ DELIMITER ;`)
 			}
 			w := newWorkspace(t, s.DSN(s.Database()))
 			call := func(seconds int) string {
-				return w.pipeline(settings{"call": "patient", "args": []any{seconds}}, "csv")
+				return w.pipeline(settings{"call": "patient", "args": []any{seconds}, "read_only": false}, "csv") // it locks rows
 			}
 			want := []byte("n\r\n1\r\n2\r\n3\r\n")
 			for _, lock := range []struct{ name, take, release string }{
