@@ -64,7 +64,7 @@ func kindOf(t testing.TB, c *sql.ColumnType) kind {
 	switch name := c.DatabaseTypeName(); strings.TrimPrefix(name, "UNSIGNED ") {
 	case "TINYINT", "SMALLINT", "MEDIUMINT", "INT", "BIGINT", "YEAR":
 		return integer
-	case "DECIMAL", "DATE", "DATETIME", "TIMESTAMP", "TIME", "CHAR", "VARCHAR", "TEXT", "ENUM", "SET":
+	case "DECIMAL", "DATE", "DATETIME", "TIMESTAMP", "TIME", "CHAR", "VARCHAR", "TEXT", "MEDIUMTEXT", "LONGTEXT", "ENUM", "SET":
 		return text
 	case "DOUBLE":
 		return double
