@@ -32,6 +32,11 @@ LDFLAGS    = -s -w $(if $(VERSION),-X main.release=$(VERSION))
 # Evaluated when used, that is after deps had its chance to install gcc.
 RACE = $(if $(shell command -v gcc),-race,$(warning no gcc: the tests run without the race detector))
 
+# A process that is built with the race detector sleeps a second before it ends, so that
+# threads which still run may report a race. The suite starts thousands of processes,
+# whose threads have been waited for.
+export GORACE := atexit_sleep_ms=0
+
 SCRIPTS := integration/scripts
 
 # In CI a server that cannot be had is a failure, not a skipped test.

@@ -32,6 +32,11 @@ func environment(dir string, memoryLimit int64, processors int, extra []string) 
 	if processors > 0 {
 		env = append(env, "GOMAXPROCS="+strconv.Itoa(processors))
 	}
+	// What a plugin that is built with Go's race detector writes, and how long it waits
+	// at its end. Without it every such process sleeps a second before it is gone.
+	if race, ok := os.LookupEnv("GORACE"); ok {
+		env = append(env, "GORACE="+race)
+	}
 	return append(env, extra...)
 }
 

@@ -11,11 +11,12 @@ import (
 	"github.com/cipherstream/cipherstream/engine/host"
 )
 
-// TestSurroundings: a plugin process sees nothing of the host's own.
+// TestSurroundings: a plugin process sees nothing of the host's own but what the race detector is told.
 func TestSurroundings(t *testing.T) {
 	t.Setenv("CIPHERSTREAM_DSN", "mysql://user:hunter2@host/x")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
 	t.Setenv("LD_PRELOAD_OF_THE_HOST", "hunter2")
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // the one variable that is handed on
 	// Something that whoever started the host left open for it to inherit.
 	var pipe [2]int
 	if err := syscall.Pipe(pipe[:]); err != nil {
@@ -35,7 +36,8 @@ func TestSurroundings(t *testing.T) {
 			want := map[string]string{
 				"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC", "HOME": see.Directory, "TMPDIR": see.Directory,
 				"GOMEMLIMIT": "314572800", "CIPHERSTREAM_LIFELINE": "3", "CIPHERSTREAM_PLUGIN": "b5d3a8f0-stage",
-				"PWD": see.Directory, // os/exec sets it with the directory
+				"GORACE": "atexit_sleep_ms=0",
+				"PWD":    see.Directory, // os/exec sets it with the directory
 			}
 			for _, variable := range see.Environment {
 				name, value, _ := strings.Cut(variable, "=")
