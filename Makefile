@@ -37,6 +37,16 @@ RACE = $(if $(shell command -v gcc),-race,$(warning no gcc: the tests run withou
 # whose threads have been waited for.
 export GORACE := atexit_sleep_ms=0
 
+# Packages whose own process holds little of ours: it starts programs and servers, asks SQL, and compares what they give
+# with what other readers read, millions of values, which the race detector makes five times slower. The programs that
+# they start are built as for users, without it, in either case. So they run without the detector, but for RACED_OUTSIDE:
+# the tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several things at once.
+OUTSIDE       := ./integration/e2e ./integration/sandbox
+RACED_OUTSIDE := ^(TestSoak|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoad.*|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
+# All others, as go test takes them.
+INSIDE = $(filter-out $(OUTSIDE:./%=$(MODULE)/%),$(shell $(GO) list -tags $(TAGS) ./...))
+MODULE = $(shell $(GO) list -m)
+
 SCRIPTS := integration/scripts
 
 # In CI a server that cannot be had is a failure, not a skipped test.
@@ -53,10 +63,13 @@ help: ## list the targets
 deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
 	@bash $(SCRIPTS)/deps.sh
 
-test: deps ## lint, then every test with the race detector; the last line has the counts
+# Lint has vetted the tests, so that go test need not. The runs of go test go on at once: those outside wait much.
+test: deps ## lint, then every test, with the race detector (see OUTSIDE); the last line has the counts
 	@$(GO) run ./integration/testsummary \
 		-check '$(MAKE) --no-print-directory lint' \
-		-test '$(RACE) -tags $(TAGS) -timeout 45m ./...'; \
+		-test '-vet=off -tags $(TAGS) -timeout 45m -p 1 -skip $(RACED_OUTSIDE) $(OUTSIDE)' \
+		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m $(INSIDE)' \
+		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 -run $(RACED_OUTSIDE) $(OUTSIDE)'; \
 	status=$$?; bash integration/images/engine.sh stop; exit $$status
 
 test-unit: ## the tests that need nothing but Go: no server, no other program

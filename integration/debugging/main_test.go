@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"go.uber.org/goleak"
 )
 
-// The programs that the tests start, built once: cipherstream, the plugin, and a
-// changed build of it.
+// The programs that the tests start: cipherstream, the plugin, and a changed build of it.
 var programs struct{ cipherstream, acme, changed string }
 
 func TestMain(m *testing.M) {
@@ -38,12 +38,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func build(dir string) error {
-	programs.cipherstream = filepath.Join(dir, "cipherstream")
+func build(dir string) (err error) {
+	if programs.cipherstream, err = built.Path(); err != nil {
+		return err
+	}
 	programs.acme = filepath.Join(dir, "acme")
 	programs.changed = filepath.Join(dir, "acme-changed")
 	for _, args := range [][]string{
-		{"-o", programs.cipherstream, "../../cmd/cipherstream"},
 		{"-o", programs.acme, "./testdata/acme"},
 		{"-ldflags", "-X main.mark=!", "-o", programs.changed, "./testdata/acme"},
 	} {

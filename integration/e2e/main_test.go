@@ -12,12 +12,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/integration/servers"
 	"github.com/cipherstream/cipherstream/sdk"
 )
@@ -30,36 +30,17 @@ func TestMain(m *testing.M) {
 		return
 	}
 	servers.Share()
-	dbtest.Main(m, servers.Stop, func() {
-		if built.dir != "" {
-			os.RemoveAll(built.dir)
-		}
-	})
-}
-
-var built struct {
-	once sync.Once
-	dir  string
-	err  error
+	dbtest.Main(m, servers.Stop)
 }
 
 // program builds cipherstream once and returns its path.
 func program(t testing.TB) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "cipherstreame2e"); built.err != nil {
-			return
-		}
-		build := exec.Command("go", "build", "-tags", "gms_pure_go", "-o", built.dir, "../../cmd/cipherstream")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			built.err = errors.New(err.Error() + ": " + string(out))
-		}
-	})
-	if built.err != nil {
-		t.Fatalf("cipherstream cannot be built: %v", built.err)
+	path, err := built.Path()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return filepath.Join(built.dir, "cipherstream")
+	return path
 }
 
 var seed = flag.Uint64("seed", 0, "repeat the random choices of a run that printed this number")

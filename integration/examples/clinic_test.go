@@ -15,6 +15,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	built "github.com/cipherstream/cipherstream/integration/program"
 )
 
 const clinic = "../../examples/plugins/clinic"
@@ -63,8 +65,11 @@ func visits() []byte {
 // TestClinic does what the README of the example says, and delivers a table by HTTP.
 func TestClinic(t *testing.T) {
 	dir := t.TempDir()
-	cipherstream, program, plugins := filepath.Join(dir, "cipherstream"), filepath.Join(dir, "clinic"), filepath.Join(dir, "plugins")
-	must(t, "../..", "go", "build", "-tags", "gms_pure_go", "-o", cipherstream, "./cmd/cipherstream")
+	program, plugins := filepath.Join(dir, "clinic"), filepath.Join(dir, "plugins")
+	cipherstream, err := built.Path()
+	if err != nil {
+		t.Fatal(err)
+	}
 	must(t, clinic, "go", "vet", "./...")
 	must(t, clinic, "go", "test", "./...")
 	must(t, clinic, "go", "build", "-o", program, ".")

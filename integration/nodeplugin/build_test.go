@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
 )
@@ -40,22 +41,23 @@ func TestMain(m *testing.M) {
 
 // made is what all tests share: cipherstream, and the plugin as `npm run build` makes it.
 var made struct {
-	once sync.Once
-	dir  string
-	err  error
+	once    sync.Once
+	program string
+	dir     string
+	err     error
 }
 
 // missing is an error that means that Node.js or a package of the registry cannot be had here.
 type missing struct{ error }
 
-// build makes the programs, once, and returns the folder that holds them.
+// build makes the programs, once, and returns the folder that holds the plugin.
 func build(t testing.TB) string {
 	t.Helper()
 	made.once.Do(func() {
 		if made.dir, made.err = os.MkdirTemp("", "nodeplugin"); made.err != nil {
 			return
 		}
-		if made.err = execute(".", "go", "build", "-tags", "gms_pure_go", "-o", made.dir, "../../cmd/cipherstream"); made.err == nil {
+		if made.program, made.err = built.Path(); made.err == nil {
 			made.err = buildPlugin(filepath.Join(made.dir, "plugin"))
 		}
 	})
@@ -70,7 +72,10 @@ func build(t testing.TB) string {
 }
 
 // program is the path of cipherstream.
-func program(t testing.TB) string { return filepath.Join(build(t), "cipherstream") }
+func program(t testing.TB) string {
+	build(t)
+	return made.program
+}
 
 // plugin is the path of the plugin's program.
 func plugin(t testing.TB) string { return filepath.Join(build(t), "plugin", programName) }

@@ -1,49 +1,26 @@
 package scaffold
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/cipherstream/cipherstream/integration/program"
 )
 
 // repository is the top of this checkout, which is also one of the SDK.
 const repository = "../.."
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if built.dir != "" {
-		os.RemoveAll(built.dir)
-	}
-	os.Exit(code)
-}
-
-var built struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-// programs is a folder with cipherstream in it, which is built once.
+// programs is a folder with cipherstream in it.
 func programs(t *testing.T) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "csnew"); built.err != nil {
-			return
-		}
-		build := exec.Command("go", "build", "-tags", "gms_pure_go", "-o", built.dir, repository+"/cmd/cipherstream")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			built.err = errors.New(err.Error() + ": " + string(out))
-		}
-	})
-	if built.err != nil {
-		t.Fatalf("cipherstream cannot be built: %v", built.err)
+	path, err := program.Path()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return built.dir
+	return filepath.Dir(path)
 }
 
 // desk is where an author works: a shell in a folder, with cipherstream on the path and no network for Go.

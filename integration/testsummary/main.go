@@ -1,4 +1,4 @@
-// Command testsummary runs checks and tests one after the other, all of them
+// Command testsummary runs checks one after the other, then all runs of go test at once,
 // whatever fails before, and ends with one plain line:
 //
 //	12 passed, 0 failed, 1 skipped
@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -59,12 +60,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	t := newTally(stdout)
 	begin := time.Now()
 	for _, s := range steps {
-		if s.test {
-			runTests(t, strings.Fields(s.text), stderr)
-		} else {
+		if !s.test {
 			runCheck(t, s.text, stdout, stderr)
 		}
 	}
+	var tests sync.WaitGroup
+	for _, s := range steps {
+		if s.test {
+			tests.Go(func() { runTests(t, strings.Fields(s.text), stderr) })
+		}
+	}
+	tests.Wait()
 	fmt.Fprintf(stdout, "all of it took %s\n", time.Since(begin).Round(time.Second))
 	if !t.finish() {
 		return 1
@@ -88,17 +94,20 @@ func runTests(t *tally, args []string, stderr io.Writer) {
 		err = cmd.Start()
 	}
 	if err != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		t.fail("go test could not be started", err.Error())
 		return
 	}
-	failed := t.failed
-	readErr := t.read(out)
+	failed, readErr := t.read(out)
 	err = cmd.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var exit *exec.ExitError
 	switch {
 	case readErr != nil:
 		t.fail("the output of go test could not be read", readErr.Error())
-	case err != nil && (!errors.As(err, &exit) || t.failed == failed):
+	case err != nil && (!errors.As(err, &exit) || !failed):
 		t.fail("go test "+strings.Join(args, " "), fmt.Sprintf("%v, though no test failed", err))
 	}
 }

@@ -74,7 +74,7 @@ func TestCounts(t *testing.T) {
 			t.Parallel()
 			var out strings.Builder
 			tally := newTally(&out)
-			if err := tally.read(strings.NewReader(strings.Join(c.events, "\n"))); err != nil {
+			if _, err := tally.read(strings.NewReader(strings.Join(c.events, "\n"))); err != nil {
 				t.Fatal(err)
 			}
 			if ok := tally.finish(); ok != strings.Contains(c.want, " 0 failed") {
@@ -120,6 +120,8 @@ func TestRun(t *testing.T) {
 		{"all well", []string{"-check", "true", "-test", "./good"}, 0, "2 passed, 0 failed, 1 skipped", []string{`SKIP  example.org/m/good TestA/y: .*no server`}},
 		{"failures", []string{"-test", "./good ./bad"}, 1, "1 passed, 1 failed, 1 skipped", []string{`FAIL  example.org/m/bad TestB/x\n .*one is two`}},
 		{"check failed, tests still run", []string{"-check", "exit 4", "-test", "./good"}, 1, "1 passed, 1 failed, 1 skipped", []string{`FAIL  exit 4`}},
+		{"two runs at once, of the same package too", []string{"-test", "-run TestA/x ./good", "-test", "-skip TestA/x ./good", "-test", "./bad"}, 1, "1 passed, 1 failed, 1 skipped", []string{`FAILED: example.org/m/bad TestB/x\n`, `SKIP  example.org/m/good TestA/y`}},
+		{"one of two runs finds nothing", []string{"-test", "./good", "-test", "./nowhere"}, 1, "1 passed, 1 failed, 1 skipped", []string{`nowhere`}},
 		{"TestMain failed", []string{"-test", "./dead"}, 1, "0 passed, 1 failed, 0 skipped", []string{`FAILED: example.org/m/dead\n`}},
 		{"panic", []string{"-test", "./crash"}, 1, "0 passed, 1 failed, 0 skipped", []string{`FAILED: example.org/m/crash TestC\n`, `boom`}},
 		{"does not build", []string{"-test", "./wrong"}, 1, "0 passed, 1 failed, 0 skipped", []string{`undefined: undefined`, `does not build`}},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -23,16 +24,28 @@ type event struct {
 	FailedBuild string
 }
 
-// tally counts results, keeps what a test printed until its result is known, and
-// reports to out.
+// tally counts results and reports to out. Several runs of go test may be read at once.
 type tally struct {
+	mu                      sync.Mutex // of all that follows
 	out                     io.Writer
 	passed, failed, skipped int
 	failures, skips         []string
 	slow                    []timed // leaves of at least slowFrom, in the order in which they ended
+}
 
+// testRun is one run of go test that is read: it keeps what a test printed until its
+// result is known.
+type testRun struct {
+	*tally
 	packages map[string]*packageResult
 	builds   map[string]*strings.Builder // what the compiler printed, by package
+	failed   bool                        // whether a failure of this run was counted
+}
+
+// fail is tally's, for a failure of this run.
+func (r *testRun) fail(name, output string) {
+	r.failed = true
+	r.tally.fail(name, output)
 }
 
 // timed is a test without subtests, and how long it ran, not counting what it waited for
@@ -61,11 +74,13 @@ type testResult struct {
 }
 
 func newTally(out io.Writer) *tally {
-	return &tally{out: out, packages: map[string]*packageResult{}, builds: map[string]*strings.Builder{}}
+	return &tally{out: out}
 }
 
 // check counts a command that ended with err.
 func (t *tally) check(name string, took time.Duration, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if err != nil {
 		t.fail(name, err.Error())
 		return
@@ -74,7 +89,7 @@ func (t *tally) check(name string, took time.Duration, err error) {
 	fmt.Fprintf(t.out, "ok    %s (%.1fs)\n", name, took.Seconds())
 }
 
-// fail counts one failure, and shows it at once and by name at the end.
+// fail counts one failure, and shows it at once and by name at the end. The caller holds mu.
 func (t *tally) fail(name, output string) {
 	t.failed++
 	t.failures = append(t.failures, name)
@@ -84,30 +99,37 @@ func (t *tally) fail(name, output string) {
 	}
 }
 
-// read takes the events of one go test to the end of r. Lines that are no events
-// are passed on as they are.
-func (t *tally) read(r io.Reader) error {
+// read takes the events of one go test to the end of r, and returns whether one was a
+// failure. Lines that are no events are passed on as they are.
+func (t *tally) read(r io.Reader) (failed bool, err error) {
+	run := &testRun{tally: t, packages: map[string]*packageResult{}, builds: map[string]*strings.Builder{}}
 	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadString('\n')
 		if line != "" {
-			var e event
-			if json.Unmarshal([]byte(line), &e) == nil && e.Action != "" {
-				t.add(e)
-			} else {
-				fmt.Fprint(t.out, line)
-			}
+			run.line(line)
 		}
 		if err == io.EOF {
-			return nil
+			return run.failed, nil
 		}
 		if err != nil {
-			return err
+			return run.failed, err
 		}
 	}
 }
 
-func (t *tally) add(e event) {
+func (t *testRun) line(line string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var e event
+	if json.Unmarshal([]byte(line), &e) == nil && e.Action != "" {
+		t.add(e)
+	} else {
+		fmt.Fprint(t.out, line)
+	}
+}
+
+func (t *testRun) add(e event) {
 	switch e.Action {
 	case "build-output":
 		b := t.builds[e.ImportPath]
@@ -157,7 +179,7 @@ func (p *packageResult) ancestors(name string, visit func(*testResult)) {
 	}
 }
 
-func (t *tally) endTest(e event, p *packageResult, r *testResult) {
+func (t *testRun) endTest(e event, p *packageResult, r *testResult) {
 	name := e.Package + " " + e.Test
 	if took := time.Duration(e.Elapsed * float64(time.Second)); took >= slowFrom && !r.parent {
 		t.slow = append(t.slow, timed{name, took})
@@ -180,7 +202,7 @@ func (t *tally) endTest(e event, p *packageResult, r *testResult) {
 	}
 }
 
-func (t *tally) endPackage(e event, p *packageResult) {
+func (t *testRun) endPackage(e event, p *packageResult) {
 	output := printed(&p.tests[""].output)
 	switch {
 	case e.Action == "skip": // it has no tests
