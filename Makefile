@@ -1,8 +1,8 @@
 # `make help` lists the targets.
 
 GO ?= go
-# The sandbox's library is built without cgo by this tag. The program's own `run`
-# and `sandbox` need it.
+# The library of the sandbox's server is built without cgo by this tag. cmd/cipherstream-sandbox
+# needs it, and tests.
 TAGS := gms_pure_go
 
 STATICCHECK_VERSION        := v0.8.2
@@ -91,12 +91,14 @@ bench: deps ## benchmarks of source decode, wire and stages (BENCH=regexp, BENCH
 bench-run: deps ## the whole program side by side with the mariadb client (ROWS=1000000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -rows $(ROWS) -rounds $(ROUNDS)
 
-build: ## ./dist/cipherstream-OS-ARCH for Linux and macOS, amd64 and arm64
+build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and macOS, amd64 and arm64
 	@for platform in $(PLATFORMS); do \
 		os=$${platform%/*} arch=$${platform#*/}; \
-		echo "dist/cipherstream-$$os-$$arch"; \
-		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' \
-			-o dist/cipherstream-$$os-$$arch ./cmd/cipherstream || exit 1; \
+		for program in cipherstream cipherstream-sandbox; do \
+			echo "dist/$$program-$$os-$$arch"; \
+			CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' \
+				-o dist/$$program-$$os-$$arch ./cmd/$$program || exit 1; \
+		done; \
 	done
 
 docs: ## write the catalogue's page, pipelines/README.md, anew

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -233,16 +232,3 @@ func (p *practice) options() (sandbox.Options, error) {
 
 // practiceSQL is the schema and the procedures of the catalogue.
 func practiceSQL() (fs.FS, error) { return fs.Sub(pipelines.FS(), "sql") }
-
-// startSandbox starts the embedded server.
-func startSandbox(ctx context.Context, p *practice, addr string, log *slog.Logger) (*sandbox.Server, error) {
-	options, err := p.options()
-	if err != nil {
-		return nil, err
-	}
-	sql, err := practiceSQL()
-	if err != nil {
-		return nil, err
-	}
-	return sandbox.Start(ctx, sandbox.Config{SQL: sql, Options: options, Addr: addr, Log: log})
-}

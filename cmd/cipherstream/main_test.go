@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cipherstream/cipherstream/engine/sandbox"
+	"github.com/cipherstream/cipherstream/engine/sandbox/embedded"
 	"github.com/cipherstream/cipherstream/plugins/bundle"
 	"github.com/cipherstream/cipherstream/sdk"
 )
@@ -34,6 +36,9 @@ func TestMain(m *testing.M) {
 	if slices.Equal(os.Args[1:], []string{servePlugin}) {
 		sdk.Serve(bundle.Bundle(version()))
 		return
+	}
+	if filepath.Base(os.Args[0]) == sandboxName {
+		os.Exit(serveSandbox())
 	}
 	if b, ok := servedAs(filepath.Base(os.Args[0])); ok {
 		sdk.Serve(b)
@@ -51,18 +56,46 @@ func TestMain(m *testing.M) {
 		<-ctx.Done()
 		fmt.Println(context.Cause(ctx))
 		select {}
-	case "handover":
-		ctx := context.Background()
-		a := &app{streams: streams{os.Stdin, os.Stdout, os.Stderr}, args: os.Args[1:]}
-		err := a.handOver(ctx)
-		a.report(ctx, err)
-		os.Exit(exitCode(ctx, err))
 	}
 	for _, name := range []string{envDSN, envPlugins, "NO_COLOR", "COLUMNS"} {
 		os.Unsetenv(name)
 	}
 	flag.Parse()
-	goleak.VerifyTestMain(m)
+	programs := beThe(sandboxName)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(programs)
+		os.Exit(code)
+	}))
+}
+
+// beThe makes this test binary the sandbox's program as well, by another name of its file.
+func beThe(name string) (dir string) {
+	executable, err := os.Executable()
+	if err == nil {
+		dir, err = os.MkdirTemp("", "programs")
+	}
+	path := filepath.Join(dir, name)
+	if err == nil {
+		err = os.Symlink(executable, path)
+	}
+	if err == nil {
+		err = os.Setenv(envSandbox, path)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}
+
+// serveSandbox is cmd/cipherstream-sandbox.
+func serveSandbox() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	sql, err := practiceSQL()
+	if err != nil {
+		panic(err)
+	}
+	return embedded.Program(ctx, sql, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
 // result is how a command line ended.
@@ -164,7 +197,7 @@ func practiceServer(t *testing.T, options sandbox.Options) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := sandbox.Start(t.Context(), sandbox.Config{SQL: sql, Options: options})
+	server, err := embedded.Start(t.Context(), embedded.Config{SQL: sql, Options: options})
 	if err != nil {
 		t.Fatal(err)
 	}

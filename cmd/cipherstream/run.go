@@ -13,7 +13,6 @@ import (
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
-	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/handoff"
 	"github.com/cipherstream/cipherstream/sdk/stage"
@@ -59,9 +58,6 @@ exit code tells whether it is all.
 		RunE: a.action(func(c *cobra.Command, args []string) error {
 			if err := f.validate(c, &r); err != nil {
 				return err
-			}
-			if f.sandbox && !sandbox.Available {
-				return a.handOver(c.Context())
 			}
 			return a.run(c.Context(), args[0], &r, &f)
 		}),
@@ -285,7 +281,7 @@ func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 		req.Run["output"] = "handoff:" + address
 	}
 	if f.sandbox {
-		server, err := startSandbox(ctx, &f.practice, "", report.sandboxLog())
+		server, err := a.startSandbox(ctx, &f.practice, "", report.sandboxLog())
 		if err != nil {
 			return nil, release, err
 		}

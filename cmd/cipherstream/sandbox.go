@@ -27,17 +27,11 @@ for each start and shown with the connection URL.`,
 		Args:    a.noArguments,
 		RunE: a.action(func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
-			if _, err := data.options(); err != nil {
-				return err
-			}
-			if !sandbox.Available {
-				return a.handOver(ctx)
-			}
 			report, err := a.newReporter(progressAuto, verbose, false)
 			if err != nil {
 				return err
 			}
-			server, err := startSandbox(ctx, &data, addr, report.sandboxLog())
+			server, err := a.startSandbox(ctx, &data, addr, report.sandboxLog())
 			if err != nil {
 				return err
 			}

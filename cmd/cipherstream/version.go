@@ -8,8 +8,6 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-
-	"github.com/cipherstream/cipherstream/engine/sandbox"
 )
 
 // release is the version of a released binary, set by the linker:
@@ -35,11 +33,10 @@ type build struct {
 	Modified bool   `json:"modified,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
-	Sandbox  bool   `json:"sandbox"`
 }
 
 func thisBuild() build {
-	b := build{Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Sandbox: sandbox.Available}
+	b := build{Version: version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
@@ -72,11 +69,7 @@ func (a *app) versionCommand() *cobra.Command {
 					}
 					fmt.Fprintf(w, "  revision %s%s\n", b.Revision, modified)
 				}
-				sandbox := "with the sandbox"
-				if !b.Sandbox {
-					sandbox = "without the sandbox"
-				}
-				fmt.Fprintf(w, "  %s, %s, %s\n", b.Go, b.Platform, sandbox)
+				fmt.Fprintf(w, "  %s, %s\n", b.Go, b.Platform)
 				return nil
 			})
 		}),

@@ -82,7 +82,7 @@ func Load(ctx context.Context, cfg LoadConfig) (*LoadResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	defs, err := readDefinitions(cfg.SQL)
+	defs, err := ReadDefinitions(cfg.SQL)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func createDatabase(ctx context.Context, config *mysql.Config) error {
 
 type loader struct {
 	db       *sql.DB
-	defs     definitions
+	defs     Definitions
 	database string
 	progress func(LoadProgress)
 	inserts  atomic.Bool // the server refuses LOAD DATA LOCAL
@@ -204,18 +204,18 @@ func (l *loader) existing(ctx context.Context) ([]string, error) {
 	var found []string
 	for _, look := range []struct {
 		what, query string
-		defs        []definition
+		defs        []Definition
 	}{
-		{"table", "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?", l.defs.tables},
-		{"procedure", "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'PROCEDURE' AND ROUTINE_SCHEMA = ?", l.defs.procedures},
+		{"table", "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?", l.defs.Tables},
+		{"procedure", "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'PROCEDURE' AND ROUTINE_SCHEMA = ?", l.defs.Procedures},
 	} {
 		names, err := l.strings(ctx, look.query, l.database)
 		if err != nil {
 			return nil, loadFault(ctx, err, "looking for the practice's %ss", look.what)
 		}
 		for _, def := range look.defs {
-			if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, def.name) }) {
-				found = append(found, look.what+" "+def.name)
+			if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, def.Name) }) {
+				found = append(found, look.what+" "+def.Name)
 			}
 		}
 	}
@@ -241,23 +241,23 @@ func (l *loader) strings(ctx context.Context, query string, args ...any) ([]stri
 
 // drop removes the practice's tables and procedures, where they exist.
 func (l *loader) drop(ctx context.Context) error {
-	for _, def := range l.defs.procedures {
-		if _, err := l.db.ExecContext(ctx, "DROP PROCEDURE IF EXISTS "+quoteName(def.name)); err != nil {
-			return loadFault(ctx, err, "dropping procedure %s", def.name)
+	for _, def := range l.defs.Procedures {
+		if _, err := l.db.ExecContext(ctx, "DROP PROCEDURE IF EXISTS "+quoteName(def.Name)); err != nil {
+			return loadFault(ctx, err, "dropping procedure %s", def.Name)
 		}
 	}
-	for _, def := range l.defs.tables {
-		if _, err := l.db.ExecContext(ctx, "DROP TABLE IF EXISTS "+quoteName(def.name)); err != nil {
-			return loadFault(ctx, err, "dropping table %s", def.name)
+	for _, def := range l.defs.Tables {
+		if _, err := l.db.ExecContext(ctx, "DROP TABLE IF EXISTS "+quoteName(def.Name)); err != nil {
+			return loadFault(ctx, err, "dropping table %s", def.Name)
 		}
 	}
 	return nil
 }
 
 func (l *loader) run(ctx context.Context, tables []Table) (*LoadResult, error) {
-	for _, def := range slices.Concat(l.defs.tables, l.defs.procedures) {
-		if _, err := l.db.ExecContext(ctx, def.statement); err != nil {
-			return nil, loadFault(ctx, err, "creating %s", def.name)
+	for _, def := range slices.Concat(l.defs.Tables, l.defs.Procedures) {
+		if _, err := l.db.ExecContext(ctx, def.Statement); err != nil {
+			return nil, loadFault(ctx, err, "creating %s", def.Name)
 		}
 	}
 	done, err := l.fill(ctx, tables)
@@ -265,11 +265,11 @@ func (l *loader) run(ctx context.Context, tables []Table) (*LoadResult, error) {
 		return nil, err
 	}
 	// A table gets its keys with its last row; some have none.
-	for _, def := range l.defs.tables {
-		if slices.ContainsFunc(tables, func(t Table) bool { return t.Name == def.name && t.Rows > 0 }) {
+	for _, def := range l.defs.Tables {
+		if slices.ContainsFunc(tables, func(t Table) bool { return t.Name == def.Name && t.Rows > 0 }) {
 			continue
 		}
-		if err := l.addKeys(ctx, l.db, def.name); err != nil {
+		if err := l.addKeys(ctx, l.db, def.Name); err != nil {
 			return nil, err
 		}
 	}

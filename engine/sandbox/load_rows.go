@@ -110,11 +110,11 @@ type executor interface {
 }
 
 func (l *loader) addKeys(ctx context.Context, conn executor, table string) error {
-	for _, def := range l.defs.keys {
-		if def.name != table {
+	for _, def := range l.defs.Keys {
+		if def.Name != table {
 			continue
 		}
-		if _, err := conn.ExecContext(ctx, def.statement); err != nil {
+		if _, err := conn.ExecContext(ctx, def.Statement); err != nil {
 			return loadFault(ctx, err, "adding keys to table %s", table)
 		}
 	}

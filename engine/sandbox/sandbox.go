@@ -1,7 +1,7 @@
 // Package sandbox owns the practice database for trying things out: a
-// deterministic generator of a dental practice's rows, a bulk loader that puts
-// them into a real MySQL or MariaDB server (Load), and an embedded
-// MySQL-compatible server that serves them on loopback (Start).
+// deterministic generator of a dental practice's rows, and a bulk loader that puts
+// them into a real MySQL or MariaDB server (Load). Package embedded, below it, serves
+// them on loopback.
 //
 // Both run the same SQL, given as a file system that holds schema.sql and
 // procedures/*.sql. The same Options give the same rows, whatever reads them and
@@ -15,9 +15,6 @@
 //
 // It never reads a clock for data, never keeps all rows in memory, and never
 // changes a table that it did not make unless it is told to replace it.
-//
-// The embedded server needs the build tag gms_pure_go; without it Start returns
-// a fault and Available is false.
 package sandbox
 
 import (
@@ -28,7 +25,7 @@ import (
 const (
 	// CodeOptions: the size of the data is out of range.
 	CodeOptions = "sandbox.options"
-	// CodeUnavailable: this build holds no embedded server.
+	// CodeUnavailable: the program that holds the embedded server is not there.
 	CodeUnavailable = "sandbox.unavailable"
 	// CodeStart: the embedded server could not be started.
 	CodeStart = "sandbox.start"

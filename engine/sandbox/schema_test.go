@@ -21,18 +21,18 @@ var columnLine = regexp.MustCompile(`(?m)^  (\w+) +([A-Z]+)(?:\((\d+)(?:,(\d+))?
 // readSchema reads the tables of schema.sql, in its order.
 func readSchema(t testing.TB) (names []string, tables map[string][]column) {
 	t.Helper()
-	defs, err := readDefinitions(practiceSQL)
+	defs, err := ReadDefinitions(practiceSQL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tables = map[string][]column{}
-	for _, def := range defs.tables {
-		names = append(names, def.name)
-		for _, m := range columnLine.FindAllStringSubmatch(def.statement, -1) {
+	for _, def := range defs.Tables {
+		names = append(names, def.Name)
+		for _, m := range columnLine.FindAllStringSubmatch(def.Statement, -1) {
 			c := column{name: m[1], kind: m[2], nullable: m[5] == "NULL"}
 			c.precision, _ = strconv.Atoi(m[3])
 			c.scale, _ = strconv.Atoi(m[4])
-			tables[def.name] = append(tables[def.name], c)
+			tables[def.Name] = append(tables[def.Name], c)
 		}
 	}
 	return names, tables

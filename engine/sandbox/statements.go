@@ -10,14 +10,15 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// definitions are the statements that make a practice database.
-type definitions struct {
-	tables     []definition
-	keys       []definition // named like their table
-	procedures []definition
+// Definitions are the statements that make a practice database.
+type Definitions struct {
+	Tables     []Definition
+	Keys       []Definition // named like their table
+	Procedures []Definition
 }
 
-type definition struct{ name, statement string }
+// Definition is one statement, and the name of what it makes.
+type Definition struct{ Name, Statement string }
 
 var (
 	createTable     = regexp.MustCompile(`^CREATE TABLE (\w+) \(`)
@@ -25,11 +26,11 @@ var (
 	createProcedure = regexp.MustCompile(`(?m)^CREATE PROCEDURE (\w+)\(`)
 )
 
-// readDefinitions reads schema.sql, a file of CREATE TABLE and ALTER TABLE … ADD
+// ReadDefinitions reads schema.sql, a file of CREATE TABLE and ALTER TABLE … ADD
 // KEY statements that each end with a semicolon at the end of a line, and
 // procedures/*.sql, each one CREATE PROCEDURE statement named like its file.
-func readDefinitions(files fs.FS) (definitions, error) {
-	var defs definitions
+func ReadDefinitions(files fs.FS) (Definitions, error) {
+	var defs Definitions
 	if files == nil {
 		return defs, sqlFault("no SQL files were given")
 	}
@@ -39,9 +40,9 @@ func readDefinitions(files fs.FS) (definitions, error) {
 	}
 	for _, statement := range splitStatements(string(schema)) {
 		if m := createTable.FindStringSubmatch(statement); m != nil {
-			defs.tables = append(defs.tables, definition{m[1], statement})
+			defs.Tables = append(defs.Tables, Definition{m[1], statement})
 		} else if m := addKeys.FindStringSubmatch(statement); m != nil {
-			defs.keys = append(defs.keys, definition{m[1], statement})
+			defs.Keys = append(defs.Keys, Definition{m[1], statement})
 		} else {
 			return defs, sqlFault("schema.sql holds a statement that neither creates a table nor adds keys: %.60q", statement)
 		}
@@ -60,7 +61,7 @@ func readDefinitions(files fs.FS) (definitions, error) {
 		if len(m) != 1 || m[0][1] != want {
 			return defs, sqlFault("%s must hold exactly one CREATE PROCEDURE statement, of %s", name, want)
 		}
-		defs.procedures = append(defs.procedures, definition{want, strings.TrimSpace(string(statement))})
+		defs.Procedures = append(defs.Procedures, Definition{want, strings.TrimSpace(string(statement))})
 	}
 	return defs, nil
 }

@@ -24,12 +24,14 @@ const testServers, testReaders = "integration/dbtest", "integration/python"
 
 // engineOrder is engine/ from the bottom up: a package may import those before it.
 // Packages of engine/ that are not listed import nothing else in engine/.
-var engineOrder = []string{"engine/diag", "engine/document", "engine/plan", "engine/host/jail", "engine/host", "engine/install", "engine/run", "engine", "engine/pipelinetest"}
+var engineOrder = []string{"engine/sandbox", "engine/sandbox/embedded", "engine/diag", "engine/document", "engine/plan", "engine/host/jail", "engine/host", "engine/install", "engine/run", "engine", "engine/pipelinetest"}
 
-// serverLibrary is big and only good for trying things out: one package holds it.
+// serverLibrary is big and only good for trying things out: one package holds it, and one program
+// that one.
 const (
 	serverLibrary = "github.com/dolthub/go-mysql-server"
-	serverOwner   = "engine/sandbox"
+	serverOwner   = "engine/sandbox/embedded"
+	serverProgram = "cmd/cipherstream-sandbox"
 )
 
 func TestImportDirections(t *testing.T) {
@@ -48,6 +50,9 @@ func TestImportDirections(t *testing.T) {
 func badImport(dir, imported string, test bool) string {
 	if within(imported, serverLibrary) && dir != serverOwner {
 		return "only " + serverOwner + " may use the embedded server's library"
+	}
+	if imported == module+"/"+serverOwner && !test && dir != serverProgram {
+		return "only " + serverProgram + " may hold the embedded server"
 	}
 	if imported == module {
 		return "there is no package at the top"
@@ -110,7 +115,13 @@ func TestBadImport(t *testing.T) {
 		{"cmd/cipherstream", module + "/plugins/bundle", false, false},
 		{"cmd/cipherstream", module + "/integration/dbtest", false, true},
 		{"cmd/cipherstream", serverLibrary + "/sql", false, true},
-		{"engine/sandbox", serverLibrary + "/sql", false, false},
+		{"engine/sandbox", serverLibrary + "/sql", false, true},
+		{"engine/sandbox/embedded", serverLibrary + "/sql", false, false},
+		{"engine/sandbox/embedded", module + "/engine/sandbox", false, false},
+		{"engine/sandbox", module + "/engine/sandbox/embedded", false, true},
+		{"cmd/cipherstream", module + "/engine/sandbox/embedded", false, true},
+		{"cmd/cipherstream", module + "/engine/sandbox/embedded", true, false},
+		{"cmd/cipherstream-sandbox", module + "/engine/sandbox/embedded", false, false},
 		{"other", module + "/sdk", false, true},
 	} {
 		if problem := badImport(c.dir, c.imported, c.test); (problem != "") != c.bad {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/cipherstream/cipherstream/engine/sandbox"
+	"github.com/cipherstream/cipherstream/engine/sandbox/embedded"
 	"github.com/cipherstream/cipherstream/integration/dbtest"
 	"github.com/go-sql-driver/mysql"
 )
@@ -46,9 +47,9 @@ func open(t testing.TB, dsn string) *sql.DB {
 	return db
 }
 
-func startSandbox(t testing.TB, o sandbox.Options) *sandbox.Server {
+func startSandbox(t testing.TB, o sandbox.Options) *embedded.Server {
 	t.Helper()
-	s, err := sandbox.Start(t.Context(), sandbox.Config{SQL: practiceSQL, Options: o})
+	s, err := embedded.Start(t.Context(), embedded.Config{SQL: practiceSQL, Options: o})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func TestGuideCommands(t *testing.T) {
 			script.WriteString(b.text)
 			script.WriteString("echo \"=== line " + strconv.Itoa(b.line) + " is done\"\n")
 		case "sh":
-			if !strings.Contains(b.text, "go build -tags gms_pure_go -o dist/ ./cmd/cipherstream\n") || !strings.Contains(b.text, `CIPHERSTREAM_SDK="$PWD"`) {
+			if !strings.Contains(b.text, "go build -tags gms_pure_go -o dist/ ./cmd/...\n") || !strings.Contains(b.text, `CIPHERSTREAM_SDK="$PWD"`) {
 				t.Errorf("line %d: it should build the program:\n%s", b.line, b.text)
 			}
 		}

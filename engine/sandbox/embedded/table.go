@@ -1,6 +1,6 @@
 //go:build gms_pure_go
 
-package sandbox
+package embedded
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/dolthub/go-mysql-server/memory"
 	"github.com/dolthub/go-mysql-server/sql"
 	"github.com/dolthub/go-mysql-server/sql/types"
@@ -20,8 +21,8 @@ import (
 type generatedTable struct {
 	empty   *memory.Table
 	schema  sql.PrimaryKeySchema
-	rows    *Table
-	convert []func(Value) any
+	rows    *sandbox.Table
+	convert []func(sandbox.Value) any
 }
 
 var (
@@ -31,7 +32,7 @@ var (
 	_ sql.StatisticsTable = (*generatedTable)(nil)
 )
 
-func newGeneratedTable(ctx *sql.Context, empty *memory.Table, rows *Table) (*generatedTable, error) {
+func newGeneratedTable(ctx *sql.Context, empty *memory.Table, rows *sandbox.Table) (*generatedTable, error) {
 	t := &generatedTable{empty: empty, schema: empty.PrimaryKeySchema(ctx), rows: rows}
 	var names []string
 	for _, column := range t.schema.Schema {
@@ -48,25 +49,28 @@ func newGeneratedTable(ctx *sql.Context, empty *memory.Table, rows *Table) (*gen
 	return t, nil
 }
 
+// daySeconds is how long a day is, in UTC.
+const daySeconds = 24 * 60 * 60
+
 // converter gives the Go type that the library keeps a column's values in.
-func converter(t sql.Type) (func(Value) any, error) {
+func converter(t sql.Type) (func(sandbox.Value) any, error) {
 	switch t {
 	case types.Int8:
-		return func(v Value) any { return int8(v.N) }, nil
+		return func(v sandbox.Value) any { return int8(v.N) }, nil
 	case types.Int32:
-		return func(v Value) any { return int32(v.N) }, nil
+		return func(v sandbox.Value) any { return int32(v.N) }, nil
 	case types.Int64:
-		return func(v Value) any { return v.N }, nil
+		return func(v sandbox.Value) any { return v.N }, nil
 	}
 	switch {
 	case types.IsText(t):
-		return func(v Value) any { return v.S }, nil
+		return func(v sandbox.Value) any { return v.S }, nil
 	case types.IsDateType(t):
-		return func(v Value) any { return time.Unix(v.N*daySeconds, 0).UTC() }, nil
+		return func(v sandbox.Value) any { return time.Unix(v.N*daySeconds, 0).UTC() }, nil
 	case types.IsDatetimeType(t):
-		return func(v Value) any { return time.Unix(v.N, 0).UTC() }, nil
+		return func(v sandbox.Value) any { return time.Unix(v.N, 0).UTC() }, nil
 	case types.IsDecimal(t):
-		return func(v Value) any {
+		return func(v sandbox.Value) any {
 			d := types.DecimalFromInt64(v.N)
 			d.Exponent = -int32(v.Scale)
 			return d
@@ -92,7 +96,7 @@ func (t *generatedTable) Partitions(*sql.Context) (sql.PartitionIter, error) {
 }
 
 func (t *generatedTable) PartitionRows(*sql.Context, sql.Partition) (sql.RowIter, error) {
-	return &generatedRows{table: t, values: make([]Value, len(t.convert))}, nil
+	return &generatedRows{table: t, values: make([]sandbox.Value, len(t.convert))}, nil
 }
 
 // wholeTable is a table's only partition.
@@ -103,7 +107,7 @@ func (wholeTable) Key() []byte { return []byte("all") }
 type generatedRows struct {
 	table  *generatedTable
 	next   int64
-	values []Value
+	values []sandbox.Value
 }
 
 func (r *generatedRows) Next(ctx *sql.Context) (sql.Row, error) {
@@ -117,7 +121,7 @@ func (r *generatedRows) Next(ctx *sql.Context) (sql.Row, error) {
 	r.next++
 	row := make(sql.Row, len(r.values))
 	for i, v := range r.values {
-		if v.Kind != Null {
+		if v.Kind != sandbox.Null {
 			row[i] = r.table.convert[i](v)
 		}
 	}

@@ -1,8 +1,10 @@
-package sandbox
+package embedded
 
 import (
 	"io/fs"
 	"log/slog"
+
+	"github.com/cipherstream/cipherstream/engine/sandbox"
 )
 
 // Config says what the embedded server serves, and where.
@@ -10,7 +12,7 @@ type Config struct {
 	// SQL holds schema.sql and procedures/*.sql.
 	SQL fs.FS
 	// Options choose the rows.
-	Options Options
+	Options sandbox.Options
 	// Addr is the loopback address to listen on. Empty means 127.0.0.1:0, a free port.
 	Addr string
 	// Log takes what the server has to say; nil drops it. The library logs through

@@ -1,12 +1,13 @@
 //go:build gms_pure_go
 
-package sandbox
+package embedded
 
 import (
 	"context"
 	"net"
 	"sync"
 
+	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -24,14 +25,14 @@ type trackingListener struct {
 func listenLoopback(ctx context.Context, addr string) (*trackingListener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fault.New(CodeStart, fault.Usage, "the sandbox's address must be host:port, but is %q", addr)
+		return nil, fault.New(sandbox.CodeStart, fault.Usage, "the sandbox's address must be host:port, but is %q", addr)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fault.New(CodeStart, fault.Usage, "the sandbox listens on loopback only, such as 127.0.0.1:3306, not on %q", addr)
+		return nil, fault.New(sandbox.CodeStart, fault.Usage, "the sandbox listens on loopback only, such as 127.0.0.1:3306, not on %q", addr)
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fault.New(CodeStart, fault.Usage, "the sandbox cannot listen on %s: %w", addr, err).
+		return nil, fault.New(sandbox.CodeStart, fault.Usage, "the sandbox cannot listen on %s: %w", addr, err).
 			WithHint("choose another port; 0 takes a free one")
 	}
 	return &trackingListener{Listener: l, open: map[*trackedConn]struct{}{}}, nil

@@ -1,6 +1,6 @@
 //go:build gms_pure_go
 
-package sandbox
+package embedded
 
 import (
 	"bytes"
@@ -10,11 +10,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/go-sql-driver/mysql"
 	"go.uber.org/goleak"
@@ -24,7 +27,35 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func startServer(t testing.TB, o Options) *Server {
+var practiceSQL = os.DirFS("../../../pipelines/sql")
+
+// clientConfig is how a client reaches a server.
+func clientConfig(t testing.TB, s *Server) *mysql.Config {
+	t.Helper()
+	u, err := url.Parse(s.DSN())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := mysql.NewConfig()
+	config.Net, config.Addr, config.DBName = "tcp", u.Host, u.Path[1:]
+	config.User = u.User.Username()
+	config.Passwd, _ = u.User.Password()
+	config.Logger = &mysql.NopLogger{}
+	return config
+}
+
+func open(t testing.TB, config *mysql.Config) *sql.DB {
+	t.Helper()
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func startServer(t testing.TB, o sandbox.Options) *Server {
 	t.Helper()
 	s, err := Start(t.Context(), Config{SQL: practiceSQL, Options: o})
 	if err != nil {
@@ -40,16 +71,7 @@ func startServer(t testing.TB, o Options) *Server {
 
 func connect(t testing.TB, s *Server) *sql.DB {
 	t.Helper()
-	config, err := parseDSN(s.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
-	db, err := open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
+	return open(t, clientConfig(t, s))
 }
 
 func count(t testing.TB, rows *sql.Rows, err error) (n int) {
@@ -68,7 +90,7 @@ func count(t testing.TB, rows *sql.Rows, err error) (n int) {
 }
 
 func TestServerAnswersPreparedCallWithNulls(t *testing.T) {
-	db := connect(t, startServer(t, Options{Patients: 30, Appointments: 200}))
+	db := connect(t, startServer(t, sandbox.Options{Patients: 30, Appointments: 200}))
 	statement, err := db.Prepare("CALL appointments(?, ?, ?)")
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +109,7 @@ func TestServerAnswersPreparedCallWithNulls(t *testing.T) {
 }
 
 func TestServerPassesSignalOn(t *testing.T) {
-	db := connect(t, startServer(t, Options{Scale: 0.01}))
+	db := connect(t, startServer(t, sandbox.Options{Scale: 0.01}))
 	for _, modifier := range []any{"Deleted", nil, ""} {
 		_, err := db.Exec("CALL patients(NULL, NULL, ?)", modifier)
 		var refused *mysql.MySQLError
@@ -98,19 +120,15 @@ func TestServerPassesSignalOn(t *testing.T) {
 }
 
 func TestServerRefusesOthers(t *testing.T) {
-	s := startServer(t, Options{Scale: 0.01})
+	s := startServer(t, sandbox.Options{Scale: 0.01})
 	for _, user := range []func(*mysql.Config){
 		func(c *mysql.Config) { c.Passwd = "wrong" },
 		func(c *mysql.Config) { c.Passwd = "" },
 		func(c *mysql.Config) { c.User, c.Passwd = "root", "" },
 	} {
-		config, _ := parseDSN(s.DSN())
+		config := clientConfig(t, s)
 		user(config)
-		db, err := open(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
+		db := open(t, config)
 		var refused *mysql.MySQLError
 		if err := db.Ping(); !errors.As(err, &refused) || refused.Number != 1045 {
 			t.Errorf("as %s: error is %v, want access denied", config.User, err)
@@ -119,7 +137,7 @@ func TestServerRefusesOthers(t *testing.T) {
 }
 
 func TestServerTablesAreReadOnlyOthersAreNot(t *testing.T) {
-	db := connect(t, startServer(t, Options{Scale: 0.01}))
+	db := connect(t, startServer(t, sandbox.Options{Scale: 0.01}))
 	for _, q := range []string{"DELETE FROM patient", "UPDATE patient SET title = NULL", "INSERT INTO patient (patient_id) VALUES (9)"} {
 		if _, err := db.Exec(q); err == nil {
 			t.Errorf("%s succeeded", q)
@@ -177,7 +195,7 @@ func runs(t *testing.T, db *sql.DB, id int64) bool {
 }
 
 func TestKillQueryEndsIt(t *testing.T) {
-	db := connect(t, startServer(t, Options{Scale: 10}))
+	db := connect(t, startServer(t, sandbox.Options{Scale: 10}))
 	id, ended := busy(t, db, db)
 	if _, err := db.Exec(fmt.Sprintf("KILL QUERY %d", id)); err != nil {
 		t.Fatal(err)
@@ -192,22 +210,15 @@ func TestKillQueryEndsIt(t *testing.T) {
 }
 
 func TestDisconnectEndsTheQuery(t *testing.T) {
-	s := startServer(t, Options{Scale: 10})
-	config, err := parseDSN(s.DSN())
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := startServer(t, sandbox.Options{Scale: 10})
+	config := clientConfig(t, s)
 	var raw net.Conn
 	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var err error
 		raw, err = new(net.Dialer).DialContext(ctx, network, addr)
 		return raw, err
 	}
-	db, err := open(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := open(t, config)
 	admin := connect(t, s)
 	id, ended := busy(t, db, admin)
 	raw.Close()
@@ -222,7 +233,7 @@ func TestDisconnectEndsTheQuery(t *testing.T) {
 }
 
 func TestCallsAtTheSameTimeDoNotMix(t *testing.T) {
-	db := connect(t, startServer(t, Options{Patients: 100, Appointments: 1_000}))
+	db := connect(t, startServer(t, sandbox.Options{Patients: 100, Appointments: 1_000}))
 	years := []string{"2023", "2024", "2025"}
 	want := map[string]int{}
 	for _, y := range years {
@@ -254,7 +265,7 @@ func TestCallsAtTheSameTimeDoNotMix(t *testing.T) {
 }
 
 func TestCloseEndsRunningQueries(t *testing.T) {
-	s := startServer(t, Options{Scale: 10})
+	s := startServer(t, sandbox.Options{Scale: 10})
 	db := connect(t, s)
 	_, ended := busy(t, db, db)
 	started := time.Now()
@@ -283,24 +294,24 @@ func TestStartRefuses(t *testing.T) {
 	}
 	defer taken.Close()
 	for _, addr := range []string{"0.0.0.0:0", "192.0.2.1:0", ":0", "127.0.0.1", "example.com:0", taken.Addr().String()} {
-		if s, err := Start(t.Context(), Config{SQL: practiceSQL, Addr: addr}); !fault.Is(err, CodeStart) {
-			t.Errorf("%s: %v, want %s", addr, err, CodeStart)
+		if s, err := Start(t.Context(), Config{SQL: practiceSQL, Addr: addr}); !fault.Is(err, sandbox.CodeStart) {
+			t.Errorf("%s: %v, want %s", addr, err, sandbox.CodeStart)
 			if s != nil {
 				s.Close()
 			}
 		}
 	}
-	if _, err := Start(t.Context(), Config{SQL: practiceSQL, Options: Options{Scale: -1}}); !fault.Is(err, CodeOptions) {
-		t.Errorf("error is %v, want %s", err, CodeOptions)
+	if _, err := Start(t.Context(), Config{SQL: practiceSQL, Options: sandbox.Options{Scale: -1}}); !fault.Is(err, sandbox.CodeOptions) {
+		t.Errorf("error is %v, want %s", err, sandbox.CodeOptions)
 	}
-	if _, err := Start(t.Context(), Config{}); !fault.Is(err, CodeSQL) {
-		t.Errorf("error is %v, want %s", err, CodeSQL)
+	if _, err := Start(t.Context(), Config{}); !fault.Is(err, sandbox.CodeSQL) {
+		t.Errorf("error is %v, want %s", err, sandbox.CodeSQL)
 	}
 }
 
 func TestLibraryLogGoesWhereToldWithoutThePassword(t *testing.T) {
 	var log bytes.Buffer
-	s, err := Start(t.Context(), Config{SQL: practiceSQL, Options: Options{Scale: 0.01}, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	s, err := Start(t.Context(), Config{SQL: practiceSQL, Options: sandbox.Options{Scale: 0.01}, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +340,7 @@ func BenchmarkStart(b *testing.B) {
 }
 
 func BenchmarkCallAppointments(b *testing.B) {
-	db := connect(b, startServer(b, Options{}))
+	db := connect(b, startServer(b, sandbox.Options{}))
 	n := 0
 	for b.Loop() {
 		rows, err := db.Query("CALL appointments(?, ?, ?)", nil, nil, "All")

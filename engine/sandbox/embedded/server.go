@@ -1,6 +1,6 @@
 //go:build gms_pure_go
 
-package sandbox
+package embedded
 
 import (
 	"context"
@@ -9,15 +9,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	sqle "github.com/dolthub/go-mysql-server"
 	"github.com/dolthub/go-mysql-server/memory"
 	"github.com/dolthub/go-mysql-server/server"
 	"github.com/dolthub/go-mysql-server/sql"
 )
-
-// Available says whether this build holds the embedded server.
-const Available = true
 
 // The database and the user of the embedded server.
 const (
@@ -48,11 +46,11 @@ const noDirectory = "/nonexistent/cipherstream"
 // mysql_native_password. It returns a procedure's last result set only, holding
 // it in memory first.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
-	defs, err := readDefinitions(cfg.SQL)
+	defs, err := sandbox.ReadDefinitions(cfg.SQL)
 	if err != nil {
 		return nil, err
 	}
-	tables, err := Tables(cfg.Options)
+	tables, err := sandbox.Tables(cfg.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -152,18 +150,18 @@ func (s *Server) endQueries() {
 
 // define runs the practice's SQL and puts the generated tables in the place of
 // the empty ones.
-func define(ctx context.Context, engine *sqle.Engine, provider *memory.DbProvider, db *memory.Database, defs definitions, tables []Table) error {
+func define(ctx context.Context, engine *sqle.Engine, provider *memory.DbProvider, db *memory.Database, defs sandbox.Definitions, tables []sandbox.Table) error {
 	session := memory.NewSession(sql.NewBaseSession(), provider)
 	sqlCtx := sql.NewContext(ctx, sql.WithSession(session))
 	sqlCtx.SetCurrentDatabase(databaseName)
-	for _, group := range [][]definition{defs.tables, defs.keys, defs.procedures} {
+	for _, group := range [][]sandbox.Definition{defs.Tables, defs.Keys, defs.Procedures} {
 		for _, def := range group {
-			_, rows, _, err := engine.Query(sqlCtx, def.statement)
+			_, rows, _, err := engine.Query(sqlCtx, def.Statement)
 			if err == nil {
 				_, err = sql.RowIterToRows(sqlCtx, rows)
 			}
 			if err != nil {
-				return startFault("creating %s: %w", def.name, err)
+				return startFault("creating %s: %w", def.Name, err)
 			}
 		}
 	}
@@ -181,6 +179,10 @@ func define(ctx context.Context, engine *sqle.Engine, provider *memory.DbProvide
 	return nil
 }
 
+func sqlFault(format string, args ...any) *fault.Fault {
+	return fault.New(sandbox.CodeSQL, fault.Internal, "the practice database's SQL: "+format, args...)
+}
+
 func startFault(format string, args ...any) *fault.Fault {
-	return fault.New(CodeStart, fault.Internal, "starting the sandbox: "+format, args...)
+	return fault.New(sandbox.CodeStart, fault.Internal, "starting the sandbox: "+format, args...)
 }

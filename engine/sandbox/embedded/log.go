@@ -1,6 +1,6 @@
 //go:build gms_pure_go
 
-package sandbox
+package embedded
 
 import (
 	"context"
