@@ -16,7 +16,8 @@ import (
 	"syscall"
 )
 
-// Path returns the whole path of the program, called cipherstream, in a folder that holds nothing else.
+// Path returns the whole path of the program, called cipherstream, in a folder that holds nothing else but the
+// sandbox's, where the program finds it.
 var Path = sync.OnceValues(func() (string, error) {
 	_, file, _, ok := runtime.Caller(0)
 	if !ok {
@@ -36,7 +37,7 @@ var Path = sync.OnceValues(func() (string, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return "", fmt.Errorf("program: %s: %w", lock.Name(), err)
 	}
-	build := exec.Command("go", "build", "-tags", "gms_pure_go", "-o", path, "./cmd/cipherstream")
+	build := exec.Command("go", "build", "-tags", "gms_pure_go", "-o", filepath.Dir(path)+"/", "./cmd/cipherstream", "./cmd/cipherstream-sandbox")
 	build.Dir, build.Env = top, append(os.Environ(), "CGO_ENABLED=0", "PWD="+top)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("program: cipherstream cannot be built: %w: %s", err, out)
