@@ -39,6 +39,9 @@ type Replay struct {
 	Dir, Stage string
 	// Plugin is the plugin whose process serves the stage; empty for the one that did.
 	Plugin string
+	// Start starts the process, in place of Host.Start: one of a program that no lock file names. Reach is where its
+	// data sockets are.
+	Start func(ctx context.Context, reach ...host.Reach) (host.Process, error)
 	// Attach waits for a process that somebody else starts.
 	Attach bool
 	// Set and Secrets change settings: texts by their places, as for plan.Assign.
@@ -150,7 +153,11 @@ func (r *replay) start(ctx context.Context, h *host.Host, reach []host.Reach) (h
 	if plugin == "" {
 		plugin = r.stage.Plugin
 	}
-	if !r.Attach {
+	switch {
+	case r.Attach:
+	case r.Start != nil:
+		return r.Start(ctx, reach...)
+	default:
 		return h.Start(ctx, plugin, reach...)
 	}
 	process, err := h.Attach(ctx, plugin, func(a host.Awaited) {
