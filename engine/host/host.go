@@ -298,6 +298,8 @@ type Offer struct {
 	Protocol int
 	// Network says that the plugin asks for the network; whether it gets it, LockEntry says.
 	Network bool
+	// LinkWords says that the plugin knows the words of its data sockets (sdk/peer).
+	LinkWords bool
 	// Isolation is how the plugin's process was kept apart; zero for the first party.
 	Isolation Isolation
 	Stages    []control.Manifest
