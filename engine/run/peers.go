@@ -23,12 +23,6 @@ type end struct {
 // ownEnd is this process: a relay, a replay, and stages that run in it.
 func ownEnd() end { return end{pid: os.Getpid(), words: true} }
 
-// endOf asks a process of a plugin.
-func endOf(ctx context.Context, p host.Process) (end, error) {
-	offer, err := p.Describe(ctx)
-	return end{pid: p.PID(), words: offer.LinkWords}, err
-}
-
 // strangerPatience is how long the two ends of a data socket wait for each other's word where neither the system tells who
 // that is, nor somebody debugs a stage.
 const strangerPatience = 10 * time.Second
@@ -58,7 +52,11 @@ func (r *run) introduce(ctx context.Context) error {
 		case r.plan.Stages[planned.Stages[0]].FirstParty && !planned.Attach:
 			ends[i] = end{pid: g.process.PID(), words: true} // it is this program
 		default:
-			wait.Go(func() { ends[i], errs[i] = endOf(ctx, g.process) })
+			wait.Go(func() {
+				var offer host.Offer
+				offer, errs[i] = g.process.Describe(ctx)
+				ends[i], g.isolation = end{g.process.PID(), offer.LinkWords}, offer.Isolation
+			})
 		}
 	}
 	wait.Wait()

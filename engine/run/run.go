@@ -79,6 +79,8 @@ type group struct {
 	kinds    []stage.Kind
 	finished *pb.Finished
 	err      error
+	// isolation is how a third-party process is kept apart.
+	isolation host.Isolation
 }
 
 // Execute runs the plan to its end and returns the receipt, or the fault that
@@ -440,7 +442,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 		}
 		receipt.Processes = append(receipt.Processes, ProcessUse{
 			Plugin: g.process.Plugin(), Stages: g.stages,
-			CPUSeconds: float64(f.GetCpuNanoseconds()) / 1e9, PeakMemoryBytes: f.GetPeakMemoryBytes(),
+			CPUSeconds: float64(f.GetCpuNanoseconds()) / 1e9, PeakMemoryBytes: f.GetPeakMemoryBytes(), NotConfined: g.isolation.NotConfined(),
 		})
 	}
 	if !encoded {
