@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -77,4 +78,37 @@ func programConfig(program, doing string, log *slog.Logger) (host.Config, string
 	}
 	name := filepath.Base(path)
 	return host.Config{FirstParty: stage.Bundle{Name: name}, Executable: path, Log: log}, name, nil
+}
+
+// pinnedProgram is a program that is started as if it were installed, with all that it declares that it needs.
+type pinnedProgram struct {
+	host   *host.Host
+	entry  host.LockEntry
+	folder string
+	offer  host.Offer
+}
+
+// pinProgram pins a program as it is, asks it without the network what it offers, and grants it the network if it
+// declares that it needs it, and files.
+func pinProgram(ctx context.Context, h *host.Host, program string, files []string) (*pinnedProgram, error) {
+	path, err := filepath.EvalSymlinks(program)
+	if err != nil {
+		return nil, usageFault("the program cannot be started: %w", err)
+	}
+	p := &pinnedProgram{host: h}
+	if p.entry, p.folder, err = host.Pin(ctx, path); err != nil {
+		return nil, err
+	}
+	p.entry.Files = files
+	p.entry.Grants = p.entry.GrantsOf()
+	if p.offer, err = h.Try(ctx, p.entry, p.folder); err != nil {
+		return nil, err
+	}
+	p.entry.Network = p.offer.Network
+	p.entry.Grants = p.entry.GrantsOf()
+	return p, nil
+}
+
+func (p *pinnedProgram) start(ctx context.Context, reach ...host.Reach) (host.Process, error) {
+	return p.host.StartEntry(ctx, p.entry, p.folder, reach...)
 }

@@ -35,6 +35,8 @@ var (
 	unconfined       = regexp.MustCompile(`(?m)^warn: plugin "[^"]*" (runs unconfined|is confined in part), .*\n`)
 	isolationInTitle = regexp.MustCompile(`(?m); (not |partly )?confined.*\)$`)
 	isolationInRow   = regexp.MustCompile(`(?m)^( *isolation +)(?:not |partly )?confined.*$`)
+	notConfinedLine  = regexp.MustCompile(`(?m)^\n[a-z0-9-]+: (?:not |partly )confined.*\n`)
+	notConfinedJSON  = regexp.MustCompile(`(?m)^ *"not_confined": \[[^\]]*\],?\n`)
 	isolationInJSON  = regexp.MustCompile(`"isolation": "(not |partly )?confined[^"]*"`)
 )
 
@@ -43,6 +45,8 @@ func settled(text string, pairs ...string) string {
 	text = strings.NewReplacer(pairs...).Replace(text)
 	// How far a machine can confine a process is its own affair.
 	text = unconfined.ReplaceAllString(text, "")
+	text = notConfinedLine.ReplaceAllString(text, "")
+	text = notConfinedJSON.ReplaceAllString(text, "")
 	text = isolationInTitle.ReplaceAllString(text, "; ISOLATION)")
 	text = isolationInJSON.ReplaceAllString(text, `"isolation": "ISOLATION"`)
 	return isolationInRow.ReplaceAllString(text, "${1}ISOLATION")

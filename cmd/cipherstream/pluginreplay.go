@@ -22,6 +22,7 @@ const codeDiffers = "replay.differs"
 type replayFlags struct {
 	stage, out   string
 	set, secrets []string
+	allowFiles   []string
 	attach       bool
 	verbose      bool
 }
@@ -35,6 +36,9 @@ func (a *app) pluginReplayCommand() *cobra.Command {
 compare what it makes with what it made then. The stage runs alone, in a process as in
 a run: of PROGRAM, which need not be in plugins.lock, or else of the plugin that the
 recording names. Of a run that failed, as much is replayed as was recorded.
+
+PROGRAM is confined as well as a run would confine it: it has the network only if it
+declares that it needs it, and of the files it sees those that --allow-files grants.
 
 The settings are those of the recording. --set changes one: names with dots between
 them, or a JSON Pointer; lists and objects are JSON. A secret is not in the recording,
@@ -70,6 +74,7 @@ when there is a difference.`,
 	c.Flags().StringArrayVar(&f.secrets, "secret", nil, "take a secret setting from `SETTING=SOURCE`: "+secretForms+" (repeatable)")
 	c.Flags().BoolVar(&f.attach, "attach", false, "wait for the stage's process, which you start yourself, under a debugger for instance")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show log lines of level info too")
+	c.Flags().StringArrayVar(&f.allowFiles, "allow-files", nil, "for PROGRAM: "+allowFilesUsage)
 	a.pluginsFlag(c)
 	return c
 }
@@ -100,17 +105,33 @@ func (a *app) pluginReplay(ctx context.Context, dir, program string, f *replayFl
 	if err != nil {
 		return err
 	}
+	files, err := fileGrants(f.allowFiles)
+	if err != nil {
+		return err
+	}
+	if len(files) > 0 && (program == "" || f.attach) {
+		return usageFault("--allow-files is for a program that is given and started here").
+			WithHint("what an installed plugin sees was granted with its installation; what is attached is not confined")
+	}
 	cfg := a.hostConfig(pluginDir, report.logger())
 	if program != "" {
 		if cfg, in.Plugin, err = programConfig(program, "started", report.logger()); err != nil {
 			return err
 		}
+		cfg.StrictIsolation = a.limits.strict
 	}
 	h, err := host.New(cfg)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
+	if program != "" && !f.attach {
+		pinned, err := pinProgram(ctx, h, cfg.Executable, files)
+		if err != nil {
+			return err
+		}
+		in.Start = pinned.start
+	}
 	replayed, err := in.Execute(ctx, h)
 	if err != nil {
 		return err

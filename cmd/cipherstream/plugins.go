@@ -67,10 +67,12 @@ type offeredPlugin struct {
 	Protocol int           `json:"protocol,omitempty"`
 	Network  networkAccess `json:"network"`
 	// Files is what a third-party plugin is granted of the file system, as PATH:ro or PATH:rw.
-	Files     []string       `json:"files,omitempty"`
-	Isolation string         `json:"isolation,omitempty"`
-	Stages    []offeredStage `json:"stages"`
-	Error     *pluginError   `json:"error,omitempty"`
+	Files     []string `json:"files,omitempty"`
+	Isolation string   `json:"isolation,omitempty"`
+	// NotConfined is what it is not kept from: of files, network, processes and memory.
+	NotConfined []string       `json:"not_confined,omitempty"`
+	Stages      []offeredStage `json:"stages"`
+	Error       *pluginError   `json:"error,omitempty"`
 }
 
 // pinnedPlugin is what the lock file says beside name and version; of the first-party
@@ -130,7 +132,7 @@ type offeredStage struct {
 func offered(f host.Found) offeredPlugin {
 	o := f.Offer
 	p := offeredPlugin{Name: o.Plugin, Version: o.Version, FirstParty: o.FirstParty, Protocol: o.Protocol,
-		Network: networkAccess{o.Network, o.FirstParty || f.Entry.Network}, Files: f.Entry.Files, Isolation: o.Isolation.String(),
+		Network: networkAccess{o.Network, o.FirstParty || f.Entry.Network}, Files: f.Entry.Files, Isolation: o.Isolation.String(), NotConfined: o.Isolation.NotConfined(),
 		Stages: []offeredStage{}, Error: errorOf(f.Err)}
 	if !p.FirstParty {
 		p.pinnedPlugin = pinnedPlugin{f.Entry.SHA256, f.Entry.Program(), f.Entry.Origin}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -98,10 +97,6 @@ func (a *app) pluginTest(ctx context.Context, program string, o pluginTestOption
 	if err != nil {
 		return err
 	}
-	path, err := filepath.EvalSymlinks(cfg.Executable)
-	if err != nil {
-		return usageFault("the program cannot be tested: %w", err)
-	}
 	report, err := a.newReporter(progressNone, false, false)
 	if err != nil {
 		return err
@@ -111,24 +106,17 @@ func (a *app) pluginTest(ctx context.Context, program string, o pluginTestOption
 		return err
 	}
 	defer h.Close()
-	entry, folder, err := host.Pin(ctx, path)
+	pinned, err := pinProgram(ctx, h, cfg.Executable, files)
 	if err != nil {
 		return err
 	}
-	entry.Files = files
-	entry.Grants = entry.GrantsOf()
-	offer, err := h.Try(ctx, entry, folder)
-	if err != nil {
-		return err
-	}
-	entry.Network = offer.Network // as it will be installed
-	entry.Grants = entry.GrantsOf()
+	offer := pinned.offer
 	chosen, err := chooseStages(offer, o.stages, trials, o.settings)
 	if err != nil {
 		return err
 	}
 	start := func(ctx context.Context, dir string) (suite.Running, error) {
-		return h.StartEntry(ctx, entry, folder, host.Reach{Path: dir, Write: true})
+		return pinned.start(ctx, host.Reach{Path: dir, Write: true})
 	}
 	results := []suite.Result{}
 	for _, m := range chosen {

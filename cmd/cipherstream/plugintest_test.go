@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,9 +42,33 @@ func servedAs(program string) (sdk.Bundle, bool) {
 			sdk.DefineFilter(sdk.About{Name: "drops", Summary: "Drops the last row.", KeepsRows: true},
 				func(struct{}, sdk.Env) (sdk.Filter, error) { return dropping{}, nil }),
 		}}, true
+	case "nosy-plugin":
+		return sdk.Bundle{Name: "nosy", Version: "0.0.1", Stages: []sdk.Definition{
+			sdk.DefineEncoder(sdk.About{Name: "csv", Summary: "Looks around.", Out: sdk.ShapeRecords},
+				func(s nosySettings, _ sdk.Env) (sdk.Encoder, error) { return nosy{s}, nil }),
+		}}, true
 	}
 	return sdk.Bundle{}, false
 }
+
+// nosySettings are those of the encoder in whose place it is, and what it looks at: a TCP listener and a file.
+type nosySettings struct {
+	Null    string `config:"null"`
+	Address string `config:"address"`
+	File    string `config:"file"`
+}
+
+type nosy struct{ nosySettings }
+
+func (n nosy) Bind(*arrow.Schema) (sdk.Media, error) {
+	_, dialled := net.Dial("tcp", n.Address)
+	_, read := os.ReadFile(n.File)
+	return sdk.Media{}, fault.New("nosy.report", fault.Source, "this is what it reaches").
+		WithDetail("network", fmt.Sprint(dialled == nil)).WithDetail("file", fmt.Sprint(read == nil))
+}
+func (nosy) Begin(*sdk.Output) error                             { return nil }
+func (nosy) Encode(context.Context, sdk.Rows, *sdk.Output) error { return nil }
+func (nosy) End(sdk.Totals, *sdk.Output) error                   { return nil }
 
 type passSettings struct {
 	Column string `config:"column,required"`

@@ -26,7 +26,8 @@ func (a *app) pluginVerifyCommand() *cobra.Command {
 		Long: `Check the plugins of plugins.lock, or those that are named: the program is there,
 its SHA-256 is the one that is pinned, it starts, it speaks this program's protocol
 version, it has the name and the version that are pinned, and it asks for no network
-that it is not granted. A program with another SHA-256 is not started.
+that it is not granted. A program with another SHA-256 is not started. What the system
+does not keep a plugin from, of files, network, processes and memory, is named.
 
 The exit code is 1 when a check fails.`,
 		RunE: a.action(func(c *cobra.Command, names []string) error {
@@ -47,10 +48,13 @@ type verifiedPlugin struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	pinnedPlugin
-	Network bool                      `json:"network"`
-	OK      bool                      `json:"ok"`
-	Checks  map[string]install.Status `json:"checks"`
-	Errors  []*pluginError            `json:"errors"`
+	Network bool `json:"network"`
+	// Isolation is how its process was kept apart, and NotConfined what it was not kept from.
+	Isolation   string                    `json:"isolation,omitempty"`
+	NotConfined []string                  `json:"not_confined,omitempty"`
+	OK          bool                      `json:"ok"`
+	Checks      map[string]install.Status `json:"checks"`
+	Errors      []*pluginError            `json:"errors"`
 }
 
 func (a *app) pluginVerify(ctx context.Context, dir string, names []string) error {
@@ -65,7 +69,7 @@ func (a *app) pluginVerify(ctx context.Context, dir string, names []string) erro
 	plugins, broken := []verifiedPlugin{}, 0
 	for _, v := range all {
 		p := verifiedPlugin{Name: v.Entry.Name, Version: v.Entry.Version, pinnedPlugin: pinnedPlugin{v.Entry.SHA256, v.Entry.Program(), v.Entry.Origin},
-			Network: v.Entry.Network, OK: v.OK(), Checks: v.Checks, Errors: []*pluginError{}}
+			Network: v.Entry.Network, Isolation: v.Offer.Isolation.String(), NotConfined: v.Offer.Isolation.NotConfined(), OK: v.OK(), Checks: v.Checks, Errors: []*pluginError{}}
 		for _, f := range v.Faults {
 			p.Errors = append(p.Errors, errorOf(f))
 		}
@@ -112,6 +116,8 @@ func writeVerified(w io.Writer, plugins []verifiedPlugin) error {
 	for _, p := range plugins {
 		if !p.OK {
 			fmt.Fprintf(w, "\n%s\n", p.Name)
+		} else if len(p.NotConfined) > 0 {
+			fmt.Fprintf(w, "\n%s: %s\n", p.Name, diag.Printable(p.Isolation))
 		}
 		for _, e := range p.Errors {
 			writeBroken(w, e)

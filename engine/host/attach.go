@@ -15,6 +15,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/sdk/control"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/peer"
 )
 
 // Awaited describes a plugin process that somebody else is to start.
@@ -97,8 +98,8 @@ func meet(ctx context.Context, listener *net.UnixListener) (*net.UnixConn, int, 
 			return nil, 0, fault.New("host.directory", fault.Internal, "cannot wait for a plugin to attach: %w", err)
 		}
 		// The directory keeps all but this user and root out.
-		if pid, ok := peer(conn); ok {
-			return conn, pid, nil
+		if p, err := peer.Of(conn); err == nil && (p.UID < 0 || p.UID == os.Geteuid()) {
+			return conn, p.PID, nil
 		}
 		conn.Close()
 	}

@@ -53,7 +53,7 @@ func Pin(ctx context.Context, program string) (entry LockEntry, folder string, e
 // ownOffer is the first-party stages.
 func (h *Host) ownOffer() Offer {
 	own := h.cfg.FirstParty
-	return Offer{Plugin: own.Name, Version: own.Version, FirstParty: true, Protocol: control.ProtocolVersion, Network: own.Network,
+	return Offer{Plugin: own.Name, Version: own.Version, FirstParty: true, Protocol: control.ProtocolVersion, Network: own.Network, LinkWords: true,
 		Stages: control.ManifestsOf(own)}
 }
 

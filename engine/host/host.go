@@ -39,7 +39,12 @@
 //
 // Where that cannot be had it runs with the namespaces that can, or with none, with a
 // warning, or with Config.StrictIsolation not at all. It can then use files and local
-// services as the host's user may.
+// services as the host's user may; Isolation.NotConfined names it. There is no use of
+// Landlock: it would keep such a plugin from files, but not from sockets that have a path.
+//
+// Whoever connects to a data socket, or listens at one, is asked who it is (sdk/peer). The
+// control connection takes nobody but the host, by its certificate; what is attached is
+// whatever process of this user comes first.
 //
 // What is left to it: what anybody may read in the system's folders; the disk, in its
 // own directory; and the cores that it was not given, if it takes them back, since
@@ -298,6 +303,8 @@ type Offer struct {
 	Protocol int
 	// Network says that the plugin asks for the network; whether it gets it, LockEntry says.
 	Network bool
+	// LinkWords says that the plugin knows the words of its data sockets (sdk/peer).
+	LinkWords bool
 	// Isolation is how the plugin's process was kept apart; zero for the first party.
 	Isolation Isolation
 	Stages    []control.Manifest

@@ -29,6 +29,28 @@ type Isolation struct {
 	Reason string
 }
 
+// What a plugin may be kept from, as NotConfined names it.
+const (
+	openFiles     = "files"     // of the host's user, and the local services among them
+	openNetwork   = "network"   // though the lock file does not grant it
+	openProcesses = "processes" // it sees and signals those of the user, and leaves its own behind
+	openMemory    = "memory"    // of what it has left behind
+)
+
+// NotConfined names what the process is not kept from although nobody has granted it: of files, network, processes and
+// memory. It is empty when it is confined, and for the zero value.
+func (i Isolation) NotConfined() []string {
+	switch {
+	case i.Confined || i.Reason == "":
+		return nil
+	case i.Apart:
+		return []string{openFiles}
+	case i.Network:
+		return []string{openFiles, openProcesses, openMemory}
+	}
+	return []string{openFiles, openNetwork, openProcesses, openMemory}
+}
+
 // String is a line for people; it is empty for the zero value.
 func (i Isolation) String() string {
 	network := ", without network"
@@ -41,11 +63,16 @@ func (i Isolation) String() string {
 	case i.Confined:
 		return "confined" + network
 	case i.Apart:
-		return "partly confined" + network + ", with all files: " + i.Reason
+		return "partly confined" + network + "; not confined: " + i.openText()
 	case i.Reason != "":
-		return "not confined: " + i.Reason
+		return "not confined: " + i.openText()
 	}
 	return ""
+}
+
+// openText is what is not confined, and why.
+func (i Isolation) openText() string {
+	return strings.Join(i.NotConfined(), ", ") + ", because " + i.Reason
 }
 
 // codeIsolation is the code of a plugin that is not started because it could not be
@@ -86,7 +113,8 @@ func (h *Host) holdOther(entry LockEntry) (hold, error) {
 	}
 	held.isolation.Apart, held.isolation.Reason = possible.namespaces == "", possible.jail
 	if h.cfg.StrictIsolation {
-		return hold{}, fault.New(codeIsolation, fault.Usage, "plugin %q is not started: it would not be confined, because %s", entry.Name, held.isolation.Reason).
+		return hold{}, fault.New(codeIsolation, fault.Usage, "plugin %q is not started: it would not be confined, because %s; not confined: %s",
+			entry.Name, held.isolation.Reason, strings.Join(held.isolation.NotConfined(), ", ")).
 			WithHint("%s; or allow it to run unconfined by leaving strict isolation out", isolationHint)
 	}
 	if _, warned := h.warned.LoadOrStore(entry.Name, true); !warned {
@@ -97,11 +125,13 @@ func (h *Host) holdOther(entry LockEntry) (hold, error) {
 
 // warning says what a plugin that is not confined can do.
 func (i Isolation) warning(plugin string) string {
+	how := "runs unconfined"
 	if i.Apart {
-		return fmt.Sprintf("plugin %q is confined in part, because %s; it can use all files and local services of this user, which %s does not grant", plugin, i.Reason, LockName)
+		how = "is confined in part"
 	}
-	text := fmt.Sprintf("plugin %q runs unconfined, because %s; it can use all files and local services of this user, which %s does not grant", plugin, i.Reason, LockName)
-	if !i.Network {
+	text := fmt.Sprintf("plugin %q %s, because %s; not confined: %s; it can use all files and local services of this user, which %s does not grant",
+		plugin, how, i.Reason, strings.Join(i.NotConfined(), ", "), LockName)
+	if !i.Apart && !i.Network {
 		text += fmt.Sprintf("; it can reach the network, which %s does not grant", LockName)
 	}
 	return text

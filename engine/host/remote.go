@@ -205,7 +205,7 @@ func (r *remote) Describe(ctx context.Context) (Offer, error) {
 	if err != nil {
 		return Offer{}, r.broken(ctx, err)
 	}
-	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(), Network: resp.Network, Isolation: r.program.isolation()}
+	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(), Network: resp.Network, LinkWords: resp.LinkWords, Isolation: r.program.isolation()}
 	for _, s := range resp.Stages {
 		m, err := control.ManifestFromProto(s)
 		if err != nil {

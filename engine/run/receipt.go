@@ -49,6 +49,8 @@ type ProcessUse struct {
 	Stages          []string `json:"stages"`
 	CPUSeconds      float64  `json:"cpu_seconds"`
 	PeakMemoryBytes int64    `json:"peak_memory_bytes"`
+	// NotConfined names what the system did not keep a third-party plugin from: of files, network, processes and memory.
+	NotConfined []string `json:"not_confined,omitempty"`
 }
 
 func (r *Receipt) deliver(from stage.Receipt) {

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/peer"
 	"github.com/cipherstream/cipherstream/sdk/runner"
 )
 
@@ -18,6 +19,8 @@ type relay struct {
 
 	listener *net.UnixListener
 	target   string // the socket of the group after
+	// before and after are who connects here, and who listens there.
+	before, after peer.Expected
 
 	file  *arrowFile
 	whole bool
@@ -47,26 +50,30 @@ func (r *relay) run(ctx context.Context) error {
 }
 
 func (r *relay) copy(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() { r.listener.Close() })()
 	partial := r.name + partialEnding
 	file, err := r.root.OpenFile(partial, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return writeFailed(partial, err)
 	}
 	defer file.Close()
-	up, err := r.listener.AcceptUnix()
+	up, err := peer.Accept(ctx, r.listener, r.before, nil)
 	if err != nil {
 		return nil // the run has ended
 	}
 	defer up.Close()
 	defer context.AfterFunc(ctx, func() { up.Close() })()
-	r.listener.Close()
 	var dialer net.Dialer
-	down, err := dialer.DialContext(ctx, "unix", r.target)
+	conn, err := dialer.DialContext(ctx, "unix", r.target)
 	if err != nil {
 		return nil // the group after has ended, and says why
 	}
-	defer down.Close()
+	defer conn.Close()
+	down := conn.(*net.UnixConn)
+	if err := greet(ctx, down, r.after); fault.Is(err, runner.LinkStranger) {
+		return err
+	} else if err != nil {
+		return nil
+	}
 	defer context.AfterFunc(ctx, func() { down.Close() })()
 
 	if r.file, err = newArrowFile(file); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/control"
 	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/peer"
 	"github.com/cipherstream/cipherstream/sdk/runner"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 	"github.com/cipherstream/cipherstream/sdk/wire"
@@ -39,6 +40,9 @@ type Replay struct {
 	Dir, Stage string
 	// Plugin is the plugin whose process serves the stage; empty for the one that did.
 	Plugin string
+	// Start starts the process, in place of Host.Start: one of a program that no lock file names. Reach is where its
+	// data sockets are.
+	Start func(ctx context.Context, reach ...host.Reach) (host.Process, error)
 	// Attach waits for a process that somebody else starts.
 	Attach bool
 	// Set and Secrets change settings: texts by their places, as for plan.Assign.
@@ -73,6 +77,8 @@ type replay struct {
 	input  *recorded
 	output *recorded
 	result Replayed
+	// words is true when the process knows the words of package peer.
+	words bool
 }
 
 // Execute gives a stage what it was given in a recorded run, in a process of its own,
@@ -150,7 +156,11 @@ func (r *replay) start(ctx context.Context, h *host.Host, reach []host.Reach) (h
 	if plugin == "" {
 		plugin = r.stage.Plugin
 	}
-	if !r.Attach {
+	switch {
+	case r.Attach:
+	case r.Start != nil:
+		return r.Start(ctx, reach...)
+	default:
 		return h.Start(ctx, plugin, reach...)
 	}
 	process, err := h.Attach(ctx, plugin, func(a host.Awaited) {
@@ -168,6 +178,7 @@ func (r *replay) settings(ctx context.Context, process host.Process) ([]byte, []
 	if err != nil {
 		return nil, nil, err
 	}
+	r.words = offer.LinkWords
 	i := slices.IndexFunc(offer.Stages, func(m control.Manifest) bool { return m.Kind == r.stage.Kind && m.Name == r.stage.Use })
 	if i < 0 {
 		return nil, nil, fault.New("plugin.unknown_stage", fault.Plugin, "plugin %q has no %s called %q", offer.Plugin, r.stage.Kind, r.stage.Use)
@@ -237,6 +248,13 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 	if r.Attach {
 		request.Limits.StallNanoseconds = math.MaxInt64
 	}
+	patience := strangerPatience
+	if r.Attach {
+		patience = 0
+	}
+	stage := end{process.PID(), r.words}
+	before, after := newLink(ownEnd(), stage, patience), newLink(stage, ownEnd(), patience)
+	request.InputPeer, request.OutputPeer = control.PeerToProto(before.toReader), control.PeerToProto(after.toWriter)
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: request.Output, Net: "unix"})
 	if err != nil {
 		return fault.New("link.listen", fault.Internal, "cannot listen on the data socket: %w", err)
@@ -247,16 +265,15 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 	}
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(running, func() { listener.Close() })()
 	var wait sync.WaitGroup
 	var feedErr, drainErr error
 	wait.Go(func() {
-		if feedErr = r.feed(running, request.Input); feedErr != nil {
+		if feedErr = r.feed(running, request.Input, before.toWriter); feedErr != nil {
 			cancel(feedErr)
 		}
 	})
 	wait.Go(func() {
-		if drainErr = r.drain(running, listener); drainErr != nil {
+		if drainErr = r.drain(running, listener, after.toReader); drainErr != nil {
 			cancel(drainErr)
 		}
 	})
@@ -280,7 +297,7 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 // what is only its echo.
 func (r *replay) cause(ctx context.Context, startErr, feedErr, drainErr error) error {
 	for _, err := range []error{feedErr, drainErr} {
-		if fault.Is(err, CodeRecordRead) || fault.Is(err, CodeRecordWrite) {
+		if fault.Is(err, CodeRecordRead) || fault.Is(err, CodeRecordWrite) || fault.Is(err, runner.LinkStranger) {
 			return err
 		}
 	}
@@ -294,7 +311,7 @@ func (r *replay) cause(ctx context.Context, startErr, feedErr, drainErr error) e
 }
 
 // feed writes the recorded input. When the stage goes away it says why itself.
-func (r *replay) feed(ctx context.Context, path string) error {
+func (r *replay) feed(ctx context.Context, path string, to peer.Expected) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", path)
 	if err != nil {
@@ -302,6 +319,11 @@ func (r *replay) feed(ctx context.Context, path string) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if err := greet(ctx, conn.(*net.UnixConn), to); fault.Is(err, runner.LinkStranger) {
+		return err
+	} else if err != nil {
+		return nil
+	}
 	writer, err := wire.NewWriter(conn, r.input.reader.Schema(), wire.WithMaxBatchBytes(math.MaxInt32))
 	if err != nil {
 		return nil
@@ -328,8 +350,8 @@ func (r *replay) feed(ctx context.Context, path string) error {
 }
 
 // drain takes the stage's output.
-func (r *replay) drain(ctx context.Context, listener *net.UnixListener) error {
-	conn, err := listener.AcceptUnix()
+func (r *replay) drain(ctx context.Context, listener *net.UnixListener, from peer.Expected) error {
+	conn, err := peer.Accept(ctx, listener, from, nil)
 	if err != nil {
 		return nil // the stage has ended, and says why
 	}

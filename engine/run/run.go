@@ -27,8 +27,10 @@ import (
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/control"
 	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/peer"
 	"github.com/cipherstream/cipherstream/sdk/runner"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -62,6 +64,8 @@ type run struct {
 	groups []*group
 	record *recording // nil when nothing is recorded
 	notary *notary    // nil when nothing is sealed
+	// before and after are who is at the input and the output of each group.
+	before, after []peer.Expected
 
 	mu       sync.Mutex // guards what follows and serialises events
 	progress Progress
@@ -75,6 +79,8 @@ type group struct {
 	kinds    []stage.Kind
 	finished *pb.Finished
 	err      error
+	// isolation is how a third-party process is kept apart.
+	isolation host.Isolation
 }
 
 // Execute runs the plan to its end and returns the receipt, or the fault that
@@ -157,6 +163,9 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 	if starting.Err() != nil {
 		return context.Cause(starting)
 	}
+	if err := r.introduce(ctx); err != nil {
+		return err
+	}
 	if r.record != nil {
 		for i, relay := range r.record.relays {
 			if err := relay.listen(relayed(dir, i+1), edge(dir, i+1)); err != nil {
@@ -200,6 +209,7 @@ func (r *run) request(i int, dir string) *pb.OpenRequest {
 		req.Limits.StallNanoseconds = math.MaxInt64
 	}
 	req.Input, req.Output = r.sockets(i, dir)
+	req.InputPeer, req.OutputPeer = control.PeerToProto(r.before[i]), control.PeerToProto(r.after[i])
 	for _, s := range r.plan.Groups[i].Stages {
 		planned := &r.plan.Stages[s]
 		req.Stages = append(req.Stages, &pb.Stage{
@@ -236,7 +246,7 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 			wait.Go(func() {
 				defer upstream.Done()
 				// What is no Arrow stream its reader refuses, and says so better.
-				if err := relay.run(running); fault.Is(err, CodeRecordWrite) {
+				if err := relay.run(running); fault.Is(err, CodeRecordWrite) || fault.Is(err, runner.LinkStranger) {
 					cancel(err)
 				}
 			})
@@ -432,7 +442,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 		}
 		receipt.Processes = append(receipt.Processes, ProcessUse{
 			Plugin: g.process.Plugin(), Stages: g.stages,
-			CPUSeconds: float64(f.GetCpuNanoseconds()) / 1e9, PeakMemoryBytes: f.GetPeakMemoryBytes(),
+			CPUSeconds: float64(f.GetCpuNanoseconds()) / 1e9, PeakMemoryBytes: f.GetPeakMemoryBytes(), NotConfined: g.isolation.NotConfined(),
 		})
 	}
 	if !encoded {

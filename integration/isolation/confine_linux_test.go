@@ -168,7 +168,10 @@ func (s *setup) said(granted bool) {
 	want := map[[2]bool]string{{true, false}: "confined, without network", {true, true}: "confined, with the network"}[[2]bool{confinable(), granted}]
 	want += ", with " + s.out + ":rw"
 	if !confinable() {
-		want = "not confined: " + isolation.Reason
+		want = "not confined: files, network, processes, memory, because " + isolation.Reason
+		if granted {
+			want = "not confined: files, processes, memory, because " + isolation.Reason
+		}
 	}
 	if isolation.String() != want {
 		s.Errorf("isolation: %q", isolation)
@@ -256,9 +259,12 @@ func TestCores(t *testing.T) {
 	}
 }
 
-// asNobody runs a test of this program again as a user without rights; with limit, where
-// no namespaces can be made.
-func asNobody(t *testing.T, test string, limit bool) {
+// envLimit is set where a process runs under such a limit.
+const envLimit = "CIPHERSTREAM_TEST_LIMIT"
+
+// asNobody runs a test of this program again as a user without rights; with limit, a
+// sysctl of namespaces (namespaces(7)), where none of these can be made.
+func asNobody(t *testing.T, test, limit string) {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -281,7 +287,7 @@ func asNobody(t *testing.T, test string, limit bool) {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
-	if os.Getuid() == 0 && !limit {
+	if os.Getuid() == 0 && limit == "" {
 		const nobody = 65534
 		for _, path := range []string{dir, filepath.Join(dir, "tests")} {
 			if err := os.Chown(path, nobody, nobody); err != nil {
@@ -290,9 +296,10 @@ func asNobody(t *testing.T, test string, limit bool) {
 		}
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	}
-	if limit {
+	if limit != "" {
+		cmd.Env = append(cmd.Env, envLimit+"="+limit)
 		// A user namespace may bound how many are made below it.
-		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" "$@"`}, cmd.Args...)
+		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `echo 0 >/proc/sys/user/` + limit + ` && exec "$0" "$@"`}, cmd.Args...)
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
 		id := syscall.SysProcIDMap{ContainerID: 0, HostID: os.Getuid(), Size: 1}
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{id}
@@ -308,7 +315,7 @@ func asNobody(t *testing.T, test string, limit bool) {
 // TestUnprivileged: the same for a user without rights.
 func TestUnprivileged(t *testing.T) {
 	for _, test := range []string{"TestNetwork", "TestConfinement", "TestEscapes", "TestGoodRogue", "TestLockedDirectory", "TestHostDies"} {
-		t.Run(test, func(t *testing.T) { asNobody(t, test, false) })
+		t.Run(test, func(t *testing.T) { asNobody(t, test, "") })
 	}
 }
 
@@ -321,7 +328,7 @@ func TestUnconfinable(t *testing.T) {
 		return
 	}
 	for _, test := range []string{"TestNetwork", "TestConfinement", "TestStrict", "TestChild", "TestHostDies"} {
-		t.Run(test, func(t *testing.T) { asNobody(t, test, true) })
+		t.Run(test, func(t *testing.T) { asNobody(t, test, "max_user_namespaces") })
 	}
 }
 

@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) > 2 && os.Args[1] == "hoard":
 		hoardMiB(os.Args[2])
+	case len(os.Args) > 3 && os.Args[1] == "stranger":
+		beStranger(os.Args[2], os.Args[3:])
 	case len(os.Args) > 3 && os.Args[1] == "host":
 		serveAsHost(os.Args[2], os.Args[3])
 	case filepath.Base(os.Args[0]) == "program":

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/cipherstream/cipherstream/sdk/peer"
 )
 
 // EnvAttach names the environment variable with the path of a unix socket on which
@@ -49,7 +51,11 @@ func attach(path string) (*net.UnixConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no run waits there any more: %w", err)
 	}
-	if err := accept(conn); err != nil {
+	err = (peer.Expected{}).Greet(conn)
+	if err == nil {
+		err = accept(conn)
+	}
+	if err != nil {
 		conn.Close()
 		return nil, err
 	}

@@ -10,8 +10,19 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/config"
 	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/peer"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
+
+// PeerToProto makes a message of who is expected at a data socket.
+func PeerToProto(e peer.Expected) *pb.Peer {
+	return &pb.Peer{Pid: int64(e.PID), Hello: e.Hello, Welcome: e.Welcome, PatienceNanoseconds: int64(e.Patience)}
+}
+
+// PeerFromProto is the inverse of PeerToProto; nobody told is anybody of this user.
+func PeerFromProto(m *pb.Peer) peer.Expected {
+	return peer.Expected{PID: int(m.GetPid()), Hello: m.GetHello(), Welcome: m.GetWelcome(), Patience: time.Duration(m.GetPatienceNanoseconds())}
+}
 
 // FaultToProto makes a message of err's fault; nil stays nil.
 func FaultToProto(err error) *pb.Fault {

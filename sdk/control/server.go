@@ -77,7 +77,7 @@ func (s *server) restoreOutput() {
 
 func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeResponse, error) {
 	b := s.session.bundle
-	resp := &pb.DescribeResponse{Name: b.Name, Version: b.Version, Network: b.Network}
+	resp := &pb.DescribeResponse{Name: b.Name, Version: b.Version, Network: b.Network, LinkWords: true}
 	for _, m := range ManifestsOf(b) {
 		p, err := manifestToProto(m)
 		if err != nil {

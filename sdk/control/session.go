@@ -59,6 +59,8 @@ func (s *Session) Open(_ context.Context, req *pb.OpenRequest) error {
 		RunID:       req.RunId,
 		Input:       req.Input,
 		Output:      req.Output,
+		InputPeer:   PeerFromProto(req.InputPeer),
+		OutputPeer:  PeerFromProto(req.OutputPeer),
 		BudgetBytes: req.GetLimits().GetBudgetBytes(),
 		Workers:     int(req.GetLimits().GetWorkers()),
 		BatchRows:   int(req.GetLimits().GetBatchRows()),

@@ -8,22 +8,33 @@ package handoff
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/peer"
 )
+
+// separator stands between the path of the socket and the word.
+const separator = "#"
 
 // maxAddress is the longest path of a unix socket that every system takes.
 const maxAddress = 103
 
+// slowest is how long a process that asks may take to say its word.
+const slowest = 10 * time.Second
+
 // Offer waits on a socket in dir, a directory that only this user can enter, and
-// gives file to the first process that asks with Take. The file stays open here,
-// and must until stop has returned.
+// gives file to the first process that asks with Take. The address holds a word that
+// nobody guesses: who does not say it is given nothing, and holds nobody up. The file
+// stays open here, and must until stop has returned.
 //
 // Stop ends the offer, removes the socket and says what went wrong: nothing if the
 // file was taken or nobody asked. Calling it again returns the same. The end of ctx
@@ -42,14 +53,15 @@ func Offer(ctx context.Context, dir string, file *os.File) (address string, stop
 	if len(address) > maxAddress {
 		return "", nil, fmt.Errorf("handoff: the socket path %q has %d bytes; at most %d are possible", address, len(address), maxAddress)
 	}
+	word := peer.NewWord()
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"})
 	if err != nil {
 		return "", nil, fmt.Errorf("handoff: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- give(ctx, listener, file) }()
-	return address, sync.OnceValue(func() error {
+	go func() { done <- give(ctx, listener, word, file) }()
+	return address + separator + hex.EncodeToString(word), sync.OnceValue(func() error {
 		cancel()
 		err := <-done
 		return errors.Join(err, os.RemoveAll(dir))
@@ -57,11 +69,8 @@ func Offer(ctx context.Context, dir string, file *os.File) (address string, stop
 }
 
 // give serves the first process that asks.
-func give(ctx context.Context, listener *net.UnixListener, file *os.File) error {
-	release := context.AfterFunc(ctx, func() { listener.Close() })
-	defer release()
-	defer listener.Close()
-	conn, err := listener.AcceptUnix()
+func give(ctx context.Context, listener *net.UnixListener, word []byte, file *os.File) error {
+	conn, err := peer.Accept(ctx, listener, peer.Expected{Hello: word, Patience: slowest}, nil)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -86,8 +95,19 @@ func give(ctx context.Context, listener *net.UnixListener, file *os.File) error 
 	return nil
 }
 
+// cutWord takes an address apart. One that another program offers at may have no word.
+func cutWord(address string) (path string, word []byte) {
+	if i := strings.LastIndex(address, separator); i >= 0 {
+		if word, err := hex.DecodeString(address[i+len(separator):]); err == nil && len(word) > 0 {
+			return address[:i], word
+		}
+	}
+	return address, nil
+}
+
 // Take asks for the file that is offered at address. The caller closes it.
 func Take(ctx context.Context, address string) (*os.File, error) {
+	address, word := cutWord(address)
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "unix", address)
 	if err != nil {
@@ -97,6 +117,9 @@ func Take(ctx context.Context, address string) (*os.File, error) {
 	conn := c.(*net.UnixConn)
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 
+	if err := (peer.Expected{Hello: word}).Greet(conn); err != nil {
+		return nil, fmt.Errorf("handoff: asking at %s: %w", address, err)
+	}
 	// Room for more than one descriptor, so that too many are seen and closed.
 	control := make([]byte, syscall.CmsgSpace(4*8))
 	n, controlLength, flags, _, err := conn.ReadMsgUnix(make([]byte, 1), control)

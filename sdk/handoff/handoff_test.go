@@ -81,6 +81,37 @@ func TestOnlyOnce(t *testing.T) {
 	}
 }
 
+// TestStranger: who does not say the word is given nothing, and keeps nobody else from it.
+func TestStranger(t *testing.T) {
+	_, w := pipe(t)
+	address, stop, err := Offer(t.Context(), t.TempDir(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	path, word := cutWord(address)
+	if len(word) != 32 {
+		t.Fatalf("the address %q has a word of %d bytes", address, len(word))
+	}
+	silent, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	if got, err := Take(t.Context(), path+separator+strings.Repeat("0f", 32)); err == nil {
+		got.Close()
+		t.Error("it was given to who said another word")
+	}
+	taken, err := Take(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken.Close()
+	if n, err := silent.Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Error("it was given to who said nothing")
+	}
+}
+
 func TestNobodyAsks(t *testing.T) {
 	for name, end := range map[string]func(cancel func()){"stop": func(func()) {}, "cancel": func(cancel func()) { cancel() }} {
 		t.Run(name, func(t *testing.T) {

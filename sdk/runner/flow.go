@@ -112,7 +112,7 @@ func (f *flow) run(ctx context.Context) (err error) {
 	g := f.group
 	var conn *net.UnixConn
 	if g.cfg.Output != "" {
-		if conn, err = dial(ctx, g.cfg.Output); err != nil {
+		if conn, err = dial(ctx, g.cfg.Output, g.cfg.OutputPeer); err != nil {
 			return err
 		}
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -145,6 +145,12 @@ func (f *flow) run(ctx context.Context) (err error) {
 
 	var out drain
 	if conn != nil {
+		if err := g.cfg.OutputPeer.Heed(ctx, conn); err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			return PeerFault(err)
+		}
 		if out, err = newOutput(conn, shape, schema, media); err != nil {
 			return err
 		}
@@ -270,7 +276,7 @@ func (f *flow) openInput(ctx context.Context) (batches, *arrow.Schema, stage.Med
 		}
 		return s, schema, stage.Media{}, nil
 	}
-	conn, err := accept(ctx, g.listener)
+	conn, err := accept(ctx, g.listener, g.cfg.InputPeer, g.cfg.Log)
 	if err != nil {
 		return nil, nil, stage.Media{}, err
 	}

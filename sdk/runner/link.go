@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/peer"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 	"github.com/cipherstream/cipherstream/sdk/wire"
 )
@@ -26,6 +28,8 @@ const (
 	UpstreamEnded   = "link.upstream_ended"
 	DownstreamEnded = "link.downstream_ended"
 	LinkProtocol    = "link.protocol"
+	// LinkStranger is the code of a data socket at which somebody else listens.
+	LinkStranger = "link.stranger"
 )
 
 // Schema metadata of the records and bytes shapes.
@@ -42,12 +46,15 @@ func listen(path string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// accept waits for the one upstream neighbour.
-func accept(ctx context.Context, l *net.UnixListener) (*net.UnixConn, error) {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	defer l.Close()
-	conn, err := l.AcceptUnix()
+// accept waits for the one upstream neighbour. Whoever else connects is turned away, which the log is told once.
+func accept(ctx context.Context, l *net.UnixListener, from peer.Expected, log *slog.Logger) (*net.UnixConn, error) {
+	said := false
+	conn, err := peer.Accept(ctx, l, from, func(err error) {
+		if !said {
+			said = true
+			log.Warn("a process that is not the stage before connected to the data socket, and was turned away", "process", err.Error())
+		}
+	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -57,13 +64,29 @@ func accept(ctx context.Context, l *net.UnixListener) (*net.UnixConn, error) {
 	return conn, nil
 }
 
-func dial(ctx context.Context, path string) (*net.UnixConn, error) {
+// dial connects to the downstream neighbour, and sends no more than the word of greeting.
+func dial(ctx context.Context, path string, to peer.Expected) (*net.UnixConn, error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", path)
+	c, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
 		return nil, fault.New(DownstreamEnded, fault.Plugin, "cannot connect to the stage after: %w", errors.Unwrap(err))
 	}
-	return conn.(*net.UnixConn), nil
+	conn := c.(*net.UnixConn)
+	if err := to.Greet(conn); err != nil {
+		conn.Close()
+		return nil, PeerFault(err)
+	}
+	return conn, nil
+}
+
+// PeerFault is the fault of a writer that does not find its reader at the other end.
+func PeerFault(err error) error {
+	var stranger *peer.StrangerError
+	if errors.As(err, &stranger) {
+		return fault.New(LinkStranger, fault.Plugin, "somebody else listens at the data socket of the stage after: %w", err).
+			WithHint("a program of this user, or of root, has taken the socket's place; nothing was sent to it")
+	}
+	return fault.New(DownstreamEnded, fault.Plugin, "the stage after ended before it took anything: %w", err)
 }
 
 // input reads items from the upstream neighbour.

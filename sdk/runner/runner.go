@@ -25,6 +25,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/peer"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -54,6 +55,8 @@ type Config struct {
 	// stage is a source. Output is the path of the one to connect to; empty when
 	// the last stage is a sink.
 	Input, Output string
+	// InputPeer is who connects to Input, and OutputPeer who listens at Output.
+	InputPeer, OutputPeer peer.Expected
 	// BudgetBytes bounds the data in flight. One batch is always let through,
 	// whatever its size.
 	BudgetBytes int64

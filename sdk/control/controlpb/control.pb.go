@@ -72,7 +72,9 @@ type DescribeResponse struct {
 	// Whether a stage of the plugin opens network connections. Who installs the plugin
 	// must allow it; a plugin that does not ask has no network where the system can
 	// withhold it.
-	Network       bool `protobuf:"varint,4,opt,name=network,proto3" json:"network,omitempty"`
+	Network bool `protobuf:"varint,4,opt,name=network,proto3" json:"network,omitempty"`
+	// Whether the plugin says and asks for the words of a Peer on its data sockets.
+	LinkWords     bool `protobuf:"varint,5,opt,name=link_words,json=linkWords,proto3" json:"link_words,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -131,6 +133,13 @@ func (x *DescribeResponse) GetStages() []*StageManifest {
 func (x *DescribeResponse) GetNetwork() bool {
 	if x != nil {
 		return x.Network
+	}
+	return false
+}
+
+func (x *DescribeResponse) GetLinkWords() bool {
+	if x != nil {
+		return x.LinkWords
 	}
 	return false
 }
@@ -254,7 +263,10 @@ type OpenRequest struct {
 	Output string  `protobuf:"bytes,4,opt,name=output,proto3" json:"output,omitempty"`
 	Limits *Limits `protobuf:"bytes,5,opt,name=limits,proto3" json:"limits,omitempty"`
 	// A private directory that the host removes when the run ends.
-	Dir           string `protobuf:"bytes,6,opt,name=dir,proto3" json:"dir,omitempty"`
+	Dir string `protobuf:"bytes,6,opt,name=dir,proto3" json:"dir,omitempty"`
+	// Who connects to input, and who listens at output.
+	InputPeer     *Peer `protobuf:"bytes,7,opt,name=input_peer,json=inputPeer,proto3" json:"input_peer,omitempty"`
+	OutputPeer    *Peer `protobuf:"bytes,8,opt,name=output_peer,json=outputPeer,proto3" json:"output_peer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -331,6 +343,93 @@ func (x *OpenRequest) GetDir() string {
 	return ""
 }
 
+func (x *OpenRequest) GetInputPeer() *Peer {
+	if x != nil {
+		return x.InputPeer
+	}
+	return nil
+}
+
+func (x *OpenRequest) GetOutputPeer() *Peer {
+	if x != nil {
+		return x.OutputPeer
+	}
+	return nil
+}
+
+// Peer is who has to be at the other end of a data socket.
+type Peer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its process, as the host numbers it, or the one whose process group it is in; 0 is unknown.
+	Pid int64 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	// What the writer sends first, and what the reader answers before the writer sends anything else. They are random and of
+	// the same length. Both are empty when one of the two sides does not know them: then nothing is exchanged.
+	Hello   []byte `protobuf:"bytes,2,opt,name=hello,proto3" json:"hello,omitempty"`
+	Welcome []byte `protobuf:"bytes,3,opt,name=welcome,proto3" json:"welcome,omitempty"`
+	// How long to wait for an answer; 0 is for ever, as somebody debugs the other side.
+	PatienceNanoseconds int64 `protobuf:"varint,4,opt,name=patience_nanoseconds,json=patienceNanoseconds,proto3" json:"patience_nanoseconds,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *Peer) Reset() {
+	*x = Peer{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Peer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Peer) ProtoMessage() {}
+
+func (x *Peer) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Peer.ProtoReflect.Descriptor instead.
+func (*Peer) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Peer) GetPid() int64 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Peer) GetHello() []byte {
+	if x != nil {
+		return x.Hello
+	}
+	return nil
+}
+
+func (x *Peer) GetWelcome() []byte {
+	if x != nil {
+		return x.Welcome
+	}
+	return nil
+}
+
+func (x *Peer) GetPatienceNanoseconds() int64 {
+	if x != nil {
+		return x.PatienceNanoseconds
+	}
+	return 0
+}
+
 type Stage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name of the stage in the plan, for messages.
@@ -345,7 +444,7 @@ type Stage struct {
 
 func (x *Stage) Reset() {
 	*x = Stage{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[4]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +456,7 @@ func (x *Stage) String() string {
 func (*Stage) ProtoMessage() {}
 
 func (x *Stage) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[4]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +469,7 @@ func (x *Stage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stage.ProtoReflect.Descriptor instead.
 func (*Stage) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{4}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Stage) GetId() string {
@@ -416,7 +515,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[5]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +527,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[5]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,7 +540,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{5}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Limits) GetBudgetBytes() int64 {
@@ -488,7 +587,7 @@ type OpenResponse struct {
 
 func (x *OpenResponse) Reset() {
 	*x = OpenResponse{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[6]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +599,7 @@ func (x *OpenResponse) String() string {
 func (*OpenResponse) ProtoMessage() {}
 
 func (x *OpenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[6]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +612,7 @@ func (x *OpenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenResponse.ProtoReflect.Descriptor instead.
 func (*OpenResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{6}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *OpenResponse) GetFault() *Fault {
@@ -531,7 +630,7 @@ type StartRequest struct {
 
 func (x *StartRequest) Reset() {
 	*x = StartRequest{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[7]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +642,7 @@ func (x *StartRequest) String() string {
 func (*StartRequest) ProtoMessage() {}
 
 func (x *StartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[7]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +655,7 @@ func (x *StartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRequest.ProtoReflect.Descriptor instead.
 func (*StartRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{7}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{8}
 }
 
 type Event struct {
@@ -576,7 +675,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[8]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +687,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[8]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +700,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{8}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Event) GetKind() isEvent_Kind {
@@ -715,7 +814,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[9]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +826,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[9]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +839,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{9}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Opened) GetColumns() []*Column {
@@ -763,7 +862,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[10]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +874,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[10]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +887,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{10}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Column) GetName() string {
@@ -831,7 +930,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[11]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +942,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[11]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +955,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{11}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Progress) GetRows() int64 {
@@ -886,7 +985,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[12]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +997,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[12]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +1010,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{12}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Log) GetLevel() int32 {
@@ -951,7 +1050,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[13]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1062,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[13]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1075,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{13}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{14}
 }
 
 type Finished struct {
@@ -1001,7 +1100,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[14]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1112,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[14]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1125,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{14}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Finished) GetRows() int64 {
@@ -1097,7 +1196,7 @@ type Media struct {
 
 func (x *Media) Reset() {
 	*x = Media{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[15]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1208,7 @@ func (x *Media) String() string {
 func (*Media) ProtoMessage() {}
 
 func (x *Media) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[15]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1221,7 @@ func (x *Media) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Media.ProtoReflect.Descriptor instead.
 func (*Media) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{15}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Media) GetType() string {
@@ -1161,7 +1260,7 @@ type CommitRequest struct {
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[16]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1272,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[16]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1285,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{16}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{17}
 }
 
 type CommitResponse struct {
@@ -1199,7 +1298,7 @@ type CommitResponse struct {
 
 func (x *CommitResponse) Reset() {
 	*x = CommitResponse{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[17]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1310,7 @@ func (x *CommitResponse) String() string {
 func (*CommitResponse) ProtoMessage() {}
 
 func (x *CommitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[17]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1323,7 @@ func (x *CommitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
 func (*CommitResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{17}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CommitResponse) GetFault() *Fault {
@@ -1255,7 +1354,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[18]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1366,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[18]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1379,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{18}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Receipt) GetBytes() int64 {
@@ -1326,7 +1425,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[19]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1437,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[19]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1450,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{19}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{20}
 }
 
 type CancelResponse struct {
@@ -1362,7 +1461,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[20]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1473,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[20]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1486,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{20}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{21}
 }
 
 // Fault is a coded failure.
@@ -1406,7 +1505,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[21]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1517,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[21]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1530,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{21}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Fault) GetCode() string {
@@ -1488,12 +1587,14 @@ var File_sdk_control_controlpb_control_proto protoreflect.FileDescriptor
 const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\n" +
 	"#sdk/control/controlpb/control.proto\x12\x16cipherstream.plugin.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\x99\x01\n" +
+	"\x0fDescribeRequest\"\xb8\x01\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12=\n" +
 	"\x06stages\x18\x03 \x03(\v2%.cipherstream.plugin.v1.StageManifestR\x06stages\x12\x18\n" +
-	"\anetwork\x18\x04 \x01(\bR\anetwork\"\xee\x01\n" +
+	"\anetwork\x18\x04 \x01(\bR\anetwork\x12\x1d\n" +
+	"\n" +
+	"link_words\x18\x05 \x01(\bR\tlinkWords\"\xee\x01\n" +
 	"\rStageManifest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -1506,14 +1607,23 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"concurrent\x12\x1d\n" +
 	"\n" +
 	"keeps_rows\x18\b \x01(\bR\tkeepsRows\x12\x12\n" +
-	"\x04spec\x18\t \x01(\fR\x04spec\"\xd3\x01\n" +
+	"\x04spec\x18\t \x01(\fR\x04spec\"\xcf\x02\n" +
 	"\vOpenRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x125\n" +
 	"\x06stages\x18\x02 \x03(\v2\x1d.cipherstream.plugin.v1.StageR\x06stages\x12\x14\n" +
 	"\x05input\x18\x03 \x01(\tR\x05input\x12\x16\n" +
 	"\x06output\x18\x04 \x01(\tR\x06output\x126\n" +
 	"\x06limits\x18\x05 \x01(\v2\x1e.cipherstream.plugin.v1.LimitsR\x06limits\x12\x10\n" +
-	"\x03dir\x18\x06 \x01(\tR\x03dir\"[\n" +
+	"\x03dir\x18\x06 \x01(\tR\x03dir\x12;\n" +
+	"\n" +
+	"input_peer\x18\a \x01(\v2\x1c.cipherstream.plugin.v1.PeerR\tinputPeer\x12=\n" +
+	"\voutput_peer\x18\b \x01(\v2\x1c.cipherstream.plugin.v1.PeerR\n" +
+	"outputPeer\"{\n" +
+	"\x04Peer\x12\x10\n" +
+	"\x03pid\x18\x01 \x01(\x03R\x03pid\x12\x14\n" +
+	"\x05hello\x18\x02 \x01(\fR\x05hello\x12\x18\n" +
+	"\awelcome\x18\x03 \x01(\fR\awelcome\x121\n" +
+	"\x14patience_nanoseconds\x18\x04 \x01(\x03R\x13patienceNanoseconds\"[\n" +
 	"\x05Stage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
@@ -1625,69 +1735,72 @@ func file_sdk_control_controlpb_control_proto_rawDescGZIP() []byte {
 	return file_sdk_control_controlpb_control_proto_rawDescData
 }
 
-var file_sdk_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_sdk_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_sdk_control_controlpb_control_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: cipherstream.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: cipherstream.plugin.v1.DescribeResponse
 	(*StageManifest)(nil),    // 2: cipherstream.plugin.v1.StageManifest
 	(*OpenRequest)(nil),      // 3: cipherstream.plugin.v1.OpenRequest
-	(*Stage)(nil),            // 4: cipherstream.plugin.v1.Stage
-	(*Limits)(nil),           // 5: cipherstream.plugin.v1.Limits
-	(*OpenResponse)(nil),     // 6: cipherstream.plugin.v1.OpenResponse
-	(*StartRequest)(nil),     // 7: cipherstream.plugin.v1.StartRequest
-	(*Event)(nil),            // 8: cipherstream.plugin.v1.Event
-	(*Opened)(nil),           // 9: cipherstream.plugin.v1.Opened
-	(*Column)(nil),           // 10: cipherstream.plugin.v1.Column
-	(*Progress)(nil),         // 11: cipherstream.plugin.v1.Progress
-	(*Log)(nil),              // 12: cipherstream.plugin.v1.Log
-	(*Prepared)(nil),         // 13: cipherstream.plugin.v1.Prepared
-	(*Finished)(nil),         // 14: cipherstream.plugin.v1.Finished
-	(*Media)(nil),            // 15: cipherstream.plugin.v1.Media
-	(*CommitRequest)(nil),    // 16: cipherstream.plugin.v1.CommitRequest
-	(*CommitResponse)(nil),   // 17: cipherstream.plugin.v1.CommitResponse
-	(*Receipt)(nil),          // 18: cipherstream.plugin.v1.Receipt
-	(*CancelRequest)(nil),    // 19: cipherstream.plugin.v1.CancelRequest
-	(*CancelResponse)(nil),   // 20: cipherstream.plugin.v1.CancelResponse
-	(*Fault)(nil),            // 21: cipherstream.plugin.v1.Fault
-	nil,                      // 22: cipherstream.plugin.v1.Log.AttributesEntry
-	nil,                      // 23: cipherstream.plugin.v1.Finished.CountersEntry
-	nil,                      // 24: cipherstream.plugin.v1.Finished.FactsEntry
-	nil,                      // 25: cipherstream.plugin.v1.Fault.DetailsEntry
+	(*Peer)(nil),             // 4: cipherstream.plugin.v1.Peer
+	(*Stage)(nil),            // 5: cipherstream.plugin.v1.Stage
+	(*Limits)(nil),           // 6: cipherstream.plugin.v1.Limits
+	(*OpenResponse)(nil),     // 7: cipherstream.plugin.v1.OpenResponse
+	(*StartRequest)(nil),     // 8: cipherstream.plugin.v1.StartRequest
+	(*Event)(nil),            // 9: cipherstream.plugin.v1.Event
+	(*Opened)(nil),           // 10: cipherstream.plugin.v1.Opened
+	(*Column)(nil),           // 11: cipherstream.plugin.v1.Column
+	(*Progress)(nil),         // 12: cipherstream.plugin.v1.Progress
+	(*Log)(nil),              // 13: cipherstream.plugin.v1.Log
+	(*Prepared)(nil),         // 14: cipherstream.plugin.v1.Prepared
+	(*Finished)(nil),         // 15: cipherstream.plugin.v1.Finished
+	(*Media)(nil),            // 16: cipherstream.plugin.v1.Media
+	(*CommitRequest)(nil),    // 17: cipherstream.plugin.v1.CommitRequest
+	(*CommitResponse)(nil),   // 18: cipherstream.plugin.v1.CommitResponse
+	(*Receipt)(nil),          // 19: cipherstream.plugin.v1.Receipt
+	(*CancelRequest)(nil),    // 20: cipherstream.plugin.v1.CancelRequest
+	(*CancelResponse)(nil),   // 21: cipherstream.plugin.v1.CancelResponse
+	(*Fault)(nil),            // 22: cipherstream.plugin.v1.Fault
+	nil,                      // 23: cipherstream.plugin.v1.Log.AttributesEntry
+	nil,                      // 24: cipherstream.plugin.v1.Finished.CountersEntry
+	nil,                      // 25: cipherstream.plugin.v1.Finished.FactsEntry
+	nil,                      // 26: cipherstream.plugin.v1.Fault.DetailsEntry
 }
 var file_sdk_control_controlpb_control_proto_depIdxs = []int32{
 	2,  // 0: cipherstream.plugin.v1.DescribeResponse.stages:type_name -> cipherstream.plugin.v1.StageManifest
-	4,  // 1: cipherstream.plugin.v1.OpenRequest.stages:type_name -> cipherstream.plugin.v1.Stage
-	5,  // 2: cipherstream.plugin.v1.OpenRequest.limits:type_name -> cipherstream.plugin.v1.Limits
-	21, // 3: cipherstream.plugin.v1.OpenResponse.fault:type_name -> cipherstream.plugin.v1.Fault
-	9,  // 4: cipherstream.plugin.v1.Event.opened:type_name -> cipherstream.plugin.v1.Opened
-	11, // 5: cipherstream.plugin.v1.Event.progress:type_name -> cipherstream.plugin.v1.Progress
-	12, // 6: cipherstream.plugin.v1.Event.log:type_name -> cipherstream.plugin.v1.Log
-	13, // 7: cipherstream.plugin.v1.Event.prepared:type_name -> cipherstream.plugin.v1.Prepared
-	14, // 8: cipherstream.plugin.v1.Event.finished:type_name -> cipherstream.plugin.v1.Finished
-	21, // 9: cipherstream.plugin.v1.Event.fault:type_name -> cipherstream.plugin.v1.Fault
-	10, // 10: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
-	22, // 11: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
-	23, // 12: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
-	15, // 13: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
-	24, // 14: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
-	21, // 15: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
-	18, // 16: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
-	25, // 17: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
-	0,  // 18: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
-	3,  // 19: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
-	7,  // 20: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
-	16, // 21: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
-	19, // 22: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
-	1,  // 23: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
-	6,  // 24: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
-	8,  // 25: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
-	17, // 26: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
-	20, // 27: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
-	23, // [23:28] is the sub-list for method output_type
-	18, // [18:23] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	5,  // 1: cipherstream.plugin.v1.OpenRequest.stages:type_name -> cipherstream.plugin.v1.Stage
+	6,  // 2: cipherstream.plugin.v1.OpenRequest.limits:type_name -> cipherstream.plugin.v1.Limits
+	4,  // 3: cipherstream.plugin.v1.OpenRequest.input_peer:type_name -> cipherstream.plugin.v1.Peer
+	4,  // 4: cipherstream.plugin.v1.OpenRequest.output_peer:type_name -> cipherstream.plugin.v1.Peer
+	22, // 5: cipherstream.plugin.v1.OpenResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	10, // 6: cipherstream.plugin.v1.Event.opened:type_name -> cipherstream.plugin.v1.Opened
+	12, // 7: cipherstream.plugin.v1.Event.progress:type_name -> cipherstream.plugin.v1.Progress
+	13, // 8: cipherstream.plugin.v1.Event.log:type_name -> cipherstream.plugin.v1.Log
+	14, // 9: cipherstream.plugin.v1.Event.prepared:type_name -> cipherstream.plugin.v1.Prepared
+	15, // 10: cipherstream.plugin.v1.Event.finished:type_name -> cipherstream.plugin.v1.Finished
+	22, // 11: cipherstream.plugin.v1.Event.fault:type_name -> cipherstream.plugin.v1.Fault
+	11, // 12: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
+	23, // 13: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
+	24, // 14: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
+	16, // 15: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
+	25, // 16: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
+	22, // 17: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	19, // 18: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
+	26, // 19: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
+	0,  // 20: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
+	3,  // 21: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
+	8,  // 22: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
+	17, // 23: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
+	20, // 24: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
+	1,  // 25: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
+	7,  // 26: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
+	9,  // 27: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
+	18, // 28: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
+	21, // 29: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
+	25, // [25:30] is the sub-list for method output_type
+	20, // [20:25] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_sdk_control_controlpb_control_proto_init() }
@@ -1695,7 +1808,7 @@ func file_sdk_control_controlpb_control_proto_init() {
 	if File_sdk_control_controlpb_control_proto != nil {
 		return
 	}
-	file_sdk_control_controlpb_control_proto_msgTypes[8].OneofWrappers = []any{
+	file_sdk_control_controlpb_control_proto_msgTypes[9].OneofWrappers = []any{
 		(*Event_Opened)(nil),
 		(*Event_Progress)(nil),
 		(*Event_Log)(nil),
@@ -1703,14 +1816,14 @@ func file_sdk_control_controlpb_control_proto_init() {
 		(*Event_Finished)(nil),
 		(*Event_Fault)(nil),
 	}
-	file_sdk_control_controlpb_control_proto_msgTypes[14].OneofWrappers = []any{}
+	file_sdk_control_controlpb_control_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_control_controlpb_control_proto_rawDesc), len(file_sdk_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

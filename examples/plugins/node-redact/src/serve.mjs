@@ -92,7 +92,7 @@ function handlers(plugin, session) {
   return {
     Describe(_call, reply) {
       const stages = plugin.stages.map(({ manifest }) => ({ ...manifest, spec: Buffer.from(JSON.stringify(manifest.spec)) }));
-      reply(null, { name: plugin.name, version: plugin.version, stages });
+      reply(null, { name: plugin.name, version: plugin.version, stages, link_words: true });
     },
     Open(call, reply) {
       session.open(call.request).then(

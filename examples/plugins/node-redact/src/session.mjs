@@ -2,7 +2,7 @@
 // that stand next to each other in the pipeline to one process, so a group may have several.
 
 import { Fault, faultOf } from './fault.mjs';
-import { batchesOf, connect, Listener, openInput, Output } from './stream.mjs';
+import { answered, batchesOf, connect, Listener, openInput, Output } from './stream.mjs';
 
 const HEARTBEAT = 250; // ms; the host asks for an event every second
 
@@ -15,6 +15,7 @@ export class Session {
   #filters;
   #listener;
   #outputPath;
+  #outputPeer;
   #output;
   #started = false;
   #stop = new AbortController();
@@ -38,7 +39,8 @@ export class Session {
     });
     if (!request.input || !request.output) throw new Fault('internal', 'internal', 'a group of filters needs an input and an output');
     this.#outputPath = request.output;
-    this.#listener = await new Listener().open(request.input);
+    this.#outputPeer = request.output_peer;
+    this.#listener = await new Listener(request.input_peer).open(request.input);
   }
 
   /** Runs the group; send is given its events, of which the last is finished or fault. */
@@ -75,9 +77,11 @@ export class Session {
       return socket;
     };
     try {
-      this.#output = new Output(held(await connect(this.#outputPath, signal)));
+      const after = held(await connect(this.#outputPath, signal, this.#outputPeer));
       const input = await openInput(held(await this.#listener.accept(signal)));
       const schema = this.#filters.reduce((s, { id, filter }) => named(id, () => filter.bind(s)), input.schema);
+      await answered(after, this.#outputPeer);
+      this.#output = new Output(after);
       await this.#output.begin(schema);
       for await (const batch of batchesOf(input)) {
         this.rows += batch.numRows;

@@ -1,6 +1,7 @@
 // The two ends of the plugin's data: an Arrow IPC stream that comes in on one unix socket, and one that goes out on
 // another (PROTOCOL.md, "Data"). At most one batch is held in each direction; the rest is the sockets' back-pressure.
 
+import { timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
 import { AsyncByteQueue, Message, RecordBatchReader, RecordBatchStreamWriter } from 'apache-arrow';
@@ -15,14 +16,61 @@ const upstreamEnded = () => new Fault('link.upstream_ended', 'plugin', 'the stag
 const downstreamEnded = () => new Fault('link.downstream_ended', 'plugin', 'the stage after ended before it had everything');
 const malformed = (what) => new Fault('link.protocol', 'plugin', `the stage before sent something that is not a valid Arrow stream: ${what}`);
 
-/** Listens for the one neighbour upstream, which may connect before anybody waits for it. */
+const LONGEST_WAIT = 2 ** 31 - 1; // ms, of a timer
+const MOST_PENDING = 64; // connections that have not said their word
+
+/** How long a neighbour may take to say its word; 0 is for ever. */
+const patience = (peer) => Math.min(Number(peer?.patience_nanoseconds ?? 0) / 1e6, LONGEST_WAIT);
+
+/** Reads as many bytes as the word has, and no more, and says whether they are the word. */
+async function says(socket, word, milliseconds) {
+  const timer = milliseconds > 0 ? setTimeout(() => socket.destroy(), milliseconds) : undefined;
+  try {
+    for (;;) {
+      const heard = socket.read(word.length);
+      if (heard) return heard.length === word.length && timingSafeEqual(heard, word);
+      if (socket.destroyed || socket.readableEnded) return false;
+      const stop = new AbortController();
+      await Promise.race(['readable', 'end', 'close'].map((event) => once(socket, event, { signal: stop.signal }))).finally(() => stop.abort());
+    }
+  } catch {
+    return false; // its connection broke
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Listens for the one neighbour upstream, which may connect before anybody waits for it. Who does not say the word that the
+ * host has given to the neighbour alone is turned away, and holds nobody up. Node.js cannot ask the system who it is.
+ */
 export class Listener {
   #server = net.createServer({ pauseOnConnect: true });
-  #connection = once(this.#server, 'connection');
+  #pending = new Set();
+  #peer;
+  #took;
+  #connection = new Promise((resolve) => { this.#took = resolve; });
 
-  constructor() {
-    this.#server.maxConnections = 1;
-    this.#connection.catch(() => {}); // open throws the same error
+  constructor(peer) {
+    this.#peer = peer;
+    this.#server.on('connection', (socket) => this.#meet(socket));
+  }
+
+  async #meet(socket) {
+    socket.on('error', () => {}); // whoever reads is told
+    this.#pending.add(socket);
+    if (this.#pending.size > MOST_PENDING) this.#pending.values().next().value.destroy();
+    const { hello, welcome } = this.#peer ?? {};
+    const known = !hello?.length || (await says(socket, Buffer.from(hello), patience(this.#peer)));
+    this.#pending.delete(socket);
+    if (!known || !this.#took) {
+      socket.destroy();
+      return;
+    }
+    if (hello?.length) socket.write(Buffer.from(welcome));
+    this.#took(socket);
+    this.#took = undefined;
+    this.close();
   }
 
   async open(path) {
@@ -39,18 +87,17 @@ export class Listener {
   async accept(signal) {
     signal.throwIfAborted();
     const aborted = once(signal, 'abort').then(() => Promise.reject(signal.reason));
-    const [socket] = await Promise.race([this.#connection, aborted]);
-    this.close();
-    return socket;
+    return Promise.race([this.#connection, aborted]);
   }
 
   close() {
     this.#server.close();
+    for (const socket of this.#pending) socket.destroy();
   }
 }
 
-/** Connects to the neighbour downstream. */
-export async function connect(path, signal) {
+/** Connects to the neighbour downstream, and says the word of greeting. */
+export async function connect(path, signal, peer) {
   const socket = net.connect(path);
   try {
     await once(socket, 'connect', { signal });
@@ -59,7 +106,16 @@ export async function connect(path, signal) {
     if (signal.aborted) throw error;
     throw new Fault('link.downstream_ended', 'plugin', `cannot connect to the stage after: ${error.code}`);
   }
+  if (peer?.hello?.length) socket.write(Buffer.from(peer.hello));
   return socket;
+}
+
+/** Waits for the answer. Nothing is sent before it: somebody else may have taken the socket's place. */
+export async function answered(socket, peer) {
+  if (!peer?.welcome?.length) return;
+  if (await says(socket, Buffer.from(peer.welcome), patience(peer))) return;
+  socket.destroy();
+  throw new Fault('link.stranger', 'plugin', 'whoever listens at the data socket of the stage after does not know the word of the host');
 }
 
 /**
