@@ -54,6 +54,7 @@ const (
 // Keys of Arrow field metadata.
 const (
 	MetaFraction   = stage.MetaFraction
+	MetaLocalTime  = stage.MetaLocalTime
 	MetaJSON       = stage.MetaJSON
 	MetaSourceType = stage.MetaSourceType
 	MetaUnknown    = stage.MetaUnknown

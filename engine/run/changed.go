@@ -25,6 +25,8 @@ func (r *run) changes(counters map[string]int64) (list []string) {
 				list = append(list, fmt.Sprintf("%d zero, partial or impossible %s became NULL (zero_dates: null)", n, plural(n, "date")))
 			case counter == "zero_dates":
 				list = append(list, fmt.Sprintf("%d zero, partial or impossible %s came as text (zero_dates: text)", n, plural(n, "date")))
+			case counter == "doubled_hours":
+				list = append(list, fmt.Sprintf("%d %s written in local time %s in an hour that clocks showed twice", n, plural(n, "timestamp"), lies(n)))
 			case nulls:
 				list = append(list, fmt.Sprintf("%d %s NULL in column %q, which the contract says never is (drift: warn)", n, verb(n), column))
 			}
@@ -38,6 +40,13 @@ func plural(n int64, what string) string {
 		return what
 	}
 	return what + "s"
+}
+
+func lies(n int64) string {
+	if n == 1 {
+		return "lies"
+	}
+	return "lie"
 }
 
 func verb(n int64) string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/wire"
@@ -41,6 +42,7 @@ func Stage() sdk.Definition {
 type encoder struct {
 	file   bool
 	schema *arrow.Schema
+	guard  *zone.Guard
 	writer *wire.Writer
 	out    *sdk.Output // of the current call
 	footer footer
@@ -50,7 +52,7 @@ type encoder struct {
 func (e *encoder) Write(p []byte) (int, error) { return e.out.Write(p) }
 
 func (e *encoder) Bind(in *arrow.Schema) (sdk.Media, error) {
-	e.schema = in
+	e.schema, e.guard = in, zone.NewGuard(in)
 	media := sdk.Media{Type: "application/vnd.apache.arrow.stream", Extension: ".arrows"}
 	if e.file {
 		media = sdk.Media{Type: "application/vnd.apache.arrow.file", Extension: ".arrow"}
@@ -83,6 +85,9 @@ func (e *encoder) Encode(ctx context.Context, rows sdk.Rows, out *sdk.Output) er
 	}
 	if rows.NumRows() == 0 {
 		return nil
+	}
+	if err := e.guard.Check(rows.Record, rows.First); err != nil {
+		return err
 	}
 	start := len(out.Data)
 	e.out = out

@@ -58,7 +58,7 @@ A timestamp without a number takes any fraction, and is written with the digits 
 
 No drift is what has one exact form. Columns come out in the order of the contract. A type that holds less and is
 written with the same digits becomes the contract's: smaller integers, decimals of the same scale and fewer digits,
-timestamps in UTC for timestamps without a zone, untyped NULL, and text for json, which is then checked value by value. Whether
+timestamps in UTC for timestamps without a zone, instants of other zones that are known for timestamps, untyped NULL, and text for json, which is then checked value by value. Whether
 a column is declared to have NULL is what the contract says, and what the source calls a type goes no further. Servers differ in
 such things, and the output should not. The log tells at level info what became wider.
 

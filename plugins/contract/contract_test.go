@@ -183,7 +183,7 @@ func TestTypes(t *testing.T) {
 		{"timestamp(1)", "timestamp(3)", otherDigits, nil},
 		{utc(arrow.Second, "UTC"), "timestamp", widened, []string{"2024-02-29 23:59:59"}},
 		{utc(arrow.Nanosecond, "+00:00"), "timestamp(9)", widened, []string{"2024-02-29 23:59:59.000000001"}},
-		{utc(arrow.Second, "Australia/Sydney"), "timestamp", otherZone, nil},
+		{utc(arrow.Second, "Australia/Nowhere"), "timestamp", otherZone, nil},
 		{"time", "time", same, []string{"-838:59:59"}},
 		{"time(2)", "time", holdsMore, nil},
 		{"time", "time(6)", otherDigits, nil},

@@ -41,6 +41,9 @@ func widen(from arrow.Field, p promise) (to arrow.Field, how convert, problem st
 		to.Metadata = parse.Describe(from.Metadata, p.field.Metadata.ToMap())
 		return to, nil, ""
 	case *arrow.TimestampType:
+		if !isUTC(t.TimeZone) {
+			return to, nil, "" // an instant, whose local time is written
+		}
 		to.Type = &arrow.TimestampType{Unit: t.Unit}
 		return to, relabel(to.Type), ""
 	case *arrow.Time64Type:

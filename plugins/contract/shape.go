@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk"
 )
 
@@ -112,7 +113,7 @@ const (
 	otherType   = "which is another type"
 	holdsMore   = "which holds more"
 	otherDigits = "whose values are written with other digits"
-	otherZone   = "which has a time zone"
+	otherZone   = "which has a time zone that nobody knows"
 )
 
 // compare says why values of one type are not, without any change to how they are
@@ -145,7 +146,7 @@ func compare(from, to shape) string {
 		return holdsMore
 	case from.scale < to.scale:
 		return otherDigits
-	case from.zone != to.zone && !isUTC(from.zone):
+	case from.zone != to.zone && !isUTC(from.zone) && !knownZone(from.zone):
 		return otherZone
 	}
 	return ""
@@ -165,6 +166,12 @@ func compareDecimal(from, to shape) string {
 // stored and written.
 func isUTC(zone string) bool {
 	return zone == "UTC" || zone == "Etc/UTC" || zone == "+00:00" || zone == "Z"
+}
+
+// knownZone reports whether encoders can write the local times of a zone, as a contract's timestamps are.
+func knownZone(name string) bool {
+	_, known := zone.Load(name)
+	return known
 }
 
 func joined(list []string) string { return strings.Join(list, "; ") }

@@ -32,7 +32,7 @@ most readers skip an empty line.
 Columns keep the order of the schema. Booleans are true and false; floats are the shortest
 number that reads back the same, or NaN, Infinity, -Infinity. Decimals are in fixed-point notation with
 exactly the column's scale. Dates are "YYYY-MM-DD", timestamps "YYYY-MM-DD HH:MM:SS" with as many fractional digits
-as the column declares and no zone (instants are UTC), times and durations "[-]HH:MM:SS".
+as the column declares and no zone (instants in local time of the column's zone, see the counter doubled_hours), times and durations "[-]HH:MM:SS".
 Binary is base64 with padding.`
 
 // Stage defines the encoder.
@@ -75,7 +75,7 @@ func (e *encoder) Bind(in *arrow.Schema) (sdk.Media, error) {
 	if err != nil {
 		return media, err
 	}
-	e.table = table
+	e.table, table.Count = table, e.count
 	e.needs = len("\r\n") + format.Slack
 	for _, c := range table.Columns() {
 		e.needs += c.Max + len(`,""`)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/plugins/internal/format"
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -126,7 +127,8 @@ const stars = "****************************************************************"
 type truncate struct {
 	name    string
 	year    bool
-	perDay  int64 // units in a day
+	perDay  int64      // units in a day
+	zone    *zone.Zone // of instants whose months are those of another zone than UTC
 	convert func(t *truncate, mem memory.Allocator, in arrow.Array) (arrow.Array, error)
 }
 
@@ -140,6 +142,15 @@ func planTruncate(unit string, field arrow.Field) (action, arrow.Field, string) 
 		t.convert = truncateAll[arrow.Date64]
 	case *arrow.TimestampType:
 		t.perDay = 86400 * parse.PerSecond(typ.Unit)
+		if typ.TimeZone != "" {
+			z, known := zone.Load(typ.TimeZone)
+			if !known {
+				return nil, field, unit + " is for times of a zone that is known, and " + typ.TimeZone + " is not"
+			}
+			if z.Name != zone.UTC {
+				t.zone = z
+			}
+		}
 		t.convert = truncateAll[arrow.Timestamp]
 	default:
 		return nil, field, unit + " is for dates and timestamps"
@@ -158,13 +169,22 @@ func truncateAll[T arrow.Date32 | arrow.Date64 | arrow.Timestamp](t *truncate, m
 	builder.Reserve(in.Len())
 	out := builder.(interface{ UnsafeAppend(T) })
 	// Neighbouring rows tend to fall into the same month.
-	var start, from, to int64
+	var start, from, to, written int64
+	perSecond := t.perDay / 86400
+	var clocks zone.Span
 	for row := range in.Len() {
 		if in.IsNull(row) {
 			builder.AppendNull()
 			continue
 		}
 		v := int64(values.Value(row))
+		if t.zone != nil {
+			second := zone.Seconds(v, perSecond)
+			if second < clocks.From || second >= clocks.Until {
+				clocks = t.zone.At(second)
+			}
+			v += clocks.Offset * perSecond
+		}
 		if v < from || v >= to {
 			day := v / t.perDay
 			if v%t.perDay < 0 {
@@ -180,12 +200,23 @@ func truncateAll[T arrow.Date32 | arrow.Date64 | arrow.Timestamp](t *truncate, m
 				return nil, fault.New("mask.out_of_range", fault.Data,
 					"column %q holds a time so early that its month does not begin within %s", t.name, in.DataType()).InRow(row)
 			}
+			written = start
+			if t.zone != nil {
+				// A month that begins with a skipped hour begins after it.
+				local := start / perSecond
+				begin, known := t.zone.Instant(local)
+				for !known {
+					local += 60
+					begin, known = t.zone.Instant(local)
+				}
+				written = (local - begin.Offset) * perSecond
+			}
 			from, to = start, start+28*t.perDay
 			if to < from {
 				to = from
 			}
 		}
-		out.UnsafeAppend(T(start))
+		out.UnsafeAppend(T(written))
 	}
 	return builder.NewArray(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -25,6 +26,11 @@ type column struct {
 	values  []byte  // variable-length values; all of it is usable
 	used    int     // bytes of values in use
 	nulls   int
+
+	// Of a TIMESTAMP that comes as local time: its zone, nil for UTC, and the local times of which
+	// the last one's offset holds.
+	zone                           *zone.Zone
+	clocksFrom, clocksUntil, ahead int64
 
 	lastDate uint32 // key of the date that lastDays is of
 	lastDays int64
@@ -70,7 +76,7 @@ func newBatch(mem memory.Allocator, schema *arrow.Schema, plans []columnPlan, ze
 		*c = column{
 			kind: p.kind, notNull: !p.field.Nullable, lastDate: noDate,
 			fraction: p.fraction, precision: p.precision, scale: p.scale,
-			name: p.field.Name, typ: p.field.Type,
+			name: p.field.Name, typ: p.field.Type, zone: p.zone,
 		}
 		switch p.unit {
 		case arrow.Second:

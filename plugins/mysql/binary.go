@@ -86,6 +86,27 @@ func (b *batch) decodeBinary(p []byte) error {
 				return err
 			}
 			pos += 1 + len(body)
+		case kindLocal:
+			body, ok := shortBody(rest)
+			if !ok {
+				return b.malformed(i)
+			}
+			m, ok := binaryMoment(body)
+			if !ok {
+				return b.malformed(i)
+			}
+			if err := b.setMoment(i, m); err != nil {
+				return err
+			}
+			pos += 1 + len(body)
+		case kindUnixSeconds:
+			if len(rest) < 8 || rest[7] > 0x7f {
+				return b.malformed(i)
+			}
+			if err := b.setUnix(i, int64(binary.LittleEndian.Uint64(rest)), 0); err != nil {
+				return err
+			}
+			pos += 8
 		case kindDateText, kindDatetimeText:
 			body, ok := shortBody(rest)
 			if !ok {
@@ -163,6 +184,8 @@ func (b *batch) setLengthEncoded(i int, v []byte) error {
 		return b.decimalResult(i, putDecimal128(c.data[b.rows*16:], v, c.precision, c.scale))
 	case kindDecimal256:
 		return b.decimalResult(i, putDecimal256(c.data[b.rows*32:], v, c.precision, c.scale))
+	case kindUnixSeconds, kindUnixDecimal:
+		return b.setUnixText(i, v)
 	case kindBit:
 		if len(v) == 0 || len(v) > 8 {
 			return b.malformed(i)

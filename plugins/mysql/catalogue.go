@@ -21,6 +21,7 @@ type catalogue interface {
 }
 
 type tableInfo struct {
+	view    bool // and no base table, which has an engine
 	columns []columnInfo
 	// clustered is the primary key whose order is the order of the rows on disk, or
 	// nil.
@@ -95,7 +96,7 @@ FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name =
 	inOrder := false
 	err = d.read(`SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(engine AS CHAR)
 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`, name,
-		func(row []string) { inOrder = row[1] == "InnoDB" })
+		func(row []string) { info.view, inOrder = row[1] == "", row[1] == "InnoDB" })
 	if err != nil {
 		return info, err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 )
 
 // killTimeout bounds the attempt to kill a query that nobody waits for any more.
@@ -25,7 +27,8 @@ type session struct {
 	mariaDB  bool
 	mode     sqlMode
 	identity string            // of the server, see identify
-	utc      bool              // the session's time zone is UTC
+	zone     *zone.Zone        // the session's, nil where nobody knows it
+	zoneName string            // as the server names it
 	facts    map[string]string // for the receipt
 	status   uint16            // the server's, at the end of the last statement of the session's own
 	began    uint16            // the server's status when the statement's transaction had begun

@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -50,9 +51,11 @@ type source struct {
 	session *session
 	results *results // of the statement that is under way
 	binary  bool
-	sets    int    // result sets so far, those of OUT parameters left out
-	batch   *batch // nil before the data and after it
-	done    error  // what Next returns from now on: io.EOF, or why the run failed
+	stored  []columnDef // of a table's columns as they are, where the statement reads UNIX times
+	local   bool        // TIMESTAMP columns were understood in the session's zone
+	sets    int         // result sets so far, those of OUT parameters left out
+	batch   *batch      // nil before the data and after it
+	done    error       // what Next returns from now on: io.EOF, or why the run failed
 }
 
 func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
@@ -236,6 +239,9 @@ func (s *source) grant() error {
 			return err
 		}
 	}
+	if err := s.unixTimes(&granted); err != nil {
+		return err
+	}
 	s.query, s.args, s.doing = granted.query, granted.args, granted.doing
 	return nil
 }
@@ -278,16 +284,39 @@ var cannotPrepare = []uint16{1047, 1295, 1461}
 
 func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 	zero := zeroPolicy(s.settings.ZeroDates)
+	came := defs
+	if s.stored != nil {
+		if defs = s.stored; len(came) != len(defs) {
+			return nil, protocolFault("%d columns were described, and %d came", len(defs), len(came))
+		}
+	}
 	_, plans, err := planColumns(defs, zero)
 	if err != nil {
 		return nil, err
 	}
 	for i := range plans {
 		p := &plans[i]
-		switch {
-		case p.kind == kindTimestamp && !s.session.utc:
+		switch z := s.session.zone; {
+		case p.kind == kindTimestamp && s.stored != nil:
+			unix, ok := unixKind(&came[i])
+			if !ok {
+				return nil, protocolFault("column %q: a UNIX time is of type code 0x%02x", defs[i].name, came[i].typ)
+			}
+			p.kind = unix
+			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: z.Name}
+		case p.kind == kindTimestamp && z == nil:
 			p.kind = kindDatetime
 			p.field.Type = p.arrowType()
+		case p.kind == kindTimestamp && z.Name != zone.UTC:
+			p.kind, p.zone, s.local = kindLocal, z, true
+			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: z.Name}
+			if !z.Fixed() {
+				metadata := p.field.Metadata.ToMap()
+				metadata[sdk.MetaLocalTime] = "true"
+				p.field.Metadata = arrow.MetadataFrom(metadata)
+			}
+		case p.kind == kindTimestamp:
+			s.local = true
 		case p.kind == kindGeometry && s.settings.Geometry == "ewkb":
 			p.kind = kindEWKB
 		}
@@ -350,6 +379,11 @@ func (s *source) finish() error {
 	}
 	if err := s.checkWarnings(s.results.warnings); err != nil {
 		return err
+	}
+	if s.local {
+		if err := s.session.checkZone(); err != nil {
+			return err
+		}
 	}
 	ended, err := s.session.transactionEnded(s.results.status)
 	if err != nil {

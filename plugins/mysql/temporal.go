@@ -199,7 +199,15 @@ func (b *batch) setMoment(i int, m moment) error {
 		binary.LittleEndian.PutUint32(c.data[b.rows*4:], uint32(int32(c.lastDays)))
 		return nil
 	}
-	return b.setTicks(i, c.lastDays*secondsPerDay+seconds, m.micro)
+	seconds += c.lastDays * secondsPerDay
+	if c.zone != nil {
+		instant, err := b.instant(i, seconds)
+		if err != nil {
+			return err
+		}
+		seconds = instant
+	}
+	return b.setTicks(i, seconds, m.micro)
 }
 
 // setTicks stores seconds and microseconds in the unit of column i.

@@ -77,7 +77,7 @@ func (b *batch) setText(i int, v []byte) error {
 		}
 		b.put64(c, int64(math.Float64bits(f)))
 		return nil
-	case kindDate, kindDatetime, kindTimestamp, kindDateText, kindDatetimeText:
+	case kindDate, kindDatetime, kindTimestamp, kindLocal, kindDateText, kindDatetimeText:
 		m, ok := textMoment(v)
 		if !ok {
 			return b.malformed(i)

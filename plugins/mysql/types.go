@@ -6,6 +6,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -30,6 +31,9 @@ const (
 	kindDate
 	kindDatetime
 	kindTimestamp
+	kindLocal       // TIMESTAMP, in local time of another zone than UTC
+	kindUnixSeconds // TIMESTAMP, as UNIX_TIMESTAMP gives it
+	kindUnixDecimal // likewise, with a fraction
 	kindTime
 	kindDecimal128
 	kindDecimal256
@@ -98,7 +102,7 @@ var TypeTable = []TypeRow{
 		[]byte{typeDate, typeNewDate}, nil, kindDate},
 	{"DATETIME(fsp)", "timestamp[s|ms|us]", "no zone: the wall clock time as stored; zero_dates as above",
 		[]byte{typeDatetime, typeDatetime2}, nil, kindDatetime},
-	{"TIMESTAMP(fsp)", "timestamp[s|ms|us, UTC]", "an instant where the session's time zone is UTC, elsewhere its local time without a zone; zero_dates as above",
+	{"TIMESTAMP(fsp)", "timestamp[s|ms|us, zone]", "an instant in the session's time zone, which text shows as local time; local time without a zone where nobody knows the zone; zero_dates as above",
 		[]byte{typeTimestamp, typeTimestamp2}, nil, kindTimestamp},
 	{"TIME(fsp)", "duration[s|ms|us]", "from -838:59:59.999999 to 838:59:59.999999",
 		[]byte{typeTime, typeTime2}, nil, kindTime},
@@ -153,6 +157,7 @@ type columnPlan struct {
 	unit      arrow.TimeUnit
 	precision int
 	scale     int
+	zone      *zone.Zone // of kindLocal
 }
 
 // planColumns decides the Arrow schema of a result set.

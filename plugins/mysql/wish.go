@@ -12,6 +12,11 @@ type statement struct {
 	args  []any
 	doing string // for messages
 
+	// Of a table: its name, the columns to read, and those of a base table that are TIMESTAMP.
+	table   string
+	columns []string
+	unix    []string
+
 	// allOf is the table whose visible columns were all asked for, and invisible the others.
 	allOf     string
 	invisible []string
@@ -93,7 +98,13 @@ func (w *wish) read(c catalogue) (statement, error) {
 	if len(info.clustered) > 0 && !(len(args) > 0 && info.indexed[date]) {
 		query.WriteString(" ORDER BY " + quoteNames(info.clustered))
 	}
-	read := statement{query: query.String(), args: args, doing: "reading table " + shown(table)}
+	read := statement{query: query.String(), args: args, doing: "reading table " + shown(table), table: table, columns: columns}
+	for _, c := range info.columns {
+		// Of a view's column, MySQL makes a UNIX time by way of its local time.
+		if !info.view && c.dataType == "timestamp" && slices.Contains(columns, c.name) {
+			read.unix = append(read.unix, c.name)
+		}
+	}
 	if w.columns == nil {
 		read.allOf = table
 		for _, c := range info.columns {

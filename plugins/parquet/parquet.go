@@ -20,6 +20,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/parquet-go/parquet-go/format"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -112,6 +113,7 @@ type encoder struct {
 	schema  *arrow.Schema // as it comes
 	stored  string        // the schema of the values as they are stored, for the footer
 	columns []*column
+	guard   *zone.Guard
 	pool    *blockPool
 	codec   *codec
 	lanes   []*lane
@@ -128,7 +130,7 @@ func (e *encoder) Bind(in *arrow.Schema) (sdk.Media, error) {
 	if err != nil {
 		return media, err
 	}
-	e.schema, e.columns = in, columns
+	e.schema, e.columns, e.guard = in, columns, zone.NewGuard(in)
 	if e.stored, err = storedSchema(stored); err != nil {
 		return media, err
 	}
@@ -167,6 +169,9 @@ func (e *encoder) Encode(ctx context.Context, rows sdk.Rows, out *sdk.Output) er
 			"a batch has another schema than the stream:\n%s\ninstead of\n%s", s, e.schema)
 	}
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := e.guard.Check(rows.Record, rows.First); err != nil {
 		return err
 	}
 	parallel := rows.NumRows() >= parallelRows

@@ -72,6 +72,11 @@ const (
 	// MetaSourceType is the type's name at the source, for instance "decimal(10,2)".
 	MetaSourceType = "cipherstream.source_type"
 
+	// MetaLocalTime is "true" on a timestamp column with a zone whose values a source knows only as
+	// local times of that zone. A value in an hour that clocks showed twice stands for either instant:
+	// an encoder that writes local times may write it, one that writes instants must refuse it.
+	MetaLocalTime = "cipherstream.local_time"
+
 	// MetaUnknown is "true" on a column of which only the name is known, its type is null. It
 	// occurs when a filter is checked without data, and never in a run; and so does MetaOpen
 	// on a schema that may have more columns than are known.

@@ -15,6 +15,9 @@ const (
 // CounterInvalidUTF8 counts the values in which PolicyReplace replaced something.
 const CounterInvalidUTF8 = "invalid_utf8"
 
+// CounterDoubledHours counts the instants whose local time, as it is written, clocks showed twice.
+const CounterDoubledHours = "doubled_hours"
+
 // InvalidUTF8 is the fault for a text that is not UTF-8. Rows count from 0 in the stream.
 func InvalidUTF8(column string, row int64) error {
 	return fault.New("encoder.invalid_utf8", fault.Data,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -115,6 +116,16 @@ func plan(f arrow.Field) (Column, *fault.Fault) {
 		written = n
 	}
 	c.time = newTimeFormat(held, written)
+	if t, ok := f.Type.(*arrow.TimestampType); ok && t.TimeZone != "" {
+		z, known := zone.Load(t.TimeZone)
+		if !known {
+			return c, fault.New("encoder.time_zone", fault.Data, "column %q is an instant in the time zone %q, which is not known", f.Name, t.TimeZone).
+				WithHint("let the source give UTC, an offset such as +10:00, or a name of the IANA database such as Australia/Sydney")
+		}
+		if z.Name != zone.UTC {
+			c.time.zone = z
+		}
+	}
 	return c, nil
 }
 
@@ -132,6 +143,9 @@ func unitDigits(u arrow.TimeUnit) int {
 
 // Table is a planned schema. It lends columns to any number of goroutines.
 type Table struct {
+	// Count takes the counter CounterDoubledHours; nil where nobody wants it.
+	Count func(name string, n int64)
+
 	schema *arrow.Schema
 	plan   []Column
 	pool   sync.Pool
@@ -168,8 +182,14 @@ func (t *Table) Load(r arrow.Record) (*Loaded, error) {
 
 // Unload takes columns back that were lent by Load.
 func (t *Table) Unload(l *Loaded) {
+	doubled := int64(0)
 	for i := range l.Columns {
 		l.Columns[i].Unload()
+		doubled += l.Columns[i].time.doubled
+		l.Columns[i].time.doubled = 0
+	}
+	if doubled > 0 && t.Count != nil {
+		t.Count(CounterDoubledHours, doubled)
 	}
 	if cap(l.Scratch) > maxScratch {
 		l.Scratch = nil

@@ -1,6 +1,10 @@
 package format
 
-import "math"
+import (
+	"math"
+
+	"github.com/cipherstream/cipherstream/plugins/internal/zone"
+)
 
 // MaxTime is the most bytes that a date, a timestamp, a time of day or a
 // duration takes: a year of 13 characters and a fraction of nine digits.
@@ -18,6 +22,11 @@ type timeFormat struct {
 	span     uint64 // units in a day; 0 while no day is remembered
 	day      [24]byte
 	dayWidth int
+
+	// zone is that of instants which are written in local time, nil for UTC and for local times.
+	zone    *zone.Zone
+	clocks  zone.Span // of the last instant
+	doubled int64     // how many local times came twice, since it was last taken
 }
 
 // newTimeFormat takes the number of fractional digits that the unit holds (0, 3,
@@ -45,9 +54,22 @@ func (f *timeFormat) putDate(b []byte, n int, day int64) int {
 }
 
 // putTimestamp writes "YYYY-MM-DD HH:MM:SS" and the fraction of an instant in
-// units since 1970. It returns -1 if the fraction has more digits than are to be
+// units since 1970, in local time where the column has a zone. It returns -1 if the fraction has more digits than are to be
 // written.
 func (f *timeFormat) putTimestamp(b []byte, n int, v int64) int {
+	if f.zone != nil {
+		seconds := zone.Seconds(v, int64(f.perSecond))
+		if seconds < f.clocks.From || seconds >= f.clocks.Until {
+			f.clocks = f.zone.At(seconds)
+		}
+		if f.clocks.Doubled {
+			f.doubled++
+		}
+		shift := f.clocks.Offset * int64(f.perSecond)
+		if shifted := v + shift; (shifted > v) == (shift > 0) {
+			v = shifted // and else beyond what an instant can be, at the end of 64 bits
+		}
+	}
 	rest := uint64(v - f.from)
 	if rest >= f.span {
 		rest = f.remember(v)

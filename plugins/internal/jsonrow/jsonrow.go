@@ -27,7 +27,7 @@ const Doc = `Columns keep the order of the schema. Integers are JSON numbers, 64
 true and false; floats are the shortest number that reads back the same, and NaN and the
 infinities fail the run. Decimals are strings in fixed-point notation with exactly the
 column's scale: "148.4000". Dates are "YYYY-MM-DD", timestamps "YYYY-MM-DD HH:MM:SS" with as many
-fractional digits as the column declares and no zone (instants are UTC), times and durations
+fractional digits as the column declares and no zone (instants in local time of the column's zone, see the counter doubled_hours), times and durations
 "[-]HH:MM:SS". Binary is base64 with padding. NULL is null.
 
 Two columns of one name fail the run, because most readers would keep one of them.`
@@ -85,6 +85,7 @@ func New(schema *arrow.Schema, settings Settings, count func(name string, n int6
 	if err != nil {
 		return nil, err
 	}
+	table.Count = count
 	e := &Encoder{table: table, replace: settings.InvalidUTF8 == format.PolicyReplace, count: count}
 	e.needs = len("{}\n,") + format.Slack
 	seen := map[string]int{}
