@@ -168,6 +168,12 @@ type Request struct {
 	Hint func(reference string) string
 	// Isolation spreads the stages over processes; default plan.IsolationGroup.
 	Isolation plan.Isolation
+	// Timeout is the time limit of the run, and Stall that of one call of a stage, instead
+	// of the pipeline's own: limits.timeout and limits.stall. Zero leaves those, and a
+	// negative Timeout is no limit. A run that reaches its limit ends with the code
+	// "run.timeout", a cancelled one with "run.cancelled". The time is the wall's, whether or
+	// not this process ran.
+	Timeout, Stall time.Duration
 	// StandIns take the places of stages, for tests of pipelines.
 	StandIns map[stage.Kind]plan.StandIn
 }
@@ -192,6 +198,12 @@ func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
 	diags = append(diags, more...).Tidy()
 	if diags.HasErrors() {
 		return nil, diags
+	}
+	if r.Timeout != 0 {
+		p.Limits.TimeoutSeconds = max(r.Timeout, 0).Seconds()
+	}
+	if r.Stall > 0 {
+		p.Limits.StallSeconds = r.Stall.Seconds()
 	}
 	return p, diags
 }

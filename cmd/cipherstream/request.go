@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -72,6 +73,7 @@ type request struct {
 	secrets             secrets
 	env                 []string
 	isolation           string
+	timeout, stall      time.Duration
 	// changed reports whether a flag was given.
 	changed func(name string) bool
 }
@@ -93,6 +95,8 @@ func (r *request) flags(a *app, c *cobra.Command) {
 	f.StringSliceVar(&r.procedures, "allow-procedure", []string{"*"}, "`NAMES` of procedures that custom_table may call; * stands for any letters (repeatable)")
 	f.StringVar(&r.isolation, "isolation", string(plan.IsolationGroup),
 		"`WHICH` processes the stages run in: group (neighbours share one), stage (one for each stage), none (first-party stages run in this one)")
+	f.DurationVar(&r.timeout, "timeout", 0, "`TIME` after which the run is ended, such as 90s or 2h; 0s is no limit (default limits.timeout of the pipeline)")
+	f.DurationVar(&r.stall, "stall", 0, "`TIME` that one call of a stage may take before it counts as hanging (default limits.stall of the pipeline, or 10s)")
 	a.pluginsFlag(c)
 	c.ValidArgsFunction = a.completePipeline
 	complete(c, "parameter", a.completeParameter)
@@ -130,6 +134,9 @@ func (a *app) resolve(e *engine.Engine, pipeline string, r *request) (engine.Req
 	case plan.IsolationGroup, plan.IsolationStage, plan.IsolationNone:
 	default:
 		return req, usageFault("--isolation is group, stage or none, not %q", r.isolation)
+	}
+	if err := r.limit(&req); err != nil {
+		return req, err
 	}
 	if r.output == "" {
 		return req, usageFault("--output names no file")

@@ -170,6 +170,7 @@ const (
 type Limits struct {
 	Memory     int64         // bytes, for all buffers of a run together
 	Timeout    time.Duration // for the whole run
+	Stall      time.Duration // for one call of a stage that neither reads nor writes
 	BatchRows  int           // rows that a batch aims at
 	BatchBytes int64         // bytes that a batch aims at
 }

@@ -169,7 +169,7 @@ func finish(d *draft, files []string, diags *diag.List) *Document {
 			doc.Stages = append(doc.Stages, s)
 		}
 	}
-	for _, name := range []string{"memory", "timeout", "batch_rows", "batch_bytes"} {
+	for _, name := range []string{"memory", "timeout", "stall", "batch_rows", "batch_bytes"} {
 		if n := d.limits[name]; n != nil {
 			doc.Limits.set(name, n)
 		}
@@ -187,6 +187,8 @@ func (l *Limits) set(name string, n *Node) {
 		l.Memory = v
 	case "timeout":
 		l.Timeout = time.Duration(v)
+	case "stall":
+		l.Stall = time.Duration(v)
 	case "batch_rows":
 		l.BatchRows = int(v)
 	case "batch_bytes":

@@ -413,7 +413,7 @@ func (r *reader) limits(n *Node, d *draft) {
 			d.limits[name] = n
 		}}
 	}
-	r.object(n, "limits", n.At, keep("memory"), keep("timeout"), keep("batch_rows"), keep("batch_bytes"))
+	r.object(n, "limits", n.At, keep("memory"), keep("timeout"), keep("stall"), keep("batch_rows"), keep("batch_bytes"))
 }
 
 // parseLimit reads one of the limits: bytes, nanoseconds or rows.
@@ -430,10 +430,10 @@ func parseLimit(name string, n *Node) (int64, error) {
 		return bytes(minMemory, maxMemory)
 	case "batch_bytes":
 		return bytes(minBatchBytes, maxBatchBytes)
-	case "timeout":
+	case "timeout", "stall":
 		t, err := time.ParseDuration(n.Text)
 		if err != nil || t <= 0 || t > maxTimeout {
-			return 0, fmt.Errorf(`timeout is a duration of more than nothing and at most %v, such as "90s" or "1h30m"`, maxTimeout)
+			return 0, fmt.Errorf(`%s is a duration of more than nothing and at most %v, such as "90s" or "1h30m"`, name, maxTimeout)
 		}
 		return int64(t), nil
 	}

@@ -70,6 +70,7 @@ func Schema(stages []StageSchema) map[string]any {
 			"limits": object(map[string]any{
 				"memory":      map[string]any{"type": []string{"string", "integer"}, "description": "For all buffers of a run together, such as 64MiB."},
 				"timeout":     map[string]any{"type": "string", "description": "For the whole run, such as 90s."},
+				"stall":       map[string]any{"type": "string", "description": "For one call of a stage that neither reads nor writes, such as 30s; default 10s."},
 				"batch_rows":  map[string]any{"type": "integer", "minimum": 1},
 				"batch_bytes": map[string]any{"type": []string{"string", "integer"}},
 			}, nil),

@@ -58,6 +58,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -67,6 +68,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/sdk/control"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/runner"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -74,7 +76,7 @@ import (
 const (
 	DefaultStartTimeout = 10 * time.Second
 	DefaultCancelGrace  = 5 * time.Second
-	DefaultSilence      = 15 * time.Second
+	DefaultSilence      = runner.DefaultStall
 	DefaultMemoryLimit  = 1 << 30
 )
 
@@ -90,7 +92,8 @@ type Config struct {
 	PluginDir string
 	// StartTimeout bounds the time until a plugin answers; CancelGrace the time
 	// between asking it to stop and killing it; Silence the time without any sign
-	// of life while it runs.
+	// of life while it runs, whose default is a second more than the run's stall limit
+	// where that is set. Only time counts in which this process ran.
 	StartTimeout, CancelGrace, Silence time.Duration
 	// MemoryLimit is the resident memory, in bytes, at which a plugin process is
 	// ended (Linux; elsewhere it only bounds the Go heap of Go plugins).
@@ -105,6 +108,19 @@ type Config struct {
 	Warm int
 	// Log receives what plugin processes write to their standard error.
 	Log *slog.Logger
+}
+
+// silenceOf is how long a process may be silent in a run with a stall limit. One with a
+// single thread gives no sign of life while it works on a batch, and the last one may be as
+// old as the second in which one is due.
+func (c *Config) silenceOf(stall time.Duration) time.Duration {
+	switch {
+	case c.Silence > 0:
+		return c.Silence
+	case stall > 0:
+		return min(stall, math.MaxInt64-time.Second) + time.Second
+	}
+	return DefaultSilence
 }
 
 // Host starts plugin processes. It is safe for concurrent use.
@@ -149,9 +165,6 @@ func New(cfg Config) (*Host, error) {
 	}
 	if cfg.CancelGrace <= 0 {
 		cfg.CancelGrace = DefaultCancelGrace
-	}
-	if cfg.Silence <= 0 {
-		cfg.Silence = DefaultSilence
 	}
 	if cfg.MemoryLimit <= 0 {
 		cfg.MemoryLimit = DefaultMemoryLimit

@@ -33,6 +33,8 @@ type remote struct {
 	once    sync.Once
 	// patient is true for a process that may stand still: somebody debugs it.
 	patient bool
+	// silence is how long it may give no sign of life.
+	silence time.Duration
 }
 
 // program is the process of a plugin: a child, or one that is attached.
@@ -190,8 +192,14 @@ func (r *remote) answerInTime(ctx context.Context) (context.Context, context.Can
 	if r.patient {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, r.cfg.StartTimeout,
-		fault.New(codeUnresponsive, fault.Plugin, "plugin %q did not answer within %s", r.plugin, r.cfg.StartTimeout))
+	ctx, cancel := context.WithCancelCause(ctx)
+	late := startStopwatch(r.cfg.StartTimeout, func() {
+		cancel(fault.New(codeUnresponsive, fault.Plugin, "plugin %q did not answer within %s", r.plugin, r.cfg.StartTimeout))
+	})
+	return ctx, func() {
+		late.stop()
+		cancel(nil)
+	}
 }
 
 // codeUnresponsive is the code of a process that lives and does not answer.
@@ -221,6 +229,7 @@ func (r *remote) Open(ctx context.Context, req *pb.OpenRequest, secrets []string
 	ctx, cancel := r.answerInTime(ctx)
 	defer cancel()
 	req.Dir = r.dir
+	r.silence = r.cfg.silenceOf(time.Duration(req.GetLimits().GetStallNanoseconds()))
 	if r.cfg.CPUs > 0 && req.Limits != nil {
 		req.Limits.Workers = min(req.Limits.Workers, int32(r.cfg.CPUs))
 	}
@@ -259,12 +268,12 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 	})
 	defer stopped()
 
-	silence := time.AfterFunc(r.cfg.Silence, func() {
+	silence := startStopwatch(r.silence, func() {
 		if !r.patient {
-			r.program.killFor("was silent for " + r.cfg.Silence.String())
+			r.program.killFor("was silent for " + r.silence.String())
 		}
 	})
-	defer silence.Stop()
+	defer silence.stop()
 	for {
 		event, err := stream.Recv()
 		if err != nil {
@@ -274,14 +283,14 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 			// Even when others have failed already, a process that died may be why.
 			return r.broken(ctx, err)
 		}
-		silence.Reset(r.cfg.Silence)
+		silence.reset()
 		if f := control.FaultFromProto(event.GetFault()); f != nil {
 			if f.Class == fault.Plugin {
 				r.withLog(f)
 			}
 			return r.explainDenied(f)
 		}
-		handle(event)
+		silence.during(func() { handle(event) })
 		if event.GetFinished() != nil {
 			return nil
 		}

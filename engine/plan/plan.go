@@ -164,6 +164,7 @@ type Group struct {
 type Limits struct {
 	MemoryBytes    int64   `json:"memory_bytes,omitempty"`
 	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
+	StallSeconds   float64 `json:"stall_seconds,omitempty"`
 	BatchRows      int     `json:"batch_rows,omitempty"`
 	BatchBytes     int64   `json:"batch_bytes,omitempty"`
 }
@@ -245,7 +246,7 @@ func Build(in Input) (*Plan, diag.List) {
 		Name: doc.Metadata.Name, Title: doc.Metadata.Title, Class: doc.Metadata.Class, Description: doc.Metadata.Description,
 		File: doc.File, Extends: doc.Extends, Parameters: values, Columns: doc.Columns, Isolation: in.Isolation,
 		Secrets: []SecretUse{},
-		Limits:  Limits{doc.Limits.Memory, doc.Limits.Timeout.Seconds(), doc.Limits.BatchRows, doc.Limits.BatchBytes},
+		Limits:  Limits{doc.Limits.Memory, doc.Limits.Timeout.Seconds(), doc.Limits.Stall.Seconds(), doc.Limits.BatchRows, doc.Limits.BatchBytes},
 	}
 	if plan.Isolation == "" {
 		plan.Isolation = IsolationGroup

@@ -85,6 +85,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 		}
 		add("memory", config.Size(p.Limits.MemoryBytes).String(), p.Limits.MemoryBytes > 0)
 		add("timeout", fmt.Sprintf("%gs", p.Limits.TimeoutSeconds), p.Limits.TimeoutSeconds > 0)
+		add("stall", fmt.Sprintf("%gs", p.Limits.StallSeconds), p.Limits.StallSeconds > 0)
 		add("batch_rows", fmt.Sprint(p.Limits.BatchRows), p.Limits.BatchRows > 0)
 		add("batch_bytes", config.Size(p.Limits.BatchBytes).String(), p.Limits.BatchBytes > 0)
 		table(line, rows)

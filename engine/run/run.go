@@ -41,7 +41,7 @@ type Options struct {
 	ID string
 	// Events receives the run's events, one at a time. It may be nil.
 	Events func(Event)
-	// Stall is passed to the runner; zero means its default.
+	// Stall is passed to the runner where the plan says nothing; zero means its default.
 	Stall time.Duration
 	// Record is a folder, new or empty, in which what crosses every boundary between two
 	// groups is kept; see Record. Empty keeps nothing.
@@ -102,7 +102,7 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 		limit := time.Duration(s * float64(time.Second))
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.New("run.timeout", fault.Cancelled,
-			"the run took longer than its time limit of %s", limit).WithHint("raise limits.timeout, or ask for less"))
+			"the run took longer than its time limit of %s", limit).WithHint("raise the limit (--timeout, or limits.timeout of the pipeline), or ask for less"))
 		defer cancel()
 	}
 	var err error
@@ -201,7 +201,7 @@ func (r *run) request(i int, dir string) *pb.OpenRequest {
 			Workers:          int32(runtime.GOMAXPROCS(0)),
 			BatchRows:        int32(r.plan.Limits.BatchRows),
 			BatchBytes:       r.plan.Limits.BatchBytes,
-			StallNanoseconds: int64(r.opts.Stall),
+			StallNanoseconds: int64(stallLimit(r.plan, r.opts.Stall)),
 		},
 	}
 	if r.plan.Groups[i].Attach {

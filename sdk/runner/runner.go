@@ -34,7 +34,7 @@ const (
 	DefaultBatchRows  = 8192
 	DefaultBatchBytes = 4 << 20
 	DefaultBudget     = 32 << 20
-	DefaultStall      = time.Minute
+	DefaultStall      = 10 * time.Second
 )
 
 // Stage is one stage of a group.
@@ -65,7 +65,8 @@ type Config struct {
 	// BatchRows and BatchBytes are what sources aim at.
 	BatchRows, BatchBytes int
 	// Stall is the longest that one call of a stage that neither reads nor writes
-	// may take before the group fails with "plugin.stalled".
+	// may take before the group fails with "plugin.stalled"; a batch of more than 16 MiB
+	// has longer, by its size. Only time counts in which this process runs.
 	Stall time.Duration
 	// Dir is a private directory.
 	Dir string
@@ -152,7 +153,7 @@ func Open(cfg Config) (*Group, error) {
 	if err := g.checkEnds(); err != nil {
 		return nil, err
 	}
-	g.watch = newWatchdog(g.built, cfg.Workers)
+	g.watch = newWatchdog(g.built, cfg.Workers, cfg.Stall)
 	if cfg.Input != "" {
 		l, err := listen(cfg.Input)
 		if err != nil {
@@ -218,7 +219,7 @@ func (g *Group) Run(ctx context.Context) error {
 		free:   make(chan *stage.Output, 8*g.cfg.Workers),
 		cancel: cancel,
 	}
-	go g.watch.run(ctx, g.cfg.Stall, f.fail)
+	go g.watch.run(ctx, f.fail)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -274,7 +274,8 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 // worker carries batches through a segment's steps.
 type worker struct {
 	segment *segment
-	number  int // for the watchdog
+	number  int   // for the watchdog
+	bytes   int64 // of the batch at hand, for the watchdog
 	scratch []stage.Output
 	given   []int64 // of the task at hand
 }
@@ -311,7 +312,7 @@ type payload struct {
 func (w *worker) do(ctx context.Context, t *task) error {
 	in := t.item
 	t.given = make([]int64, len(w.segment.steps))
-	w.given = t.given
+	w.given, w.bytes = t.given, in.cost
 	var result item
 	emit := func(p payload) {
 		if p.rec != nil {
@@ -429,8 +430,9 @@ func (w *worker) apply(ctx context.Context, s *step, in arrow.Record) (rec arrow
 // call runs one call of a stage under the watchdog, and names the stage in what
 // goes wrong.
 func (w *worker) call(s *step, f func() error) (err error) {
-	slot := w.segment.flow.group.watch.slot(s.index, w.number)
-	slot.enter()
+	watch := w.segment.flow.group.watch
+	slot := watch.slot(s.index, w.number)
+	watch.enter(slot, w.bytes)
 	defer func() {
 		slot.leave()
 		if err != nil {

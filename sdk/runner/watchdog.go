@@ -10,48 +10,82 @@ import (
 
 // watchdog notices a call of a computing stage that does not come back. Sources
 // and sinks are not watched: a slow database or a slow reader is not a defect.
+//
+// Its clock counts only time in which this process ran: one that was stopped, frozen or
+// starved of its cores has not been slow.
 type watchdog struct {
 	stages []built
 	slots  []slot // one per stage and worker, row by row
 	width  int
+	limit  time.Duration
+	ran    atomic.Int64 // the clock, in nanoseconds
 }
 
-// slot holds when the call in it began, in Unix nanoseconds; 0 means no call.
+// slot holds when the call in it is overdue, by the watchdog's clock; 0 means no call.
 type slot struct {
-	began atomic.Int64
-	_     [56]byte // a cache line each: workers write them all the time
+	overdue atomic.Int64
+	_       [56]byte // a cache line each: workers write them all the time
 }
 
-func newWatchdog(stages []built, workers int) *watchdog {
+func newWatchdog(stages []built, workers int, limit time.Duration) *watchdog {
 	// One more than there are workers, for the goroutine that merges.
 	width := workers + 1
-	return &watchdog{stages: stages, slots: make([]slot, len(stages)*width), width: width}
+	return &watchdog{stages: stages, slots: make([]slot, len(stages)*width), width: width, limit: min(limit, longestStall)}
 }
+
+// longestStall is what longer limits come to: somebody debugs a stage.
+const longestStall = 365 * 24 * time.Hour
 
 // slot returns the place of a worker's calls of a stage.
 func (w *watchdog) slot(stage, worker int) *slot { return &w.slots[stage*w.width+worker] }
 
-func (s *slot) enter() { s.began.Store(time.Now().UnixNano()) }
-func (s *slot) leave() { s.began.Store(0) }
+// largeBatch is the size, in bytes, up to which a batch has the limit as it is. A larger one,
+// which a single large value makes, has as many times of it as it is larger.
+const largeBatch = 4 * DefaultBatchBytes
 
-func (w *watchdog) run(ctx context.Context, limit time.Duration, fail func(error)) {
-	ticker := time.NewTicker(max(limit/8, time.Millisecond))
+// enter notes that a call begins that works on so many bytes.
+func (w *watchdog) enter(s *slot, bytes int64) {
+	s.overdue.Store(w.ran.Load() + int64(w.limit)*max(1, bytes/largeBatch))
+}
+
+func (s *slot) leave() { s.overdue.Store(0) }
+
+// run calls fail when a call is overdue, and returns; it returns as well when ctx ends.
+func (w *watchdog) run(ctx context.Context, fail func(error)) {
+	every := max(w.limit/20, time.Millisecond)
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-ticker.C:
-			for i := range w.slots {
-				began := w.slots[i].began.Load()
-				if began != 0 && now.UnixNano()-began > int64(limit) {
-					f := fault.New("plugin.stalled", fault.Plugin, "one call of the stage has taken more than %s", limit).
-						WithHint("this is a defect of the stage, or a batch that is too much for it")
-					f.Stage = w.stages[i/w.width].ID
-					fail(f)
-					return
-				}
+		case <-ticker.C:
+			now := time.Now()
+			w.tick(now.Sub(last), every)
+			last = now
+			if err := w.overdue(); err != nil {
+				fail(err)
+				return
 			}
 		}
 	}
+}
+
+// tick moves the clock by the time since the last tick. One is due every so often: in what
+// goes much beyond that this process did not run.
+func (w *watchdog) tick(since, every time.Duration) { w.ran.Add(int64(min(since, 2*every))) }
+
+// overdue is the fault of a call that should have come back.
+func (w *watchdog) overdue() error {
+	ran := w.ran.Load()
+	for i := range w.slots {
+		if overdue := w.slots[i].overdue.Load(); overdue != 0 && ran > overdue {
+			f := fault.New("plugin.stalled", fault.Plugin, "one call of the stage has taken more than %s", w.limit).
+				WithHint("this is a defect of the stage, or a batch that is too much for it; limits.stall of the pipeline gives it longer")
+			f.Stage = w.stages[i/w.width].ID
+			return f
+		}
+	}
+	return nil
 }

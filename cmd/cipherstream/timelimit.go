@@ -1,0 +1,25 @@
+package main
+
+import (
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine"
+)
+
+// longestLimit bounds --timeout and --stall, as limits of a pipeline are bounded.
+const longestLimit = 7 * 24 * time.Hour
+
+// limit puts --timeout and --stall into a request.
+func (r *request) limit(req *engine.Request) error {
+	switch {
+	case r.timeout < 0 || r.timeout > longestLimit:
+		return usageFault("--timeout is a time of at most %v, or 0s for no limit, and not %v", longestLimit, r.timeout)
+	case r.stall < 0 || r.stall > longestLimit || r.changed("stall") && r.stall == 0:
+		return usageFault("--stall is a time of more than nothing and at most %v, and not %v", longestLimit, r.stall)
+	}
+	req.Timeout, req.Stall = r.timeout, r.stall
+	if r.changed("timeout") && r.timeout == 0 {
+		req.Timeout = -1
+	}
+	return nil
+}
