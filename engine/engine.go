@@ -227,3 +227,12 @@ func (e *Engine) Run(ctx context.Context, p *plan.Plan, o RunOptions) (*run.Rece
 	}
 	return run.Execute(ctx, e.host, p, run.Options{ID: o.ID, Events: o.Events, Record: o.Record})
 }
+
+// Check says everything that is wrong with a plan before it runs, and reads no row. See
+// run.Check.
+func (e *Engine) Check(ctx context.Context, p *plan.Plan, o RunOptions) (*run.CheckReport, error) {
+	if o.ID == "" {
+		o.ID = run.NewID(p.Name, time.Now())
+	}
+	return run.Check(ctx, e.host, p, o.ID)
+}

@@ -42,6 +42,12 @@ type (
 	Env        = stage.Env
 	Definition = stage.Definition
 	Bundle     = stage.Bundle
+
+	// Of a stage that is checked before it runs.
+	SourceChecker = stage.SourceChecker
+	SinkChecker   = stage.SinkChecker
+	Report        = stage.Report
+	Finding       = stage.Finding
 )
 
 // The shapes of data between stages.

@@ -100,7 +100,7 @@ Exit codes:
 		return usageFault("%v", err).WithHint("see %s --help", c.CommandPath())
 	})
 	root.AddCommand(
-		a.runCommand(), a.planCommand(), a.lintCommand(), a.testCommand(), a.listCommand(), a.describeCommand(), a.schemaCommand(),
+		a.runCommand(), a.checkCommand(), a.planCommand(), a.lintCommand(), a.testCommand(), a.listCommand(), a.describeCommand(), a.schemaCommand(),
 		a.pluginCommand(), a.sandboxCommand(), a.sweepCommand(), a.decryptCommand(), a.versionCommand(), exitCodesTopic(),
 	)
 	root.SetHelpCommand(a.helpCommand())

@@ -39,8 +39,8 @@ func (a *app) report(ctx context.Context, err error) {
 	var d *diagnosed
 	errors.As(err, &d)
 	switch {
-	case errors.Is(err, errLintFailed):
-		// The diagnostics are on standard output.
+	case errors.Is(err, errLintFailed), errors.Is(err, errCheckFailed):
+		// What was found is on standard output.
 	case f.Code == codeReaderGone:
 		// Whoever closed it knows.
 	case a.json:

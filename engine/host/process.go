@@ -17,6 +17,9 @@ type Process interface {
 	PID() int
 	// Describe says what the plugin offers.
 	Describe(ctx context.Context) (Offer, error)
+	// Check says what is wrong with one stage before it runs, before Open and any number of
+	// times. Secrets are taken out of what it finds.
+	Check(ctx context.Context, req *pb.CheckRequest, secrets []string) (*pb.CheckResponse, error)
 	// Open builds the group. Secrets are taken out of whatever is heard of it afterwards.
 	Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error
 	// Start runs the group and hands over its events, up to and including

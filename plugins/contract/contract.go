@@ -134,7 +134,24 @@ type filter struct {
 	same bool
 }
 
+// Before is part of sdk.Inverse: what comes need not be known for it to be known what goes
+// on, which is what is promised.
+func (f *filter) Before(*arrow.Schema) *arrow.Schema {
+	open := arrow.NewMetadata([]string{sdk.MetaOpen}, []string{"true"})
+	return arrow.NewSchema(nil, &open)
+}
+
 func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
+	if in.Metadata().FindKey(sdk.MetaOpen) >= 0 {
+		if f.warn {
+			return in, nil
+		}
+		fields := make([]arrow.Field, len(f.promised))
+		for i, p := range f.promised {
+			fields[i] = p.field
+		}
+		return arrow.NewSchema(fields, nil), nil
+	}
 	var d differences
 	var fields []arrow.Field
 	var widened []string

@@ -21,10 +21,12 @@ const (
 type prepared struct {
 	id     uint32
 	params int
+	// columns are those of the result, as far as the server knows them before it executes
+	// the statement: it knows none of a CALL.
+	columns []columnDef
 }
 
-// prepare sends COM_STMT_PREPARE and reads the answer. What it says about result
-// columns is dropped: for CALL it is empty, and execution tells anyway.
+// prepare sends COM_STMT_PREPARE and reads the answer.
 func prepare(c *wire, sql string) (prepared, error) {
 	if err := c.command(commandPrepare, []byte(sql)); err != nil {
 		return prepared{}, err
@@ -41,11 +43,14 @@ func prepare(c *wire, sql string) (prepared, error) {
 	columns := int(binary.LittleEndian.Uint16(p[5:]))
 	stmt := prepared{id: binary.LittleEndian.Uint32(p[1:]), params: int(binary.LittleEndian.Uint16(p[7:]))}
 	r := &results{c: c}
-	for _, n := range []int{stmt.params, columns} {
-		if n > 0 {
-			if _, err := r.columns(n); err != nil {
-				return prepared{}, err
-			}
+	if stmt.params > 0 {
+		if _, err := r.columns(stmt.params); err != nil {
+			return prepared{}, err
+		}
+	}
+	if columns > 0 {
+		if stmt.columns, err = r.columns(columns); err != nil {
+			return prepared{}, err
 		}
 	}
 	return stmt, nil

@@ -75,8 +75,7 @@ func (s *Session) Open(_ context.Context, req *pb.OpenRequest) error {
 	for _, r := range req.Stages {
 		definition, ok := s.bundle.Find(stage.Kind(r.Kind), r.Name)
 		if !ok {
-			return fault.InStage(fault.New("plugin.unknown_stage", fault.Plugin,
-				"plugin %q has no %s called %q", s.bundle.Name, r.Kind, r.Name), r.Id)
+			return unknownStage(s.bundle.Name, r)
 		}
 		cfg.Stages = append(cfg.Stages, runner.Stage{ID: r.Id, Definition: definition, Settings: r.Settings})
 		s.sink = definition.Kind == stage.KindSink
@@ -177,10 +176,7 @@ func (s *Session) conclude(group *runner.Group, err error, send func(*pb.Event) 
 	cpu, peak := usage()
 	finished := &pb.Finished{
 		Rows: result.Rows, Bytes: result.Bytes, Counters: result.Counters, Facts: result.Facts,
-		Media: &pb.Media{
-			Type: result.Media.Type, Extension: result.Media.Extension,
-			ContentEncoding: result.Media.ContentEncoding, Sealed: result.Media.Sealed,
-		},
+		Media:          MediaToProto(&result.Media),
 		CpuNanoseconds: cpu.Nanoseconds(), PeakMemoryBytes: peak,
 	}
 	if result.Encodes {
