@@ -14,7 +14,6 @@ import (
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/run"
-	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -53,9 +52,6 @@ as in run.`,
 		RunE: a.action(func(c *cobra.Command, args []string) error {
 			if err := f.validate(c, &r); err != nil {
 				return err
-			}
-			if f.sandbox && !sandbox.Available {
-				return a.handOver(c.Context())
 			}
 			return a.checkRun(c.Context(), args[0], &r, &f)
 		}),
