@@ -31,7 +31,7 @@ type delivery struct {
 func (d *delivery) flags(c *cobra.Command) {
 	f := c.Flags()
 	d.bucketFlag(c)
-	f.StringVar(&d.object, "object", "", "`NAME` of the object, slashes make folders (default the id of the run with the ending of the format)")
+	f.StringVar(&d.object, "object", "", "`NAME` of the object, slashes make folders (default RUN.1 with the ending of the format: the id of the run, and its attempt)")
 	f.DurationVar(&d.linkTTL, "link-ttl", 12*time.Hour, "`TIME` for which the link to the object works; 0s for no link")
 	f.StringVar(&d.linkURL, "link-url", "", "`URL` under which the objects of a folder are served; links to them are signed with ${secret.link_secret}")
 	f.StringVar(&d.encryption, "object-encryption", "none", "server-side `ENCRYPTION` in S3: AES256, aws:kms, or none, which leaves it to the bucket")

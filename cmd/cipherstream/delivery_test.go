@@ -33,7 +33,7 @@ func TestJob(t *testing.T) {
 	receipt := receiptOf(t, call(t, "run", "patients", "-p", "from_date=1990-01-01", "-p", "to_date=2100-01-01",
 		"-f", "csv", "--job", "--bucket", bucket, "--isolation", "none"))
 	where, err := url.Parse(receipt.Location)
-	if err != nil || where.Scheme != "file" || where.Path != filepath.Join(bucket, receipt.RunID+".csv") {
+	if err != nil || where.Scheme != "file" || where.Path != filepath.Join(bucket, receipt.RunID+".1.csv") {
 		t.Fatalf("location %q, %v", receipt.Location, err)
 	}
 	content, err := os.ReadFile(where.Path)
@@ -124,7 +124,7 @@ func TestSweep(t *testing.T) {
 	if got.code != 0 || got.stdout != "1 object seen, 0 removed (0 B), 0 unfinished uploads ended\n" {
 		t.Errorf("%+v", got)
 	}
-	object := filepath.Join(bucket, receipt.RunID+".ndjson")
+	object := filepath.Join(bucket, receipt.RunID+".1.ndjson")
 	attributes, err := os.ReadFile(object + ".attrs")
 	if err != nil {
 		t.Fatal(err)

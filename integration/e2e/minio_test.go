@@ -123,8 +123,7 @@ func (d *deliveries) nothing(key string) {
 	}
 }
 
-// get fetches a link as anybody would, without credentials. The bytes are those of the store: no
-// content coding is undone.
+// get fetches a link as anybody would, without credentials.
 func get(t testing.TB, link, ranges string) (status int, content []byte) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, link, nil)
@@ -134,7 +133,7 @@ func get(t testing.TB, link, ranges string) (status int, content []byte) {
 	if ranges != "" {
 		request.Header.Set("Range", ranges)
 	}
-	transport := &http.Transport{DisableCompression: true}
+	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
@@ -187,15 +186,15 @@ func TestObject(t *testing.T) {
 }
 
 // TestObjectOfTheCatalogue: the usual pipelines deliver the bytes that they stream, with the media
-// type and the content coding that make an ordinary client undo it.
+// type of the format and no content coding, so that every client gets the bytes of the receipt.
 func TestObjectOfTheCatalogue(t *testing.T) {
 	d := newDeliveries(t, servers.MinIO(t))
 	d.must("sandbox", "load", "--patients", "300", "--appointments", "3000")
-	for _, c := range []struct{ format, compression, media, coding string }{
-		{"ndjson", "none", "application/x-ndjson", ""},
-		{"csv", "gzip", "text/csv", "gzip"},
-		{"parquet", "none", "application/vnd.apache.parquet", ""},
-		{"ndjson", "zstd", "application/x-ndjson", "zstd"},
+	for _, c := range []struct{ format, compression, media string }{
+		{"ndjson", "none", "application/x-ndjson"},
+		{"csv", "gzip", "text/csv"},
+		{"parquet", "none", "application/vnd.apache.parquet"},
+		{"ndjson", "zstd", "application/x-ndjson"},
 	} {
 		args := []string{"appointments", "-f", c.format, "-c", c.compression}
 		stream := d.must(append([]string{"run"}, args...)...)
@@ -210,7 +209,7 @@ func TestObjectOfTheCatalogue(t *testing.T) {
 				t.Errorf("%s: the link gives %d and %d bytes, want %d", key, status, len(content), len(stream))
 			}
 			head := d.head(key)
-			if media := aws.ToString(head.ContentType); !strings.HasPrefix(media, c.media) || aws.ToString(head.ContentEncoding) != c.coding {
+			if media := aws.ToString(head.ContentType); !strings.HasPrefix(media, c.media) || aws.ToString(head.ContentEncoding) != "" {
 				t.Errorf("%s: media type %q, content coding %q", key, media, aws.ToString(head.ContentEncoding))
 			}
 			if want := map[string]types.ServerSideEncryption{"AES256": types.ServerSideEncryptionAes256}[encryption]; head.ServerSideEncryption != want {

@@ -34,6 +34,13 @@ const (
 	serverProgram = "cmd/cipherstream-sandbox"
 )
 
+// storeLibrary is that of S3. Only the store of objects in S3 needs it, and tests that look at a real one: an author of a
+// plugin imports sdk, which must not bring it along.
+const (
+	storeLibrary = "github.com/aws"
+	storeOwner   = "plugins/job/object/s3"
+)
+
 func TestImportDirections(t *testing.T) {
 	t.Parallel()
 	for _, f := range parseModule(t) {
@@ -53,6 +60,9 @@ func badImport(dir, imported string, test bool) string {
 	}
 	if imported == module+"/"+serverOwner && !test && dir != serverProgram {
 		return "only " + serverProgram + " may hold the embedded server"
+	}
+	if within(imported, storeLibrary) && dir != storeOwner && !within(dir, "integration") {
+		return "only " + storeOwner + " may use the library of S3; others use sdk/object"
 	}
 	if imported == module {
 		return "there is no package at the top"
@@ -122,6 +132,11 @@ func TestBadImport(t *testing.T) {
 		{"cmd/cipherstream", module + "/engine/sandbox/embedded", false, true},
 		{"cmd/cipherstream", module + "/engine/sandbox/embedded", true, false},
 		{"cmd/cipherstream-sandbox", module + "/engine/sandbox/embedded", false, false},
+		{"plugins/job/object/s3", storeLibrary + "/aws-sdk-go-v2/service/s3", false, false},
+		{"plugins/job", storeLibrary + "/aws-sdk-go-v2/service/s3", false, true},
+		{"plugins/job", storeLibrary + "/smithy-go", true, true},
+		{"sdk/object", storeLibrary + "/smithy-go", false, true},
+		{"integration/servers", storeLibrary + "/aws-sdk-go-v2/service/s3", false, false},
 		{"other", module + "/sdk", false, true},
 	} {
 		if problem := badImport(c.dir, c.imported, c.test); (problem != "") != c.bad {

@@ -10,7 +10,7 @@ import (
 var dependencies = map[string]string{
 	"cel.dev/cel-go":                              "the expression language of when:, rules and row filters",
 	"github.com/apache/arrow/go/v15":              "the form of all data between stages",
-	"github.com/aws/aws-sdk-go-v2":                "the parts of an upload to S3: the CDK holds no bound on them, and cannot end one that was left behind",
+	"github.com/aws/aws-sdk-go-v2":                "the store of objects in S3: uploads in parts, presigned links",
 	"github.com/aws/aws-sdk-go-v2/config":         "the credentials of the machine that the sink runs on",
 	"github.com/aws/aws-sdk-go-v2/credentials":    "credentials that were given",
 	"github.com/aws/aws-sdk-go-v2/service/s3":     "multipart uploads to S3",
@@ -29,7 +29,6 @@ var dependencies = map[string]string{
 	"github.com/parquet-go/parquet-go":            "the Parquet encoder",
 	"github.com/spf13/cobra":                      "commands, flags and completion of the CLI",
 	"go.uber.org/goleak":                          "tests that no goroutine is left behind",
-	"gocloud.dev":                                 "objects in a directory, S3 or MinIO through one interface",
 	"golang.org/x/sys":                            "limits and signals of processes",
 	"golang.org/x/term":                           "whether the progress goes to a terminal, and its width",
 	"golang.org/x/text":                           "the character sets of MySQL",

@@ -61,7 +61,7 @@ func (s *Store) SecretKey() string { return s.on.password }
 // Bucket is the name of the bucket made for this test.
 func (s *Store) Bucket() string { return s.bucket }
 
-// URL is a bucket as the Go CDK names it: s3://NAME with region, endpoint and use_path_style.
+// URL is a bucket as the job sink names it: s3://NAME with region, endpoint and use_path_style.
 func (s *Store) URL(bucket string) string {
 	q := url.Values{"region": {Region}, "endpoint": {s.Endpoint()}, "use_path_style": {"true"}}
 	return "s3://" + bucket + "?" + q.Encode()

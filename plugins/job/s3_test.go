@@ -19,6 +19,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/cipherstream/cipherstream/plugins/job/object/s3"
+	"github.com/cipherstream/cipherstream/plugins/job/object/s3/s3test"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -41,8 +43,8 @@ func newTestSink(t testing.TB, settings string) *sink {
 		t.Fatal(err)
 	}
 	s := made.(*sink)
-	if b, ok := s.to.(*s3Bucket); ok {
-		b.backoff = time.Millisecond
+	if b, ok := s.to.(*s3.Bucket); ok {
+		b.MaxBackoff = time.Millisecond
 	}
 	return s
 }
@@ -50,7 +52,7 @@ func newTestSink(t testing.TB, settings string) *sink {
 var media = sdk.Object{RunID: "appointments_1700000000000_0a1b2c3d",
 	Media: sdk.Media{Type: "application/x-ndjson", Extension: ".ndjson.gz", ContentEncoding: "gzip"}}
 
-const key = "appointments_1700000000000_0a1b2c3d.ndjson.gz"
+const key = "appointments_1700000000000_0a1b2c3d.1.ndjson.gz"
 
 // payload is data that does not repeat itself.
 func payload(n int) []byte {
@@ -90,33 +92,33 @@ func digest(b []byte) string {
 func TestS3Delivers(t *testing.T) {
 	for _, size := range []int{0, 1, 5<<20 - 1, 5 << 20, 5<<20 + 1, 23<<20 + 17} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) {
-			f := newFakeS3(t)
-			s := newTestSink(t, settings(f.url(), `"buffer":"5MiB"`, `"encryption":"aws:kms"`, `"kms_key":"key-1"`))
+			f := s3test.New(t)
+			s := newTestSink(t, settings(f.URL(), `"buffer":"5MiB"`, `"encryption":"aws:kms"`, `"kms_key":"key-1"`))
 			data := payload(size)
 			before := time.Now()
 			receipt, err := deliver(s, data, 700_001)
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.check(t, key)
-			o := f.objects[key]
-			if !bytes.Equal(o.body, data) {
+			f.Check(t, key)
+			o := f.Objects[key]
+			if !bytes.Equal(o.Body, data) {
 				t.Error("the object is not what was written")
 			}
 			for name, want := range map[string]string{
-				"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip", "X-Amz-Meta-Cipherstream-Run": media.RunID,
+				"Content-Type": "application/x-ndjson", "Content-Encoding": "", "X-Amz-Meta-Cipherstream-Run": media.RunID,
 				"X-Amz-Server-Side-Encryption": "aws:kms", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": "key-1",
-				"Content-Disposition": "attachment; filename=" + key,
+				"Content-Disposition": "attachment; filename=appointments_1700000000000_0a1b2c3d.ndjson.gz",
 			} {
-				if got := o.header.Get(name); got != want {
+				if got := o.Header.Get(name); got != want {
 					t.Errorf("%s is %q, want %q", name, got, want)
 				}
 			}
 			if receipt.Bytes != int64(size) || receipt.SHA256 != digest(data) || receipt.Location != "s3://results/"+key {
 				t.Errorf("receipt %+v", receipt)
 			}
-			if f.largest > 5<<20 || f.most > inFlight {
-				t.Errorf("parts of up to %d bytes, %d at once", f.largest, f.most)
+			if f.Largest > 5<<20 || f.Most > 2 {
+				t.Errorf("parts of up to %d bytes, %d at once", f.Largest, f.Most)
 			}
 
 			// The link works without credentials, and says when it ends.
@@ -127,10 +129,8 @@ func TestS3Delivers(t *testing.T) {
 			if d := receipt.LinkExpires.Sub(before); d < 12*time.Hour-2*time.Second || d > 12*time.Hour+5*time.Second {
 				t.Errorf("the link is said to end in %s", d)
 			}
-			// The digest is that of the bytes in the bucket, before a client undoes the content coding.
-			transport := &http.Transport{DisableCompression: true}
-			defer transport.CloseIdleConnections()
-			response, err := (&http.Client{Transport: transport}).Get(receipt.Link)
+			// The digest is that of the bytes that any client gets: there is no content coding to undo.
+			response, err := f.HTTP.Client().Get(receipt.Link)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,48 +158,48 @@ func TestS3Fails(t *testing.T) {
 	data := payload(11 << 20)
 	for _, c := range []struct {
 		name  string
-		setup func(f *fakeS3)
+		setup func(f *s3test.Server)
 		code  string
 		retry bool
 		// requests that a failure takes at most
 		requests int
 	}{
-		{"no bucket", func(f *fakeS3) { f.bucket = "another" }, "sink.bucket_missing", false, 1},
-		{"denied", func(f *fakeS3) { f.fail = always("create", 403, "AccessDenied") }, "sink.access_denied", false, 1},
-		{"key unknown", func(f *fakeS3) { f.fail = always("create", 403, "InvalidAccessKeyId") }, "sink.credentials", false, 1},
-		{"away at the start", func(f *fakeS3) { f.fail = always("create", 503, "ServiceUnavailable") }, "sink.upload", true, attempts},
-		{"denied at a part", func(f *fakeS3) {
-			f.fail = func(o string, n int) (int, string) {
+		{"no bucket", func(f *s3test.Server) { f.Bucket = "another" }, "sink.bucket_missing", false, 1},
+		{"denied", func(f *s3test.Server) { f.Fail = always("create", 403, "AccessDenied") }, "sink.access_denied", false, 1},
+		{"key unknown", func(f *s3test.Server) { f.Fail = always("create", 403, "InvalidAccessKeyId") }, "sink.credentials", false, 1},
+		{"away at the start", func(f *s3test.Server) { f.Fail = always("create", 503, "ServiceUnavailable") }, "sink.upload", true, s3.Attempts},
+		{"denied at a part", func(f *s3test.Server) {
+			f.Fail = func(o string, n int) (int, string) {
 				if o == "part" && n > 1 {
 					return 403, "AccessDenied"
 				}
 				return 0, ""
 			}
 		}, "sink.access_denied", false, 0},
-		{"away at every part", func(f *fakeS3) { f.fail = always("part", 500, "InternalError") }, "sink.upload", true, 0},
-		{"the disk is full", func(f *fakeS3) { f.fail = always("part", 507, "XMinioStorageFull") }, "sink.disk_full", false, 0},
-		{"silent at a part", func(f *fakeS3) { f.hang = hang("part") }, "sink.timeout", true, 0},
-		{"an error after the last part", func(f *fakeS3) { f.fail = always("complete", 500, "InternalError") }, "sink.upload", true, 0},
-		{"refused after the last part", func(f *fakeS3) { f.fail = always("complete", 400, "InvalidPart") }, "sink.upload", false, 0},
-		{"silent after the last part", func(f *fakeS3) { f.hang = hang("complete") }, "sink.timeout", true, 0},
-		{"the upload is gone", func(f *fakeS3) {
-			f.fail = func(o string, n int) (int, string) {
+		{"away at every part", func(f *s3test.Server) { f.Fail = always("part", 500, "InternalError") }, "sink.upload", true, 0},
+		{"the disk is full", func(f *s3test.Server) { f.Fail = always("part", 507, "XMinioStorageFull") }, "sink.disk_full", false, 0},
+		{"silent at a part", func(f *s3test.Server) { f.Hang = hang("part") }, "sink.timeout", true, 0},
+		{"an error after the last part", func(f *s3test.Server) { f.Fail = always("complete", 500, "InternalError") }, "sink.upload", true, 0},
+		{"refused after the last part", func(f *s3test.Server) { f.Fail = always("complete", 400, "InvalidPart") }, "sink.upload", false, 0},
+		{"silent after the last part", func(f *s3test.Server) { f.Hang = hang("complete") }, "sink.timeout", true, 0},
+		{"the upload is gone", func(f *s3test.Server) {
+			f.Fail = func(o string, n int) (int, string) {
 				if o == "complete" {
-					f.mu.Lock()
-					clear(f.uploads)
-					f.mu.Unlock()
+					f.Lock()
+					clear(f.Uploads)
+					f.Unlock()
 				}
 				return 0, ""
 			}
 		}, "sink.upload", true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFakeS3(t)
-			to := f.url()
+			f := s3test.New(t)
+			to := f.URL()
 			c.setup(f)
 			s := newTestSink(t, settings(to, `"buffer":"5MiB"`))
-			if f.hang != nil {
-				s.to.(*s3Bucket).settings.Timeout = 200 * time.Millisecond
+			if f.Hang != nil {
+				s.to.(*s3.Bucket).Timeout = 200 * time.Millisecond
 			}
 			_, err := deliver(s, data, 1<<20)
 			if !fault.Is(err, c.code) {
@@ -211,10 +211,10 @@ func TestS3Fails(t *testing.T) {
 			if strings.Contains(fmt.Sprintf("%+v %s", fault.From(err), err), secret) || strings.Contains(err.Error(), "AKIDTEST") {
 				t.Errorf("the message holds credentials: %s", err)
 			}
-			f.check(t)
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			if total := f.requests["create"]; c.requests > 0 && total > c.requests {
+			f.Check(t)
+			f.Lock()
+			defer f.Unlock()
+			if total := f.Requests["create"]; c.requests > 0 && total > c.requests {
 				t.Errorf("%d requests", total)
 			}
 		})
@@ -226,18 +226,18 @@ func TestS3Recovers(t *testing.T) {
 	data := payload(17 << 20)
 	for _, c := range []struct {
 		name  string
-		setup func(f *fakeS3)
+		setup func(f *s3test.Server)
 	}{
-		{"every request fails once", func(f *fakeS3) {
-			f.fail = func(_ string, n int) (int, string) {
+		{"every request fails once", func(f *s3test.Server) {
+			f.Fail = func(_ string, n int) (int, string) {
 				if n%2 == 1 {
 					return 503, "SlowDown"
 				}
 				return 0, ""
 			}
 		}},
-		{"the answer to the completion is lost", func(f *fakeS3) {
-			f.failAfter = func(o string, _ int) (int, string) {
+		{"the answer to the completion is lost", func(f *s3test.Server) {
+			f.FailAfter = func(o string, _ int) (int, string) {
 				if o == "complete" {
 					return 500, "InternalError"
 				}
@@ -246,14 +246,14 @@ func TestS3Recovers(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFakeS3(t)
+			f := s3test.New(t)
 			c.setup(f)
-			receipt, err := deliver(newTestSink(t, settings(f.url(), `"buffer":"5MiB"`)), data, 1<<20)
+			receipt, err := deliver(newTestSink(t, settings(f.URL(), `"buffer":"5MiB"`)), data, 1<<20)
 			if err != nil || receipt.Bytes != int64(len(data)) {
 				t.Fatal(receipt, err)
 			}
-			f.check(t, key)
-			if !bytes.Equal(f.objects[key].body, data) {
+			f.Check(t, key)
+			if !bytes.Equal(f.Objects[key].Body, data) {
 				t.Error("the object is not what was written")
 			}
 		})
@@ -263,30 +263,30 @@ func TestS3Recovers(t *testing.T) {
 // TestS3LateObject has a completion come through that looked like a failure, and cannot be
 // confirmed at once: aborting removes the object.
 func TestS3LateObject(t *testing.T) {
-	f := newFakeS3(t)
-	f.objects["other"] = &stored{key: "other", header: http.Header{}}
-	f.failAfter = func(o string, n int) (int, string) {
+	f := s3test.New(t)
+	f.Objects["other"] = &s3test.Stored{Key: "other", Header: http.Header{}}
+	f.FailAfter = func(o string, n int) (int, string) {
 		if o == "complete" || o == http.MethodHead && n == 1 {
 			return 403, "AccessDenied"
 		}
 		return 0, ""
 	}
-	if _, err := deliver(newTestSink(t, settings(f.url())), payload(100), 100); !fault.Is(err, "sink.access_denied") {
+	if _, err := deliver(newTestSink(t, settings(f.URL())), payload(100), 100); !fault.Is(err, "sink.access_denied") {
 		t.Fatal(err)
 	}
-	f.check(t, "other")
+	f.Check(t, "other")
 }
 
 func TestS3Abort(t *testing.T) {
-	f := newFakeS3(t)
+	f := s3test.New(t)
 	started := make(chan struct{}, 10)
-	f.hang = func(o string, _ int) bool {
+	f.Hang = func(o string, _ int) bool {
 		if o == "part" {
 			started <- struct{}{}
 		}
 		return o == "part"
 	}
-	s := newTestSink(t, settings(f.url(), `"buffer":"5MiB"`))
+	s := newTestSink(t, settings(f.URL(), `"buffer":"5MiB"`))
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := s.Open(ctx, media); err != nil {
 		t.Fatal(err)
@@ -304,53 +304,33 @@ func TestS3Abort(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	f.check(t)
+	f.Check(t)
 }
 
 func TestS3Unreachable(t *testing.T) {
-	f := newFakeS3(t)
-	to := f.url()
-	f.server.Close()
+	f := s3test.New(t)
+	to := f.URL()
+	f.HTTP.Close()
 	_, err := deliver(newTestSink(t, settings(to)), nil, 1)
 	if !fault.Is(err, "sink.unreachable") || !fault.From(err).Retryable || strings.Contains(err.Error(), "uploads") {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestPartSizes(t *testing.T) {
-	const least = 5 << 20
-	var total int64
-	for n := int32(1); n <= maxParts; n++ {
-		total += partSize(least, n)
-	}
-	if total < 5_000_000_000_000 {
-		t.Errorf("%d parts hold %d bytes", maxParts, total)
-	}
-	// 20 GB in parts of 8 MiB to begin with.
-	var size int64
-	n := int32(0)
-	for ; size < 20_000_000_000; n++ {
-		size += partSize(8<<20, n+1)
-	}
-	if last := partSize(8<<20, n); n > 2000 || last > 16<<20 {
-		t.Errorf("20 GB take %d parts of up to %d bytes", n, last)
-	}
-}
-
 // TestS3Memory uploads more than it may hold.
 func TestS3Memory(t *testing.T) {
-	f := newFakeS3(t)
-	f.fail = func(o string, _ int) (int, string) {
+	f := s3test.New(t)
+	f.Fail = func(o string, _ int) (int, string) {
 		if o == "part" {
-			f.mu.Lock()
-			for _, u := range f.uploads {
-				clear(u.parts) // keep the service small
+			f.Lock()
+			for _, u := range f.Uploads {
+				clear(u.Parts) // keep the service small
 			}
-			f.mu.Unlock()
+			f.Unlock()
 		}
 		return 0, ""
 	}
-	s := newTestSink(t, settings(f.url(), `"buffer":"5MiB"`))
+	s := newTestSink(t, settings(f.URL(), `"buffer":"5MiB"`))
 	ctx := context.Background()
 	if err := s.Open(ctx, media); err != nil {
 		t.Fatal(err)
@@ -376,11 +356,11 @@ func TestS3Memory(t *testing.T) {
 	if held := int64(most) - int64(before); held > 60<<20 {
 		t.Errorf("200 MiB in parts of 5 MiB hold %d MiB", held>>20)
 	}
-	f.check(t)
+	f.Check(t)
 }
 
 func TestS3Links(t *testing.T) {
-	f := newFakeS3(t)
+	f := s3test.New(t)
 	in := func(d time.Duration) string {
 		return fmt.Sprintf(`"credentials_expire":%q`, time.Now().Add(d).UTC().Format(time.RFC3339))
 	}
@@ -399,16 +379,16 @@ func TestS3Links(t *testing.T) {
 		{"not a time", []string{`"credentials_expire":"tomorrow"`}, "sink.credentials"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			made, err := Stage().Make([]byte(settings(f.url(), c.more...)), sdk.Env{})
+			made, err := Stage().Make([]byte(settings(f.URL(), c.more...)), sdk.Env{})
 			if err == nil {
 				_, err = deliver(made.(*sink), payload(10), 10)
 			}
 			if c.code == "" && err != nil || c.code != "" && !fault.Is(err, c.code) {
 				t.Errorf("%v, want %q", err, c.code)
 			}
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			if len(f.uploads) > 0 {
+			f.Lock()
+			defer f.Unlock()
+			if len(f.Uploads) > 0 {
 				t.Error("an upload is left behind")
 			}
 		})

@@ -3,17 +3,10 @@ package job
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
-	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"gocloud.dev/blob"
-	"gocloud.dev/gcerrors"
-
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
 // SweepOptions say what a sweep may remove.
@@ -38,110 +31,53 @@ type Swept struct {
 	Uploads int64 `json:"uploads"`
 }
 
-// Sweep removes the objects of a bucket whose metadata MetaExpires lies before now. Objects
+// Sweep removes the objects of a bucket whose metadata object.MetaExpires lies before now. Objects
 // without it are kept. Bucket, credentials and timeout come from settings. Two sweeps
 // at once do no harm. The result counts what was done before an error, too.
 func Sweep(ctx context.Context, settings Settings, now time.Time, options SweepOptions) (swept Swept, err error) {
 	settings.LinkTTL = 0
-	to, err := openTarget(settings, slog.New(slog.DiscardHandler))
+	bucket, err := OpenBucket(settings)
 	if err != nil {
 		return swept, err
 	}
-	defer to.close()
-	var bucket *blob.Bucket
-	switch to := to.(type) {
-	case *folder:
-		bucket, err = to.bucket()
-	case *s3Bucket:
-		bucket, err = to.bucket(ctx)
-	}
-	if err != nil {
-		return swept, err
-	}
-	defer bucket.Close()
-	code := func(doing string, err error) error {
-		switch to := to.(type) {
-		case *folder:
-			return folderFault(to.root, 0, err)
-		case *s3Bucket:
-			return to.fault(ctx, doing, err)
-		}
-		return err
-	}
-
-	list := bucket.List(&blob.ListOptions{Prefix: options.Prefix})
-	for {
-		object, err := list.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	defer func() { err = errors.Join(err, bucket.Close()) }()
+	for listed, err := range bucket.List(ctx, options.Prefix) {
 		if err != nil {
-			return swept, code("listing the bucket", err)
+			return swept, err
 		}
 		swept.Seen++
-		attributes, err := bucket.Attributes(ctx, object.Key)
-		if gcerrors.Code(err) == gcerrors.NotFound {
+		// A list does not tell the metadata.
+		info, err := bucket.Stat(ctx, listed.Key)
+		if fault.Is(err, object.CodeMissing) {
 			continue
 		}
 		if err != nil {
-			return swept, code("reading the metadata of an object", err)
+			return swept, err
 		}
-		expires, err := time.Parse(time.RFC3339, attributes.Metadata[MetaExpires])
+		expires, err := time.Parse(time.RFC3339, info.Metadata[object.MetaExpires])
 		if err != nil || expires.After(now) {
 			continue
 		}
-		if err := bucket.Delete(ctx, object.Key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-			return swept, code("removing an object", err)
+		if err := bucket.Delete(ctx, listed.Key); err != nil {
+			return swept, err
 		}
 		swept.Removed++
-		swept.Bytes += object.Size
+		swept.Bytes += info.Size
 	}
 	if options.Abandoned <= 0 {
 		return swept, nil
 	}
-	switch to := to.(type) {
-	case *folder:
-		n, err := to.abandoned(options.Prefix, now.Add(-options.Abandoned))
-		swept.Uploads = int64(n)
-		return swept, err
-	case *s3Bucket:
-		swept.Uploads, err = to.abandoned(ctx, options.Prefix, now.Add(-options.Abandoned))
-	}
-	return swept, err
-}
-
-// abandoned ends unfinished uploads that began before that.
-func (b *s3Bucket) abandoned(ctx context.Context, prefix string, before time.Time) (n int64, err error) {
-	if prefix == "" {
-		return 0, fault.New("sink.sweep", fault.Usage, "a sweep of unfinished uploads in bucket %q needs a prefix: the bucket may serve others too", b.name)
-	}
-	prefixes := []string{prefix}
-	if b.endpoint != "" {
-		// MinIO lists the uploads of a whole name, and all of a bucket, but none by the beginning of
-		// their names; after a restart only those of a whole name.
-		prefixes = append(prefixes, "")
-	}
-	for _, listed := range prefixes {
-		pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name, Prefix: optional(listed)})
-		for pages.HasMorePages() {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				return n, b.fault(ctx, "listing unfinished uploads", err)
-			}
-			for _, u := range page.Uploads {
-				if u.Initiated == nil || !u.Initiated.Before(before) || !strings.HasPrefix(aws.ToString(u.Key), prefix) {
-					continue
-				}
-				_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.name, Key: u.Key, UploadId: u.UploadId})
-				if apiCode(err) == "NoSuchUpload" {
-					continue
-				}
-				if err != nil {
-					return n, b.fault(ctx, "ending an unfinished upload", err)
-				}
-				n++
-			}
+	for upload, err := range bucket.Uploads(ctx, options.Prefix) {
+		if err != nil {
+			return swept, err
 		}
+		if !upload.Began.Before(now.Add(-options.Abandoned)) {
+			continue
+		}
+		if err := bucket.AbortUpload(ctx, upload); err != nil {
+			return swept, err
+		}
+		swept.Uploads++
 	}
-	return n, nil
+	return swept, nil
 }

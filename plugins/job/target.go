@@ -1,7 +1,6 @@
 package job
 
 import (
-	"log/slog"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -9,12 +8,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/plugins/job/object/folder"
+	"github.com/cipherstream/cipherstream/plugins/job/object/s3"
+	"github.com/cipherstream/cipherstream/plugins/job/object/signed"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
-// openTarget reads the URL of the bucket and the settings that go with its kind. It
+// OpenBucket reads the URL of a bucket and the settings that go with its kind. It
 // does not reach out yet.
-func openTarget(s Settings, log *slog.Logger) (target, error) {
+func OpenBucket(s Settings) (object.Bucket, error) {
 	u, err := url.Parse(s.Bucket)
 	if err != nil {
 		// The text may hold credentials.
@@ -54,7 +57,11 @@ func openTarget(s Settings, log *slog.Logger) (target, error) {
 		if u.Host != "" && u.Host != "localhost" || !filepath.IsAbs(u.Path) {
 			return nil, badBucket("it needs an absolute path").WithHint("write file:///DIRECTORY, with three slashes")
 		}
-		return newFolder(s, filepath.Clean(u.Path), create)
+		signer, err := newSigner(s)
+		if err != nil {
+			return nil, err
+		}
+		return folder.New(u.Path, create, signer), nil
 	}
 	pathStyle, err := flag("use_path_style")
 	if err != nil {
@@ -63,11 +70,27 @@ func openTarget(s Settings, log *slog.Logger) (target, error) {
 	if u.Host == "" || strings.Trim(u.Path, "/") != "" {
 		return nil, badBucket("it needs the name of a bucket and no path").WithHint("write s3://NAME, and the folder into the setting key")
 	}
-	protection, err := parseProtection(q.Get("endpoint"), q.Get("tls"), q.Get("tls_pin"))
+	until, err := parseEnd(s.CredentialsUntil)
 	if err != nil {
 		return nil, err
 	}
-	return newS3(s, u.Host, q.Get("region"), q.Get("endpoint"), pathStyle, protection, log)
+	return s3.New(s3.Options{
+		Name: u.Host, Region: q.Get("region"), Endpoint: q.Get("endpoint"), PathStyle: pathStyle, TLS: q.Get("tls"), TLSPin: q.Get("tls_pin"),
+		AccessKeyID: s.AccessKeyID.Reveal(), SecretAccessKey: s.SecretAccessKey.Reveal(), SessionToken: s.SessionToken.Reveal(),
+		CredentialsUntil: until, Encryption: s.Encryption, KMSKey: s.KMSKey, PartSize: int64(s.Buffer), LinkTTL: s.LinkTTL, Timeout: s.Timeout,
+	})
+}
+
+// newSigner makes what signs links to a folder, or nothing where none are wanted.
+func newSigner(s Settings) (*signed.Signer, error) {
+	secret := s.LinkSecret.Reveal()
+	switch {
+	case secret == "" && s.LinkBaseURL == "":
+		return nil, nil
+	case secret == "" || s.LinkBaseURL == "":
+		return nil, fault.New("sink.link", fault.Usage, "a link to a folder needs both link_secret and link_base_url")
+	}
+	return signed.New(s.LinkBaseURL, secret)
 }
 
 func badBucket(why string) *fault.Fault {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cipherstream/cipherstream/plugins/job/object/s3"
+	"github.com/cipherstream/cipherstream/plugins/job/object/s3/s3test"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -28,8 +30,8 @@ func deliverFacts(t *testing.T, settings string, data []byte) (map[string]string
 		return nil, err
 	}
 	s := made.(*sink)
-	if b, ok := s.to.(*s3Bucket); ok {
-		b.backoff = time.Millisecond
+	if b, ok := s.to.(*s3.Bucket); ok {
+		b.MaxBackoff = time.Millisecond
 	}
 	_, err = deliver(s, data, 1<<20)
 	return facts, err
@@ -45,26 +47,26 @@ func TestS3Verified(t *testing.T) {
 		{11 << 20, true, "size+composite sha256"}, {100, true, "size+composite sha256"}, {0, true, "size+sha256"},
 		{11 << 20, false, "size"}, {0, false, "size"},
 	} {
-		f := newFakeS3(t)
-		f.checksums = c.checksums
-		facts, err := deliverFacts(t, settings(f.url(), `"buffer":"5MiB"`), payload(c.size))
+		f := s3test.New(t)
+		f.Checksums = c.checksums
+		facts, err := deliverFacts(t, settings(f.URL(), `"buffer":"5MiB"`), payload(c.size))
 		if want := map[string]string{"verified": c.want, "connection": "none (http, on this machine)"}; err != nil || !maps.Equal(facts, want) {
 			t.Errorf("%d bytes, checksums %t: %v, %v; want %v", c.size, c.checksums, facts, err, want)
 		}
-		f.check(t, key)
+		f.Check(t, key)
 	}
 	// A store that refuses the header of what it does not know.
-	f := newFakeS3(t)
-	f.instead = func(operation string, w http.ResponseWriter) bool {
-		if operation == "create" && f.requests["create"] == 1 {
+	f := s3test.New(t)
+	f.Instead = func(operation string, w http.ResponseWriter) bool {
+		if operation == "create" && f.Requests["create"] == 1 {
 			w.WriteHeader(http.StatusNotImplemented)
 			fmt.Fprint(w, "<Error><Code>NotImplemented</Code></Error>")
 			return true
 		}
 		return false
 	}
-	if facts, err := deliverFacts(t, settings(f.url()), payload(100)); err != nil || facts["verified"] != "size" || f.requests["create"] > 2 {
-		t.Errorf("%v, %v after %d requests", facts, err, f.requests["create"])
+	if facts, err := deliverFacts(t, settings(f.URL()), payload(100)); err != nil || facts["verified"] != "size" || f.Requests["create"] > 2 {
+		t.Errorf("%v, %v after %d requests", facts, err, f.Requests["create"])
 	}
 	facts, err := deliverFacts(t, fmt.Sprintf(`{"bucket":"file://%s"}`, t.TempDir()), payload(100))
 	if err != nil || len(facts) > 0 {
@@ -75,9 +77,9 @@ func TestS3Verified(t *testing.T) {
 // TestS3Lies: a store that says that all is well where it is not gets no receipt, and nothing of ours stays.
 func TestS3Lies(t *testing.T) {
 	data := payload(11 << 20)
-	lie := func(operation, body string, headers ...string) func(*fakeS3) {
-		return func(f *fakeS3) {
-			f.instead = func(o string, w http.ResponseWriter) bool {
+	lie := func(operation, body string, headers ...string) func(*s3test.Server) {
+		return func(f *s3test.Server) {
+			f.Instead = func(o string, w http.ResponseWriter) bool {
 				if o != operation {
 					return false
 				}
@@ -89,10 +91,12 @@ func TestS3Lies(t *testing.T) {
 			}
 		}
 	}
-	made := func(do func(o *stored)) func(*fakeS3) { return func(f *fakeS3) { f.checksums, f.spoil = true, do } }
+	made := func(do func(o *s3test.Stored)) func(*s3test.Server) {
+		return func(f *s3test.Server) { f.Checksums, f.Spoil = true, do }
+	}
 	for _, c := range []struct {
 		name  string
-		setup func(f *fakeS3)
+		setup func(f *s3test.Server)
 		code  string
 		says  string
 	}{
@@ -100,23 +104,23 @@ func TestS3Lies(t *testing.T) {
 		{"an answer to the completion of nothing", lie("complete", "<CompleteMultipartUploadResult/>"), "sink.verify", "the object is not there"},
 		{"a page in the place of an answer", lie("complete", "<html><body>It works!</body></html>"), "sink.verify", "the object is not there"},
 		{"a part without an ETag", lie("part", ""), "sink.verify", "without giving its ETag"},
-		{"a part of other bytes", lie("part", "", "ETag", `"x"`, "X-Amz-Checksum-Sha256", base64sum([]byte("x"))), "sink.verify", "with the SHA-256 "},
+		{"a part of other bytes", lie("part", "", "ETag", `"x"`, "X-Amz-Checksum-Sha256", s3test.SHA256([]byte("x"))), "sink.verify", "with the SHA-256 "},
 		{"ETags of nothing", lie("part", "", "ETag", `"d41d8cd98f00b204e9800998ecf8427e"`), "sink.upload", "MalformedXML"},
-		{"an object of another ETag", made(func(o *stored) { o.etag = `"0-3"` }), "sink.verify", "has the ETag"},
-		{"an object without its end", made(func(o *stored) { o.body = o.body[:len(o.body)-1] }), "sink.verify", "has 11534335 bytes, expected 11534336"},
-		{"an object with a part twice", made(func(o *stored) {
-			copy(o.body[5<<20:], o.body[:5<<20])
-			sum := sha256.Sum256(o.body[:5<<20])
-			last := sha256.Sum256(o.body[10<<20:])
-			o.sum = base64sum(append(append(sum[:], sum[:]...), last[:]...)) + "-3"
+		{"an object of another ETag", made(func(o *s3test.Stored) { o.ETag = `"0-3"` }), "sink.verify", "has the ETag"},
+		{"an object without its end", made(func(o *s3test.Stored) { o.Body = o.Body[:len(o.Body)-1] }), "sink.verify", "has 11534335 bytes, expected 11534336"},
+		{"an object with a part twice", made(func(o *s3test.Stored) {
+			copy(o.Body[5<<20:], o.Body[:5<<20])
+			sum := sha256.Sum256(o.Body[:5<<20])
+			last := sha256.Sum256(o.Body[10<<20:])
+			o.Sum = s3test.SHA256(append(append(sum[:], sum[:]...), last[:]...)) + "-3"
 		}), "sink.verify", "composite SHA-256"},
-		{"a checksum that is none", made(func(o *stored) { o.sum = strings.Repeat("x", 5000) }), "sink.verify", "composite SHA-256"},
-		{"another object of that name", made(func(o *stored) {
-			o.header = o.header.Clone()
-			o.header.Set("X-Amz-Meta-Cipherstream-Upload", "another")
+		{"a checksum that is none", made(func(o *s3test.Stored) { o.Sum = strings.Repeat("x", 5000) }), "sink.verify", "composite SHA-256"},
+		{"another object of that name", made(func(o *s3test.Stored) {
+			o.Header = o.Header.Clone()
+			o.Header.Set("X-Amz-Meta-Cipherstream-Upload", "another")
 		}), "sink.verify", "the object is not there"},
-		{"an object that may not be looked at", func(f *fakeS3) {
-			f.fail = func(o string, n int) (int, string) {
+		{"an object that may not be looked at", func(f *s3test.Server) {
+			f.Fail = func(o string, n int) (int, string) {
 				if o == http.MethodHead && n == 1 {
 					return 403, "AccessDenied"
 				}
@@ -125,31 +129,31 @@ func TestS3Lies(t *testing.T) {
 		}, "sink.access_denied", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFakeS3(t)
+			f := s3test.New(t)
 			c.setup(f)
-			_, err := deliver(newTestSink(t, settings(f.url(), `"buffer":"5MiB"`)), data, 1<<20)
+			_, err := deliver(newTestSink(t, settings(f.URL(), `"buffer":"5MiB"`)), data, 1<<20)
 			if !fault.Is(err, c.code) || !strings.Contains(err.Error(), c.says) || fault.From(err).Hint == "" && c.code == "sink.verify" || len(err.Error()) > 2000 {
 				t.Errorf("%v, want %s with %q", err, c.code, c.says)
 			}
 			if c.name == "another object of that name" {
-				f.check(t, key) // it is not ours to remove
+				f.Check(t, key) // it is not ours to remove
 				return
 			}
-			f.check(t)
+			f.Check(t)
 		})
 	}
 	// The answer says nothing, and the object is there.
-	f := newFakeS3(t)
-	f.failAfter = func(o string, _ int) (int, string) {
+	f := s3test.New(t)
+	f.FailAfter = func(o string, _ int) (int, string) {
 		if o == "complete" {
 			return 204, ""
 		}
 		return 0, ""
 	}
-	if _, err := deliver(newTestSink(t, settings(f.url())), payload(100), 100); err != nil {
+	if _, err := deliver(newTestSink(t, settings(f.URL())), payload(100), 100); err != nil {
 		t.Error(err)
 	}
-	f.check(t, key)
+	f.Check(t, key)
 }
 
 // flood is a body without an end.
@@ -170,74 +174,42 @@ func TestS3Flood(t *testing.T) {
 				continue // is tried again, with the pauses of a real run
 			}
 			t.Run(fmt.Sprint(operation, " ", status), func(t *testing.T) {
-				f := newFakeS3(t)
+				f := s3test.New(t)
 				var most int64
-				f.instead = func(o string, w http.ResponseWriter) bool {
+				f.Instead = func(o string, w http.ResponseWriter) bool {
 					if o != operation && !(operation == "abort" && o == "complete") {
 						return false
 					}
 					w.WriteHeader(status)
 					if o == operation {
 						sent, _ := io.Copy(w, io.LimitReader(&flood{}, 64<<20)) // ends when the client hangs up
-						f.mu.Lock()
+						f.Lock()
 						most = max(most, sent)
-						f.mu.Unlock()
+						f.Unlock()
 					}
 					return true
 				}
 				var err error
 				if operation == "list" || operation == "uploads" {
 					var s Settings
-					s.Bucket = f.url()
+					s.Bucket = f.URL()
 					s.AccessKeyID, s.SecretAccessKey, s.Timeout = config.NewSecret("AKIDTEST"), config.NewSecret(secret), time.Minute
 					_, err = Sweep(context.Background(), s, time.Now(), SweepOptions{Prefix: "x", Abandoned: time.Hour})
 				} else {
-					_, err = deliver(newTestSink(t, settings(f.url())), payload(100), 100)
+					_, err = deliver(newTestSink(t, settings(f.URL())), payload(100), 100)
 				}
 				if err == nil {
 					t.Error("a flood is no answer")
 				}
-				f.server.Close()
+				f.HTTP.Close()
 				// What the kernel holds comes on top.
-				if most > maxList+16<<20 {
+				if most > 24<<20 {
 					t.Errorf("%d MiB were taken", most>>20)
 				}
 			})
 		}
 	}
 }
-
-func TestBounded(t *testing.T) {
-	for _, c := range []struct {
-		method string
-		status int
-		most   int
-	}{{"GET", 200, maxList}, {"GET", 500, maxAnswer}, {"POST", 200, maxAnswer}} {
-		for over := range 2 {
-			body := io.LimitReader(&flood{}, int64(c.most+over))
-			trip := bounded{roundTrip(func(*http.Request) (*http.Response, error) {
-				return &http.Response{StatusCode: c.status, Body: io.NopCloser(body)}, nil
-			})}
-			response, err := trip.RoundTrip(httptest.NewRequest(c.method, "http://x/", nil))
-			if over > 0 {
-				if !fault.Is(err, "sink.answer") {
-					t.Errorf("%s %d, a byte too long: %v", c.method, c.status, err)
-				}
-				continue
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if text, err := io.ReadAll(response.Body); err != nil || len(text) != c.most {
-				t.Errorf("%s %d: %d bytes, %v", c.method, c.status, len(text), err)
-			}
-		}
-	}
-}
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // TestProtection: plain http leaves this machine only where that is written, and a certificate of the store's own is
 // taken by its pin.
@@ -260,17 +232,17 @@ func TestProtection(t *testing.T) {
 		}
 	}
 
-	f := newFakeS3(t)
+	f := s3test.New(t)
 	secure := httptest.NewUnstartedServer(f)
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
-	bucket := "s3://" + f.bucket + "?region=eu-west-1&use_path_style=true&endpoint=" + url.QueryEscape(secure.URL)
+	bucket := "s3://" + f.Bucket + "?region=eu-west-1&use_path_style=true&endpoint=" + url.QueryEscape(secure.URL)
 	_, err := deliverFacts(t, settings(bucket), payload(100))
 	if !fault.Is(err, "sink.tls") {
 		t.Fatalf("a certificate of nobody: %v", err)
 	}
-	pin := fmt.Sprintf("sha256:%x", pinOf(secure.Certificate()))
+	pin := fmt.Sprintf("sha256:%x", sha256.Sum256(secure.Certificate().RawSubjectPublicKeyInfo))
 	if hint := fault.From(err).Hint; !strings.Contains(hint, "tls_pin="+pin) {
 		t.Errorf("the hint: %s", hint)
 	}
@@ -278,11 +250,11 @@ func TestProtection(t *testing.T) {
 	if err != nil || facts["connection"] != "TLS 1.3, pinned key" {
 		t.Errorf("pinned: %v, %v", facts, err)
 	}
-	before := f.requests["create"]
+	before := f.Requests["create"]
 	if _, err := deliverFacts(t, settings(bucket+"&tls_pin=sha256:"+strings.Repeat("0a", 32)), payload(100)); !fault.Is(err, "sink.tls") || !strings.Contains(err.Error(), pin) {
 		t.Errorf("another pin: %v", err)
 	}
-	if f.requests["create"] != before {
+	if f.Requests["create"] != before {
 		t.Error("something was sent to somebody else")
 	}
 }

@@ -1,7 +1,8 @@
-package job
+package s3
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 
@@ -16,14 +17,25 @@ const (
 	maxAnswer = 256 << 10
 )
 
+// contentKey marks the context of a request whose answer is the content of an object.
+type contentKey struct{}
+
+// withContent marks a request for the content of an object: it is read as it comes, and as long as it comes.
+func withContent(ctx context.Context) context.Context {
+	return context.WithValue(ctx, contentKey{}, true)
+}
+
 // bounded reads the answers of a server to a bound, whatever their length is said to be: the SDK would read all into memory,
-// and leave what it cannot parse where it is. No object comes this way: they are written, and asked about.
+// and leave what it cannot parse where it is. The content of an object is left to who asked for it; see withContent.
 type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := b.RoundTripper.RoundTrip(r)
 	if err != nil {
 		return nil, err
+	}
+	if r.Context().Value(contentKey{}) != nil && r.Method == http.MethodGet && (response.StatusCode == http.StatusOK || response.StatusCode == http.StatusPartialContent) {
+		return response, nil
 	}
 	defer response.Body.Close()
 	most := int64(maxAnswer)

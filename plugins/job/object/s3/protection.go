@@ -1,4 +1,4 @@
-package job
+package s3
 
 import (
 	"crypto/sha256"
@@ -66,6 +66,10 @@ func parseProtection(endpoint, mode, pin string) (*protection, error) {
 	return p, nil
 }
 
+func badBucket(why string) *fault.Fault {
+	return fault.New("sink.bucket", fault.Usage, "the bucket's URL cannot be used: %s", why)
+}
+
 // isLoopback reports whether a host is this machine by its name. Where the name leads is checked when it is dialled.
 func isLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
@@ -111,6 +115,9 @@ func pinOf(c *x509.Certificate) []byte {
 	return sum[:]
 }
 
+// Protection says how the way to the store is protected, as the receipt does.
+func (b *Bucket) Protection() string { return b.protection.String() }
+
 // String says how the way was protected, for the receipt.
 func (p *protection) String() string {
 	version := "TLS"
@@ -129,8 +136,8 @@ func (p *protection) String() string {
 }
 
 // untrusted is the fault of a certificate that nobody known has signed. It shows the pin to copy.
-func (b *s3Bucket) untrusted(doing string, why *tls.CertificateVerificationError) error {
-	f := fault.New("sink.tls", fault.Sink, "bucket %q: %s failed: the store's certificate is not trusted: %s", b.name, doing, cut(errors.Unwrap(why).Error()))
+func (b *Bucket) untrusted(doing string, why *tls.CertificateVerificationError) error {
+	f := fault.New("sink.tls", fault.Sink, "bucket %q: %s failed: the store's certificate is not trusted: %s", b.Name, doing, cut(errors.Unwrap(why).Error()))
 	if len(why.UnverifiedCertificates) > 0 {
 		f.WithHint("if it is the store's own, and whoever runs it confirms this pin, add tls_pin=%s%x to the bucket's URL", pinPrefix, pinOf(why.UnverifiedCertificates[0]))
 	}

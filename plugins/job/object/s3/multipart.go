@@ -1,12 +1,14 @@
-package job
+package s3
 
 import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
 // Limits of a multipart upload
@@ -36,23 +39,30 @@ const (
 // partSize is the size of a part, numbered from 1.
 func partSize(base int64, number int32) int64 { return base << ((number - 1) / partStep) }
 
-// start begins the upload. It finds out whether the bucket can be written to.
-func (b *s3Bucket) start(ctx context.Context, o object) (upload, error) {
+// metaUpload tells one upload of a key from another.
+const metaUpload = "cipherstream-upload"
+
+// Create begins the upload. It finds out whether the bucket can be written to.
+func (b *Bucket) Create(ctx context.Context, key string, about object.About) (object.Upload, error) {
+	if err := object.CheckKey(key); err != nil {
+		return nil, err
+	}
 	if err := b.connect(ctx); err != nil {
 		return nil, err
 	}
 	input := &s3.CreateMultipartUploadInput{
-		Bucket:               &b.name,
-		Key:                  &o.key,
-		ContentType:          optional(o.contentType),
-		ContentEncoding:      optional(o.contentEncoding),
-		ContentDisposition:   optional(o.disposition),
-		Metadata:             o.metadata,
+		Bucket:               &b.Name,
+		Key:                  &key,
+		ContentType:          optional(about.ContentType),
+		ContentDisposition:   optional(object.Disposition(key, about)),
+		Metadata:             map[string]string{metaUpload: rand.Text()},
 		ServerSideEncryption: b.encryption(),
-		SSEKMSKeyId:          optional(b.settings.KMSKey),
+		SSEKMSKeyId:          optional(b.KMSKey),
 		// A store that keeps checksums says so in its answer; others do not look at it.
 		ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
 	}
+	maps.Copy(input.Metadata, about.Metadata)
+	began := time.Now()
 	created, err := b.client.CreateMultipartUpload(ctx, input)
 	if slices.Contains(unknownHeader, apiCode(err)) {
 		input.ChecksumAlgorithm = ""
@@ -61,10 +71,9 @@ func (b *s3Bucket) start(ctx context.Context, o object) (upload, error) {
 	if err != nil {
 		return nil, b.fault(ctx, "starting the upload", err)
 	}
-	m := &multipart{checksums: created.ChecksumAlgorithm == types.ChecksumAlgorithmSha256,
-		bucket: b, object: o, id: created.UploadId, base: int64(b.settings.Buffer), slots: make(chan struct{}, inFlight)}
-	// Parts outlive the call that started them; abort ends them.
-	m.ctx, m.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	m := &multipart{Digest: object.NewDigest(), checksums: created.ChecksumAlgorithm == types.ChecksumAlgorithmSha256,
+		bucket: b, key: key, created: input, id: created.UploadId, began: began, slots: make(chan struct{}, inFlight)}
+	m.ctx, m.cancel = context.WithCancelCause(ctx)
 	return m, nil
 }
 
@@ -78,19 +87,22 @@ func optional(text string) *string {
 	return &text
 }
 
-func (b *s3Bucket) encryption() types.ServerSideEncryption {
-	if b.settings.Encryption == "none" {
+func (b *Bucket) encryption() types.ServerSideEncryption {
+	if b.Encryption == "none" {
 		return ""
 	}
-	return types.ServerSideEncryption(b.settings.Encryption)
+	return types.ServerSideEncryption(b.Encryption)
 }
 
 // multipart is an upload in parts.
 type multipart struct {
-	bucket *s3Bucket
-	object object
-	id     *string
-	base   int64
+	*object.Digest
+	bucket *Bucket
+	key    string
+	// created is what the upload was begun with.
+	created *s3.CreateMultipartUploadInput
+	id      *string
+	began   time.Time
 	// checksums says that the store keeps the SHA-256 of every part.
 	checksums bool
 
@@ -101,7 +113,6 @@ type multipart struct {
 
 	part   []byte // the one that is being filled
 	number int32  // of parts so far
-	total  int64
 
 	mu     sync.Mutex
 	spare  [][]byte
@@ -119,20 +130,26 @@ type sentPart struct {
 	sum    [sha256.Size]byte
 }
 
-func (m *multipart) write(ctx context.Context, p []byte) error {
+func (m *multipart) Unfinished() object.Unfinished {
+	return object.Unfinished{Key: m.key, ID: aws.ToString(m.id), Began: m.began}
+}
+
+func (m *multipart) Write(p []byte) (int, error) { return m.Beside(p, m.take) }
+
+func (m *multipart) take(p []byte) error {
+	if m.Size() > maxObject {
+		return m.tooLarge()
+	}
 	for len(p) > 0 {
-		size := partSize(m.base, m.number+1)
+		size := partSize(m.bucket.PartSize, m.number+1)
 		if m.part == nil {
 			m.part = m.memory(size)
 		}
 		n := min(int(size)-len(m.part), len(p))
 		m.part = append(m.part, p[:n]...)
 		p = p[n:]
-		if m.total += int64(n); m.total > maxObject {
-			return m.tooLarge()
-		}
 		if int64(len(m.part)) == size {
-			if err := m.send(ctx); err != nil {
+			if err := m.send(); err != nil {
 				return err
 			}
 		}
@@ -141,7 +158,7 @@ func (m *multipart) write(ctx context.Context, p []byte) error {
 }
 
 func (m *multipart) tooLarge() error {
-	return fault.New("sink.too_large", fault.Sink, "bucket %q: the object passes %d parts or 5 TiB, after which S3 takes no more", m.bucket.name, maxParts).
+	return fault.New("sink.too_large", fault.Sink, "bucket %q: the object passes %d parts or 5 TiB, after which S3 takes no more", m.bucket.Name, maxParts).
 		WithHint("raise buffer, compress, or cut the extraction by date")
 }
 
@@ -163,13 +180,11 @@ func (m *multipart) memory(size int64) []byte {
 }
 
 // send uploads the part that is being filled, in the background.
-func (m *multipart) send(ctx context.Context) error {
+func (m *multipart) send() error {
 	select {
 	case m.slots <- struct{}{}:
 	case <-m.ctx.Done():
 		return m.failure()
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 	if m.number++; m.number > maxParts {
 		<-m.slots
@@ -187,7 +202,7 @@ func (m *multipart) send(ctx context.Context) error {
 func (m *multipart) upload(part []byte, number int32) {
 	sent := sentPart{number: number, sum: sha256.Sum256(part)}
 	input := &s3.UploadPartInput{
-		Bucket: &m.bucket.name, Key: &m.object.key, UploadId: m.id, PartNumber: &number, Body: bytes.NewReader(part),
+		Bucket: &m.bucket.Name, Key: &m.key, UploadId: m.id, PartNumber: &number, Body: bytes.NewReader(part),
 	}
 	if m.checksums {
 		input.ChecksumSHA256 = aws.String(encodeSum(sent.sum[:]))
@@ -217,17 +232,30 @@ func (m *multipart) upload(part []byte, number int32) {
 	m.spare = append(m.spare, part)
 }
 
+// failure is why the upload cannot go on, or nil.
 func (m *multipart) failure() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.failed == nil && m.ctx.Err() != nil {
+		return context.Cause(m.ctx)
+	}
 	return m.failed
 }
 
-func (m *multipart) commit(ctx context.Context, sum []byte) (verified string, err error) {
+func (m *multipart) Commit(ctx context.Context) (object.Receipt, error) {
+	verified, err := m.commit(ctx)
+	if err != nil {
+		return object.Receipt{}, err
+	}
+	return object.Receipt{Size: m.Size(), SHA256: m.SHA256(), Location: m.bucket.location(m.key), Verified: verified,
+		Connection: m.bucket.protection.String()}, nil
+}
+
+func (m *multipart) commit(ctx context.Context) (verified string, err error) {
 	stop := context.AfterFunc(ctx, func() { m.cancel(context.Cause(ctx)) })
 	defer stop()
 	if len(m.part) > 0 {
-		if err := m.send(ctx); err != nil {
+		if err := m.send(); err != nil {
 			return "", err
 		}
 	}
@@ -235,14 +263,11 @@ func (m *multipart) commit(ctx context.Context, sum []byte) (verified string, er
 	if err := m.failure(); err != nil {
 		return "", err
 	}
-	if err := ctx.Err(); err != nil {
-		return "", context.Cause(ctx)
-	}
 	m.completing = true
 	etag, err := m.complete(ctx)
 	// Whatever the answer was, the object is looked at: an answer may get lost where the request did not, and one
 	// that says that all is well may come where nothing is.
-	verified, wrong := m.verify(ctx, etag, sum)
+	verified, wrong := m.verify(ctx, etag)
 	if err == nil {
 		err = wrong
 	}
@@ -269,7 +294,7 @@ func (m *multipart) complete(ctx context.Context) (etag string, err error) {
 		}
 	}
 	out, err := b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: &b.name, Key: &m.object.key, UploadId: m.id, MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
+		Bucket: &b.Name, Key: &m.key, UploadId: m.id, MultipartUpload: &types.CompletedMultipartUpload{Parts: list},
 	})
 	if err != nil {
 		return "", b.fault(ctx, "completing the upload", err)
@@ -279,20 +304,19 @@ func (m *multipart) complete(ctx context.Context) (etag string, err error) {
 
 // putEmpty stores an object without bytes, of which an upload in parts has none.
 func (m *multipart) putEmpty(ctx context.Context) (etag string, err error) {
-	b, o := m.bucket, m.object
+	b, of := m.bucket, m.created
 	if err := m.abortUpload(ctx); err != nil {
 		return "", err
 	}
 	input := &s3.PutObjectInput{
-		Bucket:               &b.name,
-		Key:                  &o.key,
+		Bucket:               of.Bucket,
+		Key:                  of.Key,
 		Body:                 bytes.NewReader(nil),
-		ContentType:          optional(o.contentType),
-		ContentEncoding:      optional(o.contentEncoding),
-		ContentDisposition:   optional(o.disposition),
-		Metadata:             o.metadata,
-		ServerSideEncryption: b.encryption(),
-		SSEKMSKeyId:          optional(b.settings.KMSKey),
+		ContentType:          of.ContentType,
+		ContentDisposition:   of.ContentDisposition,
+		Metadata:             of.Metadata,
+		ServerSideEncryption: of.ServerSideEncryption,
+		SSEKMSKeyId:          of.SSEKMSKeyId,
 	}
 	if m.checksums {
 		nothing := sha256.Sum256(nil)
@@ -307,17 +331,11 @@ func (m *multipart) putEmpty(ctx context.Context) (etag string, err error) {
 
 // find asks about the object of this upload; nil says that it is not there, or another's is.
 func (m *multipart) find(ctx context.Context) (*s3.HeadObjectOutput, error) {
-	head, err := m.bucket.client.HeadObject(ctx, &s3.HeadObjectInput{
-		Bucket: &m.bucket.name, Key: &m.object.key, ChecksumMode: types.ChecksumModeEnabled,
-	})
-	var missing *types.NotFound
-	if errors.As(err, &missing) {
-		return nil, nil
+	head, err := m.bucket.head(ctx, "looking for the object", m.key)
+	if head == nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, m.bucket.fault(ctx, "looking for the object", err)
-	}
-	if head.Metadata[metaUpload] != m.object.metadata[metaUpload] {
+	if head.Metadata[metaUpload] != m.created.Metadata[metaUpload] {
 		return nil, nil
 	}
 	return head, nil
@@ -333,7 +351,7 @@ const (
 // verify holds the object that is visible against what was sent: its size, and the SHA-256 that the store keeps, of the
 // parts' own (AWS calls it composite) or of the whole. The ETag is no digest everywhere, but it has to be the one that the
 // store gave when it made the object. It says what could be checked.
-func (m *multipart) verify(ctx context.Context, etag string, sum []byte) (verified string, err error) {
+func (m *multipart) verify(ctx context.Context, etag string) (verified string, err error) {
 	head, err := m.find(ctx)
 	if err != nil {
 		return "", err
@@ -342,15 +360,18 @@ func (m *multipart) verify(ctx context.Context, etag string, sum []byte) (verifi
 	if head == nil {
 		return "", b.distrust("the object is not there, although nothing was refused")
 	}
+	sum := m.SHA256()
 	size, shown, kept := aws.ToInt64(head.ContentLength), aws.ToString(head.ETag), aws.ToString(head.ChecksumSHA256)
 	switch {
-	case head.ContentLength == nil || size != m.total:
-		return "", b.distrust("the object has %d bytes, expected %d", size, m.total)
+	case head.ContentLength == nil || size != m.Size():
+		return "", b.distrust("the object has %d bytes, expected %d", size, m.Size())
 	case etag != "" && shown != "" && strings.Trim(etag, `"`) != strings.Trim(shown, `"`):
 		return "", b.distrust("the object has the ETag %s, and %s when it was made", cut(shown), cut(etag))
+	case b.encryption() != "" && head.ServerSideEncryption != b.encryption():
+		return "", b.unencrypted(string(head.ServerSideEncryption))
 	case kept == "":
 		return verifiedSize, nil
-	case kept == encodeSum(sum):
+	case kept == encodeSum(sum[:]):
 		return verifiedWhole, nil
 	}
 	all := sha256.New()
@@ -364,16 +385,25 @@ func (m *multipart) verify(ctx context.Context, etag string, sum []byte) (verifi
 	return verifiedComposite, nil
 }
 
+// unencrypted is the fault of a store that did not encrypt as it was asked to.
+func (b *Bucket) unencrypted(came string) error {
+	if came == "" {
+		came = "none"
+	}
+	return fault.New("sink.encryption", fault.Sink, "bucket %q was asked to encrypt the object with %s, and says %s", b.Name, b.Encryption, cut(came)).
+		WithHint("use a store that encrypts, or leave it to the bucket's default with encryption: none")
+}
+
 // distrust is the fault of a store that does not have what it was given.
-func (b *s3Bucket) distrust(format string, args ...any) error {
-	return fault.New("sink.verify", fault.Sink, "bucket %q does not hold what was sent to it: "+format, append([]any{b.name}, args...)...).
+func (b *Bucket) distrust(format string, args ...any) error {
+	return fault.New("sink.verify", fault.Sink, "bucket %q does not hold what was sent to it: "+format, append([]any{b.Name}, args...)...).
 		WithHint("the store, or something before it, has lost or changed data: have it looked at before this bucket is used again").WithRetry()
 }
 
 // encodeSum is a checksum as S3 writes it.
 func encodeSum(sum []byte) string { return base64.StdEncoding.EncodeToString(sum) }
 
-func (m *multipart) abort(ctx context.Context) error {
+func (m *multipart) Abort(ctx context.Context) error {
 	if m.done {
 		return nil
 	}
@@ -391,18 +421,11 @@ func (m *multipart) abort(ctx context.Context) error {
 	// The commit failed, and may have come through all the same.
 	head, headErr := m.find(ctx)
 	if headErr == nil && head != nil {
-		_, headErr = m.bucket.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &m.bucket.name, Key: &m.object.key})
-		if headErr != nil {
-			headErr = m.bucket.fault(ctx, "removing the object of the failed run", headErr)
-		}
+		headErr = m.bucket.delete(ctx, "removing the object of the failed run", m.key)
 	}
 	return errors.Join(err, headErr)
 }
 
 func (m *multipart) abortUpload(ctx context.Context) error {
-	_, err := m.bucket.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &m.bucket.name, Key: &m.object.key, UploadId: m.id})
-	if err == nil || apiCode(err) == "NoSuchUpload" {
-		return nil
-	}
-	return m.bucket.fault(ctx, "ending the upload of the failed run", err)
+	return m.bucket.abortUpload(ctx, "ending the upload of the failed run", m.key, m.id)
 }

@@ -1,4 +1,4 @@
-package job
+package s3
 
 import (
 	"context"
@@ -54,10 +54,10 @@ func apiCode(err error) string {
 	return ""
 }
 
-// fault codes an error of the SDK. It names the bucket and what was being done.
-func (b *s3Bucket) fault(ctx context.Context, doing string, err error) error {
+// fault codes an error of the SDK; nil stays nil. It names the bucket and what was being done.
+func (b *Bucket) fault(ctx context.Context, doing string, err error) error {
 	var coded *fault.Fault
-	if errors.As(err, &coded) {
+	if err == nil || errors.As(err, &coded) {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -91,8 +91,8 @@ func (b *s3Bucket) fault(ctx context.Context, doing string, err error) error {
 	return b.newFault("sink.unreachable", "check the network and the endpoint", true, doing, err)
 }
 
-func (b *s3Bucket) newFault(code, hint string, retry bool, doing string, err error) error {
-	f := fault.New(code, fault.Sink, "bucket %q: %s failed: %s", b.name, doing, short(err))
+func (b *Bucket) newFault(code, hint string, retry bool, doing string, err error) error {
+	f := fault.New(code, fault.Sink, "bucket %q: %s failed: %s", b.Name, doing, short(err))
 	if hint != "" {
 		f.WithHint("%s", hint)
 	}
