@@ -37,10 +37,11 @@ RACE = $(if $(shell command -v gcc),-race,$(warning no gcc: the tests run withou
 # whose threads have been waited for.
 export GORACE := atexit_sleep_ms=0
 
-# Packages whose own process holds little of ours: it starts programs and servers, asks SQL, and compares what they give
-# with what other readers read, millions of values, which the race detector makes five times slower. The programs that
-# they start are built as for users, without it, in either case. So they run without the detector, but for RACED_OUTSIDE:
-# the tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several things at once.
+# Packages whose own process holds little of ours: it starts programs and servers, asks SQL, and compares what they
+# give with what other readers read, millions of values, which the race detector makes many times slower. The programs
+# that they start are built as for users, without it, in either case. So they run without the detector, but for
+# RACED_OUTSIDE: tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several
+# things at once.
 OUTSIDE       := ./integration/e2e ./integration/sandbox
 RACED_OUTSIDE := ^(TestSoak|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoad.*|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
 # All others, as go test takes them.

@@ -48,6 +48,7 @@ func unsealed(t testing.TB, command []string, args ...string) (stdout []byte, st
 
 // TestExampleDecryptors opens deliveries with the programs that customers are shown, and has them refuse bad ones.
 func TestExampleDecryptors(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	w.must("sandbox", "load", "--patients", "1500", "--appointments", "1500")

@@ -165,6 +165,7 @@ func TestConnectionReset(t *testing.T) {
 // TestConnectionSilent: a connection that stands and carries nothing is given up after the time that is set for it,
 // at any byte.
 func TestConnectionSilent(t *testing.T) {
+	t.Parallel()
 	s := servers.MySQL(t)
 	numbers(s)
 	random := chance(t)
@@ -198,6 +199,7 @@ func TestConnectionSilent(t *testing.T) {
 // TestSlowDatabase: rows that trickle in are as good as others as long as the run may take, and a run that may not
 // take any longer ends at once.
 func TestSlowDatabase(t *testing.T) {
+	t.Parallel()
 	s := servers.MySQL(t)
 	numbers(s)
 	random := chance(t)

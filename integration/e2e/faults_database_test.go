@@ -84,6 +84,7 @@ func TestKilledByAnother(t *testing.T) {
 // TestDatabaseRestarted kills the server, or shuts it down, after random bytes of a run, and starts it again while
 // the run may still be there. The run fails or is whole, and the next one gives the same bytes as ever.
 func TestDatabaseRestarted(t *testing.T) {
+	t.Parallel()
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
 			s := d.private(t)
@@ -133,6 +134,7 @@ func TestDatabaseRestarted(t *testing.T) {
 // TestLockWait: a table that another session has locked. Released in time, the run is whole; otherwise the server's
 // limit fails it; an interrupt ends the waiting, on the server too.
 func TestLockWait(t *testing.T) {
+	t.Parallel()
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
 			s := d.shared(t)
@@ -199,6 +201,7 @@ func waiting(t testing.TB, s *servers.Server) string {
 
 // TestStatementTimeout: the server's own limit fails a run before its first row, and in the middle of the rows.
 func TestStatementTimeout(t *testing.T) {
+	t.Parallel()
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
 			s := d.shared(t)

@@ -179,6 +179,7 @@ func (d *deliveries) objectOf(key string) []byte {
 // TestStoreFaults: whatever the store does, the object is whole, and there once, or the run fails with a code and
 // nothing of it can be seen; an upload that nobody could end is the sweep's.
 func TestStoreFaults(t *testing.T) {
+	t.Parallel()
 	store := servers.MinIO(t)
 	whole := newDeliveries(t, store)
 	plain := whole.must("run", whole.workspace.pipeline(settings{"query": delivered}, "ndjson"))
@@ -235,6 +236,7 @@ func TestStoreFaults(t *testing.T) {
 
 // TestStoreSlowToAbort: the end of a failed run's upload is tried again when the store asks for patience.
 func TestStoreSlowToAbort(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	p := newStoreProxy(t, d.store, slowAtFirst("abort"))
 	const key = "jobs/failed"
@@ -248,6 +250,7 @@ func TestStoreSlowToAbort(t *testing.T) {
 
 // TestStoreSlowInterrupted: who ends a run that waits for the store need not wait for it.
 func TestStoreSlowInterrupted(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	p := newStoreProxy(t, d.store, always("part", "complete"))
 	const key = "jobs/interrupted"
@@ -266,6 +269,7 @@ func TestStoreSlowInterrupted(t *testing.T) {
 
 // TestSweepOfSlowStore: the sweep is as patient as a run.
 func TestSweepOfSlowStore(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	p := newStoreProxy(t, d.store, slowAtFirst(http.MethodGet, "abort"))
 	bucket, key := d.store.Bucket(), "jobs/abandoned"

@@ -163,6 +163,7 @@ func TestPluginKilled(t *testing.T) {
 // TestPluginStopped stops a plugin process, which then neither answers nor ends: an
 // interrupt still ends everything.
 func TestPluginStopped(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	s := w.start("run", w.endless(), "-o", w.output("rows"), "--isolation", "stage")

@@ -388,6 +388,7 @@ func TestBucketGone(t *testing.T) {
 // TestStoreKilled kills the store in the middle of an upload, and starts it again: either the object is
 // whole, or the run failed and nothing of it can be seen.
 func TestStoreKilled(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.PrivateMinIO(t))
 	plain := d.must("run", d.workspace.pipeline(settings{"query": delivered}, "ndjson"))
 	const key = "killed"

@@ -139,6 +139,7 @@ func TestMySQLTLS(t *testing.T) {
 // TestMySQLKilledAndStarted kills the server in the middle of a run, and starts it again: the
 // first run fails and leaves nothing, and the second one gives what a run before gave.
 func TestMySQLKilledAndStarted(t *testing.T) {
+	t.Parallel()
 	s := servers.PrivateMySQL(t)
 	s.Exec(`SET SESSION cte_max_recursion_depth = 1000000;
 CREATE TABLE numbers (n INT PRIMARY KEY, filler VARCHAR(200));
