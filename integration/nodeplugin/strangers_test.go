@@ -46,8 +46,8 @@ func TestStrangers(t *testing.T) {
 		if offer, err := p.Describe(ctx); err != nil || !offer.LinkWords {
 			t.Fatalf("it does not know the words: %+v, %v", offer, err)
 		}
-		before := peer.Expected{PID: os.Getpid(), Hello: peer.NewWord(), Welcome: peer.NewWord(), Patience: patience}
-		after := peer.Expected{PID: os.Getpid(), Hello: peer.NewWord(), Welcome: peer.NewWord(), Patience: patience}
+		before := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Patience: patience}
+		after := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Patience: patience}
 		input, output := filepath.Join(dir, "i"), filepath.Join(dir, "o")
 		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: output, Net: "unix"})
 		if err != nil {

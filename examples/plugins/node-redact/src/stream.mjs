@@ -23,21 +23,24 @@ const MOST_PENDING = 64; // connections that have not said their word
 const patience = (peer) => Math.min(Number(peer?.patience_nanoseconds ?? 0) / 1e6, LONGEST_WAIT);
 
 /** Reads as many bytes as the word has, and no more, and says whether they are the word. */
-async function says(socket, word, milliseconds) {
-  const timer = milliseconds > 0 ? setTimeout(() => socket.destroy(), milliseconds) : undefined;
-  try {
-    for (;;) {
+function says(socket, word, milliseconds) {
+  return new Promise((resolve) => {
+    const timer = milliseconds > 0 ? setTimeout(() => socket.destroy(), milliseconds) : undefined;
+    const settle = (is) => {
+      clearTimeout(timer);
+      socket.off('readable', look).off('end', ended).off('close', ended);
+      resolve(is);
+    };
+    // One listener, which hears of new bytes only: one that is made anew for a part of a word is called again at once.
+    const look = () => {
       const heard = socket.read(word.length);
-      if (heard) return heard.length === word.length && timingSafeEqual(heard, word);
-      if (socket.destroyed || socket.readableEnded) return false;
-      const stop = new AbortController();
-      await Promise.race(['readable', 'end', 'close'].map((event) => once(socket, event, { signal: stop.signal }))).finally(() => stop.abort());
-    }
-  } catch {
-    return false; // its connection broke
-  } finally {
-    clearTimeout(timer);
-  }
+      if (heard) settle(heard.length === word.length && timingSafeEqual(heard, word));
+    };
+    const ended = () => settle(false);
+    socket.on('readable', look).on('end', ended).on('close', ended);
+    if (socket.destroyed || socket.readableEnded) ended();
+    else look();
+  });
 }
 
 /**
