@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/pin"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -270,16 +271,16 @@ func TestProtection(t *testing.T) {
 	if !fault.Is(err, "sink.tls") {
 		t.Fatalf("a certificate of nobody: %v", err)
 	}
-	pin := fmt.Sprintf("sha256:%x", pinOf(secure.Certificate()))
-	if hint := fault.From(err).Hint; !strings.Contains(hint, "tls_pin="+pin) {
+	key := pin.Of(secure.Certificate())
+	if hint := fault.From(err).Hint; !strings.Contains(hint, "tls_pin="+key) {
 		t.Errorf("the hint: %s", hint)
 	}
-	facts, err := deliverFacts(t, settings(bucket+"&tls_pin="+pin), payload(100))
+	facts, err := deliverFacts(t, settings(bucket+"&tls_pin="+key), payload(100))
 	if err != nil || facts["connection"] != "TLS 1.3, pinned key" {
 		t.Errorf("pinned: %v, %v", facts, err)
 	}
 	before := f.requests["create"]
-	if _, err := deliverFacts(t, settings(bucket+"&tls_pin=sha256:"+strings.Repeat("0a", 32)), payload(100)); !fault.Is(err, "sink.tls") || !strings.Contains(err.Error(), pin) {
+	if _, err := deliverFacts(t, settings(bucket+"&tls_pin=sha256:"+strings.Repeat("0a", 32)), payload(100)); !fault.Is(err, "sink.tls") || !strings.Contains(err.Error(), key) {
 		t.Errorf("another pin: %v", err)
 	}
 	if f.requests["create"] != before {
