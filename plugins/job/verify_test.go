@@ -242,16 +242,16 @@ func TestProtection(t *testing.T) {
 	if !fault.Is(err, "sink.tls") {
 		t.Fatalf("a certificate of nobody: %v", err)
 	}
-	pin := fmt.Sprintf("sha256:%x", sha256.Sum256(secure.Certificate().RawSubjectPublicKeyInfo))
-	if hint := fault.From(err).Hint; !strings.Contains(hint, "tls_pin="+pin) {
+	key := fmt.Sprintf("sha256:%x", sha256.Sum256(secure.Certificate().RawSubjectPublicKeyInfo))
+	if hint := fault.From(err).Hint; !strings.Contains(hint, "tls_pin="+key) {
 		t.Errorf("the hint: %s", hint)
 	}
-	facts, err := deliverFacts(t, settings(bucket+"&tls_pin="+pin), payload(100))
+	facts, err := deliverFacts(t, settings(bucket+"&tls_pin="+key), payload(100))
 	if err != nil || facts["connection"] != "TLS 1.3, pinned key" {
 		t.Errorf("pinned: %v, %v", facts, err)
 	}
 	before := f.Requests["create"]
-	if _, err := deliverFacts(t, settings(bucket+"&tls_pin=sha256:"+strings.Repeat("0a", 32)), payload(100)); !fault.Is(err, "sink.tls") || !strings.Contains(err.Error(), pin) {
+	if _, err := deliverFacts(t, settings(bucket+"&tls_pin=sha256:"+strings.Repeat("0a", 32)), payload(100)); !fault.Is(err, "sink.tls") || !strings.Contains(err.Error(), key) {
 		t.Errorf("another pin: %v", err)
 	}
 	if f.Requests["create"] != before {

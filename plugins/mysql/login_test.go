@@ -225,10 +225,10 @@ func TestCertificates(t *testing.T) {
 		t.Fatalf("an unknown certificate: %+v", f)
 	}
 	pin := f.Details["tls_pin"]
-	if len(pin) != len(pinPrefix)+64 || !strings.Contains(f.Hint, "tls_pin="+pin) {
+	if len(pin) != len("sha256:")+64 || !strings.Contains(f.Hint, "tls_pin="+pin) {
 		t.Fatalf("the pin is %q, the hint %q", pin, f.Hint)
 	}
-	other := pinPrefix + strings.Repeat("0", 64)
+	other := "sha256:" + strings.Repeat("0", 64)
 	authority := "tls_ca=" + url.QueryEscape(ca.file)
 	for _, c := range []struct {
 		server     *fakeServer

@@ -2,16 +2,15 @@ package mysql
 
 import (
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"net"
 	"os"
 	"strings"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/pin"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -26,9 +25,6 @@ const (
 )
 
 var tlsModes = []string{tlsAuto, tlsDisabled, tlsSkipVerify, tlsVerifyCA, tlsVerifyIdentity}
-
-// pinPrefix stands before the hexadecimal digits of a pin.
-const pinPrefix = "sha256:"
 
 // protection is what a connection's target wants of TLS.
 type protection struct {
@@ -45,12 +41,12 @@ type protection struct {
 func newProtection(s *Settings, host string) (protection, error) {
 	p := protection{mode: s.TLS, host: host, clearText: s.ClearTextPassword}
 	if s.TLSPin != "" {
-		digits, ok := strings.CutPrefix(s.TLSPin, pinPrefix)
-		if sum, err := hex.DecodeString(digits); !ok || err != nil || len(sum) != sha256.Size {
+		wanted, ok := pin.Parse(s.TLSPin)
+		if !ok {
 			return p, settingsFault("tls_pin is not sha256: and 64 hexadecimal digits").
 				WithHint("connect without it: the fault prints the pin of the server that answers, to be compared with the server's own")
 		}
-		p.pin = strings.ToLower(s.TLSPin)
+		p.pin = wanted
 	}
 	if s.TLSCA != "" {
 		text, err := os.ReadFile(s.TLSCA)
@@ -141,15 +137,14 @@ func (p *protection) config(mode, address string) *tls.Config {
 // verify checks the certificates of a server. A pin stands for authority and name, unless
 // the mode is written, which is checked as well.
 func (p *protection) verify(mode, address string, chain []*x509.Certificate) error {
-	sum := sha256.Sum256(chain[0].RawSubjectPublicKeyInfo)
-	pin := pinPrefix + hex.EncodeToString(sum[:])
+	came := pin.Of(chain[0])
 	refuse := func(problem error) error {
 		return fault.New(codeTLS, fault.Connect, "the certificate of the server at %s is not trusted: %w", address, problem).
-			WithDetail("tls_pin", pin).
+			WithDetail("tls_pin", came).
 			WithHint("trust its authority with tls_ca=FILE (and tls=verify-ca if it does not name the host), or, after comparing with the server's own "+
-				"(openssl x509 -in server-cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum), pin it: tls_pin=%s", pin)
+				"(openssl x509 -in server-cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum), pin it: tls_pin=%s", came)
 	}
-	if p.pin != "" && p.pin != pin {
+	if p.pin != "" && p.pin != came {
 		return refuse(errors.New("its key is another than tls_pin says"))
 	}
 	if mode == tlsSkipVerify || p.pin != "" && p.mode == tlsAuto {

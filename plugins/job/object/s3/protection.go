@@ -1,20 +1,16 @@
 package s3
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"net"
 	"net/netip"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/pin"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -23,16 +19,14 @@ import (
 type protection struct {
 	// plain is http; local allows it to this machine only.
 	plain, local bool
-	// pin is the SHA-256 of the one public key that is taken, or nil for the system's authorities.
-	pin []byte
+	// pin is the SHA-256 of the one public key that is taken, or empty for the system's authorities.
+	pin string
 	// version is that of TLS, once there was a connection.
 	version atomic.Uint32
 }
 
-const pinPrefix = "sha256:"
-
 // parseProtection reads the parameters endpoint, tls and tls_pin of a bucket. Nothing has been sent yet.
-func parseProtection(endpoint, mode, pin string) (*protection, error) {
+func parseProtection(endpoint, mode, key string) (*protection, error) {
 	p := &protection{}
 	if endpoint != "" {
 		u, err := url.Parse(endpoint)
@@ -51,18 +45,17 @@ func parseProtection(endpoint, mode, pin string) (*protection, error) {
 		return nil, badBucket("the parameter tls is none, or not there")
 	case mode == "none" && !p.plain:
 		return nil, badBucket("tls=none is for an endpoint of http://, and this one is https")
-	case pin == "":
+	case key == "":
 		return p, nil
 	case p.plain:
 		return nil, badBucket("tls_pin is for an endpoint of https, and this one is http://")
 	}
-	digits, ok := strings.CutPrefix(pin, pinPrefix)
-	sum, err := hex.DecodeString(digits)
-	if !ok || err != nil || len(sum) != sha256.Size {
+	wanted, ok := pin.Parse(key)
+	if !ok {
 		return nil, badBucket("tls_pin is not sha256: and 64 hexadecimal digits").
 			WithHint("leave it out, and the error of the connection shows the pin of the certificate that came")
 	}
-	p.pin = sum
+	p.pin = wanted
 	return p, nil
 }
 
@@ -94,25 +87,19 @@ func (p *protection) dialer() *net.Dialer {
 func (p *protection) tls() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: p.pin != nil,
+		InsecureSkipVerify: p.pin != "",
 		VerifyConnection: func(s tls.ConnectionState) error {
 			p.version.Store(uint32(s.Version))
-			if p.pin == nil {
+			if p.pin == "" {
 				return nil
 			}
-			if came := pinOf(s.PeerCertificates[0]); subtle.ConstantTimeCompare(came, p.pin) == 0 {
-				return fault.New("sink.tls", fault.Sink, "the store's certificate has another public key than the pinned one: sha256:%x", came).
+			if came := pin.Of(s.PeerCertificates[0]); came != p.pin {
+				return fault.New("sink.tls", fault.Sink, "the store's certificate has another public key than the pinned one: %s", came).
 					WithHint("if whoever runs the store has changed its key, pin this one; otherwise somebody stands between")
 			}
 			return nil
 		},
 	}
-}
-
-// pinOf is the SHA-256 of a certificate's public key, as a SubjectPublicKeyInfo (RFC 7469, section 2.4).
-func pinOf(c *x509.Certificate) []byte {
-	sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
-	return sum[:]
 }
 
 // Protection says how the way to the store is protected, as the receipt does.
@@ -129,7 +116,7 @@ func (p *protection) String() string {
 		return "none (http, on this machine)"
 	case p.plain:
 		return "none (http, tls=none)"
-	case p.pin != nil:
+	case p.pin != "":
 		return version + ", pinned key"
 	}
 	return version + ", certificate verified"
@@ -139,7 +126,7 @@ func (p *protection) String() string {
 func (b *Bucket) untrusted(doing string, why *tls.CertificateVerificationError) error {
 	f := fault.New("sink.tls", fault.Sink, "bucket %q: %s failed: the store's certificate is not trusted: %s", b.Name, doing, cut(errors.Unwrap(why).Error()))
 	if len(why.UnverifiedCertificates) > 0 {
-		f.WithHint("if it is the store's own, and whoever runs it confirms this pin, add tls_pin=%s%x to the bucket's URL", pinPrefix, pinOf(why.UnverifiedCertificates[0]))
+		f.WithHint("if it is the store's own, and whoever runs it confirms this pin, add tls_pin=%s to the bucket's URL", pin.Of(why.UnverifiedCertificates[0]))
 	}
 	return f
 }
