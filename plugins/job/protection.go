@@ -78,7 +78,7 @@ func (p *protection) dialer() *net.Dialer {
 	if p.local {
 		d.Control = func(_, address string, _ syscall.RawConn) error {
 			if to, err := netip.ParseAddrPort(address); err != nil || !to.Addr().Unmap().IsLoopback() {
-				return fault.New("sink.insecure", fault.Sink, "localhost is %s here, another machine", address).WithHint("write https://, or add tls=none to the bucket's URL")
+				return fault.New("sink.insecure", fault.Connect, "localhost is %s here, another machine", address).WithHint("write https://, or add tls=none to the bucket's URL")
 			}
 			return nil
 		}
@@ -97,7 +97,7 @@ func (p *protection) tls() *tls.Config {
 				return nil
 			}
 			if came := pinOf(s.PeerCertificates[0]); subtle.ConstantTimeCompare(came, p.pin) == 0 {
-				return fault.New("sink.tls", fault.Sink, "the store's certificate has another public key than the pinned one: sha256:%x", came).
+				return fault.New("sink.tls", fault.Connect, "the store's certificate has another public key than the pinned one: sha256:%x", came).
 					WithHint("if whoever runs the store has changed its key, pin this one; otherwise somebody stands between")
 			}
 			return nil
@@ -130,7 +130,7 @@ func (p *protection) String() string {
 
 // untrusted is the fault of a certificate that nobody known has signed. It shows the pin to copy.
 func (b *s3Bucket) untrusted(doing string, why *tls.CertificateVerificationError) error {
-	f := fault.New("sink.tls", fault.Sink, "bucket %q: %s failed: the store's certificate is not trusted: %s", b.name, doing, cut(errors.Unwrap(why).Error()))
+	f := fault.New("sink.tls", fault.Connect, "bucket %q: %s failed: the store's certificate is not trusted: %s", b.name, doing, cut(errors.Unwrap(why).Error()))
 	if len(why.UnverifiedCertificates) > 0 {
 		f.WithHint("if it is the store's own, and whoever runs it confirms this pin, add tls_pin=%s%x to the bucket's URL", pinPrefix, pinOf(why.UnverifiedCertificates[0]))
 	}

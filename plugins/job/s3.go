@@ -160,7 +160,7 @@ func isFinal(err error) aws.Ternary {
 }
 
 func (b *s3Bucket) noCredentials(err error) error {
-	return fault.New("sink.credentials", fault.Sink, "no credentials for bucket %q: none are set, and the machine has none: %s", b.name, short(err)).
+	return fault.New("sink.credentials", fault.Connect, "no credentials for bucket %q: none are set, and the machine has none: %s", b.name, short(err)).
 		WithHint("set access_key_id and secret_access_key")
 }
 

@@ -205,7 +205,7 @@ func TestS3Fails(t *testing.T) {
 			if !fault.Is(err, c.code) {
 				t.Fatalf("%v, want %s", err, c.code)
 			}
-			if got := fault.From(err); got.Retryable != c.retry || got.Class != fault.Sink || !strings.Contains(got.Message, `"results"`) {
+			if got := fault.From(err); got.Retryable != c.retry || got.Class != classOf(c.code) || !strings.Contains(got.Message, `"results"`) {
 				t.Errorf("%+v", got)
 			}
 			if strings.Contains(fmt.Sprintf("%+v %s", fault.From(err), err), secret) || strings.Contains(err.Error(), "AKIDTEST") {
