@@ -97,6 +97,10 @@ Exit codes:
 	a.group(root)
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "write results and errors as JSON")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		// What comes before the flag is no command of this one, or it would have been asked.
+		if c.HasSubCommands() && c.Flags().NArg() > 0 {
+			return unknownCommand(c, c.Flags().Arg(0))
+		}
 		return usageFault("%v", err).WithHint("see %s --help", c.CommandPath())
 	})
 	root.AddCommand(

@@ -67,6 +67,11 @@ func TestUsage(t *testing.T) {
 		wants string // regular expression
 	}{
 		{"unknown command", "rnu", `no command "rnu"\n  help: did you mean run\?`},
+		{"unknown command with a flag", "serve --sandbox", `no command "serve"`},
+		{"unknown command with flags", "rnu x --sandbox -p a=b", `no command "rnu"\n  help: did you mean run\?`},
+		{"unknown subcommand with a flag", "plugin lst --bogus", `no command "lst"\n  help: did you mean list\?`},
+		{"time limit", "run " + visits + " --sandbox --timeout -1s", `--timeout is a time of at most 168h0m0s, or 0s for no limit, and not -1s`},
+		{"stall limit", "run " + visits + " --sandbox --stall 0s", `--stall is a time of more than nothing`},
 		{"unknown subcommand", "plugin lst", `no command "lst"\n  help: did you mean list\?`},
 		{"unknown subcommand with action", "sandbox laod", `no command "laod"\n  help: did you mean load\?`},
 		{"unknown topic", "help exit-code", `no command "exit-code"\n  help: did you mean exit-codes\?`},

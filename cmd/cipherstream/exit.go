@@ -31,7 +31,7 @@ var exitCodes = []struct {
 	{exitDone, "done", nil},
 	{exitFailed, "the run failed: the database, a value, the output or a plugin", nil},
 	{exitUsage, "the command line, a parameter, a setting or a pipeline is wrong; nothing was read", []fault.Class{fault.Usage}},
-	{exitConnect, "a server could not be reached, or refused to let us in", []fault.Class{fault.Connect}},
+	{exitConnect, "a server or an object store could not be reached, or refused to let us in", []fault.Class{fault.Connect}},
 	{exitInterrupted, "interrupted by SIGINT, SIGTERM or SIGHUP; what was begun is undone", nil},
 	{exitPipe, "the reader of standard output went away, as head does: the command ended quietly, as if by SIGPIPE", nil},
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -25,15 +27,21 @@ func (a *app) neededFolder() (string, error) {
 	return dir, nil
 }
 
-// pluginFolder is the folder of plugins, which is there; empty is none.
+// pluginFolder is the folder of plugins, which is there; empty is none, also where the
+// variable names one that nothing was installed into yet.
 func (a *app) pluginFolder() (string, error) {
 	dir := a.givenFolder()
 	if dir == "" {
 		return "", nil
 	}
-	if info, err := os.Stat(dir); err != nil {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && a.pluginDir == "":
+		// The variable is set before the first installation, which makes the folder.
+		return "", nil
+	case err != nil:
 		return "", usageFault("the folder of plugins cannot be used: %w", err)
-	} else if !info.IsDir() {
+	case !info.IsDir():
 		return "", usageFault("the folder of plugins, %s, is no folder", dir)
 	}
 	return dir, nil
@@ -41,10 +49,15 @@ func (a *app) pluginFolder() (string, error) {
 
 // requiredFolder is the folder of plugins, which is given and there.
 func (a *app) requiredFolder() (string, error) {
-	if _, err := a.neededFolder(); err != nil {
+	named, err := a.neededFolder()
+	if err != nil {
 		return "", err
 	}
-	return a.pluginFolder()
+	dir, err := a.pluginFolder()
+	if err == nil && dir == "" {
+		err = usageFault("the folder of plugins, %s, is not there", named).WithHint("the first \"cipherstream plugin install\" makes it")
+	}
+	return dir, err
 }
 
 // hostConfig is how the commands about plugins start those of a folder. The log may be

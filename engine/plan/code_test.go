@@ -259,6 +259,13 @@ func TestEnvironment(t *testing.T) {
 		{"cipherstream_keys", CodeEnvSecret, CodeEnvSecret},
 		{"AWS_SECRET_ACCESS_KEY", CodeEnvSecret, CodeEnvSecret},
 		{"MYSQL_PWD", CodeEnvSecret, CodeEnvSecret},
+		{"SORT_KEY", CodeEnvDenied, ""}, // a key that opens nothing
+		{"PRIMARY_KEYS", CodeEnvDenied, ""},
+		{"SORT", CodeEnvDenied, ""},
+		{"KEY", CodeEnvSecret, CodeEnvSecret},
+		{"SORT_KEY_TOKEN", CodeEnvSecret, CodeEnvSecret},
+		{"API_KEY", CodeEnvSecret, CodeEnvSecret},
+		{"PRIVATE_KEY", CodeEnvSecret, CodeEnvSecret},
 		{"GITHUB_TOKEN", CodeEnvSecret, CodeEnvSecret},
 		{"DATABASE", CodeEnvSecret, CodeEnvSecret}, // a secret is read from it
 	} {

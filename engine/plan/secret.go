@@ -62,8 +62,9 @@ func (p *planner) secretVariable(name string) bool {
 		return true
 	}
 	words := strings.Split(upper, "_")
-	for _, word := range words {
-		if slices.Contains(secretWords, word) {
+	for i, word := range words {
+		ordinary := (word == "KEY" || word == "KEYS") && i > 0 && slices.Contains(ordinaryKeys, words[i-1])
+		if slices.Contains(secretWords, word) && !ordinary {
 			return true
 		}
 	}
@@ -75,11 +76,15 @@ func (p *planner) secretVariable(name string) bool {
 var secretWords = []string{"SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASSPHRASE", "TOKEN", "TOKENS", "KEY", "KEYS", "APIKEY",
 	"CREDENTIAL", "CREDENTIALS", "DSN", "AUTH"}
 
+// ordinaryKeys are the words before KEY in names of keys that open nothing: those of rows, and
+// the public half of a pair.
+var ordinaryKeys = []string{"SORT", "ORDER", "GROUP", "PARTITION", "PRIMARY", "FOREIGN", "UNIQUE", "JOIN", "ROW", "PUBLIC"}
+
 // variable checks that an environment variable may be read. It reports what is wrong.
 func (p *planner) variable(name string, at diag.Position) bool {
 	if p.secretVariable(name) {
-		p.diags.Add(diag.At(at, CodeEnvSecret, "the environment variable %s holds a secret, and is not read for a setting", name).
-			WithHint("give it as a secret, with --secret NAME=env:%s, and refer to it as ${secret.NAME} where a secret of its kind belongs", name))
+		p.diags.Add(diag.At(at, CodeEnvSecret, "the environment variable %s holds a secret, or is called like one that does, and is not read for a setting", name).
+			WithHint("give it as a secret, with --secret NAME=env:%s, and refer to it as ${secret.NAME} where a secret of its kind belongs; if it holds none, give the value by a variable of another name", name))
 		return false
 	}
 	if !p.lint && p.in.Env != nil && !slices.Contains(p.in.EnvAllowed, name) {

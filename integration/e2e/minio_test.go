@@ -348,23 +348,24 @@ func TestStoreRefuses(t *testing.T) {
 	store.RemoveBucket(other)
 	for _, c := range []struct {
 		name, access, secret, bucket string
+		code                         int
 		fault                        string
 	}{
-		{"another secret", store.AccessKey(), "geheim-geheim", store.URL(store.Bucket()), "sink.credentials"},
-		{"another key", "nobody", store.SecretKey(), store.URL(store.Bucket()), "sink.credentials"},
-		{"no such bucket", store.AccessKey(), store.SecretKey(), store.URL(other), "sink.bucket_missing"},
+		{"another secret", store.AccessKey(), "geheim-geheim", store.URL(store.Bucket()), 3, "sink.credentials"},
+		{"another key", "nobody", store.SecretKey(), store.URL(store.Bucket()), 3, "sink.credentials"},
+		{"no such bucket", store.AccessKey(), store.SecretKey(), store.URL(other), 1, "sink.bucket_missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDeliveries(t, store)
 			d.env = append(d.env, "AWS_ACCESS_KEY_ID="+c.access, "AWS_SECRET_ACCESS_KEY="+c.secret)
 			r := d.run("run", d.job("SELECT 1 AS a", nil), "--object", "x", "--bucket", c.bucket, "--progress", "none")
-			d.fails(r, 1, c.fault)
+			d.fails(r, c.code, c.fault)
 			if len(r.stdout) > 0 {
 				t.Errorf("it printed %q", r.stdout)
 			}
 			noSecret(t, r, c.secret)
 			r = d.run("sweep", "--bucket", c.bucket)
-			if r.code == 0 || !strings.HasPrefix(r.stderr, "error["+c.fault+"]: ") {
+			if r.code != c.code || !strings.HasPrefix(r.stderr, "error["+c.fault+"]: ") {
 				t.Errorf("the sweep ended with %d:\n%s", r.code, r.stderr)
 			}
 			noSecret(t, r, c.secret)
@@ -396,7 +397,7 @@ func TestStoreKilled(t *testing.T) {
 	d.uploading(key)
 	d.store.Kill()
 	r := <-ended
-	if r.code != 1 || !strings.Contains(r.stderr, "error[sink.unreachable]: ") || len(r.stdout) > 0 {
+	if r.code != 3 || !strings.Contains(r.stderr, "error[sink.unreachable]: ") || len(r.stdout) > 0 {
 		t.Errorf("it ended with %d:\n%s", r.code, r.stderr)
 	}
 	d.store.Start()

@@ -74,6 +74,7 @@ func (b *Bucket) fault(ctx context.Context, doing string, err error) error {
 	}
 	var untrusted *tls.CertificateVerificationError
 	var timeout net.Error
+	var dial *net.OpError
 	switch {
 	case errors.As(err, &untrusted):
 		return b.untrusted(doing, untrusted)
@@ -85,14 +86,26 @@ func (b *Bucket) fault(ctx context.Context, doing string, err error) error {
 		return b.newFault("sink.upload", "", true, doing, err)
 	case status != 0:
 		return b.newFault("sink.upload", "", false, doing, err)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return b.newFault("sink.unreachable", "check the network and the endpoint", true, doing, err)
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return b.newFault("sink.timeout", "check the network, or raise timeout", true, doing, err)
 	}
 	return b.newFault("sink.unreachable", "check the network and the endpoint", true, doing, err)
 }
 
+// classOf says what can be done about a fault of a store: it could not be reached or did not
+// let us in, as with a database, or it failed.
+func classOf(code string) fault.Class {
+	switch code {
+	case "sink.unreachable", "sink.credentials", "sink.access_denied", "sink.tls", "sink.insecure":
+		return fault.Connect
+	}
+	return fault.Sink
+}
+
 func (b *Bucket) newFault(code, hint string, retry bool, doing string, err error) error {
-	f := fault.New(code, fault.Sink, "bucket %q: %s failed: %s", b.Name, doing, short(err))
+	f := fault.New(code, classOf(code), "bucket %q: %s failed: %s", b.Name, doing, short(err))
 	if hint != "" {
 		f.WithHint("%s", hint)
 	}

@@ -219,7 +219,7 @@ func (c client) Do(r *http.Request) (*http.Response, error) {
 }
 
 func (b *Bucket) noCredentials(err error) error {
-	return fault.New("sink.credentials", fault.Sink, "no credentials for bucket %q: none are set, and the machine has none: %s", b.Name, short(err)).
+	return fault.New("sink.credentials", fault.Connect, "no credentials for bucket %q: none are set, and the machine has none: %s", b.Name, short(err)).
 		WithHint("set access_key_id and secret_access_key")
 }
 
