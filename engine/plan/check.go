@@ -35,7 +35,7 @@ func (p *planner) checkFilters(stages []resolved) {
 		if r.stage.Kind != stage.KindFilter {
 			continue
 		}
-		if r.manifest == nil || r.manifest.Make == nil || r.config == nil || holds(r.config, unknown{}) {
+		if r.manifest == nil || r.manifest.Make == nil || r.config == nil || r.refused || holds(r.config, unknown{}) {
 			known = anyColumns
 			continue
 		}

@@ -73,11 +73,13 @@ type resolved struct {
 	manifest *Manifest
 	config   map[string]any
 	secrets  []SecretUse
+	// refused says that the settings are wrong, and that this was said.
+	refused bool
 }
 
 // resolveStage finds what a stage uses, resolves its settings and checks them.
-func (p *planner) resolveStage(s *document.Stage) resolved {
-	r := resolved{stage: s}
+func (p *planner) resolveStage(s *document.Stage) (r resolved) {
+	r.stage = s
 	if s.Use == nil {
 		return r // reported, or to be filled in by what extends the template
 	}
@@ -88,6 +90,8 @@ func (p *planner) resolveStage(s *document.Stage) resolved {
 		return r
 	}
 	r.manifest = m
+	before := len(p.diags)
+	defer func() { r.refused = p.diags[before:].HasErrors() }()
 	p.mentions, p.uses = nil, nil
 	tree := p.settings(s.With, &config.Field{Type: config.TypeObject, Fields: m.Spec.Fields}, nil)
 	r.config, _ = tree.(map[string]any)

@@ -302,8 +302,7 @@ func (f *flow) openSink(ctx context.Context, shape stage.Shape, media stage.Medi
 		return nil, fault.New("internal", fault.Internal, "stage %q is a %T, not a sink", last.ID, last.instance)
 	}
 	if !last.Definition.In.Accepts(shape) {
-		return nil, fault.InStage(fault.New(LinkProtocol, fault.Plugin,
-			"a sink that takes %s is given %s", last.Definition.In, shape), last.ID)
+		return nil, fault.New(LinkProtocol, fault.Plugin, "stage %q, a sink that takes %s, is given %s", last.ID, last.Definition.In, shape)
 	}
 	defer recoverPanic(&err, g.cfg.Log)
 	g.sink, g.sinkOpen = sink, true

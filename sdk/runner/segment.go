@@ -38,8 +38,10 @@ func (f *flow) bind(schema *arrow.Schema, media stage.Media) (steps []step, _ *a
 		}
 		s := step{built: b, index: i}
 		if (schema != nil) != (b.Definition.In == stage.ShapeTable) {
-			return nil, nil, media, shape, fault.InStage(fault.New(LinkProtocol, fault.Plugin,
-				"a %s that takes %s is given something else", kind, b.Definition.In), b.ID)
+			// The plan was good: what came is not what the stage before has declared. No stage is named,
+			// so that the host blames that one.
+			return nil, nil, media, shape, fault.New(LinkProtocol, fault.Plugin,
+				"stage %q, a %s that takes %s, is given something else", b.ID, kind, b.Definition.In)
 		}
 		if err := f.bindStep(&s, &schema, &media); err != nil {
 			return nil, nil, media, shape, fault.InStage(err, b.ID)
