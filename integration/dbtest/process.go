@@ -72,6 +72,9 @@ func (p *process) install() error {
 	args := append([]string{
 		"--no-defaults", "--datadir=" + p.dataDir(), "--auth-root-authentication-method=normal",
 		"--skip-test-db", "--skip-name-resolve", "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=16M",
+		// A server that starts removes every temporary table in its folder for them: also those of
+		// a query that another server is answering.
+		"--tmpdir=" + p.dir,
 	}, ownerArgs()...)
 	out, err := exec.Command(p.progs.install, args...).CombinedOutput()
 	if err != nil {
@@ -99,7 +102,7 @@ func (p *process) launch(args []string) error {
 		"--no-defaults", "--datadir=" + p.dataDir(), "--socket=" + p.socket,
 		fmt.Sprintf("--port=%d", p.port), "--bind-address=127.0.0.1", "--skip-name-resolve",
 		"--init-file=" + filepath.Join(p.dir, "init.sql"),
-		"--pid-file=" + filepath.Join(p.dir, "pid"),
+		"--pid-file=" + filepath.Join(p.dir, "pid"), "--tmpdir=" + p.dir,
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci",
 		"--default-time-zone=+00:00", "--local-infile=1",
 		// Small and without durability: the data is thrown away.
