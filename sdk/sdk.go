@@ -43,7 +43,6 @@ type (
 	Definition = stage.Definition
 	Bundle     = stage.Bundle
 
-	// Of a stage that is checked before it runs.
 	SourceChecker = stage.SourceChecker
 	SinkChecker   = stage.SinkChecker
 	Report        = stage.Report

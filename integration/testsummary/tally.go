@@ -43,9 +43,9 @@ type testRun struct {
 }
 
 // fail is tally's, for a failure of this run.
-func (r *testRun) fail(name, output string) {
-	r.failed = true
-	r.tally.fail(name, output)
+func (t *testRun) fail(name, output string) {
+	t.failed = true
+	t.tally.fail(name, output)
 }
 
 // timed is a test without subtests, and how long it ran, not counting what it waited for
