@@ -219,7 +219,7 @@ func (r *reader) spec(n *Node, d *draft) {
 		}},
 		field{"rules", false, func(n *Node) {
 			r.list(n, "rules", maxRules, func(n *Node) {
-				rule := Rule{Code: "RULE_FAILED"}
+				rule := Rule{Code: ruleCode}
 				r.object(n, "a rule", n.At,
 					field{"check", true, r.expression(&rule.Check)},
 					field{"message", true, r.text(&rule.Message, nil)},
@@ -289,6 +289,9 @@ func (r *reader) parameter(n *Node) parameterDraft {
 		field{"description", false, r.text(nil, &p.description)})
 	return p
 }
+
+// ruleCode is the code of a rule that names none.
+const ruleCode = "RULE_FAILED"
 
 // expression reads the text of an expression; a plain true or false is one too.
 func (r *reader) expression(into **Node) func(*Node) {
