@@ -13,7 +13,7 @@ import (
 
 // Settings of the source.
 type Settings struct {
-	URL    config.Secret  `config:"url,required" kind:"connection" doc:"Where the server is: mysql://user:password@host:3306/database. Special characters of user and password are percent-encoded. The keys socket, tls, tls_ca, tls_cert, tls_key, tls_pin, server_public_key and cleartext_password may follow after '?' and mean the settings of the same names."`
+	URL    config.Secret  `config:"url,required" kind:"connection" doc:"Where the server is: mysql://user:password@host:3306/database. Special characters of user and password are percent-encoded; a ${secret.NAME} that stands for the password holds it plain, and is encoded exactly once, % signs included. The keys socket, tls, tls_ca, tls_cert, tls_key, tls_pin, server_public_key and cleartext_password may follow after '?' and mean the settings of the same names."`
 	Socket string         `config:"socket" doc:"Path of the server's unix socket, used instead of the URL's host."`
 	Call   string         `config:"call" code:"sql" doc:"Procedure to call: name or database.name. One of call, query and request is given."`
 	Query  string         `config:"query" code:"sql" doc:"One statement that gives rows, with ? where args go."`
