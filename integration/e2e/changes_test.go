@@ -57,3 +57,15 @@ CREATE PROCEDURE several(OUT n INT) BEGIN SELECT 1 AS a; SET SESSION group_conca
 		t.Errorf("a list that was cut: it ended with %d:\n%s", r.code, r.stderr)
 	}
 }
+
+// TestOutParametersOfCustom: what a called procedure leaves in its parameters can be asked for.
+func TestOutParametersOfCustom(t *testing.T) {
+	db := dbtest.MariaDB(t)
+	db.Exec("DELIMITER //\nCREATE PROCEDURE gives(IN a INT, OUT n DECIMAL(5,2)) BEGIN SELECT a; SET n = a / 4; END//")
+	w := newWorkspace(t, db.DSN(db.Database()))
+	output := w.output("rows")
+	r := w.run("run", w.custom("", "gives"), "-p", "procedure_name=gives", "-p", "arguments=[5]", "-p", "out_parameters=true", "-o", output)
+	if got := string(readFile(t, output)); r.code != 0 || !strings.Contains(got, "1.25") || !strings.Contains(r.stderr, "1 further result set was dropped") {
+		t.Errorf("it ended with %d and gave %q:\n%s", r.code, got, r.stderr)
+	}
+}
