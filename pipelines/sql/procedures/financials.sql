@@ -27,9 +27,9 @@
 -- type.
 --
 -- Keys are chosen first: by the range itself, or for Updated as all that belongs to
--- an invoice of which something changed. Nothing is joined but by one row, save the
--- shares, which make the rows: of the payment plans, of which an invoice may have
--- several, the one that no later one follows.
+-- an invoice of which something changed. Nothing is joined but by one row: the
+-- shares, which make the rows, and the payment plans, of which an invoice may have
+-- several, are grouped.
 --
 -- NULLIF(x, NULL) is x. It tells the embedded server that a LEFT JOIN may leave it
 -- NULL. That server knows parameters in lists with commas and in WITH, not below a
@@ -173,12 +173,7 @@ BEGIN
     SELECT
       CONCAT(
         'I', i.invoice_id, COALESCE(CONCAT('-', s.practitioner_id), ''),
-        IF(EXISTS (
-            SELECT 1
-            FROM invoice_practitioner e
-            WHERE e.invoice_id = s.invoice_id AND e.practitioner_id = s.practitioner_id
-              AND e.invoice_practitioner_id < s.invoice_practitioner_id
-          ), CONCAT('-', s.invoice_practitioner_id), '')
+        IF(s.invoice_practitioner_id > k.first_share, CONCAT('-', s.invoice_practitioner_id), '')
       ) AS fin_key, i.date_effective,
       COALESCE(p.surname, '') AS surname, COALESCE(p.title, '') AS title,
       COALESCE(p.first_name, '') AS first_name, i.invoice_id AS transaction_id,
@@ -207,25 +202,26 @@ BEGIN
       END AS updated_date,
       NULL AS payment_type, i.health_fund_id, CAST(NULL AS DECIMAL(12,4)) AS payment_amount,
       '' AS cheque_payer, '' AS cheque_bank, '' AS cheque_branch
-    FROM invoices k
+    FROM (
+      SELECT
+        k.invoice_id, s.practitioner_id, MIN(s.invoice_practitioner_id) AS first_share,
+        MAX(g.account_payment_plan_id) AS plan_id
+      FROM invoices k
+      LEFT JOIN invoice_practitioner s ON s.invoice_id = k.invoice_id
+      LEFT JOIN account_payment_plan g ON g.invoice_id = k.invoice_id
+      GROUP BY k.invoice_id, s.practitioner_id
+    ) k
     JOIN invoice i ON i.invoice_id = k.invoice_id
-    LEFT JOIN invoice_practitioner s ON s.invoice_id = k.invoice_id
-    LEFT JOIN practitioner d ON d.practitioner_id = s.practitioner_id
+    LEFT JOIN invoice_practitioner s
+      ON s.invoice_id = k.invoice_id AND s.practitioner_id = k.practitioner_id
+    LEFT JOIN practitioner d ON d.practitioner_id = k.practitioner_id
     LEFT JOIN patient p ON p.patient_id = i.patient_id
-    LEFT JOIN account_payment_plan g ON g.invoice_id = k.invoice_id
-    LEFT JOIN account_payment_plan later
-      ON later.invoice_id = g.invoice_id AND later.account_payment_plan_id > g.account_payment_plan_id
-    WHERE later.account_payment_plan_id IS NULL
+    LEFT JOIN account_payment_plan g ON g.account_payment_plan_id = k.plan_id
     UNION ALL
     SELECT
       CONCAT(
         'P', a.allocation_id, COALESCE(CONCAT('-', s.practitioner_id), ''),
-        IF(EXISTS (
-            SELECT 1
-            FROM invoice_practitioner e
-            WHERE e.invoice_id = s.invoice_id AND e.practitioner_id = s.practitioner_id
-              AND e.invoice_practitioner_id < s.invoice_practitioner_id
-          ), CONCAT('-', s.invoice_practitioner_id), '')
+        IF(s.invoice_practitioner_id > k.first_share, CONCAT('-', s.invoice_practitioner_id), '')
       ), a.date_effective, COALESCE(p.surname, ''),
       COALESCE(p.title, ''), COALESCE(p.first_name, ''), a.invoice_id, CAST(0 AS DECIMAL(12,4)),
       CAST(0 AS DECIMAL(12,4)), NULLIF(s.involvement, NULL), a.amount, NULLIF(s.involvement, NULL),
@@ -252,28 +248,29 @@ BEGIN
       END,
       y.payment_type, r.health_fund_id, r.amount, COALESCE(r.cheque_payer, ''),
       COALESCE(r.cheque_bank, ''), COALESCE(r.cheque_branch, '')
-    FROM payments k
+    FROM (
+      SELECT
+        k.allocation_id, k.invoice_id, s.practitioner_id, MIN(s.invoice_practitioner_id) AS first_share,
+        MAX(g.account_payment_plan_id) AS plan_id
+      FROM payments k
+      LEFT JOIN invoice_practitioner s ON s.invoice_id = k.invoice_id
+      LEFT JOIN account_payment_plan g ON g.invoice_id = k.invoice_id
+      GROUP BY k.allocation_id, k.invoice_id, s.practitioner_id
+    ) k
     JOIN payment_allocation a ON a.allocation_id = k.allocation_id
-    LEFT JOIN invoice_practitioner s ON s.invoice_id = k.invoice_id
+    LEFT JOIN invoice_practitioner s
+      ON s.invoice_id = k.invoice_id AND s.practitioner_id = k.practitioner_id
     LEFT JOIN invoice i ON i.invoice_id = a.invoice_id
-    LEFT JOIN practitioner d ON d.practitioner_id = s.practitioner_id
+    LEFT JOIN practitioner d ON d.practitioner_id = k.practitioner_id
     LEFT JOIN patient p ON p.patient_id = a.patient_id
-    LEFT JOIN account_payment_plan g ON g.invoice_id = k.invoice_id
-    LEFT JOIN account_payment_plan later
-      ON later.invoice_id = g.invoice_id AND later.account_payment_plan_id > g.account_payment_plan_id
+    LEFT JOIN account_payment_plan g ON g.account_payment_plan_id = k.plan_id
     LEFT JOIN receipt r ON r.receipt_id = a.receipt_id
     LEFT JOIN payment_type y ON y.payment_type_id = r.payment_type_id
-    WHERE later.account_payment_plan_id IS NULL
     UNION ALL
     SELECT
       CONCAT(
         'D', c.discount_id, COALESCE(CONCAT('-', s.practitioner_id), ''),
-        IF(EXISTS (
-            SELECT 1
-            FROM invoice_practitioner e
-            WHERE e.invoice_id = s.invoice_id AND e.practitioner_id = s.practitioner_id
-              AND e.invoice_practitioner_id < s.invoice_practitioner_id
-          ), CONCAT('-', s.invoice_practitioner_id), '')
+        IF(s.invoice_practitioner_id > k.first_share, CONCAT('-', s.invoice_practitioner_id), '')
       ), c.date_effective, COALESCE(p.surname, ''),
       COALESCE(p.title, ''), COALESCE(p.first_name, ''), c.invoice_id, CAST(0 AS DECIMAL(12,4)),
       c.amount, NULLIF(s.involvement, NULL), CAST(NULL AS DECIMAL(12,4)), CAST(NULL AS DECIMAL(7,4)),
@@ -296,16 +293,22 @@ BEGIN
         ELSE c.ts_4_update
       END,
       NULL, i.health_fund_id, CAST(NULL AS DECIMAL(12,4)), '', '', ''
-    FROM discounts k
+    FROM (
+      SELECT
+        k.discount_id, k.invoice_id, s.practitioner_id, MIN(s.invoice_practitioner_id) AS first_share,
+        MAX(g.account_payment_plan_id) AS plan_id
+      FROM discounts k
+      LEFT JOIN invoice_practitioner s ON s.invoice_id = k.invoice_id
+      LEFT JOIN account_payment_plan g ON g.invoice_id = k.invoice_id
+      GROUP BY k.discount_id, k.invoice_id, s.practitioner_id
+    ) k
     JOIN discount c ON c.discount_id = k.discount_id
-    LEFT JOIN invoice_practitioner s ON s.invoice_id = k.invoice_id
+    LEFT JOIN invoice_practitioner s
+      ON s.invoice_id = k.invoice_id AND s.practitioner_id = k.practitioner_id
     LEFT JOIN invoice i ON i.invoice_id = c.invoice_id
-    LEFT JOIN practitioner d ON d.practitioner_id = s.practitioner_id
+    LEFT JOIN practitioner d ON d.practitioner_id = k.practitioner_id
     LEFT JOIN patient p ON p.patient_id = c.patient_id
-    LEFT JOIN account_payment_plan g ON g.invoice_id = k.invoice_id
-    LEFT JOIN account_payment_plan later
-      ON later.invoice_id = g.invoice_id AND later.account_payment_plan_id > g.account_payment_plan_id
-    WHERE later.account_payment_plan_id IS NULL
+    LEFT JOIN account_payment_plan g ON g.account_payment_plan_id = k.plan_id
   ) l
   WHERE v_by <> 'updated'
     OR COALESCE(updated_date >= v_from, v_from IS NULL) AND COALESCE(updated_date < v_until, TRUE)
