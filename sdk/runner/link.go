@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 	"unsafe"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -51,7 +52,9 @@ func listen(path string) (*net.UnixListener, error) {
 func accept(ctx context.Context, l *net.UnixListener, from peer.Expected, log *slog.Logger) (*net.UnixConn, error) {
 	said := false
 	conn, err := peer.Accept(ctx, l, from, func(err error) {
-		if !said {
+		// One that went away before it was answered is the stage before, which has failed and says so itself.
+		gone := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+		if !said && !gone {
 			said = true
 			log.Warn("a process that is not the stage before connected to the data socket, and was turned away", "process", err.Error())
 		}
