@@ -55,6 +55,7 @@ func TestHostDies(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSetup(t, host.Config{}, false)
 			cmd := exec.Command(self, "host", installProgram(t, c.program, false, s.out+":rw"), s.out)
+			cmd.Env = append(os.Environ(), "TMPDIR="+s.tmp)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -83,7 +84,7 @@ func TestHostDies(t *testing.T) {
 			}
 			s.eventually("the end of the rest", func() bool { return len(s.processes()) == 0 })
 			// The next host that makes a private directory removes what is left.
-			if h, err := host.New(host.Config{FirstParty: runnertest.Bundle(firstParty)}); err != nil {
+			if h, err := host.New(host.Config{FirstParty: runnertest.Bundle(firstParty), TempDir: s.tmp}); err != nil {
 				t.Error(err)
 			} else if _, err := h.NewDir(); err != nil {
 				t.Error(err)
