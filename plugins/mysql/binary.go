@@ -74,31 +74,11 @@ func (b *batch) decodeBinary(p []byte) error {
 					continue
 				}
 			}
-			body, ok := shortBody(rest)
-			if !ok {
-				return b.malformed(i)
-			}
-			m, ok := binaryMoment(body)
-			if !ok {
-				return b.malformed(i)
-			}
-			if err := b.setMoment(i, m); err != nil {
+			n, err := b.readMoment(i, rest)
+			if err != nil {
 				return err
 			}
-			pos += 1 + len(body)
-		case kindLocal:
-			body, ok := shortBody(rest)
-			if !ok {
-				return b.malformed(i)
-			}
-			m, ok := binaryMoment(body)
-			if !ok {
-				return b.malformed(i)
-			}
-			if err := b.setMoment(i, m); err != nil {
-				return err
-			}
-			pos += 1 + len(body)
+			pos += n
 		case kindUnixSeconds:
 			if len(rest) < 8 || rest[7] > 0x7f {
 				return b.malformed(i)
@@ -107,19 +87,12 @@ func (b *batch) decodeBinary(p []byte) error {
 				return err
 			}
 			pos += 8
-		case kindDateText, kindDatetimeText:
-			body, ok := shortBody(rest)
-			if !ok {
-				return b.malformed(i)
-			}
-			m, ok := binaryMoment(body)
-			if !ok {
-				return b.malformed(i)
-			}
-			if err := b.setMomentText(i, m); err != nil {
+		case kindLocal, kindDateText, kindDatetimeText:
+			n, err := b.readMoment(i, rest)
+			if err != nil {
 				return err
 			}
-			pos += 1 + len(body)
+			pos += n
 		case kindTime:
 			body, ok := shortBody(rest)
 			if !ok {
@@ -163,6 +136,20 @@ func (b *batch) decodeBinary(p []byte) error {
 	}
 	b.rows++
 	return nil
+}
+
+// readMoment stores the date, with or without a time, that rest begins with, by the kind of
+// column i. It returns how many bytes that took.
+func (b *batch) readMoment(i int, rest []byte) (int, error) {
+	body, ok := shortBody(rest)
+	if !ok {
+		return 0, b.malformed(i)
+	}
+	m, ok := binaryMoment(body)
+	if !ok {
+		return 0, b.malformed(i)
+	}
+	return 1 + len(body), b.setMoment(i, m)
 }
 
 // shortBody returns the body of a value with a length byte in front.
