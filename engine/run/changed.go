@@ -26,61 +26,30 @@ func (r *run) changes(counters map[string]int64) (list []string) {
 			case counter == "zero_dates":
 				list = append(list, fmt.Sprintf("%d zero, partial or impossible %s came as text (zero_dates: text)", n, plural(n, "date")))
 			case counter == "doubled_hours":
-				list = append(list, fmt.Sprintf("%d %s written in local time %s in an hour that clocks showed twice", n, plural(n, "timestamp"), lies(n)))
+				list = append(list, fmt.Sprintf("%d %s written in local time %s in an hour that clocks showed twice", n, plural(n, "timestamp"), either(n, "lies", "lie")))
 			case counter == "warnings":
 				list = append(list, fmt.Sprintf("the server gave %d %s (warnings: %v)", n, plural(n, "warning"), s.Config["warnings"]))
 			case counter == "result_sets_dropped":
-				list = append(list, fmt.Sprintf("%d further result %s dropped (result_set)", n, sets(n)))
+				list = append(list, fmt.Sprintf("%d further result %s dropped (result_set)", n, either(n, "set was", "sets were")))
 			case counter == "out_parameters_dropped":
-				list = append(list, fmt.Sprintf("what %d OUT %s dropped (result_set: out delivers it)", n, holds(n)))
+				list = append(list, fmt.Sprintf("what %d OUT %s dropped (result_set: out delivers it)", n, either(n, "parameter held was", "parameters held was")))
 			case counter == "columns_invisible":
-				list = append(list, fmt.Sprintf("%d invisible %s left out (columns names those that are wanted)", n, leftOut(n)))
+				list = append(list, fmt.Sprintf("%d invisible %s left out (columns names those that are wanted)", n, either(n, "column was", "columns were")))
 			case nulls:
-				list = append(list, fmt.Sprintf("%d %s NULL in column %q, which the contract says never is (drift: warn)", n, verb(n), column))
+				list = append(list, fmt.Sprintf("%d %s NULL in column %q, which the contract says never is (drift: warn)", n, either(n, "row is", "rows are"), column))
 			}
 		}
 	}
 	return list
 }
 
-func plural(n int64, what string) string {
+// either is the one word or the other, as one or more are meant.
+func either(n int64, one, more string) string {
 	if n == 1 {
-		return what
+		return one
 	}
-	return what + "s"
+	return more
 }
 
-func sets(n int64) string {
-	if n == 1 {
-		return "set was"
-	}
-	return "sets were"
-}
-
-func holds(n int64) string {
-	if n == 1 {
-		return "parameter held was"
-	}
-	return "parameters held was"
-}
-
-func leftOut(n int64) string {
-	if n == 1 {
-		return "column was"
-	}
-	return "columns were"
-}
-
-func lies(n int64) string {
-	if n == 1 {
-		return "lies"
-	}
-	return "lie"
-}
-
-func verb(n int64) string {
-	if n == 1 {
-		return "row is"
-	}
-	return "rows are"
-}
+// plural is a word that takes an s when more than one are meant.
+func plural(n int64, what string) string { return either(n, what, what+"s") }
