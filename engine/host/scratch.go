@@ -1,8 +1,13 @@
 package host
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +20,8 @@ const (
 	// scratchPrefix begins the names of private directories. Nothing else that is called after
 	// this program begins so: not a bucket, a checkout, or the program.
 	scratchPrefix = "cipherstream.scratch."
+	// scratchDigits is how many digits follow, of which the second half is a check of the first.
+	scratchDigits = 10
 	// scratchMarker is the file by which a host knows a private directory again, by its content.
 	scratchMarker = ".cipherstream-scratch"
 	// longestTemp keeps socket paths below the limit of sockaddr_un, which is 104
@@ -26,6 +33,27 @@ const (
 // directory has another name, and so no marker.
 func markerText(name string) string {
 	return "A private directory of cipherstream, which removes it when the process that made it has ended.\n" + name + "\n"
+}
+
+// scratchName is a name for a private directory that nobody else uses. It holds a check of
+// itself, so that an empty directory of that name is known to be a host's that died before its
+// marker was there, or after it was gone.
+func scratchName() string {
+	half := scratchDigits / 2
+	random := fmt.Sprintf("%0*d", half, rand.IntN(int(math.Pow10(half))))
+	return scratchPrefix + random + nameCheck(random)
+}
+
+func nameCheck(digits string) string {
+	half := scratchDigits / 2
+	sum := sha256.Sum256([]byte(scratchPrefix + digits))
+	return fmt.Sprintf("%0*d", half, binary.BigEndian.Uint32(sum[:])%uint32(math.Pow10(half)))
+}
+
+// named reports whether scratchName makes such a name.
+func named(name string) bool {
+	digits, is := strings.CutPrefix(name, scratchPrefix)
+	return is && len(digits) == scratchDigits && nameCheck(digits[:scratchDigits/2]) == digits[scratchDigits/2:]
 }
 
 // scratch is the host's private directory. A lock on the directory itself shows
@@ -42,25 +70,48 @@ func newScratch(base string) (*scratch, error) {
 		base = "/tmp"
 	}
 	sweep(base)
-	path, err := os.MkdirTemp(base, scratchPrefix) // mode 0700
-	if err != nil {
-		return nil, fault.New("host.directory", fault.Internal, "cannot make a private directory in %s: %w", base, errors.Unwrap(err)).
-			WithHint("set TMPDIR to a directory that can be written")
-	}
-	lock, err := lockDirectory(path)
-	if err == nil {
-		if err = os.WriteFile(filepath.Join(path, scratchMarker), []byte(markerText(filepath.Base(path))), 0o600); err == nil {
-			return &scratch{path: path, lock: lock}, nil
+	for range attempts {
+		path := filepath.Join(base, scratchName())
+		err := os.Mkdir(path, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			continue
 		}
+		if err != nil {
+			return nil, fault.New("host.directory", fault.Internal, "cannot make a private directory in %s: %w", base, errors.Unwrap(err)).
+				WithHint("set TMPDIR to a directory that can be written")
+		}
+		lock, err := claim(path)
+		switch {
+		case err == nil:
+			return &scratch{path: path, lock: lock}, nil
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EWOULDBLOCK):
+			continue // another host has taken it for a dead one's, since it had no marker yet
+		}
+		os.RemoveAll(path)
+		var where *fs.PathError
+		if errors.As(err, &where) {
+			err = where.Err
+		}
+		return nil, fault.New("host.directory", fault.Internal, "cannot use a private directory in %s: %w", base, err).
+			WithHint("set TMPDIR to a directory on a local disk that has room")
+	}
+	return nil, fault.New("host.directory", fault.Internal, "no private directory in %s was left to this host in %d attempts", base, attempts)
+}
+
+// attempts is how many directories a host makes until one is its own.
+const attempts = 1000
+
+// claim locks a directory that was just made, and marks it.
+func claim(path string) (*os.File, error) {
+	lock, err := lockDirectory(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(path, scratchMarker), []byte(markerText(filepath.Base(path))), 0o600); err != nil {
 		lock.Close()
+		return nil, err
 	}
-	os.RemoveAll(path)
-	var where *fs.PathError
-	if errors.As(err, &where) {
-		err = where.Err
-	}
-	return nil, fault.New("host.directory", fault.Internal, "cannot use a private directory in %s: %w", base, err).
-		WithHint("set TMPDIR to a directory on a local disk that has room")
+	return lock, nil
 }
 
 // remove keeps the lock to the end: what is left when it is cut short is not locked.
@@ -90,14 +141,14 @@ func sweep(base string) {
 	entries, _ := os.ReadDir(base) // without them there is nothing to remove
 	for _, entry := range entries {
 		path := filepath.Join(base, entry.Name())
-		// The marker is looked at before the lock is taken as well, so that a host
-		// that is about to lock its own directory always gets it.
-		if !strings.HasPrefix(entry.Name(), scratchPrefix) || !entry.IsDir() || !marked(path) {
+		if !strings.HasPrefix(entry.Name(), scratchPrefix) || !entry.IsDir() || !marked(path) && !(named(entry.Name()) && private(path)) {
 			continue
 		}
 		if lock, err := lockDirectory(path); err == nil {
 			if marked(path) {
 				_ = removeScratch(path, lock)
+			} else {
+				_ = syscall.Rmdir(path) // which takes a directory, and only an empty one
 			}
 			lock.Close()
 		}
@@ -107,8 +158,7 @@ func sweep(base string) {
 // marked reports whether a directory is a private one of this user's hosts: this user's, closed
 // to everybody else, with a marker of this user's that names it.
 func marked(path string) bool {
-	dir, err := os.Lstat(path)
-	if err != nil || !dir.IsDir() || dir.Mode().Perm()&0o077 != 0 || !ownedByUser(dir) {
+	if !private(path) {
 		return false
 	}
 	marker, err := os.OpenFile(filepath.Join(path, scratchMarker), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
@@ -124,6 +174,12 @@ func marked(path string) bool {
 	got := make([]byte, len(want))
 	n, err := marker.ReadAt(got, 0)
 	return err == nil && string(got[:n]) == want
+}
+
+// private reports whether a path is a directory of this user's that is closed to everybody else.
+func private(path string) bool {
+	dir, err := os.Lstat(path)
+	return err == nil && dir.IsDir() && dir.Mode().Perm()&0o077 == 0 && ownedByUser(dir)
 }
 
 func ownedByUser(info os.FileInfo) bool {

@@ -149,6 +149,20 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// A host that dies between making its directory and marking it, or removing the marker and it.
+	unmarked, filled := dead(t, tmp), dead(t, tmp)
+	for _, path := range []string{unmarked, filled} {
+		if err := os.Remove(filepath.Join(path, ".cipherstream-scratch")); err != nil {
+			t.Fatal(err)
+		}
+		for _, sub := range names(t, path) {
+			if err := os.Remove(filepath.Join(path, sub)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	folder(t, tmp, filepath.Base(filled), "rows.csv")
+	own = append(own, filled)
 	own = append(own, outside, elsewhere, filepath.Join(elsewhere, ".cipherstream-scratch"), linked)
 
 	h := newHost(t)
@@ -159,8 +173,10 @@ func TestSweep(t *testing.T) {
 	if _, err := h.NewDir(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Lstat(full); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("what a dead host left is still there: %v", err)
+	for _, path := range []string{full, unmarked} {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("what a dead host left is still there: %s, %v", path, err)
+		}
 	}
 	for _, path := range append(own, kept) {
 		if _, err := os.Lstat(path); err != nil {
