@@ -132,7 +132,7 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 	if err != nil {
 		return err
 	}
-	receipt, err := e.Run(ctx, p, engine.RunOptions{ID: prepared.id, Events: f.debugging.events(report), Record: f.record})
+	receipt, err := e.Run(ctx, p, nil, engine.RunOptions{ID: prepared.id, Events: f.debugging.events(report), Record: f.record})
 	if fault.Is(err, "sink.closed") && prepared.handsOver {
 		return readerGone()
 	}

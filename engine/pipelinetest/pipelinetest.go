@@ -213,7 +213,7 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 	p, diags := t.engine.Plan(req)
 	if diags.HasErrors() {
 		r.Failure = unplanned(c, diags)
-	} else if receipt, err := t.engine.Run(ctx, p, engine.RunOptions{}); err != nil {
+	} else if receipt, err := t.engine.Run(ctx, p, nil, engine.RunOptions{}); err != nil {
 		if ctx.Err() != nil {
 			return r, context.Cause(ctx)
 		}

@@ -944,7 +944,12 @@ func (x *Log) GetAttributes() map[string]string {
 
 // Prepared says that the sink has everything and waits for Commit.
 type Prepared struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account so far, which the caller of the run is shown before it lets the run be
+	// committed.
+	Account *Finished `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Whether the sink's bytes are seen as they come, so that Commit only writes their end.
+	Streams       bool `protobuf:"varint,2,opt,name=streams,proto3" json:"streams,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -977,6 +982,20 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
 	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Prepared) GetAccount() *Finished {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *Prepared) GetStreams() bool {
+	if x != nil {
+		return x.Streams
+	}
+	return false
 }
 
 type Finished struct {
@@ -1558,9 +1577,10 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"attributes\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\n" +
-	"\n" +
-	"\bPrepared\"\xfd\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"`\n" +
+	"\bPrepared\x12:\n" +
+	"\aaccount\x18\x01 \x01(\v2 .cipherstream.plugin.v1.FinishedR\aaccount\x12\x18\n" +
+	"\astreams\x18\x02 \x01(\bR\astreams\"\xfd\x03\n" +
 	"\bFinished\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12J\n" +
@@ -1667,27 +1687,28 @@ var file_sdk_control_controlpb_control_proto_depIdxs = []int32{
 	21, // 9: cipherstream.plugin.v1.Event.fault:type_name -> cipherstream.plugin.v1.Fault
 	10, // 10: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
 	22, // 11: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
-	23, // 12: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
-	15, // 13: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
-	24, // 14: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
-	21, // 15: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
-	18, // 16: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
-	25, // 17: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
-	0,  // 18: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
-	3,  // 19: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
-	7,  // 20: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
-	16, // 21: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
-	19, // 22: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
-	1,  // 23: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
-	6,  // 24: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
-	8,  // 25: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
-	17, // 26: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
-	20, // 27: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
-	23, // [23:28] is the sub-list for method output_type
-	18, // [18:23] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	14, // 12: cipherstream.plugin.v1.Prepared.account:type_name -> cipherstream.plugin.v1.Finished
+	23, // 13: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
+	15, // 14: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
+	24, // 15: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
+	21, // 16: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	18, // 17: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
+	25, // 18: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
+	0,  // 19: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
+	3,  // 20: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
+	7,  // 21: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
+	16, // 22: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
+	19, // 23: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
+	1,  // 24: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
+	6,  // 25: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
+	8,  // 26: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
+	17, // 27: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
+	20, // 28: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
+	24, // [24:29] is the sub-list for method output_type
+	19, // [19:24] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_sdk_control_controlpb_control_proto_init() }
