@@ -170,8 +170,8 @@ type Request struct {
 	Isolation plan.Isolation
 	// End says whose the last stage is; default plan.EndPipeline, the pipeline's own sink.
 	End plan.End
-	// StandIns take the places of stages, for tests of pipelines.
-	StandIns map[stage.Kind]plan.StandIn
+	// Source takes the place of the pipeline's source, for tests of pipelines.
+	Source *plan.StandIn
 }
 
 // Plan resolves a request. The plan is nil when the diagnostics have errors.
@@ -183,7 +183,7 @@ func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
 	in := plan.Input{
 		Document: doc, Catalog: e.catalog, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
 		EnvAllowed: r.EnvAllowed, SecretEnv: r.SecretEnv, SecretKinds: r.SecretKinds,
-		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, End: r.End, StandIns: r.StandIns,
+		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, End: r.End, Source: r.Source,
 	}
 	if doc.Broken {
 		// Whether its stages are on is not known, nor what they would need.

@@ -95,9 +95,8 @@ type Input struct {
 	Isolation Isolation
 	// End says whose the last stage is. Lint does not look at it.
 	End End
-	// StandIns take the places of the stages of these kinds that are on, for tests.
-	// Lint does not look at them.
-	StandIns map[stage.Kind]StandIn
+	// Source takes the place of the source that is on, for tests. Lint does not look at it.
+	Source *StandIn
 }
 
 // Plan is a pipeline that is ready to run.
@@ -234,8 +233,8 @@ func Build(in Input) (*Plan, diag.List) {
 	}
 	stages := make([]resolved, 0, len(active))
 	for i, s := range active {
-		if in, ok := in.StandIns[s.Kind]; ok {
-			stages = append(stages, p.resolveStandIn(s, in))
+		if s.Kind == stage.KindSource && in.Source != nil {
+			stages = append(stages, p.resolveStandIn(s, *in.Source))
 			active[i] = stages[i].stage
 			continue
 		}
