@@ -51,7 +51,9 @@ import (
 type Options struct {
 	// ID identifies the run; see NewID. It is safe in a file name.
 	ID string
-	// Events receives the run's events, one at a time. It may be nil.
+	// Events receives the run's events, one at a time and in order, from a goroutine of its own: a function that is slow
+	// holds nothing up, but Execute returns after the last event. Of progress that waits only the newest is
+	// kept. It may be nil.
 	Events func(Event)
 	// Stall is passed to the runner; zero means its default.
 	Stall time.Duration
@@ -85,7 +87,9 @@ type run struct {
 	notary *notary     // nil when nothing is sealed
 	sink   *callerSink // nil when the sink is a plugin's
 
-	mu       sync.Mutex // guards what follows and serialises events
+	events *queue
+
+	mu       sync.Mutex // guards what follows
 	progress Progress
 	prepared chan struct{}
 }
@@ -105,7 +109,8 @@ type group struct {
 // Execute runs the plan to its end and returns the receipt, or the fault that
 // ended it. Nothing is left behind in either case.
 func Execute(ctx context.Context, h *host.Host, p *plan.Plan, opts Options) (*Receipt, error) {
-	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{})}
+	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{}), events: newQueue(opts.Events)}
+	defer r.events.close()
 	receipt, err := r.execute(ctx, h)
 	err = r.sink.restore(err)
 	ended := Ended{Receipt: receipt}
@@ -435,19 +440,11 @@ func (r *run) advance(i int, rows, bytes int64) {
 		r.progress.Bytes = bytes
 	}
 	r.progress.Elapsed = time.Since(r.began)
-	p := r.progress
+	r.emit(r.progress) // under the lock: totals never fall
 	r.mu.Unlock()
-	r.emit(p)
 }
 
-func (r *run) emit(e Event) {
-	if r.opts.Events == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.opts.Events(e)
-}
+func (r *run) emit(e Event) { r.events.put(e) }
 
 func (r *run) close() {
 	var wait sync.WaitGroup

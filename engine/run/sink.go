@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -120,7 +121,7 @@ func (r *run) permit(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			r.emit(Log{Level: levelError, Message: "the gate before the commit panicked", Attributes: map[string]string{"stack": string(debug.Stack())}})
+			r.emit(Log{Level: int(slog.LevelError), Message: "the gate before the commit panicked", Attributes: map[string]string{"stack": string(debug.Stack())}})
 			err = fault.New(CodeRefused, fault.Internal, "the gate before the commit panicked with %T", v)
 		}
 	}()
@@ -134,6 +135,3 @@ func (r *run) permit(ctx context.Context) (err error) {
 	}
 	return fault.New(CodeRefused, fault.Cancelled, "the caller refused to commit the run: %w", err)
 }
-
-// levelError is that of log/slog.
-const levelError = 8
