@@ -395,7 +395,6 @@ func TestSinkAndPlanBelongTogether(t *testing.T) {
 // response is the sink of a service: the body as it comes, and at the end what only the end knows.
 type response struct {
 	w    http.ResponseWriter
-	sum  []byte
 	hash io.Writer
 	rows int64
 	done func() []byte
