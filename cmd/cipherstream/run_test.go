@@ -392,8 +392,14 @@ func TestSandboxServes(t *testing.T) {
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if code := p.wait(t); code != exitDone || p.errs.Len() != 0 {
-		t.Errorf("exit code %d: %s", code, p.errs.String())
+	// On a busy machine the end may take long enough to be announced; nothing else is said.
+	notice, err := json.Marshal(map[string]any{"warning": map[string]string{"code": "cli.interrupted", "message": stillEnding}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := p.wait(t)
+	if said := p.errs.String(); code != exitDone || said != "" && said != string(notice)+"\n" {
+		t.Errorf("exit code %d: %s", code, said)
 	}
 }
 

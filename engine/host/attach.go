@@ -229,6 +229,12 @@ func (a *attached) killedByHost() bool   { return false }
 func (a *attached) advice() string       { return "" }
 func (a *attached) isolation() Isolation { return Isolation{} }
 
+func (a *attached) ownDoing() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reason != ""
+}
+
 func (a *attached) pid() int { return a.process }
 
 // Diagnose adds nothing.

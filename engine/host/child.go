@@ -63,7 +63,7 @@ type child struct {
 	process  *os.Process // once it has started
 	gone     bool        // its number may be somebody else's
 	killed   bool
-	cut      bool   // by that
+	cut      bool   // by that; false again when it turns out to have ended before
 	exceeded excess // why the host killed it
 	chatter  bool   // it wrote something before its greeting
 }
@@ -110,6 +110,12 @@ func (c *child) killedByHost() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cut
+}
+
+func (c *child) ownDoing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.cut || c.exceeded != (excess{})
 }
 
 // killFor kills the process for a reason that its exit status then tells.

@@ -104,6 +104,9 @@ type Config struct {
 	// StrictIsolation refuses to start third-party plugins that cannot be confined
 	// (see Isolation). By default they are started, and Log receives a warning.
 	StrictIsolation bool
+	// TempDir is where the host makes its private directory; default os.TempDir(). /tmp
+	// is taken where its path is too long for sockets.
+	TempDir string
 	// Warm is how many first-party processes are kept started in advance.
 	Warm int
 	// Log receives what plugin processes write to their standard error.
@@ -169,6 +172,9 @@ func New(cfg Config) (*Host, error) {
 	if cfg.MemoryLimit <= 0 {
 		cfg.MemoryLimit = DefaultMemoryLimit
 	}
+	if cfg.TempDir == "" {
+		cfg.TempDir = os.TempDir()
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -233,7 +239,7 @@ func (h *Host) private() (string, error) {
 		return "", fault.New("host.directory", fault.Internal, "the host is closed, and makes no private directory any more")
 	}
 	if h.dir == nil {
-		dir, err := newScratch()
+		dir, err := newScratch(h.cfg.TempDir)
 		if err != nil {
 			return "", err
 		}

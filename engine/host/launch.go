@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"time"
 )
 
 // firstExtra is the first descriptor after the three standard ones; mostInherited
@@ -23,10 +22,6 @@ func sealEach() {
 		syscall.CloseOnExec(fd)
 	}
 }
-
-// lastWords is how long the output of a process that has ended is still read: a
-// descendant that escaped its group may hold it open for ever.
-const lastWords = time.Second
 
 // Start starts the process.
 func (c *child) Start(context.Context) error {
@@ -78,8 +73,8 @@ func (c *child) Start(context.Context) error {
 			return
 		}
 		c.await()
-		_ = stdoutRead.SetReadDeadline(time.Now().Add(lastWords))
-		_ = stderrRead.SetReadDeadline(time.Now().Add(lastWords))
+		cutOff(stdoutRead)
+		cutOff(stderrRead)
 		close(c.exited)
 	})
 	if err := <-started; err != nil {
@@ -96,11 +91,11 @@ func (c *child) Start(context.Context) error {
 	c.greeting, c.nothing = greetingRead, nothingRead
 	var output sync.WaitGroup
 	output.Go(func() {
-		splitGreeting(stdoutRead, greetingWrite, c.log.stream("stdout"), c.noteChatter)
+		splitGreeting(newOutput(stdoutRead, c.exited), greetingWrite, c.log.stream("stdout"), c.noteChatter)
 		stdoutRead.Close()
 	})
 	output.Go(func() {
-		_, _ = io.Copy(c.log.stream("stderr"), stderrRead)
+		_, _ = io.Copy(c.log.stream("stderr"), newOutput(stderrRead, c.exited))
 		stderrRead.Close()
 		nothingWrite.Close()
 	})
@@ -140,4 +135,10 @@ func (c *child) await() {
 	c.gone = true
 	c.mu.Unlock()
 	c.waitErr = c.cmd.Wait()
+	// A process that was already ending does not notice that it is killed.
+	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && (!status.Signaled() || status.Signal() != syscall.SIGKILL) {
+		c.mu.Lock()
+		c.cut = false
+		c.mu.Unlock()
+	}
 }

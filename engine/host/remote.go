@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/cipherstream/cipherstream/sdk/control"
 	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
@@ -61,6 +63,9 @@ type program interface {
 	// killedByHost whether it was killed before it had ended by itself.
 	chattered() bool
 	killedByHost() bool
+	// ownDoing reports, of a process that has ended, whether that was its own doing: it
+	// ended by itself, or was killed for a reason.
+	ownDoing() bool
 	// advice is what to do about why the host has killed it; empty if it has not.
 	advice() string
 	// isolation is how it is kept apart.
@@ -168,8 +173,8 @@ func (r *remote) startFault(err error) error {
 	}
 	if failure := r.program.startFailure(); failure != nil {
 		f.Message += ": " + failure.Error()
-	} else if status := r.program.exitStatus(time.Second); status != "" && !r.program.killedByHost() {
-		f.Message += ": it " + status
+	} else if how := r.program.exitStatus(lostPatience); how != "" && !r.program.killedByHost() {
+		f.Message += ": it " + how
 	}
 	return r.withLog(f)
 }
@@ -279,7 +284,10 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 		event, err := stream.Recv()
 		if err != nil {
 			if unheeded.Load() {
-				return context.Cause(ctx)
+				// It may have been about to end when the grace period was over.
+				if r.program.awaitEnd(); !r.program.ownDoing() {
+					return context.Cause(ctx)
+				}
 			}
 			// Even when others have failed already, a process that died may be why.
 			return r.broken(ctx, err)
@@ -313,17 +321,30 @@ func (r *remote) Commit(ctx context.Context) (stage.Receipt, error) {
 	return control.ReceiptFromProto(resp.Receipt), nil
 }
 
+// How long broken waits for the end of a process: of one whose connection is lost, which
+// a busy system may take its time to end; of one that has answered with an error of the
+// protocol; and of one whose call the host itself has given up.
+const (
+	lostPatience      = 30 * time.Second
+	answeredPatience  = 2 * time.Second
+	cancelledPatience = 200 * time.Millisecond
+)
+
 // broken explains a call that did not come back: the process has exited, was
 // killed, or does not answer.
 func (r *remote) broken(ctx context.Context, err error) error {
-	patience := 2 * time.Second
 	// What the host has killed ends for certain, however long the system takes for its
-	// memory, and is the cause of what its neighbours say meanwhile.
-	if ctx.Err() != nil && !r.program.killedByHost() {
-		patience /= 10
+	// memory, and so does what has lost its connection. Each is the cause of what its
+	// neighbours say meanwhile.
+	patience := lostPatience
+	if !r.program.killedByHost() && status.Code(err) != codes.Unavailable {
+		patience = answeredPatience
+		if ctx.Err() != nil {
+			patience = cancelledPatience
+		}
 	}
-	if status := r.program.exitStatus(patience); status != "" {
-		f := fault.New("plugin.exited", fault.Plugin, "plugin %q %s", r.plugin, status).WithHint("its last lines are in the details")
+	if how := r.program.exitStatus(patience); how != "" {
+		f := fault.New("plugin.exited", fault.Plugin, "plugin %q %s", r.plugin, how).WithHint("its last lines are in the details")
 		if advice := r.program.advice(); advice != "" {
 			f.WithHint("%s", advice)
 		}

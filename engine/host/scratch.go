@@ -35,10 +35,9 @@ type scratch struct {
 	lock *os.File
 }
 
-// newScratch makes a private directory, and removes those of dead hosts. The marker comes
+// newScratch makes a private directory in base, and removes those of dead hosts. The marker comes
 // after the lock: a directory that has one and no lock is a dead host's.
-func newScratch() (*scratch, error) {
-	base := os.TempDir()
+func newScratch(base string) (*scratch, error) {
 	if len(base) > longestTemp {
 		base = "/tmp"
 	}

@@ -37,6 +37,7 @@ func TestBreakages(t *testing.T) {
 	} {
 		for _, link := range chain {
 			t.Run(c.how+"/"+string(link.kind), func(t *testing.T) {
+				t.Parallel()
 				s := newSetup(t, cfg, false)
 				const password = `hunter2"<&>-of-1`
 				const key = "-----BEGIN KEY-----\nMIICXQ\"IBAAKBgQ\n-----END KEY-----\n"
@@ -94,6 +95,7 @@ func TestHang(t *testing.T) {
 		for _, still := range []bool{false, true} {
 			name := map[bool]string{false: "ignores the cancellation", true: "stands still"}[still]
 			t.Run(string(link.kind)+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				s := newSetup(t, cfg, false)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()

@@ -86,7 +86,7 @@ func newSetup(t *testing.T, cfg host.Config, network bool, files ...string) *set
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(s.tmp) })
-	t.Setenv("TMPDIR", s.tmp)
+	cfg.TempDir = s.tmp
 	cfg.FirstParty, cfg.Args = runnertest.Bundle(firstParty), []string{"serve-test-plugin"}
 	cfg.PluginDir = install(t, network, append(files, s.out+":rw")...)
 	cfg.Log = slog.New(slog.NewTextHandler(s.log, nil))
