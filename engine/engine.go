@@ -101,20 +101,23 @@ func (e *Engine) Names() []string { return e.loader.Names() }
 // Plugins lists the plugins and their stages, first-party first.
 func (e *Engine) Plugins() []host.Offer { return e.offers }
 
-// Schema describes pipelines for editors as a JSON Schema, with the settings of every
-// stage that is known here, ready for json.Marshal.
+// Schema describes pipelines, templates and tests for editors as a JSON Schema, with the
+// settings of every stage that is known here, ready for json.Marshal.
 func (e *Engine) Schema() map[string]any {
-	names := map[[2]string]int{}
+	type key struct {
+		kind stage.Kind
+		name string
+	}
+	offered := map[key]int{}
 	for _, m := range e.catalog {
-		names[[2]string{string(m.Kind), m.Name}]++
+		offered[key{m.Kind, m.Name}]++
 	}
 	var stages []document.StageSchema
 	for _, m := range e.catalog {
-		use := m.Name
-		if names[[2]string{string(m.Kind), m.Name}] > 1 {
-			use = m.Plugin + "/" + m.Name
-		}
-		stages = append(stages, document.StageSchema{Kind: m.Kind, Use: use, Summary: m.Summary, Settings: m.Spec.JSONSchema()})
+		// A name that several plugins offer is the one of this program.
+		plain := m.FirstParty || offered[key{m.Kind, m.Name}] == 1
+		stages = append(stages, document.StageSchema{Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, Plain: plain,
+			Summary: m.Summary, Settings: m.Spec.JSONSchema()})
 	}
 	return document.Schema(stages)
 }

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -68,6 +71,48 @@ type description struct {
 	Parameters  []parameter       `json:"parameters"`
 	Stages      []declaredStage   `json:"stages"`
 	Columns     []document.Column `json:"columns"`
+	Limits      limits            `json:"limits"`
+}
+
+// limits is what bounds a run of a pipeline. What is absent is the engine's own, or not limited.
+type limits struct {
+	TimeoutSeconds float64 `json:"timeout_seconds,omitempty"`
+	StallSeconds   float64 `json:"stall_seconds"`
+	MemoryBytes    int64   `json:"memory_bytes,omitempty"`
+	BatchRows      int     `json:"batch_rows,omitempty"`
+	BatchBytes     int64   `json:"batch_bytes,omitempty"`
+	// ParameterBytes bounds the text of each parameter.
+	ParameterBytes int64 `json:"parameter_bytes"`
+}
+
+func limitsOf(l document.Limits) limits {
+	if l.Stall == 0 {
+		l.Stall = host.DefaultSilence
+	}
+	return limits{l.Timeout.Seconds(), l.Stall.Seconds(), l.Memory, l.BatchRows, l.BatchBytes, document.MaxParameterBytes}
+}
+
+// rows are the limits for people.
+func (l limits) rows() [][]string {
+	seconds := func(s float64) string { return time.Duration(s * float64(time.Second)).String() }
+	timeout := "none"
+	if l.TimeoutSeconds > 0 {
+		timeout = seconds(l.TimeoutSeconds)
+	}
+	rows := [][]string{
+		{"timeout", timeout, "For the whole run; --timeout sets another."},
+		{"stall", seconds(l.StallSeconds), "For one call of a stage that neither reads nor writes."},
+	}
+	if l.MemoryBytes > 0 {
+		rows = append(rows, []string{"memory", config.Size(l.MemoryBytes).String(), "For all buffers of a run together."})
+	}
+	if l.BatchRows > 0 {
+		rows = append(rows, []string{"batch_rows", fmt.Sprint(l.BatchRows), "Rows that a batch aims at."})
+	}
+	if l.BatchBytes > 0 {
+		rows = append(rows, []string{"batch_bytes", config.Size(l.BatchBytes).String(), "Bytes that a batch aims at."})
+	}
+	return append(rows, []string{"parameter", config.Size(l.ParameterBytes).String(), "For the text of one parameter."})
 }
 
 type parameter struct {
@@ -91,6 +136,7 @@ func describe(doc *document.Document) description {
 		entry: entry{m.Name, m.Title, m.Category, m.Class}, Description: m.Description,
 		File: doc.File, Extends: append([]string{}, doc.Extends...),
 		Parameters: []parameter{}, Stages: []declaredStage{}, Columns: append([]document.Column{}, doc.Columns...),
+		Limits: limitsOf(doc.Limits),
 	}
 	for _, p := range doc.Parameters {
 		d.Parameters = append(d.Parameters, parameter{p.Name, p.Type, p.Required, p.Default, p.Allowed, p.Description})
@@ -112,9 +158,9 @@ func (a *app) describeCommand() *cobra.Command {
 	var markdown bool
 	c := &cobra.Command{
 		Use:   "describe PIPELINE",
-		Short: "Describe a pipeline: parameters, stages, columns",
-		Long: `Describe a pipeline: its parameters, stages and columns. With --markdown it takes
-several, or none for the whole catalogue, and writes a page about them.`,
+		Short: "Describe a pipeline: parameters, stages, columns, limits",
+		Long: `Describe a pipeline: its parameters, stages, limits and columns. With --markdown it
+takes several, or none for the whole catalogue, and writes a page about them.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if markdown {
 				return nil
@@ -185,7 +231,11 @@ func (d description) writeText(w io.Writer) error {
 		}
 		rows = append(rows, []string{string(s.Kind), s.Use, when})
 	}
-	if err := writeTable(w, "  ", rows); err != nil || len(d.Columns) == 0 {
+	if err := writeTable(w, "  ", rows); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "\nLimits")
+	if err := writeTable(w, "  ", d.Limits.rows()); err != nil || len(d.Columns) == 0 {
 		return err
 	}
 	fmt.Fprintln(w, "\nColumns")

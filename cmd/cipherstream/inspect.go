@@ -148,8 +148,9 @@ func (a *app) schemaCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "schema",
 		Short: "Write a JSON Schema of pipelines, for editors",
-		Long: `Write a JSON Schema (draft 2020-12) of pipelines and templates, with the settings of
-every installed stage. An editor completes and checks with it; lint finds more.
+		Long: `Write a JSON Schema (draft 2020-12) of pipelines, templates and tests, with the settings
+of every installed stage. An editor completes and checks with it; lint finds more. A
+stage of a plugin that is not installed is taken as PLUGIN/NAME, with any settings.
 
 In Visual Studio Code with the YAML extension, a first line of the file names it:
 

@@ -69,7 +69,8 @@ func readerGone() *fault.Fault {
 
 // wasClosed reports whether a standard file was closed when the program was started. The Go
 // runtime opens /dev/null in its place, for reading and writing, so that no other file gets
-// its number. A shell's own >/dev/null is open for writing only.
+// its number. A shell's own >/dev/null is open for writing only. A parent that gives /dev/null
+// opened both ways (Node's "ignore", Python's DEVNULL) looks the same, and is told so.
 func wasClosed(f *os.File) bool {
 	null, err := os.Stat(os.DevNull)
 	if err != nil {
@@ -92,7 +93,8 @@ func (a *app) checkOutput(what, hint string) error {
 	if !wasClosed(a.out) {
 		return nil
 	}
-	return fault.New(codeNoOutput, fault.Sink, "%s would go to standard output, which is closed", what).WithHint("%s", hint)
+	return fault.New(codeNoOutput, fault.Sink, "%s would go to standard output, which is closed, or %s opened for reading as well", what, os.DevNull).
+		WithHint("%s", hint)
 }
 
 // endByPipe ends the process as SIGPIPE does, so that whoever started it sees that, and returns where

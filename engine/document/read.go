@@ -219,7 +219,7 @@ func (r *reader) spec(n *Node, d *draft) {
 		}},
 		field{"rules", false, func(n *Node) {
 			r.list(n, "rules", maxRules, func(n *Node) {
-				rule := Rule{Code: "RULE_FAILED"}
+				rule := Rule{Code: ruleCode}
 				r.object(n, "a rule", n.At,
 					field{"check", true, r.expression(&rule.Check)},
 					field{"message", true, r.text(&rule.Message, nil)},
@@ -268,7 +268,12 @@ func (r *reader) parameter(n *Node) parameterDraft {
 	r.object(n, "a parameter", n.At,
 		field{"name", true, r.name(namePattern, nameRule, nil, &p.name)},
 		field{"type", false, func(n *Node) {
+			before := len(*r.diags)
 			if r.choice(&typ, Types...)(n); typ == "" {
+				if n.Kind == Text && len(*r.diags) > before {
+					last := &(*r.diags)[before]
+					*last = withParameterType(*last, n.Text)
+				}
 				n = &Node{Kind: Null, At: n.At} // reported; the parameter is kept without a type
 			}
 			p.typ = n
@@ -289,6 +294,9 @@ func (r *reader) parameter(n *Node) parameterDraft {
 		field{"description", false, r.text(nil, &p.description)})
 	return p
 }
+
+// ruleCode is the code of a rule that names none.
+const ruleCode = "RULE_FAILED"
 
 // expression reads the text of an expression; a plain true or false is one too.
 func (r *reader) expression(into **Node) func(*Node) {
@@ -369,7 +377,7 @@ func (r *reader) column(n *Node, into *[]Column, seen map[string]*Node) {
 			}
 			var err error
 			if c.Type, err = ParseColumnType(n.Text); err != nil {
-				r.diags.Add(diag.At(n.At, CodeNotAllowed, "%v", err).WithSuggestion(n.Text, ColumnTypes))
+				r.diags.Add(withColumnType(diag.At(n.At, CodeNotAllowed, "%v", err), n.Text))
 				return
 			}
 			typed = true

@@ -1,90 +1,80 @@
 package document
 
 import (
+	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
 // StageSchema is a stage that an editor may offer.
 type StageSchema struct {
 	Kind stage.Kind
-	// Use is what stands behind `use`.
-	Use     string
+	// Plugin and Name are what `use` names: NAME, or PLUGIN/NAME.
+	Plugin, Name string
+	// Plain says that the name alone is enough.
+	Plain   bool
 	Summary string
 	// Settings is a JSON Schema of what stands under `with`.
 	Settings map[string]any
 }
 
-// Schema describes pipelines and templates as a JSON Schema (draft 2020-12), ready for
-// json.Marshal, so that an editor can complete and check them while they are written. It
-// accepts every document that this package accepts, and knows the settings of the stages
-// that it is given; what depends on other files or on values is left to linting.
+// Schema describes pipelines, templates and tests as a JSON Schema (draft 2020-12), ready
+// for json.Marshal, so that an editor can complete and check them while they are written.
+// It knows the settings of the stages that it is given. A stage of a plugin that is not
+// among them is taken as PLUGIN/NAME, with any settings; a plain name must be known. What
+// depends on other files or on values is left to linting.
 func Schema(stages []StageSchema) map[string]any {
-	text := map[string]any{"type": "string"}
-	boolean := map[string]any{"type": "boolean"}
-	scalar := map[string]any{"type": []string{"string", "number", "boolean", "null"}}
-	expression := map[string]any{"type": []string{"string", "boolean"}}
-	name := func(pattern string) map[string]any {
-		return map[string]any{"type": "string", "pattern": pattern, "maxLength": maxNameLength}
-	}
-	words := func(of ...string) map[string]any { return map[string]any{"enum": of} }
-	list := func(items map[string]any, most int) map[string]any {
-		return map[string]any{"type": "array", "items": items, "maxItems": most}
-	}
-	stagesSchema := object(nil, nil)
-	kinds, patterns := stagesSchema["properties"].(map[string]any), map[string]any{}
+	definitions := map[string]any{"pipeline": pipelineSchema(), "test": testSchema(), "columns": columnsSchema()}
 	for _, kind := range stage.Kinds {
-		one := stageSchema(kind, stages)
-		either := map[string]any{"oneOf": []any{one, list(one, maxStages)}}
-		kinds[string(kind)] = either
-		patterns["^"+string(kind)+`\.[a-z][a-z0-9-]*$`] = map[string]any{"$ref": "#/properties/spec/properties/stages/properties/" + string(kind)}
+		definitions["stage-"+string(kind)] = stageSchema(kind, stages)
 	}
-	stagesSchema["patternProperties"] = patterns
-	stagesSchema["description"] = "The stages in the order in which rows pass them. A key is a kind, or kind.label for a kind that is needed twice."
+	return map[string]any{
+		"$schema": "https://json-schema.org/draft/2020-12/schema",
+		"title":   "CipherStream pipeline, template or test",
+		"type":    "object",
+		"properties": map[string]any{
+			"apiVersion": map[string]any{"const": APIVersion},
+			"kind":       words(KindPipeline, KindTemplate, KindTest),
+		},
+		"required": []string{"apiVersion", "kind"},
+		"if":       map[string]any{"properties": map[string]any{"kind": map[string]any{"const": KindTest}}, "required": []string{"kind"}},
+		"then":     definition("test"),
+		"else":     definition("pipeline"),
+		"$defs":    definitions,
+	}
+}
 
-	schema := object(map[string]any{
-		"apiVersion": map[string]any{"const": APIVersion},
-		"kind":       words(KindPipeline, KindTemplate),
-		"metadata": object(map[string]any{
-			"name": name(namePattern.String()), "title": text, "category": text,
-			"class": words("reference", "data", "special"), "description": text,
-		}, []string{"name"}),
-		"spec": object(map[string]any{
-			"extends": map[string]any{"type": "string", "description": "A template or a pipeline: a name of the catalogue, or a path that begins with ./ or ../."},
-			"parameters": list(object(map[string]any{
-				"name": name(namePattern.String()), "type": words(Types...), "required": boolean,
-				"default": scalar, "allowed": list(scalar, maxColumns), "description": text,
-			}, []string{"name"}), maxParameters),
-			"rules": list(object(map[string]any{
-				"check": expression, "message": text, "code": name(codePattern.String()), "parameter": text,
-			}, []string{"check", "message"}), maxRules),
-			"stages": stagesSchema,
-			"columns": list(object(map[string]any{
-				"name":     map[string]any{"type": "string", "minLength": 1},
-				"type":     map[string]any{"type": "string", "examples": ColumnTypes, "description": "Such as int64, string, date, timestamp(6), decimal(12,4)."},
-				"nullable": boolean, "description": text,
-			}, []string{"name", "type"}), maxColumns),
-			"drift": words(string(DriftFail), string(DriftWarn), string(DriftIgnore)),
-			"limits": object(map[string]any{
-				"memory":      map[string]any{"type": []string{"string", "integer"}, "description": "For all buffers of a run together, such as 64MiB."},
-				"timeout":     map[string]any{"type": "string", "description": "For the whole run, such as 90s."},
-				"stall":       map[string]any{"type": "string", "description": "For one call of a stage that neither reads nor writes, such as 30s; default 10s."},
-				"batch_rows":  map[string]any{"type": "integer", "minimum": 1},
-				"batch_bytes": map[string]any{"type": []string{"string", "integer"}},
-			}, nil),
-		}, nil),
-	}, []string{"apiVersion", "kind", "metadata", "spec"})
-	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-	schema["title"] = "CipherStream pipeline"
+func definition(name string) map[string]any { return map[string]any{"$ref": "#/$defs/" + name} }
+
+// The schemas of small things. Each call makes a new one.
+func text() map[string]any    { return map[string]any{"type": "string"} }
+func boolean() map[string]any { return map[string]any{"type": "boolean"} }
+func scalar() map[string]any {
+	return map[string]any{"type": []string{"string", "number", "boolean", "null"}}
+}
+func expression(description string) map[string]any {
+	return map[string]any{"type": []string{"string", "boolean"}, "description": description}
+}
+func named(pattern *regexp.Regexp) map[string]any {
+	return map[string]any{"type": "string", "pattern": pattern.String(), "maxLength": maxNameLength}
+}
+func words(of ...string) map[string]any { return map[string]any{"enum": of} }
+func list(items map[string]any, most int) map[string]any {
+	return map[string]any{"type": "array", "items": items, "maxItems": most}
+}
+
+// with adds keywords to a schema.
+func with(schema map[string]any, keywords map[string]any) map[string]any {
+	maps.Copy(schema, keywords)
 	return schema
 }
 
 func object(properties map[string]any, required []string) map[string]any {
-	if properties == nil {
-		properties = map[string]any{}
-	}
 	o := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
 	if required != nil {
 		o["required"] = required
@@ -92,33 +82,216 @@ func object(properties map[string]any, required []string) map[string]any {
 	return o
 }
 
+func pipelineSchema() map[string]any {
+	kinds, labelled := map[string]any{}, map[string]any{}
+	for _, kind := range stage.Kinds {
+		one := definition("stage-" + string(kind))
+		either := map[string]any{"oneOf": []any{one, list(one, maxStages)}}
+		kinds[string(kind)] = either
+		labelled["^"+string(kind)+`\.[a-z][a-z0-9-]*$`] = either
+	}
+	stages := with(object(kinds, nil), map[string]any{
+		"patternProperties": labelled,
+		"description":       "The stages in the order in which rows pass them. A key is a kind, or kind.label for a kind that is needed twice.",
+	})
+	return object(map[string]any{
+		"apiVersion": map[string]any{"const": APIVersion},
+		"kind":       words(KindPipeline, KindTemplate),
+		"metadata": object(map[string]any{
+			"name": named(namePattern), "title": text(), "category": text(),
+			"class": words("reference", "data", "special"), "description": text(),
+		}, []string{"name"}),
+		"spec": object(map[string]any{
+			"extends": with(text(), map[string]any{
+				"description": "A template or a pipeline: a name of the catalogue, or a path that begins with ./ or ../."}),
+			"parameters": list(parameterSchema(), maxParameters),
+			"rules": list(object(map[string]any{
+				"check": expression("A condition in CEL that holds when the parameters are good."), "message": text(),
+				"code": with(named(codePattern), map[string]any{"default": ruleCode}), "parameter": text(),
+			}, []string{"check", "message"}), maxRules),
+			"stages":  stages,
+			"columns": definition("columns"),
+			"drift": with(words(string(DriftFail), string(DriftWarn), string(DriftIgnore)), map[string]any{
+				"default":     string(DriftFail),
+				"description": "What happens when the columns are not those that are declared."}),
+			"limits": limitsSchema(),
+		}, nil),
+	}, []string{"apiVersion", "kind", "metadata", "spec"})
+}
+
+// parameterSchema describes a parameter. Its default and allowed values are of its type;
+// where the type is left out, it is that of what the document extends.
+func parameterSchema() map[string]any {
+	whole, number := `^-?[0-9]{1,19}$`, `^-?[0-9]+(\.[0-9]+)?$`
+	pattern := func(p string) map[string]any { return map[string]any{"type": "string", "pattern": p} }
+	values := []struct {
+		typ    Type
+		anyOf  []any
+		reason string
+	}{
+		{TypeString, []any{text()}, "Text; a number stands in quotes."},
+		{TypeDate, []any{pattern(datePattern.String())}, "A day as YYYY-MM-DD."},
+		{TypeInteger, []any{map[string]any{"type": "integer"}, pattern(whole)}, "A whole number."},
+		{TypeBoolean, []any{boolean(), words("true", "false")}, "true or false."},
+		{TypeDecimal, []any{map[string]any{"type": "number"}, pattern(number)}, "A decimal number such as -12.50."},
+	}
+	parameter := object(map[string]any{
+		"name": named(namePattern), "type": words(Types...),
+		"required": with(boolean(), map[string]any{"default": false, "description": "Whether a value must be given; there is no default then."}),
+		"default":  with(scalar(), map[string]any{"default": nil, "description": "The value of a parameter that is not given."}),
+		"allowed":  list(with(scalar(), map[string]any{"type": []string{"string", "number", "boolean"}}), maxColumns), "description": text(),
+	}, []string{"name"})
+	rules := []any{when("required", true, map[string]any{"default": map[string]any{"type": "null"}})}
+	for _, v := range values {
+		rules = append(rules, when("type", string(v.typ), map[string]any{
+			"default": map[string]any{"anyOf": append(slices.Clone(v.anyOf), map[string]any{"type": "null"}), "description": v.reason},
+			"allowed": map[string]any{"items": map[string]any{"anyOf": v.anyOf}},
+		}))
+	}
+	parameter["allOf"] = rules
+	return parameter
+}
+
+// when is the rule that properties are such and such when one of them has a value.
+func when(property string, value any, properties map[string]any) map[string]any {
+	return map[string]any{
+		"if": map[string]any{
+			"properties": map[string]any{property: map[string]any{"const": value}}, "required": []string{property}},
+		"then": map[string]any{"properties": properties},
+	}
+}
+
+func columnsSchema() map[string]any {
+	var plain []string
+	for _, name := range ColumnTypes {
+		if name != "decimal" {
+			plain = append(plain, name)
+		}
+	}
+	upTo76 := `(0?[1-9]|[1-6][0-9]|7[0-6])`
+	return list(object(map[string]any{
+		"name": map[string]any{"type": "string", "minLength": 1, "maxLength": 4 * maxNameLength},
+		"type": map[string]any{
+			"type": "string",
+			"anyOf": []any{
+				words(plain...),
+				map[string]any{"pattern": `^decimal\(` + upTo76 + `, ?(00?|` + upTo76 + `)\)$`},
+				map[string]any{"pattern": fmt.Sprintf(`^(timestamp|time)\(0?[0-%d]\)$`, maxFraction)},
+			},
+			"examples":    append(slices.Clone(plain), "decimal(10,2)", "timestamp(6)", "time(3)"),
+			"description": "Such as int64, string, date, timestamp(6), decimal(12,4).",
+		},
+		"nullable": with(boolean(), map[string]any{"default": true}), "description": text(),
+	}, []string{"name", "type"}), maxColumns)
+}
+
+func limitsSchema() map[string]any {
+	size := func(lo, hi int64, description string) map[string]any {
+		return map[string]any{
+			"type": []string{"string", "integer"}, "minimum": lo, "maximum": hi, "pattern": `^[0-9]+ *([kMGT]i?B|KB|B)?$`,
+			"description": fmt.Sprintf("%s From %v to %v, such as %v.", description, config.Size(lo), config.Size(hi), config.Size(lo*8)),
+		}
+	}
+	duration := func(description string) map[string]any {
+		return map[string]any{"type": "string", "pattern": `^\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`, "description": description}
+	}
+	return object(map[string]any{
+		"memory":  size(minMemory, maxMemory, "For all buffers of a run together."),
+		"timeout": duration("For the whole run, such as 90s."),
+		"stall":   duration("For one call of a stage that neither reads nor writes, such as 30s; default 10s."),
+		"batch_rows": map[string]any{"type": "integer", "minimum": 1, "maximum": maxBatchRows,
+			"description": "Rows that a batch aims at."},
+		"batch_bytes": size(minBatchBytes, maxBatchBytes, "Bytes that a batch aims at."),
+	}, nil)
+}
+
+// testSchema describes a file that tests a pipeline: see Test.
+func testSchema() map[string]any {
+	file := func(description string) map[string]any {
+		return map[string]any{"type": "string", "minLength": 1, "description": description}
+	}
+	mapping := func(values map[string]any, description string) map[string]any {
+		return map[string]any{"type": "object", "additionalProperties": values, "maxProperties": maxNames, "description": description}
+	}
+	rows := func(description string) map[string]any {
+		return with(list(map[string]any{"type": "object", "additionalProperties": scalar()}, maxCaseRows), map[string]any{"description": description})
+	}
+	oneOf := func(keys ...string) []any {
+		var each []any
+		for _, key := range keys {
+			each = append(each, map[string]any{"required": []string{key}})
+		}
+		return each
+	}
+	expect := with(object(map[string]any{
+		"output":      with(text(), map[string]any{"description": "The exact text."}),
+		"output_file": file("A file beside the test that holds the exact bytes."),
+		"rows":        rows("The rows in the order of the output."),
+		"error":       with(text(), map[string]any{"description": "The code of the error that the case ends with."}),
+	}, nil), map[string]any{"oneOf": oneOf("output", "output_file", "rows", "error")})
+	one := with(object(map[string]any{
+		"name":       text(),
+		"parameters": mapping(scalar(), "Values of the pipeline's parameters."),
+		"customer":   with(text(), map[string]any{"description": "What ${customer.id} stands for."}),
+		"secrets":    mapping(text(), "What ${secret.…} stands for."),
+		"env":        mapping(text(), "What ${env.…} stands for."),
+		"columns":    definition("columns"),
+		"rows":       rows("What the source delivers."),
+		"rows_file":  file("A file beside the test that holds what the source delivers."),
+		"expect":     expect,
+	}, []string{"name", "expect"}), map[string]any{"oneOf": oneOf("rows", "rows_file")})
+	return object(map[string]any{
+		"apiVersion": map[string]any{"const": APIVersion},
+		"kind":       map[string]any{"const": KindTest},
+		"pipeline": with(text(), map[string]any{
+			"description": "The pipeline that is tested: a path beside the test, or a name of the catalogue."}),
+		"cases": with(list(one, maxCases), map[string]any{"minItems": 1}),
+	}, []string{"apiVersion", "kind", "pipeline", "cases"})
+}
+
 // stageSchema describes a stage of a kind. What is required of its settings may come from
 // what the document extends, so that nothing is here.
 func stageSchema(kind stage.Kind, stages []StageSchema) map[string]any {
 	var uses, rules []any
+	var plugins, full []string
 	for _, s := range stages {
+		if plugin := regexp.QuoteMeta(s.Plugin); !slices.Contains(plugins, plugin) {
+			plugins = append(plugins, plugin)
+		}
 		if s.Kind != kind {
 			continue
 		}
-		uses = append(uses, map[string]any{"const": s.Use, "description": s.Summary})
+		is := []string{s.Plugin + "/" + s.Name}
+		full = append(full, regexp.QuoteMeta(is[0]))
+		if s.Plain {
+			is = append(is, s.Name)
+		}
+		uses = append(uses, map[string]any{"const": is[len(is)-1], "description": s.Summary})
 		settings := maps.Clone(s.Settings)
 		delete(settings, "required")
 		rules = append(rules, map[string]any{
-			"if":   map[string]any{"properties": map[string]any{"use": map[string]any{"const": s.Use}}, "required": []string{"use"}},
+			"if":   map[string]any{"properties": map[string]any{"use": words(is...)}, "required": []string{"use"}},
 			"then": map[string]any{"properties": map[string]any{"with": settings}},
 		})
 	}
-	// A plugin that is not installed here may offer more.
-	uses = append(uses, map[string]any{"type": "string"})
+	if full != nil {
+		uses = append(uses, map[string]any{"type": "string", "pattern": "^(" + strings.Join(full, "|") + ")$"})
+	}
+	elsewhere := map[string]any{"type": "string", "pattern": "^[^/]+/.+$", "description": "PLUGIN/NAME: a stage of a plugin that is not known here."}
+	if plugins != nil {
+		elsewhere["not"] = map[string]any{"pattern": "^(" + strings.Join(plugins, "|") + ")/"}
+	}
 	one := object(map[string]any{
-		"use":       map[string]any{"anyOf": uses},
-		"with":      map[string]any{"type": "object"},
-		"when":      map[string]any{"type": []string{"string", "boolean"}, "description": "A condition in CEL: the stage runs only when it holds."},
-		"isolation": map[string]any{"enum": []string{string(IsolationGroup), string(IsolationProcess)}},
-		"name":      map[string]any{"type": "string", "pattern": stageNamePattern.String()},
+		"use":  map[string]any{"anyOf": append(uses, elsewhere)},
+		"with": map[string]any{"type": "object"},
+		"when": expression("A condition in CEL: the stage runs only when it holds."),
+		"isolation": with(words(string(IsolationGroup), string(IsolationProcess)), map[string]any{
+			"default":     string(IsolationGroup),
+			"description": "group runs with its neighbours of the same plugin, process in a process of its own."}),
+		"name": named(stageNamePattern),
 	}, nil)
 	if rules != nil {
-		one["allOf"] = slices.Clip(rules)
+		one["allOf"] = rules
 	}
 	return one
 }
