@@ -18,8 +18,9 @@
 // A setting that is code (see package config) takes no reference, nor does an expression:
 // values are bound to code, and never become a part of it. Secrets have kinds, and go only to
 // settings that take their kind; within other text a secret stands as the password of a
-// connection's URL, percent-encoded. An environment variable is read when whoever plans
-// allows it, and never when it holds a secret.
+// connection's URL: it holds the plain password, which is percent-encoded exactly once, so that
+// what looks like an escape in it is part of the password. An environment variable is read
+// when whoever plans allows it, and never when it holds a secret.
 //
 // # Expressions
 //

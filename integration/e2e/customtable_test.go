@@ -212,6 +212,8 @@ CREATE PROCEDURE changes(INOUT n INT) SELECT n//`)
 		{"an unknown column", []string{"table_name=visits", "columns=id,nota"}, "mysql.unknown_column", "columns", `did you mean "note"`},
 		{"a column that is SQL", []string{"table_name=visits", "columns=id,(SELECT salary FROM x)"}, "mysql.unknown_column", "columns", "no column"},
 		{"a column twice", []string{"table_name=visits", "columns=id,note,ID"}, "mysql.unknown_column", "columns", "twice"},
+		{"OUT parameters of a table", []string{"table_name=visits", "out_parameters=true"}, conflict, "out_parameters", "of a procedure"},
+		{"OUT parameters and a result set", []string{"procedure_name=gives", "out_parameters=true", "result_set=1"}, conflict, "out_parameters", "something else"},
 		{"no column", []string{"table_name=visits", "columns=,"}, "mysql.unknown_column", "columns", "missing"},
 		{"upside down", []string{"table_name=visits", "date_column=day", "from_date=2024-01-02", "to_date=2024-01-01"}, "INVALID_DATE_RANGE", "to_date", "before"},
 		{"no such day", []string{"table_name=visits", "date_column=day", "from_date=2024-02-30"}, "parameter.invalid", "from_date", "2024-02-30"},

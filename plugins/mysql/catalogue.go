@@ -119,9 +119,13 @@ WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE'`, "",
 		func(row []string) { visit(row[0]) })
 }
 
+// parametersOf begins a query for parameters, whose columns are a database, the name of a
+// procedure, and name, mode and type.
+const parametersOf = `SELECT CAST(specific_schema AS CHAR), CAST(specific_name AS CHAR), CAST(parameter_name AS CHAR), CAST(parameter_mode AS CHAR), CAST(dtd_identifier AS CHAR)
+FROM information_schema.parameters`
+
 func (d *database) parameters(procedure string) (list []parameterInfo, err error) {
-	err = d.read(`SELECT CAST(specific_schema AS CHAR), CAST(specific_name AS CHAR), CAST(parameter_name AS CHAR), CAST(parameter_mode AS CHAR), CAST(dtd_identifier AS CHAR)
-FROM information_schema.parameters WHERE specific_schema = DATABASE() AND specific_name = ? AND routine_type = 'PROCEDURE' ORDER BY ordinal_position`, procedure,
+	err = d.read(parametersOf+` WHERE specific_schema = DATABASE() AND specific_name = ? AND routine_type = 'PROCEDURE' ORDER BY ordinal_position`, procedure,
 		func(row []string) { list = append(list, parameterInfo{row[1], row[2], row[3]}) })
 	return list, err
 }

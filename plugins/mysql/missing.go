@@ -73,10 +73,13 @@ func (s *source) checkWarnings(counted int64) error {
 // checkResultSets looks at the result sets that were not delivered.
 func (s *source) checkResultSets() error {
 	dropped := s.sets - 1
+	if s.out {
+		dropped = s.sets
+	}
 	switch {
 	case dropped == 0:
 		return nil
-	case s.settings.ResultSet == 0:
+	case s.wanted == 0 && !s.wantOut:
 		return fault.New(codeResultSets, fault.Source, "%s: it gave %d result sets, and one is delivered", s.doing, s.sets).
 			WithHint("choose one with result_set, from 1 to %d; the others are dropped then", s.sets)
 	}

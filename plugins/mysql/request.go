@@ -19,7 +19,8 @@ import (
 type Request struct {
 	TableName     config.Value `config:"table_name" doc:"Table or view to read, of the connection's own database. Either table_name or procedure_name is given. Rows come in the order of the primary key where that costs nothing: on InnoDB, unless an index on the date picks them. Otherwise their order is the server's."`
 	ProcedureName config.Value `config:"procedure_name" doc:"Procedure to call, of the connection's own database."`
-	Arguments     config.Value `config:"arguments" doc:"Arguments of the call in order, as text that is a JSON array of texts, numbers, booleans and nulls. One for every IN and INOUT parameter, of its type; bytes are base64. What OUT and INOUT parameters give back is dropped and counted as out_parameters_dropped."`
+	Arguments     config.Value `config:"arguments" doc:"Arguments of the call in order, as text that is a JSON array of texts, numbers, booleans and nulls. One for every IN and INOUT parameter, of its type; bytes are base64. OUT parameters take none."`
+	OutParameters bool         `config:"out_parameters" doc:"Deliver what the OUT and INOUT parameters hold after the call, as one row, whatever result sets the procedure gives; the same as result_set: out."`
 	Columns       config.Value `config:"columns" doc:"Names of the table's columns to read, with commas between, or as a JSON array of texts, in the order wanted. Default: all that are visible; those that are not are counted as columns_invisible, and a column that the account may not read fails the run."`
 	DateColumn    config.Value `config:"date_column" doc:"The DATE, DATETIME or TIMESTAMP column on which date_modifier All keeps the range."`
 	FromDate      config.Value `config:"from_date" doc:"First day of the range, YYYY-MM-DD."`
@@ -106,6 +107,10 @@ func (r *Request) wishCall(w *wish) (err error) {
 }
 
 func (r *Request) wishTable(w *wish) (err error) {
+	if r.OutParameters {
+		return requestFault(codeRequest, "out_parameters", "a procedure has OUT parameters, and a table is asked for").
+			WithHint("leave it out, or give procedure_name instead of table_name")
+	}
 	if r.Arguments != nil {
 		return requestFault(codeRequest, "arguments", "arguments are for a procedure, and a table is asked for").
 			WithHint("leave it out, or give procedure_name instead of table_name")

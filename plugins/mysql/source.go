@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -54,8 +53,13 @@ type source struct {
 	stored  []columnDef // of a table's columns as they are, where the statement reads UNIX times
 	local   bool        // TIMESTAMP columns were understood in the session's zone
 	sets    int         // result sets so far, those of OUT parameters left out
-	batch   *batch      // nil before the data and after it
-	done    error       // what Next returns from now on: io.EOF, or why the run failed
+	wanted  int         // the setting result_set; 0 is the only one
+	wantOut bool        // result_set: out
+	out     bool        // OUT parameters are what is delivered
+	outs    []outParameter
+	ended   bool   // the statement was looked back at
+	batch   *batch // nil before the data and after it
+	done    error  // what Next returns from now on: io.EOF, or why the run failed
 }
 
 func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
@@ -65,6 +69,9 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	}
 	src := &source{settings: s, query: s.Query, doing: "running the query", target: t, flushAfter: flushAfter}
 	if src.args, err = arguments(s.Args); err != nil {
+		return nil, err
+	}
+	if src.wanted, src.wantOut, err = s.resultSet(); err != nil {
 		return nil, err
 	}
 	if s.Query != "" && s.ReadOnly {
@@ -174,6 +181,9 @@ func (s *source) begin() (*arrow.Schema, error) {
 			return nil, err
 		}
 	}
+	if err := s.prepareCall(); err != nil {
+		return nil, err
+	}
 	if err := s.session.beginTransaction(&s.settings); err != nil {
 		return nil, err
 	}
@@ -181,16 +191,23 @@ func (s *source) begin() (*arrow.Schema, error) {
 	if err := s.send(s.query, s.args); err != nil {
 		return nil, err
 	}
-	wanted := max(s.settings.ResultSet, 1)
+	wanted := max(s.wanted, 1)
 	for {
 		defs, outParams, err := s.results.next()
 		if err != nil {
 			return nil, err
 		}
-		if defs == nil {
+		// Of a procedure that gives no result set, the OUT parameters are the result.
+		takesOut := s.wantOut || s.wanted == 0 && s.sets == 0
+		switch {
+		case defs == nil && takesOut && len(s.outs) > 0:
+			return s.beginOut()
+		case defs == nil && s.wantOut:
+			return nil, noOutParameters(s.doing)
+		case defs == nil:
 			return nil, noResultSet(wanted, s.sets)
 		}
-		if s.count(defs, outParams) == wanted {
+		if s.count(defs, outParams) == wanted && !s.wantOut {
 			return s.bind(defs)
 		}
 		if err := s.results.skip(); err != nil {
@@ -230,19 +247,13 @@ func (s *source) grant() error {
 		s.env.Count("columns_invisible", int64(n))
 		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(granted.invisible))
 	}
-	if n := len(granted.variables); n > 0 {
-		s.env.Count("out_parameters_dropped", int64(n))
-	}
-	if len(granted.inout) > 0 {
-		err := s.texts("SET "+strings.Join(granted.inout, ", "), granted.inoutArgs, func([]string) {})
-		if err != nil {
-			return err
-		}
+	if err := s.setVariables(granted.inout, granted.inoutArgs); err != nil {
+		return err
 	}
 	if err := s.unixTimes(&granted); err != nil {
 		return err
 	}
-	s.query, s.args, s.doing = granted.query, granted.args, granted.doing
+	s.query, s.args, s.doing, s.outs = granted.query, granted.args, granted.doing, granted.outs
 	return nil
 }
 
@@ -323,7 +334,7 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 	}
 	schema := schemaOf(plans)
 	for i := range plans {
-		if plans[i].kind == kindFloat32 && !s.binary {
+		if plans[i].kind == kindFloat32 && !s.binary && !s.out {
 			return nil, fault.New(codeFloat, fault.Source, "column %q is a FLOAT, and rows travel as text, in which the server rounds it to six digits", defs[i].name).
 				WithHint("let the server prepare statements (max_prepared_stmt_count, protocol), or write CAST(column AS DOUBLE) in the query")
 		}
@@ -374,16 +385,30 @@ func (s *source) finish() error {
 		return err
 	}
 	s.session.c.limit = ownAnswers
+	if err := s.conclude(); err != nil {
+		return err
+	}
+	if s.local {
+		return s.session.checkZone()
+	}
+	return nil
+}
+
+// conclude looks back, once, at what the statement did, when its last packet was read.
+func (s *source) conclude() error {
+	if s.ended {
+		return nil
+	}
+	s.ended = true
+	s.session.c.limit = ownAnswers
+	if n := len(s.outs); n > 0 && !s.out {
+		s.env.Count("out_parameters_dropped", int64(n))
+	}
 	if err := s.checkResultSets(); err != nil {
 		return err
 	}
 	if err := s.checkWarnings(s.results.warnings); err != nil {
 		return err
-	}
-	if s.local {
-		if err := s.session.checkZone(); err != nil {
-			return err
-		}
 	}
 	ended, err := s.session.transactionEnded(s.results.status)
 	if err != nil {

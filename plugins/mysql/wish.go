@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -20,10 +19,11 @@ type statement struct {
 	// allOf is the table whose visible columns were all asked for, and invisible the others.
 	allOf     string
 	invisible []string
-	// variables are the user variables that take OUT and INOUT parameters; inout are the
-	// assignments that give INOUT ones their values before the call.
-	variables, inout []string
-	inoutArgs        []any
+	// outs are the OUT and INOUT parameters; inout are the assignments that give the variables
+	// of INOUT ones their values before the call.
+	outs      []outParameter
+	inout     []string
+	inoutArgs []any
 }
 
 // statement looks everything up that is wished for, and writes the statement. The
@@ -215,9 +215,9 @@ func (w *wish) call(c catalogue) (statement, error) {
 	var places []string
 	next := 0
 	for i, p := range parameters {
-		variable := "@cipherstream_" + strconv.Itoa(i+1)
+		variable := outVariable(i)
 		if p.mode == "OUT" {
-			call.variables, places = append(call.variables, variable), append(places, variable)
+			call.outs, places = append(call.outs, outParameter{p, variable}), append(places, variable)
 			continue
 		}
 		t := parseParamType(p.typ)
@@ -228,7 +228,7 @@ func (w *wish) call(c catalogue) (statement, error) {
 				WithHint("%s", signature(given))
 		}
 		if p.mode == "INOUT" {
-			call.variables, places = append(call.variables, variable), append(places, variable)
+			call.outs, places = append(call.outs, outParameter{p, variable}), append(places, variable)
 			call.inout, call.inoutArgs = append(call.inout, variable+" = ?"), append(call.inoutArgs, value)
 			continue
 		}

@@ -44,7 +44,7 @@ func TestDurations(t *testing.T) {
 		out, err := sample.Encode(sample.NewEncoder(t, Stage(), c.settings, sdk.Env{}), sdk.Rows{Record: record})
 		record.Release()
 		if c.fails {
-			if !fault.Is(err, "encoder.out_of_range") || !strings.Contains(err.Error(), `"took"`) || !strings.Contains(err.Error(), "row 1") {
+			if !fault.Is(err, "encoder.out_of_range") || !strings.Contains(err.Error(), `"took"`) || !strings.Contains(err.Error(), "in row 2") {
 				t.Errorf("%s: %v", c.name, err)
 			}
 			continue

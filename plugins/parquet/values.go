@@ -59,8 +59,8 @@ func timeOfDay(factor, day int64) putFunc {
 		for i, v := range l.i64 {
 			if v < 0 || v >= day/factor {
 				return fault.New("encoder.out_of_range", fault.Data,
-					"column %q holds a duration below 00:00:00 or of 24 hours and more, which is no time of day, in row %d (counted from 0)",
-					c.name, s.rowOf(i)).
+					"column %q holds a duration below 00:00:00 or of 24 hours and more, which is no time of day, in row %d",
+					c.name, s.rowOf(i)+1).
 					WithHint("write durations as integers (durations: %s), or correct the value at the source", durationsInteger)
 			}
 			l.i64[i] = v * factor

@@ -215,7 +215,7 @@ func (c *column) takeFixed(b *build, n, present int) error {
 				value, p.data = p.data[4:end], p.data[end:]
 			}
 			if !c.convert(out[i*c.out:(i+1)*c.out], value) {
-				return c.outOfType(c.row)
+				return c.outOfType(i)
 			}
 		}
 	} else {
@@ -227,14 +227,14 @@ func (c *column) takeFixed(b *build, n, present int) error {
 		case !p.indexed:
 			for i := range present {
 				if !c.convert(out[i*c.out:(i+1)*c.out], p.data[i*w:(i+1)*w]) {
-					return c.outOfType(c.row)
+					return c.outOfType(i)
 				}
 			}
 			p.data = p.data[present*w:]
 		default:
 			for i, x := range p.indexes[:present] {
 				if !c.convert(out[i*c.out:(i+1)*c.out], c.dict.data[int(x)*w:(int(x)+1)*w]) {
-					return c.outOfType(c.row)
+					return c.outOfType(i)
 				}
 			}
 			p.indexes = p.indexes[present:]

@@ -72,6 +72,7 @@ type source struct {
 	zstd    *zstd.Decoder // nil until it is needed
 	group   int           // the next row group
 	left    int64         // rows of the current one
+	before  int64         // rows of the row groups that are read to their ends
 	done    error
 	damaged bool // checksums are not looked at, for a test of what lies behind them
 }
@@ -275,8 +276,8 @@ func (s *source) batch() (rec arrow.Record, err error) {
 		}
 		arrays = append(arrays, a)
 	}
-	s.left -= int64(n)
-	if s.left == 0 {
+	if s.left -= int64(n); s.left == 0 {
+		s.before += s.meta.groups[s.group-1].rows
 		for _, c := range s.columns {
 			if err := c.end(); err != nil {
 				return nil, c.place(err)

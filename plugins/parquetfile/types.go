@@ -248,7 +248,15 @@ const (
 	kindBytes // of any length
 )
 
-// outOfType is the fault for a value that its column's type cannot hold.
-func (c *column) outOfType(row int64) error {
-	return fault.New(codeCorrupt, fault.Source, "a value does not fit %s, in row %d of the row group", c.typ, row)
+// outOfType is the fault for a value that its column's type cannot hold: the one with that
+// index among the values of the page that are taken, which leave nulls out.
+func (c *column) outOfType(value int) error {
+	row := c.source.before + c.row
+	for i := 0; ; i++ {
+		if c.page.present(i) {
+			if value--; value < 0 {
+				return fault.New(codeCorrupt, fault.Source, "a value does not fit %s, in row %d", c.typ, row+int64(i)+1)
+			}
+		}
+	}
 }
