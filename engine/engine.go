@@ -54,6 +54,7 @@ type Engine struct {
 	host    *host.Host
 	catalog plan.Catalog
 	offers  []host.Offer
+	filters *run.FilterChecker
 }
 
 // New makes an engine. Third-party plugins of the lock file are started once, to
@@ -72,7 +73,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		h.Close()
 		return nil, err
 	}
-	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, offers: offers}
+	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, offers: offers, filters: run.NewFilterChecker(h)}
 	for _, o := range offers {
 		for _, m := range o.Stages {
 			manifest := plan.Manifest{
@@ -89,7 +90,10 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 }
 
 // Close ends warm processes and removes the engine's private directory.
-func (e *Engine) Close() error { return e.host.Close() }
+func (e *Engine) Close() error {
+	e.filters.Close()
+	return e.host.Close()
+}
 
 // NewDir makes a private directory, mode 0700, whose path is short enough for unix
 // sockets in it. Close removes it; when this process dies, a later engine does.
@@ -141,13 +145,13 @@ func (e *Engine) Load(pipeline string) (*document.Document, diag.List) {
 func (e *Engine) LoadTest(file string) (*document.Test, diag.List) { return e.loader.Test(file) }
 
 // Lint reports what is wrong with a pipeline or template whatever the values of
-// its parameters are.
+// its parameters are. Filters of plugins are asked in their own programs.
 func (e *Engine) Lint(pipeline string) diag.List {
 	doc, diags := e.Load(pipeline)
 	if doc == nil {
 		return diags
 	}
-	return append(diags, plan.Lint(plan.Input{Document: doc, Catalog: e.catalog})...).Tidy()
+	return append(diags, plan.Lint(plan.Input{Document: doc, Catalog: e.catalog, CheckFilter: e.filters.Check})...).Tidy()
 }
 
 // Request says what to run and with which values.
@@ -193,6 +197,7 @@ func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
 		Document: doc, Catalog: e.catalog, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
 		EnvAllowed: r.EnvAllowed, SecretEnv: r.SecretEnv, SecretKinds: r.SecretKinds,
 		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, End: r.End, Source: r.Source,
+		CheckFilter: e.filters.Check,
 	}
 	if doc.Broken {
 		// Whether its stages are on is not known, nor what they would need.
@@ -233,6 +238,7 @@ func (e *Engine) Run(ctx context.Context, p *plan.Plan, sink Sink, o RunOptions)
 	if o.ID == "" {
 		o.ID = run.NewID(p.Name, time.Now())
 	}
+	e.filters.Close() // a run has the machine's memory to itself
 	return run.Execute(ctx, e.host, p, run.Options{
 		ID: o.ID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: o.Events, Record: o.Record,
 	})

@@ -42,6 +42,8 @@ func servedAs(program string) (sdk.Bundle, bool) {
 			sdk.DefineFilter(sdk.About{Name: "drops", Summary: "Drops the last row.", KeepsRows: true},
 				func(struct{}, sdk.Env) (sdk.Filter, error) { return dropping{}, nil }),
 		}}, true
+	case "foreign-plugin":
+		return foreign(), true
 	case "nosy-plugin":
 		return sdk.Bundle{Name: "nosy", Version: "0.0.1", Stages: []sdk.Definition{
 			sdk.DefineEncoder(sdk.About{Name: "csv", Summary: "Looks around.", Out: sdk.ShapeRecords},

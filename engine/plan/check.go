@@ -14,10 +14,11 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// checkFilters makes the filters that can be made here and holds them against what is
-// known of the columns that they will be given: what the contract says, followed back from
-// the encoder. Nothing is known in front of a filter that somebody else knows, nor where
-// the contract is not enforced, and there only what is wrong for any columns is reported.
+// checkFilters holds the filters against what is known of the columns that they will be
+// given: what the contract says, followed back from the encoder. Those of this program are
+// made here, and the others asked by Input.CheckFilter. Nothing is known in front of a filter
+// that does not say what it must be given, nor where the contract is not enforced, and there
+// only what is wrong for any columns is reported.
 func (p *planner) checkFilters(stages []resolved) {
 	doc := p.in.Document
 	end := slices.IndexFunc(stages, func(r resolved) bool { return r.stage.Kind == stage.KindEncoder })
@@ -35,13 +36,18 @@ func (p *planner) checkFilters(stages []resolved) {
 		if r.stage.Kind != stage.KindFilter {
 			continue
 		}
-		if r.manifest == nil || r.manifest.Make == nil || r.config == nil || r.refused || holds(r.config, unknown{}) {
+		if r.manifest == nil || r.config == nil || r.refused || holds(r.config, unknown{}) {
 			known = anyColumns
 			continue
 		}
-		before, problem := check(r, known)
-		if problem != nil {
-			found.Add(p.stageProblem(r.stage, problem))
+		before, findings := p.check(r, known)
+		for _, f := range findings {
+			switch f.Level {
+			case stage.LevelWrong:
+				found.Add(p.stageProblem(r.stage, f.Fault))
+			case stage.LevelWarning:
+				found.Add(p.stageProblem(r.stage, f.Fault).AsWarning())
+			}
 		}
 		if r.stage.When != nil && !before.Equal(known) {
 			before = anyColumns // it may be off
@@ -56,13 +62,33 @@ var anyColumns = arrow.NewSchema(nil, ptr(arrow.NewMetadata([]string{stage.MetaO
 
 func ptr[T any](v T) *T { return &v }
 
-// check makes a filter for what it is to give, and returns what it must be given for that.
-func check(r resolved, gives *arrow.Schema) (takes *arrow.Schema, problem *fault.Fault) {
+// check says what is wrong with a filter that is to give some columns, and what it must be
+// given for that.
+func (p *planner) check(r resolved, gives *arrow.Schema) (takes *arrow.Schema, found []stage.Finding) {
+	m := r.manifest
+	s := &Stage{ID: m.Name, Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Config: r.config}
+	switch {
+	case m.Make != nil:
+		takes, problem := makeFilter(m, s, gives)
+		if problem != nil {
+			found = append(found, stage.Finding{Level: stage.LevelWrong, Fault: problem})
+		}
+		return takes, found
+	case !m.FirstParty && p.in.CheckFilter != nil:
+		takes, found = p.in.CheckFilter(s, gives)
+	}
+	if takes == nil {
+		takes = anyColumns
+	}
+	return takes, found
+}
+
+// makeFilter is check of a filter of this program.
+func makeFilter(m *Manifest, s *Stage, gives *arrow.Schema) (takes *arrow.Schema, problem *fault.Fault) {
 	takes = anyColumns
 	// What panics here does so in the run as well, and is told there.
 	defer func() { _ = recover() }()
-	s := Stage{Config: r.config}
-	made, err := r.manifest.Make(s.SettingsJSON())
+	made, err := m.Make(s.SettingsJSON())
 	filter, ok := made.(stage.Filter)
 	if err != nil || !ok {
 		return takes, fault.From(err)
@@ -70,7 +96,10 @@ func check(r resolved, gives *arrow.Schema) (takes *arrow.Schema, problem *fault
 	if inverse, ok := made.(stage.Inverse); ok {
 		takes = inverse.Before(gives)
 	}
-	_, err = filter.Bind(takes)
+	bound, err := filter.Bind(takes)
+	if err == nil {
+		err = stage.Dropped(gives, bound)
+	}
 	return takes, fault.From(err)
 }
 

@@ -2,7 +2,8 @@
 // settings, what flows between them and which share a process. It owns
 // parameters, references, expressions, the checks of settings and shapes, and
 // process groups. It is a pure function of its input: it reads no file, no
-// environment and no clock, and starts nothing.
+// environment and no clock, and starts nothing; what it cannot know it asks those who plan,
+// by Input.
 //
 // # References
 //
@@ -46,6 +47,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+
+	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
@@ -98,6 +101,10 @@ type Input struct {
 	End End
 	// Source takes the place of the source that is on, for tests. Lint does not look at it.
 	Source *StandIn
+	// CheckFilter asks a filter that Manifest.Make cannot make what is wrong with its settings,
+	// and what it must be given so that it gives some columns; nil when it does not know. It is
+	// nil where nobody can be asked: such filters are then looked at in the run only.
+	CheckFilter func(s *Stage, gives *arrow.Schema) (takes *arrow.Schema, found []stage.Finding)
 }
 
 // Plan is a pipeline that is ready to run.

@@ -117,17 +117,8 @@ func (c *checking) stage(ctx context.Context, s *plan.Stage, columns *arrow.Sche
 		process.Close()
 		return nil, nil, nil, err
 	}
-	for _, f := range resp.Findings {
-		finding := Finding{Level: stage.Level(f.Level), Fault: control.FaultFromProto(f.Fault)}
-		switch finding.Level {
-		case stage.LevelWrong, stage.LevelWarning, stage.LevelUnchecked, stage.LevelFine:
-		default:
-			finding.Level = stage.LevelWarning // of a plugin that knows more than this program
-		}
-		if finding.Fault == nil {
-			finding.Fault = fault.New("plugin.contract", fault.Plugin, "plugin %q found something, and does not say what", s.Plugin)
-		}
-		findings = append(findings, finding)
+	for _, f := range findingsOf(s.Plugin, resp) {
+		findings = append(findings, Finding{Level: f.Level, Fault: f.Fault})
 	}
 	gives, err = control.ColumnsFromProto(resp.Columns)
 	return findings, gives, control.MediaFromProto(resp.Media), err

@@ -87,7 +87,9 @@ func (f *filter) Before(out *arrow.Schema) *arrow.Schema {
 		fields = append(fields, field)
 	}
 	for _, name := range f.settings.Exclude {
-		fields = append(fields, naming.UnknownField(name))
+		if !slices.ContainsFunc(fields, func(field arrow.Field) bool { return field.Name == name }) {
+			fields = append(fields, naming.UnknownField(name))
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.settings.Rename)) {
 		if len(out.FieldIndices(f.settings.Rename[name])) == 0 {

@@ -135,10 +135,16 @@ type filter struct {
 }
 
 // Before is part of sdk.Inverse: what comes need not be known for it to be known what goes
-// on, which is what is promised.
-func (f *filter) Before(*arrow.Schema) *arrow.Schema {
+// on, which is what is promised. What is only warned of goes on.
+func (f *filter) Before(out *arrow.Schema) *arrow.Schema {
 	open := arrow.NewMetadata([]string{sdk.MetaOpen}, []string{"true"})
-	return arrow.NewSchema(nil, &open)
+	var fields []arrow.Field
+	if f.warn {
+		for _, field := range out.Fields() {
+			fields = append(fields, naming.UnknownField(field.Name))
+		}
+	}
+	return arrow.NewSchema(fields, &open)
 }
 
 func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {

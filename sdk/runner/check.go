@@ -132,36 +132,46 @@ func (g *Group) checkSource(ctx context.Context, source stage.Source, in Given, 
 	return nil
 }
 
-// checkFilter binds a filter. One that has no Inverse can be given columns of which all is
-// known, or none; and when it refuses those that it is to give, it may be right: it may
-// drop the column that it misses.
+// checkFilter binds a filter.
 func checkFilter(filter stage.Filter, in Given, out *Checked) error {
 	inverse, can := filter.(stage.Inverse)
 	takes := in.Columns
 	if takes == nil {
 		takes = AnyColumns
 	}
-	if can && in.Backward {
-		takes = inverse.Before(takes)
-	}
 	if !can && !Known(takes) {
-		return nil
+		return nil // it can be given columns of which all is known, or none
 	}
-	gives, err := filter.Bind(takes)
-	switch {
-	case err != nil && in.Backward && !can:
-		out.Warn(fault.From(err))
-	case err != nil:
-		if in.Backward {
-			out.Columns = takes
+	if !in.Backward {
+		gives, err := filter.Bind(takes)
+		if err == nil {
+			out.Columns = gives
 		}
 		return err
-	case !in.Backward:
-		out.Columns = gives
-	case can:
-		out.Columns = takes
 	}
-	return nil
+	if !can {
+		if gives := guess(filter, takes); gives != nil {
+			return stage.Dropped(takes, gives)
+		}
+		return nil
+	}
+	out.Columns = inverse.Before(takes)
+	gives, err := filter.Bind(out.Columns)
+	if err != nil {
+		return err
+	}
+	return stage.Dropped(in.Columns, gives)
+}
+
+// guess gives a filter the columns that it is to give, which may be what it is given in the
+// run. When it refuses them it may be right: it may drop the one that it misses.
+func guess(filter stage.Filter, columns *arrow.Schema) (gives *arrow.Schema) {
+	defer func() { _ = recover() }()
+	gives, err := filter.Bind(columns)
+	if err != nil {
+		return nil
+	}
+	return gives
 }
 
 func (c *Checked) gives(media stage.Media, err error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -139,6 +140,10 @@ func (in *input) next(ctx context.Context) (item, error) {
 	}
 	it := item{rows: rec.NumRows()}
 	if in.shape == stage.ShapeTable {
+		if problem := unexpectedNull(rec); problem != "" {
+			rec.Release()
+			return item{}, fault.New(LinkProtocol, fault.Plugin, "the stage before sends %s", problem)
+		}
 		it.rec = rec
 		return it, nil
 	}
@@ -150,6 +155,16 @@ func (in *input) next(ctx context.Context) (item, error) {
 	}
 	it.outs = []*stage.Output{out}
 	return it, nil
+}
+
+// unexpectedNull says where a batch has a null that its schema rules out; empty when nowhere.
+func unexpectedNull(rec arrow.Record) string {
+	for i, f := range rec.Schema().Fields() {
+		if column := rec.Column(i); !f.Nullable && f.Type.ID() != arrow.NULL && column.NullN() > 0 {
+			return fmt.Sprintf("%d nulls in the column %q, which is not null by its schema", column.NullN(), f.Name)
+		}
+	}
+	return ""
 }
 
 func (in *input) close() error { return in.conn.Close() }

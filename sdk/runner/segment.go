@@ -420,6 +420,11 @@ func (w *worker) apply(ctx context.Context, s *step, in arrow.Record) (rec arrow
 		if err == nil && rec.Schema() != s.gives && !rec.Schema().Equal(s.gives) {
 			err = fault.New("plugin.contract", fault.Plugin, "the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
 		}
+		if err == nil {
+			if problem := unexpectedNull(rec); problem != "" {
+				err = fault.New("plugin.contract", fault.Plugin, "the filter gave %s", problem)
+			}
+		}
 		if err == nil && s.Definition.KeepsRows && rec.NumRows() != in.NumRows() {
 			err = fault.New("plugin.contract", fault.Plugin,
 				"the filter declares that it keeps rows, but made %d of %d", rec.NumRows(), in.NumRows())

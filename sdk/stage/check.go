@@ -29,6 +29,24 @@ const (
 	CodeFine      = "check.fine"
 )
 
+// CodeDropped is the code of a filter that never gives a column that it is to give.
+const CodeDropped = "check.dropped_column"
+
+// Dropped says which of the columns that a filter is to give are not in what it gives; nil
+// when all are.
+func Dropped(wanted, gives *arrow.Schema) error {
+	if wanted == nil || gives == nil {
+		return nil
+	}
+	for _, f := range wanted.Fields() {
+		if len(gives.FieldIndices(f.Name)) == 0 {
+			return fault.New(CodeDropped, fault.Usage, "the column %q is needed behind the filter, which does not give it", f.Name).
+				WithHint("the pipeline's columns name it, or a filter behind: leave it in here, or take it out there")
+		}
+	}
+	return nil
+}
+
 // Finding is something that a check has found.
 type Finding struct {
 	Level Level

@@ -33,7 +33,8 @@ type Filter interface {
 
 // Inverse is an optional ability of a filter that is checked without data. Before says what
 // the filter must be given so that it gives out, as far as that can be known: see MetaUnknown
-// and MetaOpen. Bind takes what Before gives, and finds what is wrong with it.
+// and MetaOpen. Bind takes what Before gives, and finds what is wrong with it; what Bind gives
+// then has every column of out, or the filter is told to have dropped it.
 type Inverse interface {
 	Before(out *arrow.Schema) *arrow.Schema
 }

@@ -90,6 +90,7 @@ def judge(reference, path):
     options = {"pushdown_filters": "true", "enable_page_index": "true", "schema_force_view_types": "false"}
     config = datafusion.SessionConfig({f"datafusion.execution.parquet.{k}": v for k, v in options.items()})
     duck, fusion = duckdb.connect(), datafusion.SessionContext(config.with_target_partitions(1))
+    duck.execute("SET enable_progress_bar = false")  # a slow machine is no problem to print
     duck.sql("set timezone='UTC'")
     fusion.register_parquet("t", path, file_extension="")
     for reader, got in (
