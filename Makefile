@@ -22,7 +22,7 @@ SOAK      ?= 5m
 # What is tested with Go alone: no server, no other program.
 UNIT := ./cmd/cipherstream/scaffold ./engine/diag ./engine/document ./engine/plan ./engine/pipelinetest ./integration/repo \
 	./plugins/columns ./plugins/contract ./plugins/where ./plugins/internal/naming ./plugins/internal/parse \
-	./sdk/config ./sdk/control ./sdk/fault ./sdk/handoff ./sdk/runner ./sdk/wire
+	./sdk/config ./sdk/control ./sdk/fault ./sdk/runner ./sdk/wire
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # A build of a commit that has no tag v1.2.3 is no release, and says so itself.

@@ -181,8 +181,10 @@ type Request struct {
 	// "run.timeout", a cancelled one with "run.cancelled". The time is the wall's, whether or
 	// not this process ran.
 	Timeout, Stall time.Duration
-	// StandIns take the places of stages, for tests of pipelines.
-	StandIns map[stage.Kind]plan.StandIn
+	// End says whose the last stage is; default plan.EndPipeline, the pipeline's own sink.
+	End plan.End
+	// Source takes the place of the pipeline's source, for tests of pipelines.
+	Source *plan.StandIn
 }
 
 // Plan resolves a request. The plan is nil when the diagnostics have errors.
@@ -194,7 +196,7 @@ func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
 	in := plan.Input{
 		Document: doc, Catalog: e.catalog, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
 		EnvAllowed: r.EnvAllowed, SecretEnv: r.SecretEnv, SecretKinds: r.SecretKinds,
-		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, StandIns: r.StandIns,
+		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, End: r.End, Source: r.Source,
 		CheckFilter: e.filters.Check,
 	}
 	if doc.Broken {
@@ -222,19 +224,24 @@ type RunOptions struct {
 	ID string
 	// Events receives the run's events, one at a time.
 	Events func(run.Event)
+	// BeforeCommit, if set, is asked before the output is committed, whoever's the sink is. An error leaves
+	// nothing. See run.Options.
+	BeforeCommit func(ctx context.Context, soFar *run.Receipt) error
 	// Record is a folder, new or empty, that keeps what crosses from one process to the
 	// next: the data of the run, as it is. Empty keeps nothing. See run.Record.
 	Record string
 }
 
-// Run executes a plan to its end. The error is a *fault.Fault. When ctx ends, the
-// run is cancelled and cleans up.
-func (e *Engine) Run(ctx context.Context, p *plan.Plan, o RunOptions) (*run.Receipt, error) {
+// Run executes a plan to its end. Sink is where the output goes when the plan ends at the caller (Request.End), and nil when
+// it ends in a sink of its own. The error is a *fault.Fault. When ctx ends, the run is cancelled and cleans up.
+func (e *Engine) Run(ctx context.Context, p *plan.Plan, sink Sink, o RunOptions) (*run.Receipt, error) {
 	if o.ID == "" {
 		o.ID = run.NewID(p.Name, time.Now())
 	}
 	e.filters.Close() // a run has the machine's memory to itself
-	return run.Execute(ctx, e.host, p, run.Options{ID: o.ID, Events: o.Events, Record: o.Record})
+	return run.Execute(ctx, e.host, p, run.Options{
+		ID: o.ID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: o.Events, Record: o.Record,
+	})
 }
 
 // Check says everything that is wrong with a plan before it runs, and reads no row. See

@@ -31,6 +31,7 @@ type (
 	Merger     = stage.Merger
 	Encryptor  = stage.Encryptor
 	Sink       = stage.Sink
+	Streamer   = stage.Streamer
 	Rows       = stage.Rows
 	Chunk      = stage.Chunk
 	Output     = stage.Output

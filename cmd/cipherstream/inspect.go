@@ -129,7 +129,7 @@ shown.`,
 			if err != nil {
 				return err
 			}
-			if err := r.checkObject(out.request.Run, func(text string) bool { return writesTo(p, text) }); err != nil {
+			if err := r.checkObject(p); err != nil {
 				return err
 			}
 			return a.print(func(w io.Writer) error {

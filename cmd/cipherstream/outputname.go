@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/engine/plan"
 )
 
 // What the ending of a name says about a file.
@@ -95,11 +96,9 @@ func compressionEnding(compression any) string {
 // objectFlags say where an object goes, and what becomes of it there.
 var objectFlags = []string{"bucket", "object", "link-ttl", "link-url", "object-encryption", "object-kms-key"}
 
-// checkObject refuses flags about an object where the pipeline leaves none. Writes says whether it
-// writes to a text that its settings hold.
-func (r *request) checkObject(run map[string]any, writes func(string) bool) error {
-	bucket, _ := run["bucket"].(string)
-	if r.job || writes(bucket) {
+// checkObject refuses flags about an object where the pipeline leaves none.
+func (r *request) checkObject(p *plan.Plan) error {
+	if r.job || p.Refers("run.bucket") {
 		return nil
 	}
 	for _, name := range objectFlags {

@@ -227,25 +227,3 @@ func outputPath(name string) (string, error) {
 	}
 	return path, nil
 }
-
-// writesTo reports whether any stage of a plan has text among its settings that
-// names the output.
-func writesTo(p *plan.Plan, output string) bool {
-	var in func(any) bool
-	in = func(v any) bool {
-		switch v := v.(type) {
-		case string:
-			return strings.Contains(v, output)
-		case []any:
-			return slices.ContainsFunc(v, in)
-		case map[string]any:
-			for _, e := range v {
-				if in(e) {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	return slices.ContainsFunc(p.Stages, func(s plan.Stage) bool { return in(s.Config) })
-}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -13,8 +12,8 @@ import (
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/plugins/stream"
 	"github.com/cipherstream/cipherstream/sdk/fault"
-	"github.com/cipherstream/cipherstream/sdk/handoff"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -128,7 +127,11 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 	if err != nil {
 		return err
 	}
-	receipt, err := e.Run(ctx, p, engine.RunOptions{ID: prepared.id, Events: f.debugging.events(report), Record: f.record})
+	var sink engine.Sink
+	if p.EndsAtCaller() {
+		sink = stream.To(a.out, "stdout")
+	}
+	receipt, err := e.Run(ctx, p, sink, engine.RunOptions{ID: prepared.id, Events: f.debugging.events(report), Record: f.record})
 	if fault.Is(err, "sink.closed") && prepared.handsOver {
 		return readerGone()
 	}
@@ -152,9 +155,8 @@ type prepared struct {
 
 // Stand-ins in a plan that is only looked at.
 const (
-	noDSN    = "mysql://nobody@localhost/nothing"
-	noOutput = "handoff:standard-output"
-	noID     = "the-id-of-the-run"
+	noDSN = "mysql://nobody@localhost/nothing"
+	noID  = "the-id-of-the-run"
 )
 
 // prepare checks a request by planning it, with stand-ins for what is not there
@@ -186,14 +188,14 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 	if err != nil {
 		return nil, err
 	}
-	if err := r.checkObject(out.request.Run, func(text string) bool { return writesTo(p, text) }); err != nil {
+	if err := r.checkObject(p); err != nil {
 		return nil, err
 	}
 	if r.toStdout() {
-		out.handsOver = writesTo(p, noOutput)
+		out.handsOver = p.EndsAtCaller()
 		return out, a.fitForTerminal(p, out.handsOver)
 	}
-	if !writesTo(p, out.output) {
+	if !p.Refers("run.output") {
 		return nil, usageFault("pipeline %q chooses its own output, so that -o has no effect", p.Name).
 			WithHint("leave -o out, or let the sink write to ${run.output}")
 	}
@@ -211,19 +213,19 @@ func nameOf(e *engine.Engine, pipeline string) string {
 
 // direct sets what ${run.…} stands for.
 func (p *prepared) direct(r *request, id string) error {
-	target := noOutput
-	if !r.toStdout() {
-		path, err := outputPath(r.output)
-		if err != nil {
-			return err
-		}
-		p.output, target = path, path
-	}
 	values, err := r.delivery.values()
 	if err != nil {
 		return err
 	}
-	values["id"], values["started_at"], values["output"] = id, time.Now().UTC().Format(time.RFC3339), target
+	values["id"], values["started_at"] = id, time.Now().UTC().Format(time.RFC3339)
+	if r.toStdout() {
+		p.request.End = plan.EndOutput
+	} else {
+		if p.output, err = outputPath(r.output); err != nil {
+			return err
+		}
+		values["output"] = p.output
+	}
 	values["allowed_tables"], values["allowed_procedures"] = strings.Join(r.tables, ","), strings.Join(r.procedures, ",")
 	p.id, p.request.Run = id, values
 	return nil
@@ -263,23 +265,6 @@ func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 		}
 	}
 	req := in.request
-	if in.handsOver {
-		dir, err := e.NewDir()
-		if err != nil {
-			return nil, release, err
-		}
-		address, stop, err := handoff.Offer(ctx, dir, a.out)
-		if err != nil {
-			return nil, release, fault.New(codeOutput, fault.Internal, "standard output cannot be given to the sink: %w", err)
-		}
-		undo = append(undo, func() {
-			if err := stop(); err != nil {
-				report.logger().Warn("giving standard output away: " + err.Error())
-			}
-		})
-		req.Run = maps.Clone(req.Run)
-		req.Run["output"] = "handoff:" + address
-	}
 	if f.sandbox {
 		server, err := a.startSandbox(ctx, &f.practice, "", report.sandboxLog())
 		if err != nil {

@@ -43,8 +43,16 @@ func (d *discreet) clean(e *pb.Event) {
 	case *pb.Event_Log:
 		l := kind.Log
 		l.Message, l.Stage, l.Attributes = r.Text(l.Message), r.Text(l.Stage), r.Map(l.Attributes)
+	case *pb.Event_Prepared:
+		d.cleanAccount(kind.Prepared.GetAccount())
 	case *pb.Event_Finished:
-		f := kind.Finished
+		d.cleanAccount(kind.Finished)
+	}
+}
+
+// cleanAccount removes secrets from an account, which may be nil.
+func (d *discreet) cleanAccount(f *pb.Finished) {
+	if r := d.redaction; f != nil {
 		f.Counters, f.Facts = r.Counters(f.Counters), r.Map(f.Facts)
 		if m := f.Media; m != nil {
 			m.Type, m.Extension, m.ContentEncoding = r.Text(m.Type), r.Text(m.Extension), r.Text(m.ContentEncoding)

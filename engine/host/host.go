@@ -308,9 +308,11 @@ func (h *Host) StartEntry(ctx context.Context, entry LockEntry, from string, rea
 	return &discreet{Process: p}, nil
 }
 
-// Local returns a process that is no process: first-party stages in this one.
-func (h *Host) Local() Process {
-	return &discreet{Process: &local{session: control.NewSession(h.cfg.FirstParty), offer: h.ownOffer()}}
+// Local returns a process that is no process: first-party stages in this one, and those that the caller adds.
+func (h *Host) Local(added ...stage.Definition) Process {
+	bundle := h.cfg.FirstParty
+	bundle.Stages = append(added, bundle.Stages...)
+	return &discreet{Process: &local{session: control.NewSession(bundle), offer: h.ownOffer()}}
 }
 
 // Offer is a plugin and its stages.

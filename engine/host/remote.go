@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"strings"
 	"sync"
@@ -306,9 +307,13 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 }
 
 func (r *remote) Commit(ctx context.Context) (stage.Receipt, error) {
-	resp, err := r.rpc.Commit(ctx, &pb.CommitRequest{})
+	// The end of ctx reaches the plugin by Cancel. What the commit came to is worth
+	// waiting for, until the process is killed.
+	resp, err := r.rpc.Commit(context.WithoutCancel(ctx), &pb.CommitRequest{})
 	if err != nil {
-		return stage.Receipt{}, r.broken(ctx, err)
+		f := *fault.From(r.broken(ctx, err)) // a copy: the cause of a context is the run's
+		f.Details = maps.Clone(f.Details)
+		return stage.Receipt{}, f.WithDetail("commit", "unknown: the plugin ended while it made the output visible")
 	}
 	if f := control.FaultFromProto(resp.Fault); f != nil {
 		return stage.Receipt{}, r.explainDenied(f)

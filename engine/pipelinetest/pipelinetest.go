@@ -2,7 +2,7 @@
 // what comes out against what was expected. It owns what a test file means and how
 // a difference is told; stages, checks and encoders are the pipeline's own and run
 // for real. It reaches no database, no environment and no output but a private
-// folder: the rows take the source's place, and a private file the sink's.
+// folder for the rows, which take the source's place; the sink is one in memory.
 package pipelinetest
 
 import (
@@ -75,7 +75,6 @@ const (
 const (
 	rowsSource = "ndjson"
 	csvSource  = "csv"
-	fileSink   = "stream"
 	startedAt  = "2000-01-01T00:00:00Z"
 )
 
@@ -200,26 +199,23 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 		return r, err
 	}
 	defer os.RemoveAll(dir)
-	output := filepath.Join(dir, "output")
 	source, err := t.source(c, dir)
 	if err != nil {
 		return r, err
 	}
-	req := t.request(c, output)
-	req.StandIns = map[stage.Kind]plan.StandIn{
-		stage.KindSource: source,
-		stage.KindSink:   {Use: fileSink, Config: map[string]any{"to": output}},
-	}
+	req := t.request(c)
+	req.Source, req.End = &source, plan.EndCaller
+	var output memory
 	p, diags := t.engine.Plan(req)
 	if diags.HasErrors() {
 		r.Failure = unplanned(c, diags)
-	} else if receipt, err := t.engine.Run(ctx, p, engine.RunOptions{}); err != nil {
+	} else if receipt, err := t.engine.Run(ctx, p, &output, engine.RunOptions{}); err != nil {
 		if ctx.Err() != nil {
 			return r, context.Cause(ctx)
 		}
 		r.Failure = failed(c, err, dir)
 	} else {
-		r.Failure, r.Updated, err = t.compare(c, p, receipt, output)
+		r.Failure, r.Updated, err = t.compare(c, p, receipt, output.data)
 		if err != nil {
 			return r, err
 		}
@@ -228,7 +224,7 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 	return r, nil
 }
 
-func (t *tester) request(c *document.Case, output string) engine.Request {
+func (t *tester) request(c *document.Case) engine.Request {
 	lookup := func(values map[string]string) plan.Lookup {
 		return func(name string) (string, bool) {
 			v, ok := values[name]
@@ -239,7 +235,7 @@ func (t *tester) request(c *document.Case, output string) engine.Request {
 		Pipeline: t.pipeline, Parameters: map[string]any{}, Env: lookup(c.Env), Secrets: lookup(c.Secrets),
 		EnvAllowed: slices.Collect(maps.Keys(c.Env)),
 		Customer:   map[string]any{}, Isolation: plan.IsolationNone,
-		Run: map[string]any{"id": t.doc.Metadata.Name + "_test", "started_at": startedAt, "output": output},
+		Run: map[string]any{"id": t.doc.Metadata.Name + "_test", "started_at": startedAt},
 		Hint: func(reference string) string {
 			namespace, name, _ := strings.Cut(reference, ".")
 			switch {
@@ -306,11 +302,7 @@ func failed(c *document.Case, err error, dir string) *Failure {
 
 // compare holds the output of a run against what was expected. The error says that
 // a file could not be read or written.
-func (t *tester) compare(c *document.Case, p *plan.Plan, receipt *run.Receipt, output string) (f *Failure, updated string, err error) {
-	got, err := readFile(output)
-	if err != nil {
-		return nil, "", err
-	}
+func (t *tester) compare(c *document.Case, p *plan.Plan, receipt *run.Receipt, got []byte) (f *Failure, updated string, err error) {
 	switch e := &c.Expect; {
 	case e.Error != nil:
 		return &Failure{Message: fmt.Sprintf("the run succeeded with %d rows, instead of failing", receipt.Rows), Expected: e.Error.Text}, "", nil

@@ -50,7 +50,7 @@ func (p *planner) addContract(plan *Plan) (int, bool) {
 	return at, true
 }
 
-// StandIn is a stage that takes the place of the one that a pipeline names.
+// StandIn is a source that takes the place of the one that a pipeline names.
 type StandIn struct {
 	// Use names the stage as in a pipeline, and Config is its settings, as in Stage.
 	Use    string

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
-	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
 const columnsSpec = `
@@ -86,9 +85,9 @@ func TestContractNames(t *testing.T) {
 	}
 }
 
-// TestStandIns: nothing of the stages whose places are taken is needed, and
+// TestEndsOfOthers: nothing of the source and the sink whose places are taken is needed, and
 // everything else is planned as always.
-func TestStandIns(t *testing.T) {
+func TestEndsOfOthers(t *testing.T) {
 	t.Parallel()
 	doc := load(t, `
   parameters: [{name: mode, type: string, default: a}]
@@ -98,20 +97,20 @@ func TestStandIns(t *testing.T) {
     sink: {use: bucket, name: out, with: {to: "${run.unknown}"}}
 `)
 	in := testInput(doc)
-	in.StandIns = map[stage.Kind]StandIn{
-		stage.KindSource: {Use: "mysql", Config: map[string]any{"url": "u", "args": []any{int64(1)}}},
-		stage.KindSink:   {Use: "stream", Config: map[string]any{"to": "${run.output}"}},
-	}
+	in.Source, in.End = &StandIn{Use: "mysql", Config: map[string]any{"url": "u", "args": []any{int64(1)}}}, EndCaller
 	plan := build(t, in)
 	if got := planned(plan); got != "source encoder out" || plan.Stages[0].Name != "mysql" || plan.Stages[0].At != doc.Stages[0].At {
 		t.Errorf("%s, %+v", got, plan.Stages[0])
 	}
-	if got := string(plan.Stages[0].SettingsJSON()) + string(plan.Stages[2].SettingsJSON()); got != `{"args":[1],"url":"u"}{"to":"${run.output}"}` {
+	if got := string(plan.Stages[0].SettingsJSON()) + string(plan.Stages[2].SettingsJSON()); got != `{"args":[1],"url":"u"}{}` || !plan.EndsAtCaller() {
 		t.Error(got)
 	}
-	in.StandIns = map[stage.Kind]StandIn{stage.KindSource: {Use: "mysql", Config: map[string]any{}}, stage.KindSink: {Use: "nothing"}}
+	if last := plan.Groups[len(plan.Groups)-1]; !last.InHost || !slices.Equal(last.Stages, []int{2}) {
+		t.Errorf("groups: %+v", plan.Groups)
+	}
+	in.Source = &StandIn{Use: "mysql", Config: map[string]any{}}
 	_, diags := Build(in)
-	if len(diags) != 2 || diags[0].Code != "config.missing_key" && diags[1].Code != "config.missing_key" {
+	if len(diags) != 1 || diags[0].Code != "config.missing_key" {
 		t.Errorf("%+v", diags)
 	}
 	// A source that is off has no place that could be taken.

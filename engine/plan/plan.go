@@ -97,13 +97,14 @@ type Input struct {
 	Hint func(reference string) string
 	// Isolation spreads the stages over processes; empty means IsolationGroup.
 	Isolation Isolation
+	// End says whose the last stage is. Lint does not look at it.
+	End End
+	// Source takes the place of the source that is on, for tests. Lint does not look at it.
+	Source *StandIn
 	// CheckFilter asks a filter that Manifest.Make cannot make what is wrong with its settings,
 	// and what it must be given so that it gives some columns; nil when it does not know. It is
 	// nil where nobody can be asked: such filters are then looked at in the run only.
 	CheckFilter func(s *Stage, gives *arrow.Schema) (takes *arrow.Schema, found []stage.Finding)
-	// StandIns take the places of the stages of these kinds that are on, for tests.
-	// Lint does not look at them.
-	StandIns map[stage.Kind]StandIn
 }
 
 // Plan is a pipeline that is ready to run.
@@ -122,6 +123,8 @@ type Plan struct {
 	Limits      Limits            `json:"limits"`
 	Isolation   Isolation         `json:"isolation"`
 	Description string            `json:"-"`
+
+	refers map[string]bool // what the settings of its stages refer to
 }
 
 // Value is a parameter and its value: nil, string (also dates), int64, bool or
@@ -143,6 +146,8 @@ type Stage struct {
 	Plugin     string     `json:"plugin"`
 	Name       string     `json:"name"`
 	FirstParty bool       `json:"first_party"`
+	// Caller is true of the sink that the caller hands to the run. It has neither plugin nor settings.
+	Caller bool `json:"caller,omitempty"`
 	// Config is the settings: map[string]any, []any, string, bool, int64, uint64,
 	// json.Number, nil, and config.Secret wherever the setting is a secret. Its JSON
 	// form holds no secrets.
@@ -232,10 +237,18 @@ func Build(in Input) (*Plan, diag.List) {
 	if p.diags.HasErrors() {
 		return nil, p.diags.Tidy()
 	}
+	if in.End == EndCaller && !slices.ContainsFunc(active, func(s *document.Stage) bool { return s.Kind == stage.KindSink }) {
+		active = append(active, &document.Stage{Kind: stage.KindSink, At: doc.StagesAt})
+	}
 	stages := make([]resolved, 0, len(active))
 	for i, s := range active {
-		if in, ok := in.StandIns[s.Kind]; ok {
-			stages = append(stages, p.resolveStandIn(s, in))
+		if s.Kind == stage.KindSource && in.Source != nil {
+			stages = append(stages, p.resolveStandIn(s, *in.Source))
+			active[i] = stages[i].stage
+			continue
+		}
+		if p.callers(s) {
+			stages = append(stages, p.atCaller(s))
 			active[i] = stages[i].stage
 			continue
 		}
@@ -253,15 +266,15 @@ func Build(in Input) (*Plan, diag.List) {
 	plan := &Plan{
 		Name: doc.Metadata.Name, Title: doc.Metadata.Title, Class: doc.Metadata.Class, Description: doc.Metadata.Description,
 		File: doc.File, Extends: doc.Extends, Parameters: values, Columns: doc.Columns, Isolation: in.Isolation,
-		Secrets: []SecretUse{},
-		Limits:  Limits{doc.Limits.Memory, doc.Limits.Timeout.Seconds(), doc.Limits.Stall.Seconds(), doc.Limits.BatchRows, doc.Limits.BatchBytes},
+		Secrets: []SecretUse{}, refers: p.refers,
+		Limits: Limits{doc.Limits.Memory, doc.Limits.Timeout.Seconds(), doc.Limits.Stall.Seconds(), doc.Limits.BatchRows, doc.Limits.BatchBytes},
 	}
 	if plan.Isolation == "" {
 		plan.Isolation = IsolationGroup
 	}
 	for i, s := range stages {
 		m := s.manifest
-		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty,
+		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Caller: m == &callerManifest,
 			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At})
 		for _, use := range s.secrets {
 			use.Stage = ids[i]
@@ -309,7 +322,11 @@ func group(stages []Stage, written []*document.Stage, isolation Isolation) []Gro
 			groups[last].Stages = append(groups[last].Stages, i)
 			continue
 		}
-		groups = append(groups, Group{Plugin: s.Plugin, InHost: isolation == IsolationNone && s.FirstParty, Stages: []int{i}})
+		if last := len(groups) - 1; s.Caller && last >= 0 && groups[last].InHost {
+			groups[last].Stages = append(groups[last].Stages, i)
+			continue
+		}
+		groups = append(groups, Group{Plugin: s.Plugin, InHost: s.Caller || isolation == IsolationNone && s.FirstParty, Stages: []int{i}})
 	}
 	return groups
 }

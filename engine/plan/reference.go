@@ -180,6 +180,7 @@ func plainValue(v any) (any, bool) {
 // lookup finds what a reference stands for. When it is false, the problem was
 // reported.
 func (p *planner) lookup(n *document.Node, r part) (any, bool) {
+	p.refers[r.String()] = true
 	at := n.Inside(r.start, r.end)
 	if p.resolved > maxSettingsBytes {
 		return nil, false // reported once

@@ -111,7 +111,11 @@ func (p *Plan) writeStages(line func(string, ...any)) {
 			if id != string(s.Kind) && !strings.HasPrefix(id, string(s.Kind)+"-") {
 				id += " (" + string(s.Kind) + ")"
 			}
-			rows = append(rows, []string{id, s.Plugin + "/" + s.Name, gives, process})
+			use := s.Plugin + "/" + s.Name
+			if s.Caller {
+				use = "what the caller gives"
+			}
+			rows = append(rows, []string{id, use, gives, process})
 			var lines []string
 			for _, key := range slices.Sorted(maps.Keys(s.Config)) {
 				text := show(s.Config[key])

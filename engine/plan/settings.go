@@ -43,10 +43,11 @@ type planner struct {
 	mentions []mentioned            // what the code of the stage at hand names
 	kinds    map[string]secretPlace // of secrets, by their references, where first used
 	uses     []SecretUse            // of the stage at hand
+	refers   map[string]bool        // what settings have referred to
 }
 
 func newPlanner(in Input, lint bool) *planner {
-	p := &planner{in: in, lint: lint, params: map[string]any{}, kinds: map[string]secretPlace{}}
+	p := &planner{in: in, lint: lint, params: map[string]any{}, kinds: map[string]secretPlace{}, refers: map[string]bool{}}
 	for _, d := range in.Document.Parameters {
 		p.names = append(p.names, d.Name)
 	}

@@ -67,16 +67,18 @@ func TestAuthenticate(t *testing.T) {
 
 	// A sink whose account cannot be authenticated: the output is there, the receipt without proof, and that is told.
 	var told []string
-	r := &run{plan: planOf(sealing), opts: Options{Events: func(e Event) {
+	r := &run{plan: planOf(sealing), events: newQueue(func(e Event) {
 		if l, ok := e.(Log); ok {
 			told = append(told, l.Message)
 		}
-	}}}
+	})}
 	if r.notary, err = newNotary(r.plan); err != nil {
 		t.Fatal(err)
 	}
 	receipt := &Receipt{RunID: "r", Pipeline: "patients", SHA256: "-", StartedAt: began}
-	if r.authenticate(receipt); receipt.MAC != "" || len(told) != 1 || !strings.Contains(told[0], "not authenticated") {
+	r.authenticate(receipt)
+	r.events.close()
+	if receipt.MAC != "" || len(told) != 1 || !strings.Contains(told[0], "not authenticated") {
 		t.Errorf("%+v, %q", receipt, told)
 	}
 

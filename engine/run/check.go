@@ -58,6 +58,9 @@ func Check(ctx context.Context, h *host.Host, p *plan.Plan, id string) (*CheckRe
 	var media *stage.Media
 	for i := range p.Stages {
 		s := &p.Stages[i]
+		if s.Caller {
+			continue // whoever has the sink knows what is wrong with it
+		}
 		findings, gives, becomes, err := c.stage(ctx, s, columns, media)
 		if ctx.Err() != nil {
 			return nil, fault.From(context.Cause(ctx))

@@ -18,7 +18,9 @@ type Receipt struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
 	// Location says where the output is: a path, a URL without credentials, "stdout".
-	Location        string     `json:"location"`
+	Location string `json:"location"`
+	// Streamed is true when the output was seen as it came, before the run had succeeded.
+	Streamed        bool       `json:"streamed,omitempty"`
 	Link            string     `json:"link,omitempty"`
 	LinkExpires     *time.Time `json:"link_expires,omitempty"`
 	MediaType       string     `json:"media_type"`

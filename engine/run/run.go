@@ -8,6 +8,20 @@
 // The output is committed only after every group has finished well and the sink
 // holds everything. When anything fails, everything is cancelled, and the run's
 // fault is the cause, not its echoes.
+//
+// # The end of a run
+//
+// The last stage is a sink with two phases (stage.Sink): one of a plugin, or one that the caller hands over in
+// Options.Sink and that lives in the caller's process. The caller's is a group like any other, of one stage, whose
+// process is this one: it reads the data socket of the group before it, without copies, and is given the same order of
+// calls, the same budget and the same recovery from panics as a plugin's. Where that group is in this process already
+// (plan.IsolationNone), the sink joins it, and no socket is between them. A file or an object that needs no byte here stays a
+// plugin's sink, and costs no hop.
+//
+// For both kinds Options.BeforeCommit, the caller's gate, stands before Commit: after it nothing but Commit
+// happens, and when it refuses, the sink is aborted. A Commit that has begun is waited for, whatever ends the run
+// meanwhile, because what it made visible is there: its receipt is then the run's, and not the cancellation.
+// A sink that was opened hears Commit, Abort, or both (after a Commit that failed), and none that was not.
 package run
 
 import (
@@ -39,10 +53,19 @@ import (
 type Options struct {
 	// ID identifies the run; see NewID. It is safe in a file name.
 	ID string
-	// Events receives the run's events, one at a time. It may be nil.
+	// Events receives the run's events, one at a time and in order, from a goroutine of its own: a function that is slow
+	// holds nothing up, but Execute returns after the last event. Of progress that waits only the newest is
+	// kept. It may be nil.
 	Events func(Event)
 	// Stall is passed to the runner where the plan says nothing; zero means its default.
 	Stall time.Duration
+	// Sink is where the output goes when the plan ends at the caller, and nil when it does not. It is not called any
+	// more when Execute has returned, but for a call that did not heed the end of its context.
+	Sink stage.Sink
+	// BeforeCommit, if set, is asked before the output is committed, whoever's the sink is. It is shown the
+	// receipt so far, in which only what the sink alone knows is missing: digest, location and link. An error
+	// leaves nothing; it is found with errors.Is in that of the run. It should return soon after its context has ended.
+	BeforeCommit func(ctx context.Context, soFar *Receipt) error
 	// Record is a folder, new or empty, in which what crosses every boundary between two
 	// groups is kept; see Record. Empty keeps nothing.
 	Record string
@@ -62,23 +85,29 @@ type run struct {
 	opts   Options
 	began  time.Time
 	groups []*group
-	record *recording // nil when nothing is recorded
-	notary *notary    // nil when nothing is sealed
+	record *recording  // nil when nothing is recorded
+	notary *notary     // nil when nothing is sealed
+	sink   *callerSink // nil when the sink is a plugin's
 	// before and after are who is at the input and the output of each group.
 	before, after []peer.Expected
 
-	mu       sync.Mutex // guards what follows and serialises events
+	events *queue
+
+	mu       sync.Mutex // guards what follows
 	progress Progress
 	prepared chan struct{}
 }
 
 // group is one process group.
 type group struct {
-	process  host.Process
-	stages   []string
-	kinds    []stage.Kind
-	finished *pb.Finished
-	err      error
+	process host.Process
+	stages  []string
+	kinds   []stage.Kind
+	// prepared is the account of a sink's group that waits for Commit, and streams what it says of its sink;
+	// finished is the account at the end.
+	prepared, finished *pb.Finished
+	streams            bool
+	err                error
 	// isolation is how a third-party process is kept apart.
 	isolation host.Isolation
 }
@@ -86,8 +115,10 @@ type group struct {
 // Execute runs the plan to its end and returns the receipt, or the fault that
 // ended it. Nothing is left behind in either case.
 func Execute(ctx context.Context, h *host.Host, p *plan.Plan, opts Options) (*Receipt, error) {
-	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{})}
+	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{}), events: newQueue(opts.Events)}
+	defer r.events.close()
 	receipt, err := r.execute(ctx, h)
+	err = r.sink.restore(err)
 	ended := Ended{Receipt: receipt}
 	if err != nil {
 		ended = Ended{Fault: fault.From(err)}
@@ -105,7 +136,10 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 			"the run took longer than its time limit of %s", limit).WithHint("raise the limit (--timeout, or limits.timeout of the pipeline), or ask for less"))
 		defer cancel()
 	}
-	var err error
+	err := r.checkSink()
+	if err != nil {
+		return nil, err
+	}
 	if r.notary, err = newNotary(r.plan); err != nil {
 		return nil, err
 	}
@@ -146,7 +180,7 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 		}
 		r.groups[i] = g
 		if planned.InHost {
-			g.process = h.Local()
+			g.process = h.Local(r.callerStages(planned)...)
 			continue
 		}
 		wait.Go(func() {
@@ -180,7 +214,10 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 			return fault.InStage(err, r.groups[i].stages[0])
 		}
 	}
-	for _, g := range r.groups {
+	for i, g := range r.groups {
+		if r.onlyCaller(r.plan.Groups[i]) {
+			continue
+		}
 		started.Processes = append(started.Processes, ProcessInfo{Plugin: g.process.Plugin(), PID: g.process.PID(), Stages: g.stages})
 	}
 	r.emit(started)
@@ -189,15 +226,11 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 
 // request describes group i to its process.
 func (r *run) request(i int, dir string) *pb.OpenRequest {
-	budget := r.plan.Limits.MemoryBytes
-	if budget <= 0 {
-		budget = runner.DefaultBudget
-	}
 	req := &pb.OpenRequest{
 		RunId: r.opts.ID,
 		Dir:   dir,
 		Limits: &pb.Limits{
-			BudgetBytes:      max(budget/int64(len(r.groups)), 1),
+			BudgetBytes:      r.budget(i),
 			Workers:          int32(runtime.GOMAXPROCS(0)),
 			BatchRows:        int32(r.plan.Limits.BatchRows),
 			BatchBytes:       r.plan.Limits.BatchBytes,
@@ -217,6 +250,24 @@ func (r *run) request(i int, dir string) *pb.OpenRequest {
 		})
 	}
 	return req
+}
+
+// budget is what group i has of the run's memory for data in flight. The caller's sink alone holds a few pieces that
+// wait for it, and leaves the others most of theirs.
+func (r *run) budget(i int) int64 {
+	budget := r.plan.Limits.MemoryBytes
+	if budget <= 0 {
+		budget = runner.DefaultBudget
+	}
+	sharing := int64(len(r.groups))
+	if last := len(r.groups) - 1; r.onlyCaller(r.plan.Groups[last]) {
+		if i == last {
+			return max(budget/8, 1)
+		}
+		budget -= budget / 8
+		sharing--
+	}
+	return max(budget/sharing, 1)
 }
 
 // watch runs all groups, commits when everything is good, and finds the cause
@@ -255,7 +306,7 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 	ended := make(chan struct{})
 	committed := make(chan struct{})
 	var delivered stage.Receipt
-	var commitErr error
+	var refused, commitErr error
 	go func() {
 		defer close(committed)
 		upstream.Wait()
@@ -282,6 +333,10 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 				return
 			}
 		}
+		if refused = r.permit(running); refused != nil {
+			cancel(refused)
+			return
+		}
 		if delivered, commitErr = r.groups[last].process.Commit(running); commitErr != nil {
 			cancel(commitErr)
 		}
@@ -289,6 +344,9 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 	wait.Wait()
 	close(ended)
 	<-committed
+	if refused != nil {
+		return nil, refused
+	}
 	if err := r.cause(ctx, commitErr); err != nil {
 		return nil, err
 	}
@@ -370,6 +428,7 @@ func (r *run) handle(i int, e *pb.Event) {
 			select {
 			case <-r.prepared: // a plugin may say it twice
 			default:
+				r.groups[i].prepared, r.groups[i].streams = kind.Prepared.GetAccount(), kind.Prepared.GetStreams()
 				close(r.prepared)
 			}
 			r.mu.Unlock()
@@ -391,19 +450,11 @@ func (r *run) advance(i int, rows, bytes int64) {
 		r.progress.Bytes = bytes
 	}
 	r.progress.Elapsed = time.Since(r.began)
-	p := r.progress
+	r.emit(r.progress) // under the lock: totals never fall
 	r.mu.Unlock()
-	r.emit(p)
 }
 
-func (r *run) emit(e Event) {
-	if r.opts.Events == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.opts.Events(e)
-}
+func (r *run) emit(e Event) { r.events.put(e) }
 
 func (r *run) close() {
 	var wait sync.WaitGroup
@@ -415,22 +466,35 @@ func (r *run) close() {
 	wait.Wait()
 }
 
+// receipt is that of a run that has succeeded.
 func (r *run) receipt(delivered stage.Receipt) *Receipt {
+	receipt := r.account(false)
+	receipt.deliver(delivered)
+	receipt.Link = host.NewRedaction(linkSecrets(r.plan)).Text(receipt.Link)
+	r.authenticate(receipt)
+	return receipt
+}
+
+// account is what the groups say of the run: all of it, or what is known when the sink waits for Commit.
+func (r *run) account(soFar bool) *Receipt {
 	now := time.Now()
 	receipt := &Receipt{
 		RunID: r.opts.ID, Pipeline: r.plan.Name,
 		StartedAt: r.began.UTC(), FinishedAt: now.UTC(), Seconds: now.Sub(r.began).Seconds(),
 		Counters: map[string]int64{}, Facts: map[string]string{},
 	}
-	receipt.deliver(delivered)
-	receipt.Link = host.NewRedaction(linkSecrets(r.plan)).Text(receipt.Link)
 	encoded := false
+	last := len(r.groups) - 1
 	for i, g := range r.groups {
 		f := g.finished
+		if i == last && soFar {
+			f = g.prepared
+			receipt.Bytes = f.GetBytes()
+		}
 		if i == 0 {
 			receipt.RowsRead = f.GetRows()
 		}
-		if f.EncodedRows != nil {
+		if f != nil && f.EncodedRows != nil {
 			receipt.Rows, encoded = f.GetEncodedRows(), true
 		}
 		for k, v := range f.GetCounters() {
@@ -440,6 +504,9 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 		if m := f.GetMedia(); m.GetType() != "" {
 			receipt.MediaType, receipt.ContentEncoding = m.GetType(), m.GetContentEncoding()
 		}
+		if r.onlyCaller(r.plan.Groups[i]) {
+			continue
+		}
 		receipt.Processes = append(receipt.Processes, ProcessUse{
 			Plugin: g.process.Plugin(), Stages: g.stages,
 			CPUSeconds: float64(f.GetCpuNanoseconds()) / 1e9, PeakMemoryBytes: f.GetPeakMemoryBytes(), NotConfined: g.isolation.NotConfined(),
@@ -448,8 +515,8 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 	if !encoded {
 		receipt.Rows = receipt.RowsRead
 	}
+	receipt.Streamed = r.groups[last].streams
 	receipt.Changes = r.changes(receipt.Counters)
-	r.authenticate(receipt)
 	return receipt
 }
 

@@ -117,6 +117,7 @@ func allAims() []aim {
 			aims = append(aims, aim{fmt.Sprintf("process boundary, %s: CPU ÷ %s-none", name, format), name, format + "-none", cpu, 1.05})
 		}
 	}
+	aims = append(aims, aim{"ndjson to a file by the caller's sink: CPU ÷ ndjson-group", callers, "ndjson-group", cpu, 1.02})
 	return aims
 }
 

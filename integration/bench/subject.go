@@ -13,6 +13,9 @@ import (
 	"strings"
 )
 
+// callers is the name of the subject whose bytes pass through the process of whoever started the run.
+const callers = "ndjson-stdout"
+
 // client is the name of the subject that all are compared with.
 const client = "client"
 
@@ -23,6 +26,8 @@ type subject struct {
 	// for a subject that throws the rows away.
 	output    string
 	isolation string
+	// standardOutput says that the output goes by standard output, which is a sink of the caller's, in place of -o.
+	standardOutput bool
 	// filter is how the filter of a filtered product is written in its pipeline.
 	filter string
 }
@@ -106,6 +111,7 @@ func (b *bench) subjects() []subject {
 			}
 		}
 	}
+	all = append(all, subject{name: callers, what: "`run -f ndjson > FILE`, by the caller's sink", output: "ndjson", isolation: "group", standardOutput: true})
 	var chosen []subject
 	for _, s := range all {
 		if s.name == client || b.options.subjects.MatchString(s.name) {
@@ -179,6 +185,14 @@ func (b *bench) runProgram(ctx context.Context, s subject, count bool) (usage, e
 	}
 	cmd := exec.Command(b.program, append([]string{"run", pipeline, "-f", p.format(), "-o", file, "--isolation", s.isolation,
 		"--progress", "none", "--summary", summary}, p.arguments...)...)
+	if s.standardOutput {
+		out, err := os.Create(file)
+		if err != nil {
+			return usage{}, err
+		}
+		defer out.Close()
+		cmd.Args[slices.Index(cmd.Args, file)], cmd.Stdout = "-", out
+	}
 	if s.filter != "" {
 		// For these alone: a plugin in the folder is started to ask what it offers.
 		cmd.Args = append(cmd.Args, "--plugins", b.plugins)

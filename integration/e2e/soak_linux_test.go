@@ -72,7 +72,7 @@ func TestSoak(t *testing.T) {
 		if err := diags.Err(); err != nil {
 			return err
 		}
-		receipt, err := e.Run(ctx, p, engine.RunOptions{})
+		receipt, err := e.Run(ctx, p, nil, engine.RunOptions{})
 		if err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ type file struct {
 }
 
 func (f *file) location() string { return f.path }
+func (f *file) streams() bool    { return f.direct != nil }
 
 func (f *file) open(_ context.Context, runID string) error {
 	info, err := os.Stat(f.path)

@@ -10,8 +10,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"github.com/cipherstream/cipherstream/sdk/handoff"
 )
 
 // outlet is something to write to that gives up when ctx ends, even while nobody
@@ -29,6 +27,7 @@ type conn struct {
 }
 
 func (c *conn) location() string { return c.name }
+func (c *conn) streams() bool    { return true }
 
 func (c *conn) open(ctx context.Context, _ string) (err error) {
 	c.outlet, err = c.dial(ctx)
@@ -56,18 +55,32 @@ func dialSocket(ctx context.Context, path string) (outlet, error) {
 	return &polled{c}, nil
 }
 
-func takeDescriptor(ctx context.Context, path string) (outlet, error) {
-	f, err := handoff.Take(ctx, path)
+// sharing writes to f by a descriptor of its own, so that f stays open when the run has ended.
+func sharing(f *os.File) (outlet, error) {
+	// Not f.Fd, which would make the file blocking for everybody who shares it.
+	raw, err := f.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	return newOutlet(f)
+	var again int
+	var dupErr error
+	err = raw.Control(func(fd uintptr) {
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+		if again, dupErr = syscall.Dup(int(fd)); dupErr == nil {
+			syscall.CloseOnExec(again)
+		}
+	})
+	if err := errors.Join(err, dupErr); err != nil {
+		return nil, err
+	}
+	return newOutlet(os.NewFile(uintptr(again), f.Name()))
 }
 
 // newOutlet chooses how to write to f, which it owns from here on.
 //
 // A blocked write can be interrupted if the descriptor is non-blocking. That is a
-// property of the open file, which f shares with the process that handed it over
+// property of the open file, which f shares with this program's standard output
 // and, for a terminal, with the user's shell: it must not be changed here. So a
 // pipe or a terminal is opened anew, which Linux allows; where that fails, writes
 // go through a goroutine that can be left behind.

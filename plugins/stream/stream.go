@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package stream is the sink stage that writes a byte stream to a file, a unix
-// socket, or a descriptor that another process hands over, which is how the
-// standard output of the host is reached. It owns the two phases of a file, the
+// Package stream is the sink stage that writes a byte stream to a file or a unix
+// socket, and the sink with which a program writes a run's output to its own standard
+// output. It owns the two phases of a file, the
 // count and the digest of the bytes, and an end that comes promptly even while
 // nobody reads; it never changes a byte.
 package stream
@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -21,7 +22,7 @@ import (
 
 // Settings are the settings of the stage.
 type Settings struct {
-	To string `config:"to,required" doc:"An absolute path of a file; unix:PATH for a unix socket that somebody listens on; handoff:PATH for a unix socket that gives an open descriptor to write to."`
+	To string `config:"to,required" doc:"An absolute path of a file, or unix:PATH for a unix socket that somebody listens on."`
 }
 
 const doc = `A file is written under a hidden name beside its final one, synchronised to the disk and then
@@ -29,14 +30,14 @@ renamed, so that the final name only ever holds a whole file; an existing file i
 can be read by its owner alone (mode 0600), because it holds health data. A device such as /dev/null is
 written to directly.
 
-On a socket or a descriptor, bytes are on their way before the run has succeeded: whoever
+On a socket or a device, bytes are on their way before the run has succeeded: whoever
 reads them learns from the run's result, not from the end of the stream, whether they are all.`
 
 // Stage defines the sink.
 func Stage() sdk.Definition {
 	return sdk.DefineSink(sdk.About{
 		Name:    "stream",
-		Summary: "Writes to a file, a unix socket, or the host's standard output.",
+		Summary: "Writes to a file or a unix socket.",
 		Doc:     doc,
 	}, newSink)
 }
@@ -51,11 +52,9 @@ func newSink(s Settings, _ sdk.Env) (sdk.Sink, error) {
 		return nil, fault.New("sink.target", fault.Usage, "%q names no path behind the colon", s.To)
 	case found && scheme == "unix":
 		sink.to = &conn{name: s.To, dial: func(ctx context.Context) (outlet, error) { return dialSocket(ctx, address) }}
-	case found && scheme == "handoff":
-		sink.to = &conn{name: "stdout", dial: func(ctx context.Context) (outlet, error) { return takeDescriptor(ctx, address) }}
 	default:
 		return nil, fault.New("sink.target", fault.Usage, "%q is no place to write to", s.To).
-			WithHint("give an absolute path, unix:PATH or handoff:PATH")
+			WithHint("give an absolute path, or unix:PATH")
 	}
 	return sink, nil
 }
@@ -69,6 +68,14 @@ type target interface {
 	// abort removes every trace. It may come at any time, and more than once.
 	abort() error
 	location() string
+	// streams reports whether what is written is seen at once.
+	streams() bool
+}
+
+// To returns a sink that writes to an open file: standard output, under the given name in receipts and faults. The
+// file stays open and is not changed; it must outlive the run.
+func To(f *os.File, name string) sdk.Sink {
+	return &sink{sum: sha256.New(), to: &conn{name: name, dial: func(context.Context) (outlet, error) { return sharing(f) }}}
 }
 
 type sink struct {
@@ -84,6 +91,9 @@ func (s *sink) Open(ctx context.Context, object sdk.Object) error {
 	s.opened = err == nil
 	return s.code(err)
 }
+
+// Streams reports whether the bytes are seen as they come.
+func (s *sink) Streams() bool { return s.to.streams() }
 
 // parallelHash is the size from which a second core is worth waking up to hash.
 const parallelHash = 64 << 10

@@ -22,7 +22,6 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/internal/sample"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
-	"github.com/cipherstream/cipherstream/sdk/handoff"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -192,7 +191,6 @@ func TestOpenFaults(t *testing.T) {
 		filepath.Join(dir, "taken"):        "sink.exists",
 		"unix:" + dir + "/none":            "sink.not_found",
 		"unix:" + file:                     "sink.unreachable",
-		"handoff:" + dir + "/none":         "sink.not_found",
 	} {
 		s := newStream(t, to)
 		err := s.Open(context.Background(), object)
@@ -210,7 +208,7 @@ func TestOpenFaults(t *testing.T) {
 }
 
 func TestTargetFaults(t *testing.T) {
-	for _, to := range []string{"", "relative/file", "s3://bucket/x", "unix:", "handoff:"} {
+	for _, to := range []string{"", "relative/file", "s3://bucket/x", "unix:", "handoff:/x"} {
 		if _, err := Stage().Make(fmt.Appendf(nil, `{"to": %q}`, to), sdk.Env{}); !fault.Is(err, "sink.target") {
 			t.Errorf("%q: %v", to, err)
 		}
@@ -243,22 +241,17 @@ func TestSocket(t *testing.T) {
 	}
 }
 
-// offered returns a sink that writes to file as it was handed over.
-func offered(t *testing.T, file *os.File) sdk.Sink {
+// openedOn returns a sink that writes to an open file.
+func openedOn(t *testing.T, file *os.File) sdk.Sink {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "s")
-	if err != nil {
+	s := To(file, "stdout")
+	if err := s.Open(t.Context(), object); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	address, stop, err := handoff.Offer(t.Context(), dir, file)
-	if err != nil {
-		t.Fatal(err)
+	if !s.(sdk.Streamer).Streams() {
+		t.Error("a sink on an open file says that nothing is seen before Commit")
 	}
-	s := opened(t, "handoff:"+address)
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { s.Abort(context.Background()) })
 	return s
 }
 
@@ -290,9 +283,9 @@ func isBlocking(t *testing.T, f *os.File) bool {
 	return flags&syscall.O_NONBLOCK == 0
 }
 
-func TestHandoff(t *testing.T) {
+func TestOpenFile(t *testing.T) {
 	r, w := blockingPipe(t)
-	s := offered(t, w)
+	s := openedOn(t, w)
 	read := make(chan []byte, 1)
 	go func() {
 		all, _ := io.ReadAll(r)
@@ -300,7 +293,7 @@ func TestHandoff(t *testing.T) {
 	}()
 	writeAll(t, s)
 	if !isBlocking(t, w) {
-		t.Error("the other process's descriptor was made non-blocking")
+		t.Error("the caller's descriptor was made non-blocking")
 	}
 	commit(t, s, "stdout")
 	w.Close()
@@ -309,7 +302,7 @@ func TestHandoff(t *testing.T) {
 	}
 }
 
-func TestHandoffOfFile(t *testing.T) {
+func TestOpenRegularFile(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "redirected"))
 	if err != nil {
 		t.Fatal(err)
@@ -318,7 +311,7 @@ func TestHandoffOfFile(t *testing.T) {
 	if _, err := f.WriteString("before "); err != nil {
 		t.Fatal(err)
 	}
-	s := offered(t, f)
+	s := openedOn(t, f)
 	writeAll(t, s)
 	commit(t, s, "stdout")
 	if _, err := f.WriteString("after"); err != nil {

@@ -37,6 +37,7 @@ type Session struct {
 	cancelled bool
 	events    *eventLog
 	sink      bool
+	running   context.Context // of Start
 	prepared  bool
 	commit    chan commitResult // the outcome of Commit, for Start
 }
@@ -99,7 +100,7 @@ func (s *Session) Start(ctx context.Context, send func(*pb.Event) error) error {
 		s.mu.Unlock()
 		return fault.New("control.order", fault.Internal, "Start comes once, after Open")
 	}
-	s.cancel = cancel
+	s.cancel, s.running = cancel, ctx
 	if s.cancelled {
 		cancel()
 	}
@@ -139,22 +140,49 @@ func (s *Session) execute(ctx context.Context, group *runner.Group) error {
 		s.mu.Lock()
 		s.prepared = true
 		s.mu.Unlock()
-		s.events.put(&pb.Event{Kind: &pb.Event_Prepared{Prepared: &pb.Prepared{}}})
-		select {
-		case result := <-s.commit:
-			err = result.err
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+		account, streams := accountOf(group)
+		s.events.put(&pb.Event{Kind: &pb.Event_Prepared{Prepared: &pb.Prepared{Account: account, Streams: streams}}})
+		err = s.decision(ctx)
 	}
 	if err != nil {
-		abortCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
-		defer stop()
-		if abortErr := group.Abort(abortCtx); abortErr != nil {
-			slog.New(s.events).Error("clean-up after the failure failed too", "error", abortErr.Error())
-		}
+		s.abort(ctx, group)
 	}
 	return err
+}
+
+// decision waits for the outcome of Commit, or for the end of ctx. A Commit that has begun by
+// then decides: what it made visible must not be taken for gone.
+func (s *Session) decision(ctx context.Context) error {
+	select {
+	case result := <-s.commit:
+		return result.err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	begun := !s.prepared
+	s.prepared = false
+	s.mu.Unlock()
+	if begun {
+		return (<-s.commit).err
+	}
+	return ctx.Err()
+}
+
+// abort lets the sink clean up, for as long as it may take.
+func (s *Session) abort(ctx context.Context, group *runner.Group) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- group.Abort(ctx) }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		slog.New(s.events).Error("clean-up after the failure failed too", "error", err.Error())
+	}
 }
 
 func (s *Session) conclude(group *runner.Group, err error, send func(*pb.Event) error) error {
@@ -172,28 +200,37 @@ func (s *Session) conclude(group *runner.Group, err error, send func(*pb.Event) 
 	if err != nil {
 		return send(&pb.Event{Kind: &pb.Event_Fault{Fault: FaultToProto(err)}})
 	}
+	account, _ := accountOf(group)
+	return send(&pb.Event{Kind: &pb.Event_Finished{Finished: account}})
+}
+
+// accountOf is the account of a group so far, and whether the bytes of its sink are seen as they come.
+func accountOf(group *runner.Group) (account *pb.Finished, streams bool) {
 	result := group.Result()
 	cpu, peak := usage()
-	finished := &pb.Finished{
+	account = &pb.Finished{
 		Rows: result.Rows, Bytes: result.Bytes, Counters: result.Counters, Facts: result.Facts,
 		Media:          MediaToProto(&result.Media),
 		CpuNanoseconds: cpu.Nanoseconds(), PeakMemoryBytes: peak,
 	}
 	if result.Encodes {
-		finished.EncodedRows = &result.EncodedRows
+		account.EncodedRows = &result.EncodedRows
 	}
-	return send(&pb.Event{Kind: &pb.Event_Finished{Finished: finished}})
+	return account, result.Streams
 }
 
-// Commit makes the sink's output visible.
+// Commit makes the sink's output visible. Its context ends with that of Start as well.
 func (s *Session) Commit(ctx context.Context) (stage.Receipt, error) {
 	s.mu.Lock()
-	ready := s.prepared
+	ready, running := s.prepared, s.running
 	s.prepared = false
 	s.mu.Unlock()
 	if !ready {
 		return stage.Receipt{}, fault.New("control.order", fault.Internal, "Commit comes once, after Prepared")
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(running, cancel)()
 	receipt, err := s.group.Commit(ctx)
 	s.commit <- commitResult{err}
 	return receipt, err

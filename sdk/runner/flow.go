@@ -304,10 +304,16 @@ func (f *flow) openSink(ctx context.Context, shape stage.Shape, media stage.Medi
 	if !last.Definition.In.Accepts(shape) {
 		return nil, fault.New(LinkProtocol, fault.Plugin, "stage %q, a sink that takes %s, is given %s", last.ID, last.Definition.In, shape)
 	}
+	defer g.inSink(&err)
 	defer recoverPanic(&err, g.cfg.Log)
 	g.sink, g.sinkOpen = sink, true
 	if err := sink.Open(ctx, stage.Object{Media: media, RunID: g.cfg.RunID}); err != nil {
-		return nil, fault.InStage(err, last.ID)
+		return nil, err
+	}
+	if s, ok := sink.(stage.Streamer); ok {
+		g.mu.Lock()
+		g.streams = s.Streams()
+		g.mu.Unlock()
 	}
 	return &sinkOutput{built: last, sink: sink, group: g}, nil
 }

@@ -93,6 +93,8 @@ type Result struct {
 	Facts map[string]string
 	// Media is what the last byte-producing stage of the group makes.
 	Media stage.Media
+	// Streams is true when the bytes of the group's sink are seen as they come.
+	Streams bool
 }
 
 // Group is a group of stages in this process.
@@ -112,6 +114,7 @@ type Group struct {
 	encoded  int64
 	sink     stage.Sink
 	sinkOpen bool
+	streams  bool
 	ended    bool
 }
 
@@ -251,14 +254,11 @@ func (g *Group) Commit(ctx context.Context) (receipt stage.Receipt, err error) {
 	if g.sink == nil || !g.sinkOpen || g.ended {
 		return receipt, fault.New("internal", fault.Internal, "there is nothing to commit in this group")
 	}
-	last := g.built[len(g.built)-1]
+	defer g.inSink(&err)
 	defer recoverPanic(&err, g.cfg.Log)
 	receipt, err = g.sink.Commit(ctx)
-	if err != nil {
-		return receipt, fault.InStage(err, last.ID)
-	}
-	g.ended = true
-	return receipt, nil
+	g.ended = err == nil
+	return receipt, err
 }
 
 // Abort ends a group that did not commit: the sink removes its traces, the
@@ -270,12 +270,18 @@ func (g *Group) Abort(ctx context.Context) (err error) {
 	}
 	if g.sinkOpen && !g.ended {
 		g.ended = true
+		defer g.inSink(&err)
 		defer recoverPanic(&err, g.cfg.Log)
-		if err := g.sink.Abort(ctx); err != nil {
-			return fault.InStage(err, g.built[len(g.built)-1].ID)
-		}
+		return g.sink.Abort(ctx)
 	}
 	return nil
+}
+
+// inSink names the group's last stage in what went wrong.
+func (g *Group) inSink(err *error) {
+	if *err != nil {
+		*err = fault.InStage(*err, g.built[len(g.built)-1].ID)
+	}
 }
 
 // Progress returns the rows that entered the group and the bytes that left it so far.
@@ -291,7 +297,7 @@ func (g *Group) Result() Result {
 	}
 	return Result{
 		Rows: g.rows.Load(), Bytes: g.bytes.Load(), Counters: counters, Facts: maps.Clone(g.facts), Media: g.media,
-		Encodes: g.encodes, EncodedRows: g.encoded,
+		Encodes: g.encodes, EncodedRows: g.encoded, Streams: g.streams,
 	}
 }
 

@@ -111,15 +111,24 @@ type Encryptor interface {
 }
 
 // Sink delivers a byte stream. It has two phases: nothing is visible under its
-// final name before Commit.
+// final name before Commit, but see Streamer.
 //
 // The runner calls Open, then Write in stream order, then Commit or Abort. Write
 // must not keep the slice. After an error of any method, and when the run fails
 // elsewhere, Abort is called; it removes all traces, and calling it twice, or
-// after Commit, does nothing.
+// after Commit, does nothing. A Write that does not heed the end of its context is
+// left behind after two seconds, and Abort is called while it still goes on. What a
+// Commit that has begun returns is the truth, also after the end of its context.
 type Sink interface {
 	Open(ctx context.Context, object Object) error
 	Write(ctx context.Context, p []byte) error
 	Commit(ctx context.Context) (Receipt, error)
 	Abort(ctx context.Context) error
+}
+
+// Streamer is an optional ability of a sink. Streams reports, from Open on, whether its
+// bytes are seen as they come, as in a pipe or in the body of a response: Commit then only
+// writes their end, and Abort can only cut them, so that whoever reads sees that they are not all.
+type Streamer interface {
+	Streams() bool
 }

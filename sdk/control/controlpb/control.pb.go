@@ -1258,7 +1258,12 @@ func (x *Log) GetAttributes() map[string]string {
 
 // Prepared says that the sink has everything and waits for Commit.
 type Prepared struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account so far, which the caller of the run is shown before it lets the run be
+	// committed.
+	Account *Finished `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Whether the sink's bytes are seen as they come, so that Commit only writes their end.
+	Streams       bool `protobuf:"varint,2,opt,name=streams,proto3" json:"streams,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1291,6 +1296,20 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
 	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Prepared) GetAccount() *Finished {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *Prepared) GetStreams() bool {
+	if x != nil {
+		return x.Streams
+	}
+	return false
 }
 
 type Finished struct {
@@ -1898,9 +1917,10 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"attributes\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\n" +
-	"\n" +
-	"\bPrepared\"\xfd\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"`\n" +
+	"\bPrepared\x12:\n" +
+	"\aaccount\x18\x01 \x01(\v2 .cipherstream.plugin.v1.FinishedR\aaccount\x12\x18\n" +
+	"\astreams\x18\x02 \x01(\bR\astreams\"\xfd\x03\n" +
 	"\bFinished\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12J\n" +
@@ -2019,29 +2039,30 @@ var file_sdk_control_controlpb_control_proto_depIdxs = []int32{
 	25, // 16: cipherstream.plugin.v1.Event.fault:type_name -> cipherstream.plugin.v1.Fault
 	14, // 17: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
 	26, // 18: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
-	27, // 19: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
-	19, // 20: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
-	28, // 21: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
-	25, // 22: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
-	22, // 23: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
-	29, // 24: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
-	0,  // 25: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
-	3,  // 26: cipherstream.plugin.v1.Plugin.Check:input_type -> cipherstream.plugin.v1.CheckRequest
-	6,  // 27: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
-	11, // 28: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
-	20, // 29: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
-	23, // 30: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
-	1,  // 31: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
-	4,  // 32: cipherstream.plugin.v1.Plugin.Check:output_type -> cipherstream.plugin.v1.CheckResponse
-	10, // 33: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
-	12, // 34: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
-	21, // 35: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
-	24, // 36: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
-	31, // [31:37] is the sub-list for method output_type
-	25, // [25:31] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	18, // 19: cipherstream.plugin.v1.Prepared.account:type_name -> cipherstream.plugin.v1.Finished
+	27, // 20: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
+	19, // 21: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
+	28, // 22: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
+	25, // 23: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	22, // 24: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
+	29, // 25: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
+	0,  // 26: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
+	3,  // 27: cipherstream.plugin.v1.Plugin.Check:input_type -> cipherstream.plugin.v1.CheckRequest
+	6,  // 28: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
+	11, // 29: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
+	20, // 30: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
+	23, // 31: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
+	1,  // 32: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
+	4,  // 33: cipherstream.plugin.v1.Plugin.Check:output_type -> cipherstream.plugin.v1.CheckResponse
+	10, // 34: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
+	12, // 35: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
+	21, // 36: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
+	24, // 37: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
+	32, // [32:38] is the sub-list for method output_type
+	26, // [26:32] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_sdk_control_controlpb_control_proto_init() }

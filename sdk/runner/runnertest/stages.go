@@ -267,6 +267,10 @@ type FileSettings struct {
 	Path string `config:"path,required"`
 	// FailCommit makes Commit fail.
 	FailCommit bool `config:"fail_commit"`
+	// Announce is a named pipe that Commit opens when it has begun. Then it waits for the end of its
+	// context, and fails, or with Deaf commits all the same.
+	Announce string `config:"announce"`
+	Deaf     bool   `config:"deaf"`
 }
 
 type file struct {
@@ -288,7 +292,18 @@ func (f *file) Write(_ context.Context, p []byte) error {
 	return err
 }
 
-func (f *file) Commit(context.Context) (stage.Receipt, error) {
+func (f *file) Commit(ctx context.Context) (stage.Receipt, error) {
+	if f.settings.Announce != "" {
+		pipe, err := os.OpenFile(f.settings.Announce, os.O_WRONLY, 0)
+		if err != nil {
+			return stage.Receipt{}, err
+		}
+		pipe.Close()
+		<-ctx.Done()
+		if !f.settings.Deaf {
+			return stage.Receipt{}, ctx.Err()
+		}
+	}
 	if f.settings.FailCommit {
 		return stage.Receipt{}, fault.New("file.commit", fault.Sink, "the file could not be put in its place")
 	}

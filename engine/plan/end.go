@@ -1,0 +1,78 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// End says whose the last stage of a plan is.
+type End string
+
+const (
+	// EndPipeline keeps the sink that the pipeline names. It is the default.
+	EndPipeline End = ""
+	// EndOutput puts the caller's sink in the place of one that writes to ${run.output}, which then needs no value, and
+	// keeps a sink that goes elsewhere.
+	EndOutput End = "output"
+	// EndCaller puts the caller's sink in the place of whatever sink the pipeline names. Nothing of it is
+	// looked at, and nothing that it refers to is needed.
+	EndCaller End = "caller"
+)
+
+// CallerSink is what Stage.Name is for the caller's sink.
+const CallerSink = "caller"
+
+// outputReference is what a sink refers to when it leaves to the caller where the output goes.
+const outputReference = "run.output"
+
+// callerManifest describes the caller's sink.
+var callerManifest = Manifest{Kind: stage.KindSink, Name: CallerSink, In: stage.ShapeBytes}
+
+// EndsAtCaller reports whether the last stage is a sink that the caller hands to the run.
+func (p *Plan) EndsAtCaller() bool { return len(p.Stages) > 0 && p.Stages[len(p.Stages)-1].Caller }
+
+// Refers reports whether a stage that is on refers to something, such as "run.output".
+func (p *Plan) Refers(reference string) bool { return p.refers[reference] }
+
+// callers reports whether the place of a stage is the caller's.
+func (p *planner) callers(s *document.Stage) bool {
+	if s.Kind != stage.KindSink {
+		return false
+	}
+	return p.in.End == EndCaller || p.in.End == EndOutput && mentions(s.With, outputReference)
+}
+
+// atCaller resolves a stage whose place the caller's sink takes.
+func (p *planner) atCaller(s *document.Stage) resolved {
+	if p.in.End == EndOutput {
+		p.refers[outputReference] = true
+	}
+	taken := *s
+	taken.With, taken.Isolation = nil, document.IsolationGroup
+	if taken.Use == nil {
+		taken.Use = &document.Node{Kind: document.Text, Text: CallerSink, Value: CallerSink, At: s.At}
+	}
+	return resolved{stage: &taken, manifest: &callerManifest, config: map[string]any{}}
+}
+
+// mentions reports whether settings hold a reference.
+func mentions(n *document.Node, reference string) bool {
+	if n == nil {
+		return false
+	}
+	switch n.Kind {
+	case document.Map:
+		return slices.ContainsFunc(n.Entries, func(e document.Entry) bool { return mentions(e.Value, reference) })
+	case document.List:
+		return slices.ContainsFunc(n.Items, func(item *document.Node) bool { return mentions(item, reference) })
+	case document.Text:
+		if strings.Contains(n.Text, "${") {
+			parts := parseReferences(n.Text, func(int, int, string) {})
+			return slices.ContainsFunc(parts, func(r part) bool { return r.namespace != "" && r.String() == reference })
+		}
+	}
+	return false
+}

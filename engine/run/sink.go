@@ -1,0 +1,137 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// Codes of the end of a run.
+const (
+	// CodeSink is the code of a plan and a sink that do not belong together.
+	CodeSink = "run.sink"
+	// CodeSinkFailed is the code of an error of the caller's sink that has none of its own.
+	CodeSinkFailed = "sink.failed"
+	// CodeRefused is the code of a commit that the caller's gate has refused with an error that has none.
+	CodeRefused = "run.refused"
+)
+
+// checkSink holds the plan's end against what the caller has given.
+func (r *run) checkSink() error {
+	switch ends := r.plan.EndsAtCaller(); {
+	case ends && r.opts.Sink == nil:
+		return fault.New(CodeSink, fault.Internal, "the plan of pipeline %q ends at the caller, who has given no sink", r.plan.Name)
+	case !ends && r.opts.Sink != nil:
+		return fault.New(CodeSink, fault.Internal, "the plan of pipeline %q ends in a sink of its own, and the caller has given another", r.plan.Name).
+			WithHint("plan it so that it ends at the caller")
+	}
+	if r.opts.Sink != nil {
+		r.sink = &callerSink{sink: r.opts.Sink}
+	}
+	return nil
+}
+
+// atCaller reports whether a stage is the caller's sink, and onlyCaller whether a group is nothing else.
+func (r *run) atCaller(i int) bool { return r.plan.Stages[i].Caller }
+func (r *run) onlyCaller(g plan.Group) bool {
+	return len(g.Stages) == 1 && r.atCaller(g.Stages[0])
+}
+
+// callerStages are the stages that this run adds to those of the program: the caller's sink, in the group that has it.
+func (r *run) callerStages(g plan.Group) []stage.Definition {
+	if !slices.ContainsFunc(g.Stages, r.atCaller) {
+		return nil
+	}
+	return []stage.Definition{stage.DefineSink(stage.About{Name: plan.CallerSink},
+		func(struct{}, stage.Env) (stage.Sink, error) { return r.sink, nil })}
+}
+
+// callerSink is the caller's sink with coded errors. It remembers the first one as the caller made it, because what
+// a group says of it has crossed the form of a process boundary.
+type callerSink struct {
+	sink stage.Sink
+
+	mu    sync.Mutex
+	first *fault.Fault
+}
+
+func (c *callerSink) Open(ctx context.Context, o stage.Object) error {
+	return c.code("Open", c.sink.Open(ctx, o))
+}
+
+func (c *callerSink) Write(ctx context.Context, p []byte) error {
+	return c.code("Write", c.sink.Write(ctx, p))
+}
+
+func (c *callerSink) Commit(ctx context.Context) (stage.Receipt, error) {
+	receipt, err := c.sink.Commit(ctx)
+	return receipt, c.code("Commit", err)
+}
+
+func (c *callerSink) Abort(ctx context.Context) error { return c.code("Abort", c.sink.Abort(ctx)) }
+
+func (c *callerSink) Streams() bool {
+	s, ok := c.sink.(stage.Streamer)
+	return ok && s.Streams()
+}
+
+func (c *callerSink) code(method string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var f *fault.Fault
+	if !errors.As(err, &f) {
+		f = fault.New(CodeSinkFailed, fault.Sink, "%s of the caller's sink failed: %w", method, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first == nil {
+		c.first = f
+	}
+	return f
+}
+
+// restore gives a fault of the caller's sink its cause again, so that the caller finds its own error in it.
+func (c *callerSink) restore(err error) error {
+	f := fault.From(err)
+	if c == nil || f == nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first == nil || c.first.Code != f.Code {
+		return err
+	}
+	whole := *c.first
+	whole.Message, whole.Hint, whole.Details, whole.Stage = f.Message, f.Hint, f.Details, f.Stage
+	return &whole
+}
+
+// permit asks the caller whether the run may be committed.
+func (r *run) permit(ctx context.Context) (err error) {
+	if r.opts.BeforeCommit == nil {
+		return nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			r.emit(Log{Level: int(slog.LevelError), Message: "the gate before the commit panicked", Attributes: map[string]string{"stack": string(debug.Stack())}})
+			err = fault.New(CodeRefused, fault.Internal, "the gate before the commit panicked with %T", v)
+		}
+	}()
+	err = r.opts.BeforeCommit(ctx, r.account(true))
+	var f *fault.Fault
+	switch {
+	case err == nil, errors.As(err, &f):
+		return err
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return context.Cause(ctx)
+	}
+	return fault.New(CodeRefused, fault.Cancelled, "the caller refused to commit the run: %w", err)
+}
