@@ -58,6 +58,8 @@ type setup struct {
 	log      *lockedBuffer
 	out, tmp string
 	plugins  string // the folder
+	// opened, if set, is called when all data sockets of a run are there, and nobody has come to one.
+	opened func()
 }
 
 type lockedBuffer struct {
@@ -88,6 +90,19 @@ func newSetup(t *testing.T, cfg host.Config, network bool, files ...string) *set
 	t.Cleanup(func() { os.RemoveAll(s.tmp) })
 	cfg.TempDir = s.tmp
 	cfg.FirstParty, cfg.Args = runnertest.Bundle(firstParty), []string{"serve-test-plugin"}
+	counted := cfg.FirstParty.Stages[0]
+	cfg.FirstParty.Stages[0] = stage.DefineSource(stage.About{Name: counted.Name, Summary: counted.Summary},
+		func(_ struct{}, env stage.Env) (stage.Source, error) {
+			// It is made last, because groups are opened from the sink to the source.
+			if s.opened != nil {
+				s.opened()
+			}
+			made, err := counted.Make([]byte("{}"), env)
+			if err != nil {
+				return nil, err
+			}
+			return made.(stage.Source), nil
+		})
 	cfg.PluginDir = install(t, network, append(files, s.out+":rw")...)
 	cfg.Log = slog.New(slog.NewTextHandler(s.log, nil))
 	s.plugins = cfg.PluginDir

@@ -179,11 +179,8 @@ func TestStranger(t *testing.T) {
 				}
 				s := newSetup(t, host.Config{}, false)
 				var sent func() int
-				o := run.Options{ID: "r1", Events: func(e run.Event) {
-					if _, ok := e.(run.Started); ok {
-						sent = s.stranger(c.doing, credential)
-					}
-				}}
+				s.opened = func() { sent = s.stranger(c.doing, credential) }
+				o := run.Options{ID: "r1"}
 				if record {
 					o.Record = filepath.Join(t.TempDir(), "rec")
 				}
