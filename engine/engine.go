@@ -16,6 +16,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/stage"
@@ -228,7 +229,7 @@ type RunOptions struct {
 	// nothing. See run.Options.
 	BeforeCommit func(ctx context.Context, soFar *run.Receipt) error
 	// Record is a folder, new or empty, that keeps what crosses from one process to the
-	// next: the data of the run, as it is. Empty keeps nothing. See run.Record.
+	// next: the data of the run, as it is. Empty keeps nothing. See record.Record.
 	Record string
 }
 
@@ -239,9 +240,11 @@ func (e *Engine) Run(ctx context.Context, p *plan.Plan, sink Sink, o RunOptions)
 		o.ID = run.NewID(p.Name, time.Now())
 	}
 	e.filters.Close() // a run has the machine's memory to itself
-	return run.Execute(ctx, e.host, p, run.Options{
-		ID: o.ID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: o.Events, Record: o.Record,
-	})
+	options := run.Options{ID: o.ID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: o.Events}
+	if o.Record != "" {
+		options.Tap = record.New(o.Record)
+	}
+	return run.Execute(ctx, e.host, p, options)
 }
 
 // Check says everything that is wrong with a plan before it runs, and reads no row. See

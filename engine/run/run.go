@@ -1,9 +1,8 @@
 // Package run executes a plan: it starts the plan's process groups, joins them
 // by unix sockets, watches them, decides whether the output becomes visible, and
 // writes the receipt. It owns the outcome of a run and its events; it never
-// reads a document (engine/plan) and never looks at data, but for recordings, which
-// are made to look at: a run that is recorded has a relay in this process between every
-// two groups, and Replay gives what was recorded to a stage again.
+// reads a document (engine/plan) and never looks at data; whoever wants to (engine/record) is handed the
+// connections between every two groups (Tap).
 //
 // The output is committed only after every group has finished well and the sink
 // holds everything. When anything fails, everything is cancelled, and the run's
@@ -33,12 +32,11 @@ import (
 	"math"
 	"os"
 	"runtime"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/link"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/control"
@@ -66,9 +64,8 @@ type Options struct {
 	// receipt so far, in which only what the sink alone knows is missing: digest, location and link. An error
 	// leaves nothing; it is found with errors.Is in that of the run. It should return soon after its context has ended.
 	BeforeCommit func(ctx context.Context, soFar *Receipt) error
-	// Record is a folder, new or empty, in which what crosses every boundary between two
-	// groups is kept; see Record. Empty keeps nothing.
-	Record string
+	// Tap, if set, stands between every two groups, and is shown what crosses.
+	Tap Tap
 }
 
 // NewID makes an identifier of a run: the pipeline's name, the time in
@@ -85,7 +82,7 @@ type run struct {
 	opts   Options
 	began  time.Time
 	groups []*group
-	record *recording  // nil when nothing is recorded
+	relays []*relay    // one for each boundary where there is a tap
 	notary *notary     // nil when nothing is sealed
 	sink   *callerSink // nil when the sink is a plugin's
 	// before and after are who is at the input and the output of each group.
@@ -149,16 +146,19 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 	}
 	defer os.RemoveAll(dir)
 	defer r.close()
-	if r.opts.Record != "" {
-		if r.record, err = newRecording(r.opts.Record, r.plan, r.opts.ID, r.began); err != nil {
+	if r.opts.Tap != nil {
+		if err = r.opts.Tap.Begin(r.plan, r.opts.ID, r.began); err != nil {
 			return nil, err
 		}
-		defer func() { r.record.end(err) }()
+		defer func() { r.opts.Tap.End(err) }()
+		for n := 1; n < len(r.plan.Groups); n++ {
+			r.relays = append(r.relays, &relay{tap: r.opts.Tap, boundary: n})
+		}
 	}
 	if err = r.start(ctx, h, dir); err != nil {
 		return nil, err
 	}
-	receipt, err := r.watch(ctx)
+	receipt, err := r.watch(ctx, dir)
 	return receipt, err
 }
 
@@ -200,15 +200,14 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 	if err := r.introduce(ctx); err != nil {
 		return err
 	}
-	if r.record != nil {
-		for i, relay := range r.record.relays {
-			if err := relay.listen(relayed(dir, i+1), edge(dir, i+1)); err != nil {
-				return err
-			}
+	for _, relay := range r.relays {
+		var err error
+		if relay.listener, err = link.Listen(link.RelaySocket(dir, relay.boundary)); err != nil {
+			return err
 		}
 	}
 	started := Started{RunID: r.opts.ID}
-	secrets := secretsOf(r.plan)
+	secrets := r.plan.SecretTexts()
 	for i := len(r.groups) - 1; i >= 0; i-- {
 		if err := r.groups[i].process.Open(ctx, r.request(i, dir), secrets); err != nil {
 			return fault.InStage(err, r.groups[i].stages[0])
@@ -272,7 +271,7 @@ func (r *run) budget(i int) int64 {
 
 // watch runs all groups, commits when everything is good, and finds the cause
 // when it is not.
-func (r *run) watch(ctx context.Context) (*Receipt, error) {
+func (r *run) watch(ctx context.Context, dir string) (*Receipt, error) {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	last := len(r.groups) - 1
@@ -291,17 +290,15 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 			}
 		})
 	}
-	if r.record != nil {
-		for _, relay := range r.record.relays {
-			upstream.Add(1)
-			wait.Go(func() {
-				defer upstream.Done()
-				// What is no Arrow stream its reader refuses, and says so better.
-				if err := relay.run(running); fault.Is(err, CodeRecordWrite) || fault.Is(err, runner.LinkStranger) {
-					cancel(err)
-				}
-			})
-		}
+	for _, relay := range r.relays {
+		upstream.Add(1)
+		wait.Go(func() {
+			defer upstream.Done()
+			relay.run(running, dir)
+			if relay.ends() {
+				cancel(relay.err)
+			}
+		})
 	}
 	ended := make(chan struct{})
 	committed := make(chan struct{})
@@ -327,11 +324,9 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 				return
 			}
 		}
-		if r.record != nil {
-			if commitErr = r.record.finish(); commitErr != nil {
-				cancel(commitErr)
-				return
-			}
+		if commitErr = r.completeTap(); commitErr != nil {
+			cancel(commitErr)
+			return
 		}
 		if refused = r.permit(running); refused != nil {
 			cancel(refused)
@@ -390,11 +385,9 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 	if rank(commitErr) > rank(best) {
 		best = commitErr
 	}
-	if r.record != nil {
-		for _, relay := range r.record.relays {
-			if rank(relay.err) > rank(best) {
-				best = relay.err
-			}
+	for _, relay := range r.relays {
+		if rank(relay.err) > rank(best) {
+			best = relay.err
 		}
 	}
 	if best == nil {
@@ -463,6 +456,9 @@ func (r *run) close() {
 			wait.Go(g.process.Close)
 		}
 	}
+	for _, relay := range r.relays {
+		relay.close()
+	}
 	wait.Wait()
 }
 
@@ -527,10 +523,7 @@ func joined(stages []string) string {
 	return stages[0] + "…" + stages[len(stages)-1]
 }
 
-// secretsOf lists the secrets among the settings of a plan, which nobody is told of.
-func secretsOf(p *plan.Plan) []string { return secretsBut(p, nil) }
-
-// linkSecrets are those that must not be in a link either: all but the identities, which a
+// linkSecrets are the secrets that must not be in a link either: all but the identities, which a
 // signed link names.
 func linkSecrets(p *plan.Plan) []string {
 	identity := map[[2]string]bool{}
@@ -539,33 +532,14 @@ func linkSecrets(p *plan.Plan) []string {
 			identity[[2]string{u.Stage, u.Setting}] = true
 		}
 	}
-	return secretsBut(p, identity)
-}
-
-// secretsBut lists the secrets of a plan without those at some places, which are a stage's
-// ID and a JSON Pointer.
-func secretsBut(p *plan.Plan, without map[[2]string]bool) []string {
 	var list []string
 	for i := range p.Stages {
 		s := &p.Stages[i]
-		var walk func(value any, path []string)
-		walk = func(value any, path []string) {
-			switch v := value.(type) {
-			case map[string]any:
-				for name, e := range v {
-					walk(e, append(slices.Clone(path), name))
-				}
-			case []any:
-				for i, e := range v {
-					walk(e, append(slices.Clone(path), strconv.Itoa(i)))
-				}
-			case config.Secret:
-				if !without[[2]string{s.ID, plan.Pointer(path)}] {
-					list = append(list, v.Reveal())
-				}
+		for place, secret := range s.Secrets() {
+			if !identity[[2]string{s.ID, place}] {
+				list = append(list, secret.Reveal())
 			}
 		}
-		walk(s.Config, nil)
 	}
 	return list
 }
