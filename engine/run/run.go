@@ -24,6 +24,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -66,6 +67,18 @@ type Options struct {
 	BeforeCommit func(ctx context.Context, soFar *Receipt) error
 	// Tap, if set, stands between every two groups, and is shown what crosses.
 	Tap Tap
+}
+
+// Host is where the processes of a run come from. *host.Host is one; package runtest has one without processes.
+type Host interface {
+	// Start starts a process of a plugin, which may see some folders besides its own.
+	Start(ctx context.Context, plugin string, reach ...host.Reach) (host.Process, error)
+	// Attach waits for a process of a plugin that somebody else starts.
+	Attach(ctx context.Context, plugin string, waiting func(host.Awaited)) (host.Process, error)
+	// Local serves the stages of this program, and some more, in this process.
+	Local(added ...stage.Definition) host.Process
+	// NewDir makes a private directory, whose path is short enough for sockets.
+	NewDir() (string, error)
 }
 
 // NewID makes an identifier of a run: the pipeline's name, the time in
@@ -111,7 +124,7 @@ type group struct {
 
 // Execute runs the plan to its end and returns the receipt, or the fault that
 // ended it. Nothing is left behind in either case.
-func Execute(ctx context.Context, h *host.Host, p *plan.Plan, opts Options) (*Receipt, error) {
+func Execute(ctx context.Context, h Host, p *plan.Plan, opts Options) (*Receipt, error) {
 	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{}), events: newQueue(opts.Events)}
 	defer r.events.close()
 	receipt, err := r.execute(ctx, h)
@@ -125,7 +138,7 @@ func Execute(ctx context.Context, h *host.Host, p *plan.Plan, opts Options) (*Re
 	return receipt, err
 }
 
-func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
+func (r *run) execute(ctx context.Context, h Host) (*Receipt, error) {
 	if s := r.plan.Limits.TimeoutSeconds; s > 0 && !r.debugged() {
 		limit := time.Duration(s * float64(time.Second))
 		var cancel context.CancelFunc
@@ -164,7 +177,7 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 
 // start brings up a process for every group at once, then opens them from the
 // sink to the source, so that every socket has its listener before its writer.
-func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
+func (r *run) start(ctx context.Context, h Host, dir string) error {
 	r.groups = make([]*group, len(r.plan.Groups))
 	if err := r.makeEdges(dir); err != nil {
 		return err
@@ -269,76 +282,60 @@ func (r *run) budget(i int) int64 {
 	return max(budget/sharing, 1)
 }
 
-// watch runs all groups, commits when everything is good, and finds the cause
-// when it is not.
+// watch runs all groups, closes the run when everything is good, and finds the cause when it is not.
 func (r *run) watch(ctx context.Context, dir string) (*Receipt, error) {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	type news struct {
+		what happening
+		err  error
+	}
+	heard := make(chan news)
 	last := len(r.groups) - 1
-	var wait, upstream sync.WaitGroup
 	for i, g := range r.groups {
-		if i < last {
-			upstream.Add(1)
+		ended := upstreamEnded
+		if i == last {
+			ended = sinkEnded
 		}
-		wait.Go(func() {
-			if i < last {
-				defer upstream.Done()
-			}
+		go func() {
 			g.err = g.process.Start(running, func(e *pb.Event) { r.handle(i, e) })
-			if g.err != nil {
-				cancel(g.err)
-			}
-		})
+			heard <- news{ended, g.err}
+		}()
 	}
 	for _, relay := range r.relays {
-		upstream.Add(1)
-		wait.Go(func() {
-			defer upstream.Done()
+		go func() {
 			relay.run(running, dir)
-			if relay.ends() {
-				cancel(relay.err)
-			}
-		})
+			heard <- news{upstreamEnded, relay.fatal()}
+		}()
 	}
-	ended := make(chan struct{})
-	committed := make(chan struct{})
 	var delivered stage.Receipt
 	var refused, commitErr error
-	go func() {
-		defer close(committed)
-		upstream.Wait()
+	done := ctx.Done()
+	o := outcome{state: flowing, upstream: last + len(r.relays)}
+	for prepared := r.prepared; !o.over(); {
+		var n news
 		select {
-		case <-r.prepared:
-		case <-running.Done():
-			return
-		case <-ended:
-			// Nothing was prepared, or nothing is left to commit to.
-			if r.groups[last].err == nil {
-				commitErr = fault.New("plugin.contract", fault.Plugin, "plugin %q finished without waiting for the commit",
-					r.groups[last].process.Plugin())
-			}
-			return
+		case n = <-heard:
+		case <-prepared:
+			n.what, prepared = sinkReady, nil
+		case <-done:
+			n.what, done = callerLeft, nil
 		}
-		for _, g := range r.groups[:last] {
-			if g.err != nil {
-				return
-			}
+		if n.what == sinkEnded && n.err == nil && o.state == flowing {
+			n.err = fault.New("plugin.contract", fault.Plugin, "plugin %q finished without waiting for the commit",
+				r.groups[last].process.Plugin())
+			commitErr = n.err
 		}
-		if commitErr = r.completeTap(); commitErr != nil {
-			cancel(commitErr)
-			return
+		switch o.tell(n.what, n.err) {
+		case cancelRest:
+			cancel(n.err)
+		case closeRun:
+			go func() {
+				delivered, refused, commitErr = r.closing(running)
+				heard <- news{commitEnded, cmp.Or(refused, commitErr)}
+			}()
 		}
-		if refused = r.permit(running); refused != nil {
-			cancel(refused)
-			return
-		}
-		if delivered, commitErr = r.groups[last].process.Commit(running); commitErr != nil {
-			cancel(commitErr)
-		}
-	}()
-	wait.Wait()
-	close(ended)
-	<-committed
+	}
 	if refused != nil {
 		return nil, refused
 	}
@@ -348,24 +345,21 @@ func (r *run) watch(ctx context.Context, dir string) (*Receipt, error) {
 	return r.receipt(delivered), nil
 }
 
-// cause picks the fault that explains the failure. A group that was cancelled,
-// or whose neighbour went away, only echoes another group's fault.
-func (r *run) cause(ctx context.Context, commitErr error) error {
-	var best error
-	rank := func(err error) int {
-		f := fault.From(err)
-		switch {
-		case f == nil:
-			return 0
-		case f.Code == runner.UpstreamEnded || f.Code == runner.DownstreamEnded:
-			return 2
-		case f.Class == fault.Cancelled:
-			return 1
-		case f.Code == runner.LinkProtocol:
-			return 3
-		}
-		return 4
+// closing is what stands between the last byte and the end of the run.
+func (r *run) closing(ctx context.Context) (delivered stage.Receipt, refused, failed error) {
+	if failed = r.completeTap(); failed != nil {
+		return delivered, nil, failed
 	}
+	if refused = r.permit(ctx); refused != nil {
+		return delivered, refused, nil
+	}
+	delivered, failed = r.groups[len(r.groups)-1].process.Commit(ctx)
+	return delivered, nil, failed
+}
+
+// cause picks the fault that explains the failure; nil when there was none.
+func (r *run) cause(ctx context.Context, commitErr error) error {
+	var ended []error
 	for i, g := range r.groups {
 		err := g.err
 		if f := fault.From(err); f != nil && f.Stage == "" {
@@ -378,26 +372,13 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 			}
 			err = f
 		}
-		if rank(err) > rank(best) {
-			best = err
-		}
+		ended = append(ended, err)
 	}
-	if rank(commitErr) > rank(best) {
-		best = commitErr
-	}
+	ended = append(ended, commitErr)
 	for _, relay := range r.relays {
-		if rank(relay.err) > rank(best) {
-			best = relay.err
-		}
+		ended = append(ended, relay.err)
 	}
-	if best == nil {
-		return nil
-	}
-	// The caller's own end is the cause unless something broke by itself.
-	if ctx.Err() != nil && rank(best) < 3 {
-		return context.Cause(ctx)
-	}
-	return best
+	return causeOf(ctx, ended)
 }
 
 func (r *run) handle(i int, e *pb.Event) {

@@ -64,8 +64,13 @@ func (r *relay) join(ctx context.Context, target string) error {
 	return r.tap.Relay(ctx, r.boundary, from, to)
 }
 
-// ends reports whether an error of a relay ends the run by itself. The reader of a broken stream says it better.
-func (r *relay) ends() bool { return r.err != nil && !fault.Is(r.err, runner.LinkProtocol) }
+// fatal is the error by which a relay ends the run. The reader of a broken stream says that better, and ends it.
+func (r *relay) fatal() error {
+	if fault.Is(r.err, runner.LinkProtocol) {
+		return nil
+	}
+	return r.err
+}
 
 // completeTap is what stands before the commit of a run with a tap.
 func (r *run) completeTap() error {
