@@ -148,11 +148,27 @@ func sweep(base string) {
 			if marked(path) {
 				_ = removeScratch(path, lock)
 			} else {
-				_ = syscall.Rmdir(path) // which takes a directory, and only an empty one
+				removeBegun(path)
 			}
 			lock.Close()
 		}
 	}
+}
+
+// removeBegun removes a directory whose host died before it had marked it: it is empty, or holds a part of the marker.
+func removeBegun(path string) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	whole := markerText(filepath.Base(path))
+	if info, err := root.Lstat(scratchMarker); err == nil && info.Mode().IsRegular() && info.Size() < int64(len(whole)) {
+		if begun, err := root.ReadFile(scratchMarker); err == nil && strings.HasPrefix(whole, string(begun)) {
+			_ = root.Remove(scratchMarker)
+		}
+	}
+	_ = syscall.Rmdir(path) // which takes a directory, and only an empty one
 }
 
 // marked reports whether a directory is a private one of this user's hosts: this user's, closed

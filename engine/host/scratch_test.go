@@ -150,8 +150,8 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	// A host that dies between making its directory and marking it, or removing the marker and it.
-	unmarked, filled := dead(t, tmp), dead(t, tmp)
-	for _, path := range []string{unmarked, filled} {
+	unmarked, filled, empty, cut, other := dead(t, tmp), dead(t, tmp), dead(t, tmp), dead(t, tmp), dead(t, tmp)
+	for _, path := range []string{unmarked, filled, empty, cut, other} {
 		if err := os.Remove(filepath.Join(path, ".cipherstream-scratch")); err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +162,12 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	folder(t, tmp, filepath.Base(filled), "rows.csv")
-	own = append(own, filled)
+	for path, marker := range map[string]string{empty: "", cut: "A private directory of", other: "A private diary"} {
+		if err := os.WriteFile(filepath.Join(path, ".cipherstream-scratch"), []byte(marker), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own = append(own, filled, other)
 	own = append(own, outside, elsewhere, filepath.Join(elsewhere, ".cipherstream-scratch"), linked)
 
 	h := newHost(t)
@@ -173,7 +178,7 @@ func TestSweep(t *testing.T) {
 	if _, err := h.NewDir(); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{full, unmarked} {
+	for _, path := range []string{full, unmarked, empty, cut} {
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("what a dead host left is still there: %s, %v", path, err)
 		}
