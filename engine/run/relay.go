@@ -4,10 +4,12 @@ import (
 	"context"
 	"net"
 	"os"
+	"time"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/peer"
 	"github.com/cipherstream/cipherstream/sdk/runner"
+	"github.com/cipherstream/cipherstream/sdk/wire"
 )
 
 // relay stands between two process groups of a run that is recorded, and keeps what
@@ -80,6 +82,9 @@ func (r *relay) copy(ctx context.Context) error {
 		return writeFailed(partial, err)
 	}
 	ended, err := copyStream(down, r.file, up)
+	if err == nil && ended == endedWhole && moreCame(up, down) {
+		ended = endedForeign
+	}
 	// The neighbours need not wait for the rest.
 	up.Close()
 	down.Close()
@@ -102,4 +107,16 @@ func (r *relay) copy(ctx context.Context) error {
 	}
 	r.whole = ended == endedWhole
 	return nil
+}
+
+// moreCame hands a byte on that comes behind the end of a stream, so that its reader refuses
+// it as it would if the two groups were joined directly.
+func moreCame(up, down net.Conn) bool {
+	_ = up.SetReadDeadline(time.Now().Add(wire.EndPatience))
+	var one [1]byte
+	n, _ := up.Read(one[:])
+	if n > 0 {
+		_, _ = down.Write(one[:])
+	}
+	return n > 0
 }

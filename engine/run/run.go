@@ -78,6 +78,7 @@ type group struct {
 	stages   []string
 	kinds    []stage.Kind
 	finished *pb.Finished
+	entered  int64 // rows, as it has last said; run.mu guards it
 	err      error
 	// isolation is how a third-party process is kept apart.
 	isolation host.Isolation
@@ -276,6 +277,10 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 				return
 			}
 		}
+		if commitErr = r.rowsKept(); commitErr != nil {
+			cancel(commitErr)
+			return
+		}
 		if r.record != nil {
 			if commitErr = r.record.finish(); commitErr != nil {
 				cancel(commitErr)
@@ -384,6 +389,7 @@ func (r *run) handle(i int, e *pb.Event) {
 // first group and the bytes of the last.
 func (r *run) advance(i int, rows, bytes int64) {
 	r.mu.Lock()
+	r.groups[i].entered = rows
 	if i == 0 {
 		r.progress.Rows = rows
 	}
