@@ -19,6 +19,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -54,12 +55,14 @@ type Engine struct {
 	loader  *document.Loader
 	host    *host.Host
 	catalog plan.Catalog
+	broken  []plan.Broken
 	offers  []host.Offer
 	filters *run.FilterChecker
 }
 
 // New makes an engine. Third-party plugins of the lock file are started once, to
-// learn what they offer. Close it when no run is going on.
+// learn what they offer; one that is broken fails only the pipelines that use it. Close
+// the engine when no run is going on.
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	h, err := host.New(host.Config{
 		FirstParty: cfg.FirstParty, Executable: cfg.Executable, Args: cfg.Args,
@@ -69,13 +72,19 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	offers, err := h.Offers(ctx)
+	plugins, err := h.Survey(ctx)
 	if err != nil {
 		h.Close()
 		return nil, err
 	}
-	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, offers: offers, filters: run.NewFilterChecker(h)}
-	for _, o := range offers {
+	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, filters: run.NewFilterChecker(h)}
+	for _, found := range plugins {
+		if found.Err != nil {
+			e.broken = append(e.broken, plan.Broken{Plugin: found.Entry.Name, Fault: fault.From(found.Err)})
+			continue
+		}
+		o := found.Offer
+		e.offers = append(e.offers, o)
 		for _, m := range o.Stages {
 			manifest := plan.Manifest{
 				Plugin: o.Plugin, FirstParty: o.FirstParty, Kind: m.Kind, Name: m.Name, Summary: m.Summary, Doc: m.Doc,
@@ -103,7 +112,7 @@ func (e *Engine) NewDir() (string, error) { return e.host.NewDir() }
 // Names lists the pipelines of the catalogue, sorted.
 func (e *Engine) Names() []string { return e.loader.Names() }
 
-// Plugins lists the plugins and their stages, first-party first.
+// Plugins lists the plugins that work and their stages, first-party first.
 func (e *Engine) Plugins() []host.Offer { return e.offers }
 
 // Schema describes pipelines, templates and tests for editors as a JSON Schema, with the
@@ -152,7 +161,7 @@ func (e *Engine) Lint(pipeline string) diag.List {
 	if doc == nil {
 		return diags
 	}
-	return append(diags, plan.Lint(plan.Input{Document: doc, Catalog: e.catalog, CheckFilter: e.filters.Check})...).Tidy()
+	return append(diags, plan.Lint(plan.Input{Document: doc, Catalog: e.catalog, Broken: e.broken, CheckFilter: e.filters.Check})...).Tidy()
 }
 
 // Request says what to run and with which values.
@@ -195,7 +204,7 @@ func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
 		return nil, diags
 	}
 	in := plan.Input{
-		Document: doc, Catalog: e.catalog, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
+		Document: doc, Catalog: e.catalog, Broken: e.broken, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
 		EnvAllowed: r.EnvAllowed, SecretEnv: r.SecretEnv, SecretKinds: r.SecretKinds,
 		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, End: r.End, Source: r.Source,
 		CheckFilter: e.filters.Check,

@@ -15,6 +15,8 @@
 package sdk
 
 import (
+	"github.com/apache/arrow/go/v15/arrow"
+
 	"github.com/cipherstream/cipherstream/sdk/control"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -66,6 +68,9 @@ const (
 	MetaUnknown    = stage.MetaUnknown
 	MetaOpen       = stage.MetaOpen
 )
+
+// TypeName is what a column's type is called wherever people read of it.
+func TypeName(f arrow.Field) string { return stage.TypeName(f) }
 
 // DefineSource declares a source with settings S.
 func DefineSource[S any](about About, make func(S, Env) (Source, error)) Definition {

@@ -2,9 +2,26 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 )
+
+// TestMarkdownLimits: a page tells the limits as well: once what all have, and of each what it says itself.
+func TestMarkdownLimits(t *testing.T) {
+	const timeout, stall, parameter = "| `timeout` | %s | For the whole run; --timeout sets another. |\n",
+		"| `stall` | 10s | For one call of a stage that neither reads nor writes. |\n", "| `parameter` | 64KiB | For the text of one parameter. |\n"
+	const head = "| limit | | |\n|---|---|---|\n"
+	common := head + fmt.Sprintf(timeout, "none") + stall + parameter
+	page := call(t, "describe", "--markdown", "custom_table", "appointments").stdout
+	if own := head + fmt.Sprintf(timeout, "3m0s") + "\n"; strings.Count(page, common) != 1 || strings.Count(page, own) != 1 || strings.Count(page, head) != 2 {
+		t.Errorf("the limits of two pipelines:\n%s", page)
+	}
+	if page := call(t, "describe", "--markdown", "testdata/everything.yaml").stdout; strings.Count(page, common) != 1 {
+		t.Errorf("the limits of one that shares nothing:\n%s", page)
+	}
+}
 
 // TestDescribeLimits: the limits of a pipeline are told, those that it inherits and those
 // that it gets without asking.

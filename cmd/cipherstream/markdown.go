@@ -13,8 +13,8 @@ import (
 // sharedTemplate declares the parameters that all pipelines of the catalogue have.
 const sharedTemplate = "output"
 
-// writeMarkdown documents pipelines: a table of all, the parameters that they share,
-// and a section for each.
+// writeMarkdown documents pipelines: a table of all, the parameters and limits that they
+// share, and a section for each.
 func (a *app) writeMarkdown(w io.Writer, e *engine.Engine, names []string) error {
 	shared, diags := e.Load(sharedTemplate)
 	if err := a.check(e, diags); err != nil {
@@ -40,6 +40,8 @@ func (a *app) writeMarkdown(w io.Writer, e *engine.Engine, names []string) error
 	if slices.ContainsFunc(all, func(d description) bool { return slices.Contains(d.Extends, shared.File) }) {
 		fmt.Fprint(w, "\nAll of them take these parameters:\n\n")
 		writeParameters(w, describe(shared).Parameters)
+		fmt.Fprint(w, "\nand have these limits, unless they say another:\n\n")
+		writeLimits(w, describe(shared).Limits.rows())
 	}
 	for _, d := range all {
 		fmt.Fprintf(w, "\n## %s\n\n%s. %s\n", d.Name, cell(d.Title), d.Description)
@@ -53,6 +55,16 @@ func (a *app) writeMarkdown(w io.Writer, e *engine.Engine, names []string) error
 			fmt.Fprintln(w)
 			writeParameters(w, own)
 		}
+		limits := d.Limits.rows()
+		if slices.Contains(d.Extends, shared.File) {
+			limits = slices.DeleteFunc(limits, func(row []string) bool {
+				return slices.ContainsFunc(describe(shared).Limits.rows(), func(other []string) bool { return slices.Equal(row, other) })
+			})
+		}
+		if len(limits) > 0 {
+			fmt.Fprintln(w)
+			writeLimits(w, limits)
+		}
 		fmt.Fprintln(w)
 		writeColumns(w, d.Columns)
 	}
@@ -63,6 +75,13 @@ func writeParameters(w io.Writer, parameters []parameter) {
 	fmt.Fprint(w, "| parameter | type | | |\n|---|---|---|---|\n")
 	for _, p := range parameters {
 		fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", p.Name, p.Type, cell(p.obligation()), cell(p.about()))
+	}
+}
+
+func writeLimits(w io.Writer, rows [][]string) {
+	fmt.Fprint(w, "| limit | | |\n|---|---|---|\n")
+	for _, row := range rows {
+		fmt.Fprintf(w, "| `%s` | %s | %s |\n", row[0], row[1], cell(row[2]))
 	}
 }
 

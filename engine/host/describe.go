@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/cipherstream/cipherstream/sdk/control"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -82,19 +83,29 @@ type Found struct {
 	Err error
 }
 
-// Survey describes every plugin, as Offers does, and goes on when one is broken. The
-// error is that of a context that has ended.
+// surveyed is how many plugins Survey has started at a time.
+const surveyed = 4
+
+// Survey describes every plugin: the first-party stages, then the third-party plugins of the
+// lock file, in its order, which are started for it. One that is broken does not hide the
+// others, and one that does not answer does not hold them up. The error is that of a context
+// that has ended.
 func (h *Host) Survey(ctx context.Context) ([]Found, error) {
-	all := []Found{{Offer: h.ownOffer()}}
-	for _, entry := range h.lock.Plugins {
-		found, err := h.Look(ctx, entry.Name)
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found)
+	all := make([]Found, 1+len(h.lock.Plugins))
+	all[0] = Found{Offer: h.ownOffer()}
+	var wait sync.WaitGroup
+	free := make(chan struct{}, surveyed)
+	for i, entry := range h.lock.Plugins {
+		free <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-free }()
+			offer, err := h.describe(ctx, entry)
+			all[1+i] = Found{Entry: entry, Offer: offer, Err: err}
+		})
+	}
+	wait.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	return all, nil
 }

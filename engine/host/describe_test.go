@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -63,6 +64,26 @@ func TestSurvey(t *testing.T) {
 	if _, err := s.Survey(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+}
+
+// TestSurveyTogether: no plugin waits for another, which may take its time: each of these ends when the other is there.
+func TestSurveyTogether(t *testing.T) {
+	meeting := t.TempDir()
+	waits := func(own, other string) pinned {
+		return pinned{name: own, files: []string{meeting + ":rw"}, program: script("echo here > '"+filepath.Join(meeting, own)+"'",
+			"until [ -s '"+filepath.Join(meeting, other)+"' ]; do sleep 0.01; done", "exit 7")}
+	}
+	s := newSetup(t, host.Config{}, waits("first", "second"), waits("second", "first"))
+	all, err := s.Survey(t.Context())
+	if err != nil || len(all) != 3 {
+		t.Fatalf("got %+v, %v", all, err)
+	}
+	for _, found := range all[1:] {
+		if f := fault.From(found.Err); f == nil || f.Code != "plugin.start" || !strings.Contains(f.Message, "exited with status 7") {
+			t.Errorf("%s: %v", found.Entry.Name, found.Err)
+		}
+	}
+	s.nothingRuns(t)
 }
 
 // TestTry: a program that no lock file pins is started, and verified, as one that is.

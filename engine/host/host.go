@@ -336,20 +336,6 @@ type Offer struct {
 	Stages    []control.Manifest
 }
 
-// Offers describes every plugin: the first-party stages, then the third-party
-// plugins of the lock file, which are started for it.
-func (h *Host) Offers(ctx context.Context) ([]Offer, error) {
-	offers := []Offer{h.ownOffer()}
-	for _, entry := range h.lock.Plugins {
-		offer, err := h.describe(ctx, entry)
-		if err != nil {
-			return nil, err
-		}
-		offers = append(offers, offer)
-	}
-	return offers, nil
-}
-
 // start starts a plugin's program and waits until it answers.
 func (h *Host) start(ctx context.Context, plugin string, reach ...Reach) (*remote, error) {
 	if plugin != h.cfg.FirstParty.Name {

@@ -16,14 +16,14 @@ import (
 
 func TestOffers(t *testing.T) {
 	s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: ownProgram(t)})
-	offers, err := s.Offers(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	found, err := s.Survey(t.Context())
+	if err != nil || len(found) != 2 || found[1].Err != nil {
+		t.Fatalf("got %+v, %v", found, err)
 	}
-	if len(offers) != 2 || offers[0].Plugin != firstParty || !offers[0].FirstParty || offers[1].Plugin != thirdParty || offers[1].FirstParty {
-		t.Fatalf("got %+v", offers)
+	own, other := found[0].Offer, found[1].Offer
+	if own.Plugin != firstParty || !own.FirstParty || other.Plugin != thirdParty || other.FirstParty {
+		t.Fatalf("got %+v", found)
 	}
-	own, other := offers[0], offers[1]
 	if other.Version != own.Version || len(other.Stages) != len(own.Stages) {
 		t.Fatalf("the same stages came as %+v and %+v", own, other)
 	}
@@ -88,9 +88,9 @@ func TestChangedProgram(t *testing.T) {
 
 func TestNameMismatch(t *testing.T) {
 	s := newSetup(t, host.Config{}, pinned{name: "fourth", program: ownProgram(t)})
-	_, err := s.Offers(t.Context())
-	f := fault.From(err)
-	if f == nil || f.Code != "plugin.name" || f.Class != fault.Plugin || f.Message != `the program of plugin "fourth" says that it is "third"` {
+	found, err := s.Look(t.Context(), "fourth")
+	f := fault.From(found.Err)
+	if err != nil || f == nil || f.Code != "plugin.name" || f.Class != fault.Plugin || f.Message != `the program of plugin "fourth" says that it is "third"` {
 		t.Fatalf("got %+v", f)
 	}
 }
@@ -177,9 +177,9 @@ func TestProgramsThatAreNoPlugins(t *testing.T) {
 func TestGreetingWithoutService(t *testing.T) {
 	s := newSetup(t, host.Config{StartTimeout: 500 * time.Millisecond},
 		pinned{name: "odd", program: script("echo '1|1|unix|/does/not/exist|grpc'", "exec sleep 600")})
-	_, err := s.Offers(t.Context())
-	f := fault.From(err)
-	if f == nil || f.Code != "plugin.unresponsive" || f.Class != fault.Plugin || f.Message != `plugin "odd" did not answer within 500ms` {
+	found, err := s.Look(t.Context(), "odd")
+	f := fault.From(found.Err)
+	if err != nil || f == nil || f.Code != "plugin.unresponsive" || f.Class != fault.Plugin || f.Message != `plugin "odd" did not answer within 500ms` {
 		t.Fatalf("got %+v", f)
 	}
 	s.nothingRuns(t)

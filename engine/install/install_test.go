@@ -159,13 +159,16 @@ func starts(t *testing.T, cfg install.Config, plugins ...string) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	offers, err := h.Offers(t.Context())
+	all, err := h.Survey(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, o := range offers[1:] {
-		names = append(names, o.Plugin)
+	for _, found := range all[1:] {
+		if found.Err != nil {
+			t.Error(found.Err)
+		}
+		names = append(names, found.Offer.Plugin)
 	}
 	if slices.Sort(names); !slices.Equal(names, plugins) {
 		t.Errorf("the folder has %v, want %v", names, plugins)

@@ -11,6 +11,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -52,6 +53,48 @@ func FromBundle(b stage.Bundle, firstParty bool) Catalog {
 		c = append(c, m)
 	}
 	return c
+}
+
+// Broken is an installed plugin that does not work: what it offers is not known.
+type Broken struct {
+	Plugin string
+	// Fault says why.
+	Fault *fault.Fault
+}
+
+// find looks up what a stage uses. When that is not found, and a broken plugin may have it, it says
+// what that plugin suffers from: the fault itself where the plugin was named.
+func (p *planner) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
+	m, problem := p.in.Catalog.find(s)
+	if problem == nil || len(p.in.Broken) == 0 {
+		return m, problem
+	}
+	d := *problem
+	plugin, _, explicit := strings.Cut(s.Use.Text, "/")
+	var suspects []string
+	for _, b := range p.in.Broken {
+		if explicit && b.Plugin == plugin {
+			d = diag.At(s.Use.At, b.Fault.Code, "%s %q cannot be had: %s", s.Kind, s.Use.Text, b.Fault.Message)
+			d.Hint = b.Fault.Hint
+			if d.Hint == "" {
+				d.Hint = fmt.Sprintf("\"cipherstream plugin verify %s\" tells more", b.Plugin)
+			}
+			return nil, &d
+		}
+		suspects = append(suspects, fmt.Sprintf("%q (%s)", b.Plugin, b.Fault.Code))
+	}
+	if explicit {
+		return nil, problem
+	}
+	if d.Hint != "" {
+		d.Hint += "; "
+	}
+	noun := "plugin"
+	if len(suspects) > 1 {
+		noun = "plugins"
+	}
+	d.Hint += fmt.Sprintf("what the broken %s %s would offer is not known: see \"cipherstream plugin list\"", noun, strings.Join(suspects, ", "))
+	return nil, &d
 }
 
 // find looks up what a stage uses: NAME or PLUGIN/NAME. A plain name that

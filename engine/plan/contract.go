@@ -63,7 +63,7 @@ func (p *planner) resolveStandIn(s *document.Stage, in StandIn) resolved {
 	use := &document.Node{Kind: document.Text, Text: in.Use, Value: in.Use, At: s.At}
 	taken := &document.Stage{Kind: s.Kind, Use: use, Isolation: document.IsolationGroup, Name: s.Name, At: s.At}
 	r := resolved{stage: taken, config: in.Config}
-	m, problem := p.in.Catalog.find(taken)
+	m, problem := p.find(taken)
 	if problem != nil {
 		p.diags.Add(*problem)
 		return r

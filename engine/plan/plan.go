@@ -79,6 +79,8 @@ type Lookup func(name string) (value string, ok bool)
 type Input struct {
 	Document *document.Document
 	Catalog  Catalog
+	// Broken are the plugins that do not work. Only what cannot be found without them is wrong.
+	Broken []Broken
 	// Parameters are the given parameters: text, as on a command line, or decoded
 	// JSON values (json.Number keeps decimals exact). A nil value counts as not given.
 	Parameters map[string]any

@@ -84,7 +84,7 @@ func (p *planner) resolveStage(s *document.Stage) (r resolved) {
 	if s.Use == nil {
 		return r // reported, or to be filled in by what extends the template
 	}
-	m, problem := p.in.Catalog.find(s)
+	m, problem := p.find(s)
 	if problem != nil {
 		p.diags.Add(*problem)
 		p.settings(s.With, nil, nil) // for its references

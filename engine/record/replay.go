@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/link"
@@ -371,6 +372,10 @@ func (r *replay) drain(ctx context.Context, listener *net.UnixListener, from pee
 	r.result.RowsOut = got.rows
 	if err != nil {
 		return linkFault(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(wire.EndPatience))
+	if reader.More() {
+		return fault.New(runner.LinkProtocol, fault.Plugin, "the stage sent more behind the end of its stream; a stream has one schema, that of its beginning")
 	}
 	return nil
 }

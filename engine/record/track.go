@@ -4,9 +4,11 @@ import (
 	"context"
 	"net"
 	"os"
+	"time"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/runner"
+	"github.com/cipherstream/cipherstream/sdk/wire"
 )
 
 // track keeps what crosses one boundary. It hands every byte on before it keeps it, and holds one buffer.
@@ -40,6 +42,9 @@ func (t *track) relay(from, to *net.UnixConn) (err error) {
 		return writeFailed(partial, err)
 	}
 	ended, err := copyStream(to, t.file, from)
+	if err == nil && ended == endedWhole && moreCame(from, to) {
+		ended = endedForeign
+	}
 	// The neighbours need not wait for the rest.
 	from.Close()
 	to.Close()
@@ -63,4 +68,16 @@ func (t *track) relay(from, to *net.UnixConn) (err error) {
 	}
 	t.whole = ended == endedWhole
 	return nil
+}
+
+// moreCame hands a byte on that comes behind the end of a stream, so that its reader refuses
+// it as it would if the two groups were joined directly.
+func moreCame(from, to net.Conn) bool {
+	_ = from.SetReadDeadline(time.Now().Add(wire.EndPatience))
+	var one [1]byte
+	n, _ := from.Read(one[:])
+	if n > 0 {
+		_, _ = to.Write(one[:])
+	}
+	return n > 0
 }

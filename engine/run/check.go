@@ -76,7 +76,7 @@ func Check(ctx context.Context, h *host.Host, p *plan.Plan, id string) (*CheckRe
 		if s.Kind == stage.KindSource && columns != nil {
 			report.Columns = []Column{}
 			for _, f := range columns.Fields() {
-				column := Column{Name: f.Name, Type: f.Type.String(), Nullable: f.Nullable}
+				column := Column{Name: f.Name, Type: stage.TypeName(f), Nullable: f.Nullable}
 				if k := f.Metadata.FindKey(stage.MetaSourceType); k >= 0 {
 					column.SourceType = f.Metadata.Values()[k]
 				}

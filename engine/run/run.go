@@ -113,6 +113,7 @@ type group struct {
 	process host.Process
 	stages  []string
 	kinds   []stage.Kind
+	entered int64 // rows, as it has last said; run.mu guards it
 	// prepared is the account of a sink's group that waits for Commit, and streams what it says of its sink;
 	// finished is the account at the end.
 	prepared, finished *pb.Finished
@@ -347,6 +348,9 @@ func (r *run) watch(ctx context.Context, dir string) (*Receipt, error) {
 
 // closing is what stands between the last byte and the end of the run.
 func (r *run) closing(ctx context.Context) (delivered stage.Receipt, refused, failed error) {
+	if failed = r.rowsKept(); failed != nil {
+		return delivered, nil, failed
+	}
 	if failed = r.completeTap(); failed != nil {
 		return delivered, nil, failed
 	}
@@ -417,6 +421,7 @@ func (r *run) handle(i int, e *pb.Event) {
 // first group and the bytes of the last.
 func (r *run) advance(i int, rows, bytes int64) {
 	r.mu.Lock()
+	r.groups[i].entered = rows
 	if i == 0 {
 		r.progress.Rows = rows
 	}

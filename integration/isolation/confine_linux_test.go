@@ -151,17 +151,17 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-// said holds that Offers and the log tell how the plugin is kept apart.
+// said holds that Survey and the log tell how the plugin is kept apart.
 func (s *setup) said(granted bool) {
 	s.Helper()
-	offers, err := s.host.Offers(s.Context())
-	if err != nil || len(offers) != 2 {
-		s.Fatalf("%+v, %v", offers, err)
+	found, err := s.host.Survey(s.Context())
+	if err != nil || len(found) != 2 || found[1].Err != nil {
+		s.Fatalf("%+v, %v", found, err)
 	}
-	if !reflect.DeepEqual(offers[0].Isolation, host.Isolation{}) {
-		s.Errorf("the first party's: %+v", offers[0].Isolation)
+	if !reflect.DeepEqual(found[0].Offer.Isolation, host.Isolation{}) {
+		s.Errorf("the first party's: %+v", found[0].Offer.Isolation)
 	}
-	isolation, log := offers[1].Isolation, s.log.String()
+	isolation, log := found[1].Offer.Isolation, s.log.String()
 	if isolation.Confined != confinable() || isolation.Network != granted || (isolation.Reason == "") != confinable() {
 		s.Errorf("isolation: %+v", isolation)
 	}

@@ -23,14 +23,14 @@ func TestPartlyConfined(t *testing.T) {
 	}
 	const why = "because the system does not let this user make namespaces (no space left on device)"
 	s := newSetup(t, host.Config{}, false)
-	offers, err := s.host.Offers(t.Context())
-	if err != nil || len(offers) != 2 {
-		t.Fatalf("%+v, %v", offers, err)
+	found, err := s.host.Look(t.Context(), thirdParty)
+	if err != nil || found.Err != nil {
+		t.Fatalf("%+v, %v", found, err)
 	}
-	if text := offers[1].Isolation.String(); text != "partly confined, without network; not confined: files, "+why {
+	if text := found.Offer.Isolation.String(); text != "partly confined, without network; not confined: files, "+why {
 		t.Errorf("isolation: %s", text)
 	}
-	if open := offers[1].Isolation.NotConfined(); !slices.Equal(open, []string{"files"}) {
+	if open := found.Offer.Isolation.NotConfined(); !slices.Equal(open, []string{"files"}) {
 		t.Errorf("not confined: %v", open)
 	}
 	log := s.log.String()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/plugins/internal/format"
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -94,7 +95,7 @@ func newCast(from arrow.Field, typeName string) (c *cast, problem string) {
 		c.convert = throughText
 	}
 	if c.convert == nil {
-		return nil, from.Type.String() + " does not become " + typeName
+		return nil, sdk.TypeName(from) + " does not become " + typeName
 	}
 	plan, err := format.Plan(arrow.NewSchema([]arrow.Field{from}, nil))
 	if err != nil {

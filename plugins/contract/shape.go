@@ -2,13 +2,13 @@ package contract
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
 // shape is a column's type in the words of a contract. How values lie in memory is
@@ -21,6 +21,8 @@ type shape struct {
 	digits, scale int32
 	// zone is that of a timestamp.
 	zone string
+	// text is the type as people read it.
+	text string
 }
 
 // Types that a source may deliver and no contract can name.
@@ -41,6 +43,13 @@ var integers = map[string]struct {
 
 // shapeOf reads a field's type.
 func shapeOf(f arrow.Field) shape {
+	s := measure(f)
+	s.text = sdk.TypeName(f)
+	return s
+}
+
+// measure reads all of it but its text.
+func measure(f arrow.Field) shape {
 	switch t := f.Type.(type) {
 	case *arrow.BooleanType:
 		return shape{name: "boolean"}
@@ -72,36 +81,16 @@ func shapeOf(f arrow.Field) shape {
 	return shape{name: f.Type.String()}
 }
 
-// fraction is the number of fractional second digits that a column declares, and
-// without that the number that its unit holds.
-func fraction(f arrow.Field, unit arrow.TimeUnit) int32 {
-	if text, ok := f.Metadata.GetValue(sdk.MetaFraction); ok {
-		if n, err := strconv.Atoi(text); err == nil {
-			return int32(n)
-		}
-	}
-	return map[arrow.TimeUnit]int32{arrow.Second: 0, arrow.Millisecond: 3, arrow.Microsecond: 6, arrow.Nanosecond: 9}[unit]
-}
+// fraction is the number of fractional second digits.
+func fraction(f arrow.Field, unit arrow.TimeUnit) int32 { return int32(stage.FractionDigits(f, unit)) }
 
 // String writes the type as in a contract.
-func (s shape) String() string {
-	text := s.name
-	switch {
-	case s.name == "decimal":
-		text = fmt.Sprintf("decimal(%d,%d)", s.digits, s.scale)
-	case s.scale > 0:
-		text = fmt.Sprintf("%s(%d)", s.name, s.scale)
-	}
-	if s.zone != "" {
-		text += " in " + s.zone
-	}
-	return text
-}
+func (s shape) String() string { return s.text }
 
 // describe names a delivered type, and what the source itself calls it where that
 // says more.
 func describe(f arrow.Field) string {
-	text := shapeOf(f).String()
+	text := sdk.TypeName(f)
 	if source, _ := f.Metadata.GetValue(sdk.MetaSourceType); source != "" && source != text {
 		text += " (" + source + ")"
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/internal/format"
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
 	"github.com/cipherstream/cipherstream/plugins/internal/zone"
+	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -198,7 +199,7 @@ func truncateAll[T arrow.Date32 | arrow.Date64 | arrow.Timestamp](t *truncate, m
 			start = first * t.perDay
 			if start/t.perDay != first || int64(T(start)) != start {
 				return nil, fault.New("mask.out_of_range", fault.Data,
-					"column %q holds a time so early that its month does not begin within %s", t.name, in.DataType()).InRow(row)
+					"column %q holds a time so early that its month does not begin within %s", t.name, sdk.TypeName(arrow.Field{Type: in.DataType()})).InRow(row)
 			}
 			written = start
 			if t.zone != nil {

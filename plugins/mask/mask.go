@@ -137,7 +137,7 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		}
 		a, field, what := f.plan(settings, in.Field(index))
 		if what != "" {
-			problem(name, "mask.unfit_action", "column %q is %s: %s", name, in.Field(index).Type, what)
+			problem(name, "mask.unfit_action", "column %q is %s: %s", name, sdk.TypeName(in.Field(index)), what)
 			continue
 		}
 		f.actions[index], fields[index] = a, field

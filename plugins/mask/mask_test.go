@@ -186,7 +186,7 @@ func TestFaults(t *testing.T) {
 		{"ambiguous", `{"columns": {"id": {"action": "null"}}}`, "mask.ambiguous", []string{`"id#2"`}},
 		{"twice", `{"columns": {"name": {"action": "null"}, "name#1": {"action": "null"}}}`, "mask.repeated", []string{`"name"`}},
 		{"keep of a number", `{"columns": {"id#1": {"action": "keep_last"}}}`, "mask.unfit_action", []string{`"id#1" is int64`, "keep_last"}},
-		{"month of text", `{"columns": {"name": {"action": "month"}}}`, "mask.unfit_action", []string{`"name" is utf8`, "month"}},
+		{"month of text", `{"columns": {"name": {"action": "month"}}}`, "mask.unfit_action", []string{`"name" is string`, "month"}},
 		{"hmac of a list", `{"columns": {"list": {"action": "hmac"}}, "secret": "` + secret + `"}`, "mask.unfit_action", []string{`"list"`, "hmac"}},
 		{"constant of a list", `{"columns": {"list": {"action": "constant", "value": 1}}}`, "mask.unfit_action", []string{`"list"`, "constant"}},
 		{"no value", `{"columns": {"name": {"action": "constant"}}}`, "mask.unfit_action", []string{"needs a value"}},

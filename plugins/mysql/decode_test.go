@@ -141,8 +141,41 @@ func TestTypeTableIsWhole(t *testing.T) {
 		}
 	}
 	for _, row := range TypeTable {
-		if !reached[row.MySQL] || row.Arrow == "" {
-			t.Errorf("row %q: reached %t, Arrow type %q", row.MySQL, reached[row.MySQL], row.Arrow)
+		if !reached[row.MySQL] || row.Column == "" {
+			t.Errorf("row %q: reached %t, column type %q", row.MySQL, reached[row.MySQL], row.Column)
+		}
+	}
+}
+
+// The table calls the types what they are called in a pipeline's columns and in messages.
+func TestTypeTableSaysColumnTypes(t *testing.T) {
+	general := strings.NewReplacer("(10,2)", "(p,s)", "(65,2)", "(p,s)", "(6)", "(fsp)", " in UTC", " in ZONE")
+	seen := map[string]string{}
+	for code := range 256 {
+		for _, flags := range []uint16{0, flagUnsigned, flagEnum, flagSet} {
+			for _, charset := range []uint16{45, charsetBinary} {
+				for length, decimals := range map[uint32]uint8{12: 2, 67: 2, 26: 6} {
+					d := &columnDef{name: "c", typ: byte(code), flags: flags, charset: charset, length: length, decimals: decimals}
+					row, ok := lookup(d)
+					if !ok {
+						continue
+					}
+					plan, err := planColumn(d, zeroError)
+					if err != nil {
+						t.Fatalf("%s: %v", row.MySQL, err)
+					}
+					if got := general.Replace(sdk.TypeName(plan.field)); got == row.Column {
+						seen[row.MySQL] = got
+					} else if seen[row.MySQL] == "" {
+						seen[row.MySQL] = "another: " + got
+					}
+				}
+			}
+		}
+	}
+	for _, row := range TypeTable {
+		if seen[row.MySQL] != row.Column {
+			t.Errorf("%s is %q in the table, and %s", row.MySQL, row.Column, seen[row.MySQL])
 		}
 	}
 }
@@ -244,10 +277,10 @@ func TestSnapshotRefused(t *testing.T) {
 
 func ExampleTypeTable() {
 	for _, row := range TypeTable[:3] {
-		fmt.Println(row.MySQL, "→", row.Arrow)
+		fmt.Println(row.MySQL, "→", row.Column)
 	}
 	// Output:
-	// NULL → null
+	// NULL → untyped NULL
 	// TINYINT, BOOL → int8
 	// TINYINT UNSIGNED → uint8
 }

@@ -47,8 +47,9 @@ const (
 
 // TypeRow is a row of TypeTable.
 type TypeRow struct {
-	// MySQL is the type as declared, Arrow the type that it becomes.
-	MySQL, Arrow string
+	// MySQL is the type as declared, Column the type that it becomes, in the words of a
+	// pipeline's columns.
+	MySQL, Column string
 	// Note says what is particular about it.
 	Note string
 
@@ -66,13 +67,13 @@ func shortDecimal(d *columnDef) bool {
 
 var integerCodes = []byte{typeTiny, typeShort, typeLong, typeInt24, typeLongLong}
 
-// TypeTable maps the types of MySQL and MariaDB to Arrow types. It is what the
+// TypeTable maps the types of MySQL and MariaDB to those of columns. It is what the
 // source does and the documentation of it: the first row that fits a column
 // decides. Columns are nullable unless the server marks them NOT NULL, whatever
 // their type is. Sub-second units follow the declared digits: 0 digits give
 // seconds, 1 to 3 milliseconds, 4 to 6 microseconds.
 var TypeTable = []TypeRow{
-	{"NULL", "null", "a column of an untyped NULL expression",
+	{"NULL", "untyped NULL", "a column of an untyped NULL expression",
 		[]byte{typeNull}, nil, kindNull},
 	{"TINYINT, BOOL", "int8", "BOOL is TINYINT(1) and stays a number",
 		[]byte{typeTiny}, signed, kindInt8},
@@ -94,35 +95,35 @@ var TypeTable = []TypeRow{
 		[]byte{typeFloat}, nil, kindFloat32},
 	{"DOUBLE, REAL", "float64", "",
 		[]byte{typeDouble}, nil, kindFloat64},
-	{"DECIMAL(p,s), p ≤ 38", "decimal128(p,s)", "a value with more digits than the declared type is a fault, never rounded",
+	{"DECIMAL(p,s), p ≤ 38", "decimal(p,s)", "a value with more digits than the declared type is a fault, never rounded",
 		[]byte{typeDecimal, typeNewDecimal}, shortDecimal, kindDecimal128},
-	{"DECIMAL(p,s), p > 38", "decimal256(p,s)", "",
+	{"DECIMAL(p,s), p > 38", "decimal(p,s)", "",
 		[]byte{typeDecimal, typeNewDecimal}, nil, kindDecimal256},
-	{"DATE", "date32", "dates that no calendar has (0000-00-00, 2024-00-00, 2024-02-30) follow zero_dates; with zero_dates: text the column is utf8",
+	{"DATE", "date", "dates that no calendar has (0000-00-00, 2024-00-00, 2024-02-30) follow zero_dates; with zero_dates: text the column is string",
 		[]byte{typeDate, typeNewDate}, nil, kindDate},
-	{"DATETIME(fsp)", "timestamp[s|ms|us]", "no zone: the wall clock time as stored; zero_dates as above",
+	{"DATETIME(fsp)", "timestamp(fsp)", "no zone: the wall clock time as stored; zero_dates as above",
 		[]byte{typeDatetime, typeDatetime2}, nil, kindDatetime},
-	{"TIMESTAMP(fsp)", "timestamp[s|ms|us, zone]", "an instant in the session's time zone, which text shows as local time; local time without a zone where nobody knows the zone; zero_dates as above",
+	{"TIMESTAMP(fsp)", "timestamp(fsp) in ZONE", "an instant in the session's time zone, which text shows as local time; local time without a zone where nobody knows the zone; zero_dates as above",
 		[]byte{typeTimestamp, typeTimestamp2}, nil, kindTimestamp},
-	{"TIME(fsp)", "duration[s|ms|us]", "from -838:59:59.999999 to 838:59:59.999999",
+	{"TIME(fsp)", "time(fsp)", "from -838:59:59.999999 to 838:59:59.999999",
 		[]byte{typeTime, typeTime2}, nil, kindTime},
 	{"YEAR", "uint16", "0000 is 0",
 		[]byte{typeYear}, nil, kindYear},
 	{"BIT(1) to BIT(64)", "uint64", "the first bit is the most significant one",
 		[]byte{typeBit}, nil, kindBit},
-	{"ENUM", "utf8", "the label, not its number",
+	{"ENUM", "string", "the label, not its number",
 		[]byte{typeEnum, typeString, typeVarString, typeVarchar}, func(d *columnDef) bool { return d.typ == typeEnum || d.has(flagEnum) }, kindText},
-	{"SET", "utf8", "the labels with commas between",
+	{"SET", "string", "the labels with commas between",
 		[]byte{typeSet, typeString, typeVarString, typeVarchar}, func(d *columnDef) bool { return d.typ == typeSet || d.has(flagSet) }, kindText},
-	{"JSON", "utf8", "metadata says that it is JSON; MariaDB's JSON is LONGTEXT and says so",
+	{"JSON", "json", "MariaDB's JSON is LONGTEXT and says so",
 		[]byte{typeJSON}, nil, kindText},
 	{"BINARY, VARBINARY", "binary", "",
 		[]byte{typeString, typeVarString, typeVarchar}, binarySet, kindBytes},
-	{"CHAR, VARCHAR", "utf8", "any character set: the server converts to utf8mb4",
+	{"CHAR, VARCHAR", "string", "any character set: the server converts to utf8mb4",
 		[]byte{typeString, typeVarString, typeVarchar}, nil, kindText},
 	{"TINYBLOB, BLOB, MEDIUMBLOB, LONGBLOB", "binary", "",
 		[]byte{typeTinyBlob, typeBlob, typeMediumBlob, typeLongBlob}, binarySet, kindBytes},
-	{"TINYTEXT, TEXT, MEDIUMTEXT, LONGTEXT", "utf8", "as CHAR",
+	{"TINYTEXT, TEXT, MEDIUMTEXT, LONGTEXT", "string", "as CHAR",
 		[]byte{typeTinyBlob, typeBlob, typeMediumBlob, typeLongBlob}, nil, kindText},
 	{"GEOMETRY and its subtypes", "binary", "well-known binary (WKB), x before y as stored; with geometry: ewkb the SRID is in it, as PostGIS writes it",
 		[]byte{typeGeometry}, nil, kindGeometry},

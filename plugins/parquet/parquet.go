@@ -44,18 +44,18 @@ from text (DELTA_LENGTH_BYTE_ARRAY); or PLAIN. Every page has a checksum; every 
 every column chunk has its minimum and maximum, of long text the first 64 bytes, and a page index says
 where they are, so that a reader skips what a condition excludes.
 
-| Arrow | Parquet |
+| column | Parquet |
 |---|---|
 | int8 to int64, uint8 to uint64 | INT32 or INT64, annotated where it is not the plain signed type |
-| float32, float64, bool | FLOAT, DOUBLE, BOOLEAN |
-| decimal128, decimal256 | DECIMAL in INT32 (up to 9 digits), INT64 (18) or FIXED_LEN_BYTE_ARRAY (76; beyond 38 digits of 24 or 32 bytes) |
-| date32, date64 | DATE |
+| float32, float64, boolean | FLOAT, DOUBLE, BOOLEAN |
+| decimal | DECIMAL in INT32 (up to 9 digits), INT64 (18) or FIXED_LEN_BYTE_ARRAY (76; beyond 38 digits of 24 or 32 bytes) |
+| date | DATE |
 | timestamp | TIMESTAMP, isAdjustedToUTC only for instants; milli-, micro- or nanoseconds, seconds become milliseconds |
-| time32, time64 | TIME, isAdjustedToUTC false; seconds become milliseconds |
-| duration | INT64 microseconds (nanoseconds stay what they are): Parquet has no type for it. Or TIME, see durations |
-| utf8 | STRING, or JSON where the source declares JSON |
-| binary, fixed_size_binary | BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY |
-| null | INT32 of type UNKNOWN, all NULL |
+| time of day | TIME, isAdjustedToUTC false; seconds become milliseconds |
+| time | a duration: INT64 microseconds (nanoseconds stay what they are), as Parquet has no type for it. Or TIME, see durations |
+| string, json | STRING, JSON |
+| binary | BYTE_ARRAY, or FIXED_LEN_BYTE_ARRAY where all values have the same length by their type |
+| untyped NULL | INT32 of type UNKNOWN, all NULL |
 
 Decimals beyond 38 digits, as MySQL's SUM of a BIGINT has them, are exact in the file. pyarrow reads them exactly, DuckDB
 as DOUBLE (16 digits), Polars not at all: a CAST to DECIMAL(38, n) in the query makes them fit

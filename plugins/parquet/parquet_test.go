@@ -420,7 +420,7 @@ func TestFaults(t *testing.T) {
 		says   []string
 	}{
 		{"negative scale", one(field(&arrow.Decimal128Type{Precision: 4, Scale: -2}, true), func(array.Builder) {}),
-			"encoder.unsupported_type", []string{`"amount"`, "decimal(4, -2)"}},
+			"encoder.unsupported_type", []string{`"amount"`, "decimal(4,-2)"}},
 		{"more scale than digits", one(field(&arrow.Decimal256Type{Precision: 4, Scale: 5}, true), func(array.Builder) {}),
 			"encoder.unsupported_type", []string{`"amount"`}},
 		{"nested", one(field(arrow.ListOf(arrow.PrimitiveTypes.Int8), true), func(array.Builder) {}),

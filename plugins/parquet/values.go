@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/decimal256"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/format"
+	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -305,5 +306,5 @@ func ascii(text []byte) bool {
 
 // unsupported is the fault for a type that Parquet has no place for.
 func unsupported(f arrow.Field, why string) *fault.Fault {
-	return fault.New("encoder.unsupported_type", fault.Data, "column %q has the type %s: %s", f.Name, f.Type, why)
+	return fault.New("encoder.unsupported_type", fault.Data, "column %q has the type %s: %s", f.Name, sdk.TypeName(f), why)
 }

@@ -34,7 +34,7 @@ type Settings struct {
 }
 
 const doc = `Reads a Parquet file with flat columns: one that the encoder of the same name wrote comes back with the
-types it had, except that seconds are milliseconds then, dates are date32, and the durations of MySQL microseconds. Of other
+types it had, except that seconds are milliseconds then, and the times of MySQL microseconds. Of other
 writers, every encoding of the format's version 2 is read, compressed with snappy, gzip, zstd or not at all; the
 checksums of pages are verified. Nested columns, INT96 timestamps, FLOAT16, encrypted files and other compressions are refused.`
 

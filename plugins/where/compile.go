@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/naming"
+	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/expression"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -87,7 +88,7 @@ func compile(text string, params config.Parameters, schema *arrow.Schema) (*comp
 			t = cel.DynType
 		}
 		if t == nil {
-			return nil, fault.New("where.unsupported_type", fault.Usage, "column %q is %s, which expressions cannot read", c.schema.Field(index).Name, c.schema.Field(index).Type)
+			return nil, fault.New("where.unsupported_type", fault.Usage, "column %q is %s, which expressions cannot read", c.schema.Field(index).Name, sdk.TypeName(c.schema.Field(index)))
 		}
 		variables = append(variables, cel.Variable(variable(index), t))
 	}
@@ -270,8 +271,8 @@ func (c *compiler) condition(e ast.Expr) {
 		return
 	}
 	if index, ok := column(e.AsIdent()); ok {
-		if t := c.schema.Field(index).Type; t.ID() != arrow.BOOL && !naming.Unknown(c.schema.Field(index)) {
-			c.problem(e.ID(), "column %q is %s; expected true or false", c.names[index], t)
+		if f := c.schema.Field(index); f.Type.ID() != arrow.BOOL && !naming.Unknown(f) {
+			c.problem(e.ID(), "column %q is %s; expected true or false", c.names[index], sdk.TypeName(f))
 			c.failed.WithHint("a flag that is 0 or 1 is a number: compare it, as in %s == 1", c.names[index])
 			return
 		}

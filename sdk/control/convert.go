@@ -96,7 +96,7 @@ func ManifestFromProto(p *pb.StageManifest) (Manifest, error) {
 func columnsToProto(schema *arrow.Schema) []*pb.Column {
 	columns := make([]*pb.Column, schema.NumFields())
 	for i, f := range schema.Fields() {
-		columns[i] = &pb.Column{Name: f.Name, Type: f.Type.String(), Nullable: f.Nullable}
+		columns[i] = &pb.Column{Name: f.Name, Type: stage.TypeName(f), Nullable: f.Nullable}
 		if k := f.Metadata.FindKey(stage.MetaSourceType); k >= 0 {
 			columns[i].SourceType = f.Metadata.Values()[k]
 		}

@@ -136,6 +136,8 @@ func (s *Session) Start(ctx context.Context, send func(*pb.Event) error) error {
 // execute runs the group, and for a sink waits for the host's decision.
 func (s *Session) execute(ctx context.Context, group *runner.Group) error {
 	err := group.Run(ctx)
+	rows, bytes := group.Progress()
+	s.events.put(&pb.Event{Kind: &pb.Event_Progress{Progress: &pb.Progress{Rows: rows, Bytes: bytes}}}) // the last one before Prepared is exact
 	if err == nil && s.sink {
 		s.mu.Lock()
 		s.prepared = true

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -133,6 +134,12 @@ func newInput(conn *net.UnixConn) (*input, error) {
 func (in *input) next(ctx context.Context) (item, error) {
 	rec, err := in.reader.Read()
 	if err == io.EOF {
+		// A writer that keeps its side open past its end has nothing more to say.
+		_ = in.conn.SetReadDeadline(time.Now().Add(wire.EndPatience))
+		if in.reader.More() {
+			return item{}, fault.New(LinkProtocol, fault.Plugin,
+				"the stage before sends more behind the end of its stream; a stream has one schema, that of its beginning")
+		}
 		return item{}, errEndOfInput
 	}
 	if err != nil {
@@ -206,6 +213,7 @@ func readFault(err error) error {
 
 // output writes items to the downstream neighbour.
 type output struct {
+	conn    *net.UnixConn
 	writer  *wire.Writer
 	shape   stage.Shape
 	schema  *arrow.Schema
@@ -213,7 +221,7 @@ type output struct {
 }
 
 func newOutput(conn *net.UnixConn, shape stage.Shape, table *arrow.Schema, media stage.Media) (*output, error) {
-	out := &output{shape: shape, schema: table}
+	out := &output{conn: conn, shape: shape, schema: table}
 	if shape != stage.ShapeTable {
 		text, err := json.Marshal(media)
 		if err != nil {
@@ -300,11 +308,13 @@ func (o *output) send(data []byte) error {
 	return nil
 }
 
-// finish sends the end-of-stream: everything before it was good.
+// finish sends the end-of-stream: everything before it was good, and nothing comes behind it.
 func (o *output) finish() error {
 	if err := o.writer.Close(); err != nil {
 		return writeFault(err)
 	}
+	// One that is gone by now has all it wanted, or says itself what it missed.
+	_ = o.conn.CloseWrite()
 	return nil
 }
 

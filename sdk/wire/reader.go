@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/memory"
@@ -160,6 +161,16 @@ func (r *Reader) body(n int) (*block, error) {
 		r.pool.put(b)
 		b = larger
 	}
+}
+
+// EndPatience is how long a reader waits for the end of a connection whose stream has ended.
+const EndPatience = time.Second
+
+// More reports whether anything comes behind the end-of-stream marker, where nothing may come: libraries write a second
+// stream there when the schema changes. It waits for the end of what the stream is read from.
+func (r *Reader) More() bool {
+	_, err := r.r.ReadByte()
+	return err == nil
 }
 
 // Outstanding is the number of body buffers that records still hold. It is zero once every record is released.

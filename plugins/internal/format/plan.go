@@ -91,12 +91,12 @@ func plan(f arrow.Field) (Column, *fault.Fault) {
 		c.Class, c.Max, c.kind, c.width = Binary, 0, kindFixedBinary, t.ByteWidth
 	default:
 		return c, fault.New("encoder.unsupported_type", fault.Data,
-			"column %q has the type %s, which has no text form", f.Name, f.Type).
+			"column %q has the type %s, which has no text form", f.Name, sdk.TypeName(f)).
 			WithHint("leave the column out with the columns filter, or convert it at the source")
 	}
 	if c.scale < -MaxScale || c.scale > MaxScale {
 		return c, fault.New("encoder.unsupported_type", fault.Data,
-			"column %q has the type %s; scales from %d to %d are supported", f.Name, f.Type, -MaxScale, MaxScale)
+			"column %q has the type %s; scales from %d to %d are supported", f.Name, sdk.TypeName(f), -MaxScale, MaxScale)
 	}
 	if document, ok := f.Metadata.GetValue(sdk.MetaJSON); ok && c.Class == Text {
 		c.JSON = document == "true"

@@ -88,7 +88,7 @@ func NewTable(env sdk.Env, path string, fields []arrow.Field, types []string) (*
 		c, ok := parse.NewColumn(env.Memory, f)
 		if !ok {
 			t.Release()
-			return nil, fault.New("file.columns", fault.Usage, "column %q: values of type %s cannot be read", f.Name, f.Type)
+			return nil, fault.New("file.columns", fault.Usage, "column %q: values of type %s cannot be read", f.Name, sdk.TypeName(f))
 		}
 		t.Columns = append(t.Columns, c)
 		width += c.Width

@@ -282,7 +282,10 @@ func (b *processBench) drain(ctx context.Context, listener *net.UnixListener, d 
 	for {
 		rec, err := reader.Read()
 		if err == io.EOF {
-			d.ended = true
+			_ = conn.SetReadDeadline(time.Now().Add(wire.EndPatience))
+			if d.ended = !reader.More(); !d.ended {
+				d.readErr = problemf("more came behind the end-of-stream; a stream has one schema, that of its beginning")
+			}
 			return
 		}
 		if err != nil {

@@ -1,0 +1,67 @@
+package stage
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/apache/arrow/go/v15/arrow"
+)
+
+// TypeName is what a column's type is called wherever people read of it: as in the columns of a
+// pipeline, int8 to int64, uint8 to uint64, float32, float64, boolean, string, binary, date, time(N),
+// timestamp(N), json and decimal(precision,scale), a timestamp with its zone. How values lie in
+// memory is no part of it: text with long offsets is string. What no pipeline can name has another
+// word: "untyped NULL", "time of day(N)", and for what is nested Arrow's.
+func TypeName(f arrow.Field) string {
+	switch t := f.Type.(type) {
+	case nil, *arrow.NullType:
+		return "untyped NULL"
+	case *arrow.BooleanType:
+		return "boolean"
+	case *arrow.StringType, *arrow.LargeStringType:
+		if document, _ := f.Metadata.GetValue(MetaJSON); document == "true" {
+			return "json"
+		}
+		return "string"
+	case *arrow.BinaryType, *arrow.LargeBinaryType, *arrow.FixedSizeBinaryType:
+		return "binary"
+	case *arrow.Date32Type:
+		return "date"
+	case arrow.DecimalType:
+		return fmt.Sprintf("decimal(%d,%d)", t.GetPrecision(), t.GetScale())
+	case *arrow.TimestampType:
+		text := withDigits("timestamp", FractionDigits(f, t.Unit))
+		if t.TimeZone != "" {
+			text += " in " + t.TimeZone
+		}
+		return text
+	case *arrow.DurationType:
+		return withDigits("time", FractionDigits(f, t.Unit))
+	case *arrow.Time32Type:
+		return withDigits("time of day", FractionDigits(f, t.Unit))
+	case *arrow.Time64Type:
+		return withDigits("time of day", FractionDigits(f, t.Unit))
+	case *arrow.Float16Type:
+		return "float16"
+	}
+	// The integers and the floats are called the same.
+	return f.Type.String()
+}
+
+func withDigits(name string, digits int) string {
+	if digits == 0 {
+		return name
+	}
+	return fmt.Sprintf("%s(%d)", name, digits)
+}
+
+// FractionDigits is the number of fractional second digits that a column declares, and without
+// that the number that its unit holds.
+func FractionDigits(f arrow.Field, unit arrow.TimeUnit) int {
+	if text, ok := f.Metadata.GetValue(MetaFraction); ok {
+		if n, err := strconv.Atoi(text); err == nil {
+			return n
+		}
+	}
+	return 3 * int(unit) // from seconds, 0, to nanoseconds, 3
+}
