@@ -23,11 +23,12 @@ import (
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/handoff"
+	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var object = sdk.Object{RunID: "run-1"}
+var written = sdk.Object{RunID: "run-1"}
 
 func newStream(t testing.TB, to string) sdk.Sink {
 	t.Helper()
@@ -41,7 +42,7 @@ func newStream(t testing.TB, to string) sdk.Sink {
 func opened(t testing.TB, to string) sdk.Sink {
 	t.Helper()
 	s := newStream(t, to)
-	if err := s.Open(context.Background(), object); err != nil {
+	if err := s.Open(context.Background(), written); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Abort(context.Background()) })
@@ -195,7 +196,7 @@ func TestOpenFaults(t *testing.T) {
 		"handoff:" + dir + "/none":         "sink.not_found",
 	} {
 		s := newStream(t, to)
-		err := s.Open(context.Background(), object)
+		err := s.Open(context.Background(), written)
 		f := fault.From(err)
 		if f == nil || f.Code != code || f.Class != fault.Sink {
 			t.Errorf("%s: %v, want %s", to, err, code)
@@ -334,7 +335,7 @@ func TestReaderCloses(t *testing.T) {
 	for name, outlet := range outlets {
 		t.Run(name, func(t *testing.T) {
 			r, w := blockingPipe(t)
-			s := &sink{to: &conn{name: "stdout", outlet: outlet(t, w)}, sum: sha256.New(), opened: true}
+			s := &sink{to: &conn{name: "stdout", outlet: outlet(t, w)}, sum: object.NewDigest(), opened: true}
 			if err := s.Write(context.Background(), text[:1000]); err != nil {
 				t.Fatal(err)
 			}
@@ -377,7 +378,7 @@ func TestCancelWhileBlocked(t *testing.T) {
 	for name, outlet := range outlets {
 		t.Run(name, func(t *testing.T) {
 			r, w := blockingPipe(t)
-			s := &sink{to: &conn{name: "stdout", outlet: outlet(t, w)}, sum: sha256.New(), opened: true}
+			s := &sink{to: &conn{name: "stdout", outlet: outlet(t, w)}, sum: object.NewDigest(), opened: true}
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			large := bytes.Repeat(text, 10)
