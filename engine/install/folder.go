@@ -71,9 +71,12 @@ func lockFolder(ctx context.Context, dir string) (*folder, error) {
 func (f *folder) close() { f.lock.Close() }
 
 // sync puts the names in the folder on disk.
-func (f *folder) sync() error {
+func (f *folder) sync() error { return syncNames(f.lock) }
+
+// syncNames puts the names in an open folder on disk.
+func syncNames(dir *os.File) error {
 	// Some file systems cannot, and keep names in order anyway.
-	if err := f.lock.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
 		return err
 	}
 	return nil

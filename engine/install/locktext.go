@@ -194,15 +194,20 @@ func setKeys(mapping, fresh *yaml.Node) {
 	mapping.Content = kept
 }
 
-// write replaces the lock file, which is then on disk.
+// write replaces the lock file as a whole, and keeps its mode. It is on disk then: whenever the process is
+// killed or the power goes, the file is the old one or the new one.
 func (l *lockText) write(f *folder) error {
-	path := l.path
-	// A lock file kept elsewhere stays there.
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
 	if _, err := host.ParseLockfile(l.path, l.text); err != nil {
 		return err
+	}
+	path, within := l.path, f.lock
+	// A lock file kept elsewhere stays there.
+	if real, err := filepath.EvalSymlinks(path); err == nil && real != path {
+		path = real
+		if within, err = os.Open(filepath.Dir(path)); err != nil {
+			return err
+		}
+		defer within.Close()
 	}
 	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+partial)
 	os.Remove(temporary) // of a process that was killed
@@ -227,5 +232,5 @@ func (l *lockText) write(f *folder) error {
 		os.Remove(temporary)
 		return err
 	}
-	return f.sync()
+	return syncNames(within)
 }

@@ -3,56 +3,33 @@ package record
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"io"
 	"math"
 	"os"
 
-	flatbuffers "github.com/google/flatbuffers/go"
-
 	"github.com/cipherstream/cipherstream/sdk/wire"
 )
 
-// An Arrow IPC file is the magic, padded to eight bytes, an IPC stream, a footer that
-// tells where the batches are, its length and the magic again
-// (https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format).
 const (
-	arrowMagic   = "ARROW1"
-	arrowOpening = arrowMagic + "\x00\x00"
-)
-
-const (
-	streamPrefix  = 8 // continuation marker and length of the metadata
-	continuation  = math.MaxUint32
-	copyBuffer    = 256 << 10
-	blockBytes    = 24 // of the struct Block (File.fbs)
-	footerFields  = 5
-	footerVersion = 0
-	footerSchema  = 1
-	footerBatches = 3
+	streamPrefix = 8 // continuation marker and length of the metadata
+	continuation = math.MaxUint32
+	copyBuffer   = 256 << 10
 )
 
 // arrowFile makes an Arrow IPC file of the messages of an IPC stream, as they are.
 type arrowFile struct {
-	file   *os.File
-	out    *bufio.Writer
-	offset int64
-	schema []byte // the metadata of the schema message
-	blocks []block
-	rows   int64
-	bytes  int64
-}
-
-// block says where a batch lies in the file.
-type block struct {
-	offset   int64
-	metadata int32 // with the prefix of the message
-	body     int64
+	file    *os.File
+	out     *bufio.Writer
+	offset  int64
+	index   wire.FileIndex
+	batches int
+	rows    int64
+	bytes   int64
 }
 
 func newArrowFile(file *os.File) (*arrowFile, error) {
 	f := &arrowFile{file: file, out: bufio.NewWriterSize(file, copyBuffer)}
-	return f, f.write([]byte(arrowOpening))
+	return f, f.write([]byte(wire.FileOpening))
 }
 
 func (f *arrowFile) write(p []byte) error {
@@ -63,56 +40,25 @@ func (f *arrowFile) write(p []byte) error {
 
 // message notes that a message with this metadata begins at offset.
 func (f *arrowFile) message(offset int64, metadata []byte, m wire.Message) {
-	switch {
-	case m.Schema:
-		f.schema = append([]byte(nil), metadata...)
-	case m.RecordBatch:
-		f.blocks = append(f.blocks, block{offset, int32(streamPrefix + len(metadata)), m.BodyBytes})
+	f.index.Add(offset, metadata, m)
+	if m.RecordBatch {
+		f.batches++
 		f.rows += m.Rows
 		f.bytes += m.BodyBytes
 	}
 }
 
 // finish writes the footer of a stream that has ended with its marker.
-//
-// The footer refers to a Schema table. The schema message has one, so that message goes
-// into the footer as a vector of bytes, and the table in it is referred to.
 func (f *arrowFile) finish() error {
-	m, err := wire.ParseMessage(f.schema)
-	if err != nil {
-		return errNoSchema
+	footer, err := f.index.Footer()
+	if err == nil {
+		err = f.write(footer)
 	}
-	b := flatbuffers.NewBuilder(1<<10 + len(f.schema) + blockBytes*len(f.blocks))
-	b.StartVector(1, len(f.schema), 8)
-	for i := len(f.schema) - 1; i >= 0; i-- {
-		b.PlaceByte(f.schema[i])
+	if err == nil {
+		err = f.out.Flush()
 	}
-	// Offsets count from the end of the buffer; the bytes stand behind their length.
-	schema := b.EndVector(len(f.schema)) - 4 - flatbuffers.UOffsetT(m.HeaderAt)
-	b.StartVector(blockBytes, len(f.blocks), 8)
-	for i := len(f.blocks) - 1; i >= 0; i-- {
-		b.PlaceInt64(f.blocks[i].body)
-		b.PlaceInt32(0)
-		b.PlaceInt32(f.blocks[i].metadata)
-		b.PlaceInt64(f.blocks[i].offset)
-	}
-	batches := b.EndVector(len(f.blocks))
-	b.StartObject(footerFields)
-	b.PrependInt16Slot(footerVersion, m.Version, 0)
-	b.PrependUOffsetTSlot(footerSchema, schema, 0)
-	b.PrependUOffsetTSlot(footerBatches, batches, 0)
-	b.Finish(b.EndObject())
-	footer := b.FinishedBytes()
-	end := binary.LittleEndian.AppendUint32(nil, uint32(len(footer)))
-	for _, p := range [][]byte{footer, end, []byte(arrowMagic)} {
-		if err := f.write(p); err != nil {
-			return err
-		}
-	}
-	return f.out.Flush()
+	return err
 }
-
-var errNoSchema = errors.New("the stream has no schema")
 
 // ending is how a stream ended.
 type ending int

@@ -212,7 +212,7 @@ func FuzzCopyStream(f *testing.F) {
 			t.Fatalf("ending %d, %d of %d bytes", ended, to.Len(), len(stream))
 		}
 		if ended == endedWhole {
-			if err := out.finish(); err != nil && err != errNoSchema {
+			if err := out.finish(); err != nil && err != wire.ErrNoSchema {
 				t.Fatal(err)
 			}
 		}

@@ -73,8 +73,8 @@ func openRecorded(dir string, b Boundary) (*recorded, error) {
 		return nil, recordUnreadable(err)
 	}
 	r := &recorded{file: file, cursor: cursor{partial: partial}}
-	opening := make([]byte, len(arrowOpening))
-	if n, err := io.ReadFull(file, opening); err == nil && string(opening) == arrowOpening {
+	opening := make([]byte, len(wire.FileOpening))
+	if n, err := io.ReadFull(file, opening); err == nil && string(opening) == wire.FileOpening {
 		r.reader, err = wire.NewReader(file)
 		if err == nil {
 			return r, nil

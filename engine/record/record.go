@@ -214,7 +214,7 @@ func (r *Recorder) gather() (complete bool) {
 	for i, t := range r.tracks {
 		b := &r.record.Boundaries[i]
 		if f := t.file; f != nil {
-			b.Rows, b.Batches, b.Bytes = f.rows, len(f.blocks), f.bytes
+			b.Rows, b.Batches, b.Bytes = f.rows, f.batches, f.bytes
 		}
 		if b.Complete = t.whole; b.Complete {
 			b.File = t.name

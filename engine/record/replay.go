@@ -420,7 +420,7 @@ func (r *replay) keep(conn net.Conn) error {
 	}
 	os.Remove(partial)
 	switch {
-	case ended == endedForeign || err == errNoSchema:
+	case ended == endedForeign || err == wire.ErrNoSchema:
 		return linkFault(wire.ErrMalformed)
 	case err != nil:
 		return writeFailed(r.Out, err)

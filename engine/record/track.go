@@ -53,7 +53,7 @@ func (t *track) relay(from, to *net.UnixConn) (err error) {
 	} else if err == nil {
 		err = t.file.out.Flush()
 	}
-	if ended == endedForeign || err == errNoSchema {
+	if ended == endedForeign || err == wire.ErrNoSchema {
 		return fault.New(runner.LinkProtocol, fault.Plugin,
 			"plugin %q sent something that is not a valid Arrow stream, which cannot be recorded", t.plugin)
 	}

@@ -1,6 +1,6 @@
 // Package arrowipc is the encoder stage that writes Arrow IPC
 // (https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc),
-// as a stream or as a file. It owns the file's footer; messages are package wire's.
+// as a stream or as a file. The bytes are package wire's.
 // Column data goes out as it lies in memory; nothing is converted or compressed.
 package arrowipc
 
@@ -45,7 +45,6 @@ type encoder struct {
 	guard  *zone.Guard
 	writer *wire.Writer
 	out    *sdk.Output // of the current call
-	footer footer
 }
 
 // Write takes what the wire writer sends.
@@ -62,21 +61,14 @@ func (e *encoder) Bind(in *arrow.Schema) (sdk.Media, error) {
 }
 
 func (e *encoder) Begin(out *sdk.Output) error {
-	if e.file {
-		out.Data = append(out.Data, opening...)
-	}
-	start := len(out.Data)
 	e.out = out
-	w, err := wire.NewWriter(e, e.schema)
-	if err != nil {
-		return code(err)
-	}
-	e.writer = w
+	begin := wire.NewWriter
 	if e.file {
-		e.footer.offset = int64(len(opening))
-		return e.footer.schemaMessage(out.Data[start:])
+		begin = wire.NewFileWriter
 	}
-	return nil
+	var err error
+	e.writer, err = begin(e, e.schema)
+	return code(err)
 }
 
 func (e *encoder) Encode(ctx context.Context, rows sdk.Rows, out *sdk.Output) error {
@@ -89,26 +81,13 @@ func (e *encoder) Encode(ctx context.Context, rows sdk.Rows, out *sdk.Output) er
 	if err := e.guard.Check(rows.Record, rows.First); err != nil {
 		return err
 	}
-	start := len(out.Data)
 	e.out = out
-	if err := e.writer.Write(rows); err != nil {
-		return code(err)
-	}
-	if e.file {
-		return e.footer.batchMessages(out.Data[start:])
-	}
-	return nil
+	return code(e.writer.Write(rows))
 }
 
 func (e *encoder) End(_ sdk.Totals, out *sdk.Output) error {
 	e.out = out
-	if err := e.writer.Close(); err != nil {
-		return code(err)
-	}
-	if e.file {
-		out.Data = e.footer.append(out.Data)
-	}
-	return nil
+	return code(e.writer.Close())
 }
 
 // code makes a fault of an error of the writer.

@@ -74,34 +74,27 @@ type source struct {
 	fields    []arrow.Field
 	separator byte
 
-	file  *textfile.File
-	table *textfile.Table
+	textfile.Reader
 	order []int // the column of each field of a record
 	line  int64 // on which the next record begins, from 1
 	spans []span
 	text  []byte // a field without its quotes
-	done  error
 }
 
 // Open opens the file and reads the header.
 func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
-	file, err := textfile.Open(s.settings.Path, s.settings.Compression, s.settings.MaxRecord)
-	if err != nil {
+	if err := s.OpenFile(ctx, s.settings.Path, s.settings.Compression, s.settings.MaxRecord); err != nil {
 		return nil, err
 	}
-	s.file, s.line = file, 1
-	if err := s.file.SkipByteOrderMark(ctx); err != nil {
-		return nil, err
-	}
+	s.line = 1
 	if s.settings.Header {
-		err = s.readHeader(ctx)
+		if err := s.readHeader(ctx); err != nil {
+			return nil, err
+		}
 	} else {
 		for i := range s.fields {
 			s.order = append(s.order, i)
 		}
-	}
-	if err != nil {
-		return nil, err
 	}
 	types := make([]string, len(s.fields))
 	for i := range types {
@@ -110,10 +103,7 @@ func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 			types[i] = s.settings.Columns[i].Type
 		}
 	}
-	if s.table, err = textfile.NewTable(s.env, s.settings.Path, s.fields, types); err != nil {
-		return nil, err
-	}
-	return s.table.Schema(), nil
+	return s.Begin(s.env, s.fields, types, s.row)
 }
 
 func (s *source) headerFault(message string, args ...any) *fault.Fault {
@@ -184,34 +174,13 @@ func quote(name string) string {
 	return `"` + strings.ToValidUTF8(name, "\ufffd") + `"`
 }
 
-// Next reads the next batch of rows.
-func (s *source) Next(ctx context.Context) (arrow.Record, error) {
-	if s.done != nil {
-		return nil, s.done
-	}
-	s.table.Reserve()
-	for !s.table.Full() {
-		if err := s.row(ctx); err != nil {
-			s.done = err
-			if err == io.EOF {
-				break
-			}
-			return nil, err
-		}
-	}
-	if record := s.table.Record(); record != nil {
-		return record, nil
-	}
-	return nil, s.done
-}
-
 // row reads one record into the table.
 func (s *source) row(ctx context.Context) error {
 	rec, err := s.scan(ctx)
 	if err != nil {
 		return err
 	}
-	t := s.table
+	t := s.Table
 	if rec.problem != "" {
 		return t.Malformed(s.line+int64(rec.lines), "%s", rec.problem)
 	}
@@ -243,16 +212,4 @@ func (s *source) row(ctx context.Context) error {
 	t.EndRow(rec.size)
 	s.advance(rec)
 	return nil
-}
-
-// Close closes the file.
-func (s *source) Close() error {
-	if s.table != nil {
-		s.table.Release()
-		s.table = nil
-	}
-	if s.file == nil {
-		return nil
-	}
-	return s.file.Close()
 }

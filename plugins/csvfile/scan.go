@@ -35,7 +35,7 @@ const (
 func (s *source) scan(ctx context.Context) (record, error) {
 	ended := false
 	for {
-		data := s.file.Window()
+		data := s.File.Window()
 		if len(data) == 0 && ended {
 			return record{}, io.EOF
 		}
@@ -46,7 +46,7 @@ func (s *source) scan(ctx context.Context) (record, error) {
 				return rec, nil
 			}
 		}
-		switch err := s.file.Fill(ctx); {
+		switch err := s.File.Fill(ctx); {
 		case err == io.EOF:
 			ended = true
 		case err != nil:
@@ -57,7 +57,7 @@ func (s *source) scan(ctx context.Context) (record, error) {
 
 // advance goes to the next record.
 func (s *source) advance(rec record) {
-	s.file.Discard(rec.size)
+	s.File.Discard(rec.size)
 	s.line += int64(rec.lines)
 }
 

@@ -62,14 +62,12 @@ type source struct {
 	env      sdk.Env
 	fields   []arrow.Field
 
-	file    *textfile.File
-	table   *textfile.Table
+	textfile.Reader
 	columns []column
 	index   map[string]int
 	lines   int64 // read so far
 	seen    []int64
 	text    []byte // a string without its escapes
-	done    error
 }
 
 // column is how the values of a column stand in JSON.
@@ -117,53 +115,24 @@ func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 		s.columns = append(s.columns, c)
 		s.index[f.Name] = i
 	}
-	file, err := textfile.Open(s.settings.Path, s.settings.Compression, s.settings.MaxRecord)
-	if err != nil {
+	if err := s.OpenFile(ctx, s.settings.Path, s.settings.Compression, s.settings.MaxRecord); err != nil {
 		return nil, err
 	}
-	s.file = file
-	if err := s.file.SkipByteOrderMark(ctx); err != nil {
-		return nil, err
-	}
-	if s.table, err = textfile.NewTable(s.env, s.settings.Path, s.fields, types); err != nil {
-		return nil, err
-	}
-	return s.table.Schema(), nil
+	return s.Begin(s.env, s.fields, types, s.line)
 }
 
-// Next reads the next batch of rows.
-func (s *source) Next(ctx context.Context) (arrow.Record, error) {
-	if s.done != nil {
-		return nil, s.done
-	}
-	s.table.Reserve()
-	for !s.table.Full() {
-		if err := s.next(ctx); err != nil {
-			s.done = err
-			if err == io.EOF {
-				break
-			}
-			return nil, err
-		}
-	}
-	if record := s.table.Record(); record != nil {
-		return record, nil
-	}
-	return nil, s.done
-}
-
-// next reads one line into the table.
-func (s *source) next(ctx context.Context) error {
+// line reads one line into the table.
+func (s *source) line(ctx context.Context) error {
 	from := 0
 	for {
-		window := s.file.Window()
+		window := s.File.Window()
 		if end := bytes.IndexByte(window[from:], '\n'); end >= 0 {
 			return s.row(window[:from+end], from+end+1)
 		}
 		from = len(window)
-		switch err := s.file.Fill(ctx); {
+		switch err := s.File.Fill(ctx); {
 		case err == io.EOF:
-			if window = s.file.Window(); len(window) > 0 {
+			if window = s.File.Window(); len(window) > 0 {
 				return s.row(window, len(window))
 			}
 			return io.EOF
@@ -176,7 +145,7 @@ func (s *source) next(ctx context.Context) error {
 // row reads an object into the table; size is that of the line with its end.
 func (s *source) row(line []byte, size int) error {
 	s.lines++
-	t := s.table
+	t := s.Table
 	p := parser{b: line}
 	if !p.next('{') {
 		if len(bytes.TrimSpace(line)) == 0 {
@@ -224,7 +193,7 @@ func (s *source) row(line []byte, size int) error {
 		}
 	}
 	t.EndRow(size)
-	s.file.Discard(size)
+	s.File.Discard(size)
 	return nil
 }
 
@@ -232,7 +201,7 @@ func (s *source) malformed(p *parser, what string) error {
 	if p.problem != "" {
 		what = p.problem
 	}
-	return s.table.Malformed(s.lines, "at byte %d: %s", p.at+1, what)
+	return s.Table.Malformed(s.lines, "at byte %d: %s", p.at+1, what)
 }
 
 // key reads a key and its colon, and finds the column. Keys mostly come in the
@@ -260,7 +229,7 @@ func (s *source) key(p *parser, expected int) (int, error) {
 		for _, f := range s.fields {
 			names = append(names, f.Name)
 		}
-		f := fault.From(s.table.Malformed(s.lines, "at byte %d: the key %q is not among the columns%s", at+1, name, naming.DidYouMean(name, names)))
+		f := fault.From(s.Table.Malformed(s.lines, "at byte %d: the key %q is not among the columns%s", at+1, name, naming.DidYouMean(name, names)))
 		f.Code = "file.unknown_column"
 		return 0, f.WithHint("columns names every key of the file; the filter columns drops some of them afterwards")
 	}
@@ -272,12 +241,12 @@ func (s *source) key(p *parser, expected int) (int, error) {
 
 // value reads a value into its column.
 func (s *source) value(p *parser, index int) error {
-	c := s.table.Columns[index]
+	c := s.Table.Columns[index]
 	p.space()
 	if bytes.HasPrefix(p.b[p.at:], null) {
 		p.at += len(null)
 		if !c.Field.Nullable {
-			return s.table.Null(s.lines, index)
+			return s.Table.Null(s.lines, index)
 		}
 		c.AppendNull()
 		return nil
@@ -308,21 +277,9 @@ func (s *source) value(p *parser, index int) error {
 		return s.malformed(p, "column \""+c.Field.Name+"\" takes "+what+" or null")
 	}
 	if status := c.Append(text); status != parse.OK {
-		return s.table.Value(s.lines, index, status)
+		return s.Table.Value(s.lines, index, status)
 	}
 	return nil
 }
 
 var null = []byte("null")
-
-// Close closes the file.
-func (s *source) Close() error {
-	if s.table != nil {
-		s.table.Release()
-		s.table = nil
-	}
-	if s.file == nil {
-		return nil
-	}
-	return s.file.Close()
-}

@@ -12,6 +12,8 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // fit returns how many of the next n rows, at least one, take no more than limit bytes, and
@@ -24,25 +26,15 @@ func (c *column) fit(n, limit int) (int, error) {
 	}
 	p := &c.page
 	n = min(n, p.rows)
-	size, pos, index := 0, 0, 0
+	size, next := 0, p.next
 	for i := range n {
 		if !p.present(i) {
 			continue
 		}
-		var length int
-		if p.indexed {
-			length = len(c.dict.entry(p.indexes[index]))
-			index++
-		} else {
-			end, ok := plainEnd(p.data, pos)
-			if !ok {
-				return 0, corrupt("a page ends in the middle of a value")
-			}
-			length, pos = end-pos-4, end
-		}
-		if size += length; size > limit && i > 0 {
+		if size += len(c.value(next)); size > limit && i > 0 {
 			return i, nil
 		}
+		next++
 	}
 	return n, nil
 }
@@ -51,6 +43,19 @@ func (c *column) fit(n, limit int) (int, error) {
 func (p *page) present(i int) bool {
 	bit := p.at + i
 	return p.valid == nil || p.valid[bit>>3]>>(bit&7)&1 == 1
+}
+
+// value returns a value of the open page. Booleans are read as bits instead.
+func (c *column) value(i int) []byte {
+	p := &c.page
+	if p.indexes != nil {
+		i = int(uint32(p.indexes[i]))
+	}
+	v := &p.values
+	if v.ends != nil {
+		return v.data[int(v.ends[i])+v.gap : v.ends[i+1]]
+	}
+	return v.data[i*c.width : (i+1)*c.width]
 }
 
 // build collects the values of one array.
@@ -154,7 +159,7 @@ func (c *column) take(b *build, n int) error {
 	c.row += int64(n)
 	p.at += n
 	if p.rows -= n; p.rows == 0 {
-		p.valid, p.data = nil, nil
+		p.valid, p.values, p.indexes = nil, values{}, nil
 	}
 	return nil
 }
@@ -164,8 +169,8 @@ func (c *column) takeBits(b *build, n int) {
 	to := b.fixed.Bytes()
 	for i := range n {
 		if p.present(i) {
-			bitutil.SetBitTo(to, b.n+i, p.data[p.bit>>3]>>(p.bit&7)&1 == 1)
-			p.bit++
+			bitutil.SetBitTo(to, b.n+i, p.values.data[p.next>>3]>>(p.next&7)&1 == 1)
+			p.next++
 		}
 	}
 }
@@ -175,17 +180,8 @@ func (c *column) takeBytes(b *build, n int) error {
 	offsets := arrow.Int32Traits.CastFromBytes(b.fixed.Bytes())
 	for i := range n {
 		if p.present(i) {
-			var value []byte
-			if p.indexed {
-				value = c.dict.entry(p.indexes[0])
-				p.indexes = p.indexes[1:]
-			} else {
-				end, ok := plainEnd(p.data, 0)
-				if !ok {
-					return corrupt("a page ends in the middle of a value")
-				}
-				value, p.data = p.data[4:end], p.data[end:]
-			}
+			value := c.value(p.next)
+			p.next++
 			if len(b.data)+len(value) > math.MaxInt32 {
 				return corrupt("the values of a batch have more than 2 GiB")
 			}
@@ -196,62 +192,23 @@ func (c *column) takeBytes(b *build, n int) error {
 	return nil
 }
 
-// takeFixed converts the values to the front of their place, and then moves them apart to where
-// nulls leave them.
+// takeFixed leaves zeros, which b has, where a row is null.
 func (c *column) takeFixed(b *build, n, present int) error {
 	p := &c.page
 	out := b.fixed.Bytes()[b.n*c.out : (b.n+n)*c.out]
-	if c.physical == format.ByteArray {
-		for i := range present {
-			var value []byte
-			if p.indexed {
-				value = c.dict.entry(p.indexes[0])
-				p.indexes = p.indexes[1:]
-			} else {
-				end, ok := plainEnd(p.data, 0)
-				if !ok {
-					return corrupt("a page ends in the middle of a value")
-				}
-				value, p.data = p.data[4:end], p.data[end:]
-			}
-			if !c.convert(out[i*c.out:(i+1)*c.out], value) {
-				return c.outOfType(i)
-			}
-		}
-	} else {
-		w := c.width
-		switch {
-		case !p.indexed && c.kind == kindCopy:
-			copy(out, p.data[:present*w])
-			p.data = p.data[present*w:]
-		case !p.indexed:
-			for i := range present {
-				if !c.convert(out[i*c.out:(i+1)*c.out], p.data[i*w:(i+1)*w]) {
-					return c.outOfType(i)
-				}
-			}
-			p.data = p.data[present*w:]
-		default:
-			for i, x := range p.indexes[:present] {
-				if !c.convert(out[i*c.out:(i+1)*c.out], c.dict.data[int(x)*w:(int(x)+1)*w]) {
-					return c.outOfType(i)
-				}
-			}
-			p.indexes = p.indexes[present:]
-		}
-	}
-	if present == n {
+	if c.kind == kindCopy && present == n && p.indexes == nil && p.values.ends == nil {
+		copy(out, p.values.data[p.next*c.width:])
+		p.next += n
 		return nil
 	}
-	k := present
-	for i := n - 1; i >= 0 && k > 0; i-- {
-		at := out[i*c.out : (i+1)*c.out]
+	for i := range n {
 		if !p.present(i) {
-			clear(at)
 			continue
 		}
-		k--
-		copy(at, out[k*c.out:(k+1)*c.out])
+		if !c.convert(out[i*c.out:(i+1)*c.out], c.value(p.next)) {
+			return fault.New(codeCorrupt, fault.Source, "a value does not fit %s, in row %d", c.typ, c.source.before+c.row+int64(i)+1)
+		}
+		p.next++
 	}
 	return nil
 }

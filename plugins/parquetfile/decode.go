@@ -2,81 +2,126 @@ package parquetfile
 
 import (
 	"encoding/binary"
-	"math/bits"
-	"slices"
+	"math"
 
-	"github.com/apache/arrow/go/v15/arrow/bitutil"
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/parquet-go/parquet-go/encoding/delta"
+	"github.com/parquet-go/parquet-go/encoding/rle"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // The encodings: https://parquet.apache.org/docs/file-format/data-pages/encodings/.
-// Every decoder is told how many values to give, which was checked against the
-// row group, and fails when the bytes do not hold them.
+// What is packed into bits is unpacked by parquet-go. Its decoders make up what a page lacks, from
+// the memory behind it or as zeros, and hold as much as a run announces: so every page is measured here
+// first, and a decoder gets one that holds the values that it announces. Two of them are not used, because
+// they read what others write wrongly: that of booleans in runs (a run ends within a byte) and
+// that of differences of INT32 (DuckDB writes such of 33 bits).
 
-// run reads the head of a run of the RLE/bit-packing hybrid: n values that are packed or
-// equal, and what follows the head.
-func run(b []byte, width int) (n int, packed bool, body, rest []byte, err error) {
-	head, size := binary.Uvarint(b)
-	if size <= 0 {
-		return 0, false, nil, nil, corrupt("a run of values has no valid length")
+// decode decodes n values of a page.
+func (c *column) decode(data []byte, encoding format.Encoding, n int) (values, error) {
+	ints := c.physical == format.Int32 || c.physical == format.Int64
+	bytes := c.physical == format.ByteArray || c.physical == format.FixedLenByteArray
+	switch {
+	case encoding == format.Plain:
+		return c.plain(data, n)
+	case encoding == format.RLE && c.physical == format.Boolean:
+		return decodeBooleans(data, n)
+	case encoding == format.DeltaBinaryPacked && ints:
+		return c.decodeDeltaIntegers(data, n)
+	case encoding == format.DeltaLengthByteArray && c.physical == format.ByteArray:
+		return c.decodeDeltaLengths(data, n)
+	case encoding == format.DeltaByteArray && bytes:
+		return c.decodeDeltaStrings(data, n)
+	case encoding == format.ByteStreamSplit && c.width > 0:
+		return decodeSplit(data, n, c.width)
 	}
-	b = b[size:]
-	need := uint64(width+7) / 8
-	count := head >> 1
-	if head&1 == 1 {
-		packed, need, count = true, count*uint64(width), count*8
-	}
-	if head>>1 > 1<<31 || need > uint64(len(b)) && !packed {
-		return 0, false, nil, nil, corrupt("a run of values is longer than its page")
-	}
-	if need > uint64(len(b)) {
-		// Some writers leave out the end of the last group.
-		need = uint64(len(b))
-		count = need * 8 / uint64(max(width, 1))
-	}
-	if count == 0 {
-		return 0, false, nil, nil, corrupt("a run of values is empty")
-	}
-	return int(count), packed, b[:need], b[need:], nil
+	return values{}, unsupported("%s values have the encoding %s", c.physical, encoding)
 }
 
-// decodeLevels decodes n definition levels of one bit. The bitmap is nil if all are 1.
-func decodeLevels(b []byte, n int) (bitmap []byte, ones int, err error) {
-	for at := 0; at < n; {
-		count, packed, body, rest, err := run(b, 1)
-		if err != nil {
-			return nil, 0, err
+// plain measures PLAIN values, which are read where they lie.
+func (c *column) plain(data []byte, n int) (values, error) {
+	v := values{data: data, n: n}
+	need := n * c.width
+	switch c.physical {
+	case format.Boolean:
+		need = (n + 7) / 8
+	case format.ByteArray:
+		v.gap, v.ends = 4, make([]int32, 1, n+1)
+		for end := 0; n > 0; n-- {
+			if len(data)-end < v.gap || uint64(binary.LittleEndian.Uint32(data[end:])) > uint64(len(data)-end-v.gap) {
+				return values{}, corrupt("a page ends in the middle of a value")
+			}
+			end += v.gap + int(binary.LittleEndian.Uint32(data[end:]))
+			v.ends = append(v.ends, int32(end))
 		}
-		count = min(count, n-at)
-		switch {
-		case packed || body[0] != 1 && body[0] != 0:
-			if !packed {
-				return nil, 0, corrupt("a definition level is %d; a flat column has none above 1", body[0])
-			}
-			if bitmap == nil {
-				bitmap = make([]byte, (n+7)/8)
-				bitutil.SetBitsTo(bitmap, 0, int64(at), true)
-			}
-			bitutil.CopyBitmap(body, 0, count, bitmap, at)
-			ones += bitutil.CountSetBits(body, 0, count)
-		case body[0] == 1:
-			if bitmap != nil {
-				bitutil.SetBitsTo(bitmap, int64(at), int64(count), true)
-			}
-			ones += count
-		default:
-			if bitmap == nil {
-				bitmap = make([]byte, (n+7)/8)
-				bitutil.SetBitsTo(bitmap, 0, int64(at), true)
+	}
+	if len(data) < need {
+		return values{}, corrupt("a page announces %d values and has %d bytes for them", n, len(data))
+	}
+	return v, nil
+}
+
+// runs returns what n values of the RLE/bit-packing hybrid take of b. The last run may hold more
+// than these.
+func runs(b []byte, width, n int) ([]byte, error) {
+	at := 0
+	for left := n; left > 0; {
+		head, size := binary.Uvarint(b[at:])
+		if size <= 0 || head>>1 == 0 || head>>1 > 1<<31 {
+			return nil, corrupt("a run of values has no valid length")
+		}
+		at += size
+		count, need := int(head>>1), (width+7)/8
+		if head&1 == 1 {
+			count, need = count*8, count*width
+			// Some writers fill the last run up, and some leave out its end.
+			if missing := at + need - len(b); missing > 0 && missing < width {
+				b = append(b[:len(b):len(b)], make([]byte, missing, missing+slack)...)
 			}
 		}
-		at += count
-		b = rest
+		if count > left+maxFill || need > len(b)-at {
+			return nil, corrupt("a run of %d values is longer than its page, where %d are left", count, left)
+		}
+		at += need
+		left -= count
+	}
+	return b[:at], nil
+}
+
+// maxFill bounds the values of a last run that are not in the page.
+const maxFill = 1 << 12
+
+// decodeBits decodes n values of one bit, such as the definition levels of a flat column. The
+// bitmap is nil if all are 1.
+func decodeBits(b []byte, n int) (bitmap []byte, ones int, err error) {
+	if b, err = runs(b, 1, n); err != nil {
+		return nil, 0, err
+	}
+	levels, err := (&rle.Encoding{BitWidth: 1}).DecodeLevels(make([]byte, 0, n), b)
+	if err != nil || len(levels) < n {
+		return nil, 0, corrupt("the runs of a page do not hold its %d values: %w", n, err)
+	}
+	for _, level := range levels[:n] {
+		if level > 1 {
+			return nil, 0, corrupt("a definition level is %d; a flat column has none above 1", level)
+		}
+		ones += int(level)
+	}
+	if ones == n {
+		return nil, n, nil
+	}
+	bitmap = make([]byte, (n+7)/8)
+	for i, level := range levels[:n] {
+		bitmap[i>>3] |= level << (i & 7)
 	}
 	return bitmap, ones, nil
 }
 
 // decodeIndexes decodes n indexes of a dictionary of that size.
-func decodeIndexes(dst []uint32, b []byte, n, size int) ([]uint32, error) {
+func decodeIndexes(b []byte, n, size int) ([]int32, error) {
+	if n == 0 {
+		return []int32{}, nil
+	}
 	if len(b) == 0 {
 		return nil, corrupt("a page has no indexes for its %d values", n)
 	}
@@ -84,267 +129,185 @@ func decodeIndexes(dst []uint32, b []byte, n, size int) ([]uint32, error) {
 	if width > 32 {
 		return nil, corrupt("indexes of %d bits are announced", width)
 	}
-	b = b[1:]
-	dst = slices.Grow(dst[:0], n)
-	for len(dst) < n {
-		if width == 0 {
-			dst = append(dst, 0)
-			continue
-		}
-		count, packed, body, rest, err := run(b, width)
+	indexes := make([]int32, n)
+	if width > 0 {
+		b, err := runs(b[1:], width, n)
 		if err != nil {
 			return nil, err
 		}
-		count = min(count, n-len(dst))
-		b = rest
-		if packed {
-			at := len(dst)
-			dst = dst[:at+count]
-			unpack(dst[at:], body, width)
-			continue
-		}
-		var v uint32
-		for i, c := range body {
-			v |= uint32(c) << (8 * i)
-		}
-		for range count {
-			dst = append(dst, v)
+		indexes, err = (&rle.Encoding{BitWidth: width}).DecodeInt32(indexes[:0], b)
+		if err != nil || len(indexes) < n {
+			return nil, corrupt("the runs of a page do not hold its %d indexes: %w", n, err)
 		}
 	}
-	for _, v := range dst {
-		if uint64(v) >= uint64(size) {
-			return nil, corrupt("an index is %d; the dictionary has %d values", v, size)
+	for _, i := range indexes[:n] {
+		if uint64(uint32(i)) >= uint64(size) {
+			return nil, corrupt("an index is %d; the dictionary has %d values", uint32(i), size)
 		}
 	}
-	return dst, nil
+	return indexes[:n], nil
 }
 
-// unpack reads bit-packed values, of at most 32 bits.
-func unpack(dst []uint32, b []byte, width int) {
-	var word uint64
-	have := 0
-	mask := uint64(1)<<width - 1
-	for i := range dst {
-		for have < width {
-			if len(b) == 0 {
-				dst[i] = 0
-				have = width
-				break
-			}
-			word |= uint64(b[0]) << have
-			b = b[1:]
-			have += 8
-		}
-		dst[i] = uint32(word & mask)
-		word >>= width
-		have -= width
-	}
-}
-
-// decodeBooleans decodes n booleans of the RLE/bit-packing hybrid into bits.
-func decodeBooleans(b []byte, n int) ([]byte, error) {
+// decodeBooleans decodes n booleans of the RLE/bit-packing hybrid.
+func decodeBooleans(b []byte, n int) (values, error) {
 	if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4) {
-		return nil, corrupt("a page of booleans is shorter than it announces")
+		return values{}, corrupt("a page of booleans is shorter than it announces")
 	}
-	if n == 0 {
-		return nil, nil
+	bitmap, _, err := decodeBits(b[4:], n)
+	if bitmap == nil && err == nil {
+		bitmap = make([]byte, (n+7)/8)
+		for i := range bitmap {
+			bitmap[i] = 0xff
+		}
 	}
-	values, _, err := decodeLevels(b[4:], n)
-	if values == nil && err == nil {
-		values = make([]byte, (n+7)/8)
-		bitutil.SetBitsTo(values, 0, int64(n), true)
-	}
-	return values, err
+	return values{data: bitmap, n: n}, err
 }
 
-// deltas decodes the n integers of a DELTA_BINARY_PACKED sequence, whose arithmetic wraps
-// around, and returns what follows it.
-func deltas(b []byte, n int, emit func(int64)) (rest []byte, err error) {
-	var head [3]uint64 // values in a block, miniblocks in a block, values
-	for i := range head {
-		v, size := binary.Uvarint(b)
+// sequence returns what n integers of DELTA_BINARY_PACKED take of b, and what follows.
+func sequence(b []byte, n int) (integers, rest []byte, err error) {
+	at := 0
+	number := func() uint64 {
+		v, size := binary.Uvarint(b[at:])
 		if size <= 0 {
-			return nil, corrupt("a sequence of differences has no valid head")
+			err = corrupt("a sequence of differences ends early")
+			return 0
 		}
-		head[i], b = v, b[size:]
-	}
-	value, size := binary.Varint(b)
-	if size <= 0 {
-		return nil, corrupt("a sequence of differences has no first value")
-	}
-	b = b[size:]
-	block, minis, total := head[0], head[1], head[2]
-	if block == 0 || block%128 != 0 || block > 1<<20 || minis == 0 || minis > block || block%minis != 0 || block/minis%32 != 0 {
-		return nil, corrupt("a sequence of differences has blocks of %d values in %d parts", block, minis)
-	}
-	if total != uint64(n) {
-		return nil, corrupt("a sequence of differences announces %d values; the page has %d", total, n)
-	}
-	if n == 0 {
-		return b, nil
-	}
-	emit(value)
-	per := int(block / minis)
-	for left := n - 1; left > 0; {
-		least, size := binary.Varint(b)
-		if size <= 0 || uint64(len(b)-size) < minis {
-			return nil, corrupt("a sequence of differences ends early")
-		}
-		widths := b[size : size+int(minis)]
-		b = b[size+int(minis):]
-		for _, width := range widths {
-			if left == 0 {
-				break
-			}
-			w := int(width)
-			if w > 64 || len(b) < w*per/8 {
-				return nil, corrupt("a sequence of differences of %d bits ends early", w)
-			}
-			count := min(per, left)
-			for i := range count {
-				value += least + int64(bitsAt(b, i*w, w))
-				emit(value)
-			}
-			left -= count
-			b = b[w*per/8:]
-		}
-	}
-	return b, nil
-}
-
-// bitsAt returns n bits from bit at, the lowest first. They lie within b.
-func bitsAt(b []byte, at, n int) uint64 {
-	if n == 0 {
-		return 0
-	}
-	first, shift := at/8, at%8
-	var v uint64
-	if first+8 <= len(b) {
-		v = binary.LittleEndian.Uint64(b[first:]) >> shift
-	} else {
-		for i := len(b) - 1; i >= first; i-- {
-			v = v<<8 | uint64(b[i])
-		}
-		v >>= shift
-	}
-	if have := 64 - shift; n > have && first+8 < len(b) {
-		v |= uint64(b[first+8]) << have
-	}
-	if n == 64 {
+		at += size
 		return v
 	}
-	return v & (1<<n - 1)
-}
-
-func decodeDeltaIntegers(b []byte, n, width int) ([]byte, error) {
-	dst := make([]byte, 0, n*width)
-	_, err := deltas(b, n, func(v int64) {
-		if width == 4 {
-			dst = binary.LittleEndian.AppendUint32(dst, uint32(v))
-		} else {
-			dst = binary.LittleEndian.AppendUint64(dst, uint64(v))
+	block, parts, total := number(), number(), number()
+	number() // the first value
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case block == 0 || block%128 != 0 || block > 1<<16 || parts == 0 || parts > block || block%parts != 0 || block/parts%32 != 0:
+		return nil, nil, corrupt("a sequence of differences has blocks of %d values in %d parts", block, parts)
+	case total != uint64(n):
+		return nil, nil, corrupt("a sequence of differences announces %d values; the page has %d", total, n)
+	}
+	per := int(block / parts)
+	for left := n - 1; left > 0; {
+		number() // the least difference
+		if err != nil || len(b)-at < int(parts) {
+			return nil, nil, corrupt("a sequence of differences ends early")
 		}
-	})
-	return dst, err
-}
-
-// lengths decodes lengths, none of them negative or longer than 2 GiB.
-func lengths(b []byte, n int) (list []uint32, rest []byte, err error) {
-	list = make([]uint32, 0, n)
-	valid := true
-	rest, err = deltas(b, n, func(v int64) {
-		valid = valid && v >= 0 && bits.Len64(uint64(v)) < 32
-		list = append(list, uint32(v))
-	})
-	if err == nil && !valid {
-		err = corrupt("the length of a value is negative or beyond 2 GiB")
-	}
-	return list, rest, err
-}
-
-// decodeDeltaLengths turns DELTA_LENGTH_BYTE_ARRAY into PLAIN.
-func decodeDeltaLengths(b []byte, n int) ([]byte, error) {
-	list, data, err := lengths(b, n)
-	if err != nil {
-		return nil, err
-	}
-	dst := make([]byte, 0, 4*n+len(data))
-	for _, l := range list {
-		if uint64(l) > uint64(len(data)) {
-			return nil, corrupt("a value of %d bytes is announced; the page has %d more", l, len(data))
-		}
-		dst = binary.LittleEndian.AppendUint32(dst, l)
-		dst = append(dst, data[:l]...)
-		data = data[l:]
-	}
-	return dst, nil
-}
-
-// decodeDeltaStrings turns DELTA_BYTE_ARRAY, in which a value begins like the one before it,
-// into PLAIN. The values may be much larger than the page.
-func (c *column) decodeDeltaStrings(b []byte, n int) ([]byte, error) {
-	prefixes, b, err := lengths(b, n)
-	if err != nil {
-		return nil, err
-	}
-	suffixes, data, err := lengths(b, n)
-	if err != nil {
-		return nil, err
-	}
-	var size int64
-	for i := range prefixes {
-		size += 4 + int64(prefixes[i]) + int64(suffixes[i])
-	}
-	if err := c.source.budget.change(c.held, c.held+size); err != nil {
-		return nil, err
-	}
-	c.held += size
-	dst := make([]byte, 0, size)
-	var last []byte
-	for i, p := range prefixes {
-		suffix := suffixes[i]
-		if uint64(p) > uint64(len(last)) || uint64(suffix) > uint64(len(data)) {
-			return nil, corrupt("a value of %d and %d bytes is announced; the one before has %d, the page %d more", p, suffix, len(last), len(data))
-		}
-		if c.width > 0 {
-			if uint64(p)+uint64(suffix) != uint64(c.width) {
-				return nil, corrupt("a value has %d bytes instead of %d", uint64(p)+uint64(suffix), c.width)
+		bits := b[at : at+int(parts)]
+		at += int(parts)
+		for i := 0; i < len(bits) && left > 0; i++ {
+			if bits[i] > 64 || int(bits[i])*per/8 > len(b)-at {
+				return nil, nil, corrupt("a sequence of differences of %d bits ends early", bits[i])
 			}
-		} else {
-			dst = binary.LittleEndian.AppendUint32(dst, p+suffix)
+			at += int(bits[i]) * per / 8
+			left -= per
 		}
-		start := len(dst)
-		dst = append(dst, last[:p]...)
-		dst = append(dst, data[:suffix]...)
-		last, data = dst[start:], data[suffix:]
 	}
-	return dst, nil
+	return b[:at], b[at:], nil
 }
 
-// decodeSplit turns BYTE_STREAM_SPLIT, which has the first bytes of all values, then their second
-// ones and so on, into PLAIN.
-func decodeSplit(b []byte, n, width int) ([]byte, error) {
+// integers decodes n integers of DELTA_BINARY_PACKED, whose arithmetic wraps around, and returns what
+// follows them. Those of 32 bits are decoded as of 64, and cut: some writers have differences of 33 bits,
+// which parquet-go's other decoder is not made for.
+func (c *column) integers(b []byte, n int) (list []int64, rest []byte, err error) {
+	if err := c.hold(8 * int64(n)); err != nil {
+		return nil, nil, err
+	}
+	b, rest, err = sequence(b, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err = (&delta.BinaryPackedEncoding{}).DecodeInt64(nil, b)
+	if err != nil || len(list) != n {
+		return nil, nil, corrupt("a sequence of differences does not hold its %d values: %w", n, err)
+	}
+	return list, rest, nil
+}
+
+func (c *column) decodeDeltaIntegers(b []byte, n int) (values, error) {
+	list, _, err := c.integers(b, n)
+	if err != nil || c.width == 8 {
+		return values{data: arrow.Int64Traits.CastToBytes(list), n: n}, err
+	}
+	v := values{data: make([]byte, 0, 4*n), n: n}
+	for _, x := range list {
+		v.data = binary.LittleEndian.AppendUint32(v.data, uint32(x))
+	}
+	return v, nil
+}
+
+// lengths decodes n lengths, and returns their sum, which is no more than 2 GiB.
+func (c *column) lengths(b []byte, n int) (list []int64, sum int64, rest []byte, err error) {
+	list, rest, err = c.integers(b, n)
+	for _, l := range list {
+		if sum += l; l < 0 || l > math.MaxInt32 || sum > math.MaxInt32 {
+			return nil, 0, nil, corrupt("the length of a value is negative, or the values have more than 2 GiB")
+		}
+	}
+	return list, sum, rest, err
+}
+
+func (c *column) decodeDeltaLengths(b []byte, n int) (values, error) {
+	list, sum, data, err := c.lengths(b, n)
+	if err != nil {
+		return values{}, err
+	}
+	if sum > int64(len(data)) {
+		return values{}, corrupt("values of %d bytes are announced; the page has %d", sum, len(data))
+	}
+	v := values{data: data, n: n, ends: make([]int32, 1, n+1)}
+	for i, l := range list {
+		v.ends = append(v.ends, v.ends[i]+int32(l))
+	}
+	return v, nil
+}
+
+// decodeDeltaStrings decodes DELTA_BYTE_ARRAY, in which a value begins like the one before it. The
+// values may be much larger than the page.
+func (c *column) decodeDeltaStrings(b []byte, n int) (values, error) {
+	prefixes, shared, b, err := c.lengths(b, n)
+	if err != nil {
+		return values{}, err
+	}
+	suffixes, own, data, err := c.lengths(b, n)
+	if err != nil {
+		return values{}, err
+	}
+	size := shared + own
+	if size > math.MaxInt32 {
+		return values{}, corrupt("the values of a page have more than 2 GiB")
+	}
+	if err := c.hold(size); err != nil {
+		return values{}, err
+	}
+	v := values{data: make([]byte, 0, size), n: n, ends: make([]int32, 1, n+1)}
+	start := 0
+	for i, p := range prefixes {
+		last := v.data[start:]
+		start = len(v.data)
+		if int(p) > len(last) || int(suffixes[i]) > len(data) {
+			return values{}, corrupt("a value of %d and %d bytes is announced; the one before has %d, the page %d more", p, suffixes[i], len(last), len(data))
+		}
+		if c.width > 0 && int(p)+int(suffixes[i]) != c.width {
+			return values{}, corrupt("a value has %d bytes instead of %d", int(p)+int(suffixes[i]), c.width)
+		}
+		v.data = append(append(v.data, last[:p]...), data[:suffixes[i]]...)
+		v.ends = append(v.ends, int32(len(v.data)))
+		data = data[suffixes[i]:]
+	}
+	return v, nil
+}
+
+// decodeSplit decodes BYTE_STREAM_SPLIT, which has the first bytes of all values, then their second
+// ones and so on.
+func decodeSplit(b []byte, n, width int) (values, error) {
 	if len(b)%width != 0 || len(b)/width < n {
-		return nil, corrupt("a page announces %d values and has %d bytes for them", n, len(b))
+		return values{}, corrupt("a page announces %d values and has %d bytes for them", n, len(b))
 	}
 	stride := len(b) / width
-	dst := make([]byte, n*width)
+	v := values{data: make([]byte, n*width), n: n}
 	for i := range n {
 		for j := range width {
-			dst[i*width+j] = b[j*stride+i]
+			v.data[i*width+j] = b[j*stride+i]
 		}
 	}
-	return dst, nil
-}
-
-// plainEnd returns where a PLAIN byte array at pos ends.
-func plainEnd(b []byte, pos int) (end int, ok bool) {
-	if len(b)-pos < 4 {
-		return 0, false
-	}
-	n := binary.LittleEndian.Uint32(b[pos:])
-	if uint64(n) > uint64(len(b)-pos-4) {
-		return 0, false
-	}
-	return pos + 4 + int(n), true
+	return v, nil
 }

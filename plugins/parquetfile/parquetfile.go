@@ -1,10 +1,12 @@
 // Package parquetfile is the source stage that reads a Parquet file
 // (https://parquet.apache.org/docs/file-format/), so that an extraction can be read
 // back and pipelines can be tried without a database. It owns the way from the bytes
-// of a file to Arrow arrays: footer, pages, encodings and types. The file may come
-// from anywhere: every length, offset and index in it is checked before it is used,
-// what it can make the source hold is bounded, and what is wrong is a coded
-// error that names the column. It reads flat columns; it never guesses a type.
+// of a file to Arrow arrays. Metadata and what is packed into bits are decoded by parquet-go; the
+// file may come from anywhere, so that every length, offset and index in it is checked
+// before a decoder or anybody else uses it, what it can make the source hold is
+// bounded, and what is wrong is a coded error that names the column. Pages are not read by parquet-go's
+// own reader: it gives values where a page has none, and holds what a page announces. It reads
+// flat columns; it never guesses a type.
 package parquetfile
 
 import (
@@ -51,8 +53,9 @@ const (
 	defaultBatchRows  = 8192
 	defaultBatchBytes = 4 << 20
 	magic             = "PAR1"
-	// maxFooter bounds the metadata at the end of the file.
-	maxFooter = 64 << 20
+	// maxFooter bounds the metadata at the end of the file, and maxColumns its columns.
+	maxFooter  = 64 << 20
+	maxColumns = 1 << 15
 )
 
 // source is the implementation of sdk.Source.
@@ -65,7 +68,7 @@ type source struct {
 	file    *os.File
 	input   io.ReaderAt
 	size    int64
-	meta    *fileMeta
+	meta    *fileMetaData
 	schema  *arrow.Schema
 	columns []*column
 	budget  budget
@@ -120,12 +123,12 @@ func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 // begin reads the footer of a file of that size.
 func (s *source) begin(input io.ReaderAt, size int64) (*arrow.Schema, error) {
 	s.input, s.size = input, size
-	meta, err := s.footer()
-	if err != nil {
-		return nil, s.failed(err)
-	}
-	s.meta = meta
-	s.schema, s.columns, err = plan(meta)
+	err := guard(func() (err error) {
+		if s.meta, err = s.footer(); err == nil {
+			s.schema, s.columns, err = plan(s.meta)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, s.failed(err)
 	}
@@ -177,7 +180,7 @@ func (s *source) readAt(b []byte, offset int64) error {
 }
 
 // footer reads FileMetaData, which stands at the end in front of its length.
-func (s *source) footer() (*fileMeta, error) {
+func (s *source) footer() (*fileMetaData, error) {
 	const tail = 8
 	if s.size < int64(len(magic))+tail {
 		return nil, corrupt("%s has %d bytes, less than an empty Parquet file", s.settings.Path, s.size)
@@ -201,11 +204,11 @@ func (s *source) footer() (*fileMeta, error) {
 	if err := s.readAt(b, s.size-tail-length); err != nil {
 		return nil, err
 	}
-	meta, err := parseFooter(b)
-	if err != nil {
+	meta := &fileMetaData{}
+	if _, err := decodeThrift(b, meta); err != nil {
 		return nil, err
 	}
-	if meta.encrypted {
+	if meta.Signed.Valid {
 		return nil, unsupported("%s is signed with a key for encrypted Parquet files", s.settings.Path)
 	}
 	return meta, nil
@@ -220,33 +223,47 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 		return nil, err
 	}
 	for s.left == 0 {
-		if s.group == len(s.meta.groups) {
+		if s.group == len(s.meta.RowGroups) {
 			s.done = io.EOF
 			return nil, io.EOF
 		}
-		if err := s.open(&s.meta.groups[s.group]); err != nil {
+		if err := s.open(&s.meta.RowGroups[s.group]); err != nil {
 			return nil, s.failed(err)
 		}
 		s.group++
 	}
-	rec, err := s.batch()
+	var rec arrow.Record
+	err := guard(func() (err error) {
+		rec, err = s.batch()
+		return err
+	})
 	if err != nil {
 		return nil, s.failed(err)
 	}
 	return rec, nil
 }
 
+// guard makes a fault of a panic in f: parquet-go's decoders panic at some of what they do not expect.
+func guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = corrupt("a decoder gave up: %v", p)
+		}
+	}()
+	return f()
+}
+
 // open starts a row group.
-func (s *source) open(g *groupMeta) error {
-	if len(g.chunks) != len(s.columns) {
-		return corrupt("row group %d has %d columns; the schema has %d", s.group, len(g.chunks), len(s.columns))
+func (s *source) open(g *rowGroup) error {
+	if len(g.Columns) != len(s.columns) {
+		return corrupt("row group %d has %d columns; the schema has %d", s.group, len(g.Columns), len(s.columns))
 	}
-	if g.rows < 0 {
-		return corrupt("row group %d announces %d rows", s.group, g.rows)
+	if g.Rows < 0 {
+		return corrupt("row group %d announces %d rows", s.group, g.Rows)
 	}
-	s.left = g.rows
+	s.left = g.Rows
 	for i, c := range s.columns {
-		if err := c.open(s.group, g.rows, g.chunks[i]); err != nil {
+		if err := c.open(s.group, g.Rows, &g.Columns[i]); err != nil {
 			return c.place(err)
 		}
 	}
@@ -277,7 +294,7 @@ func (s *source) batch() (rec arrow.Record, err error) {
 		arrays = append(arrays, a)
 	}
 	if s.left -= int64(n); s.left == 0 {
-		s.before += s.meta.groups[s.group-1].rows
+		s.before += s.meta.RowGroups[s.group-1].Rows
 		for _, c := range s.columns {
 			if err := c.end(); err != nil {
 				return nil, c.place(err)

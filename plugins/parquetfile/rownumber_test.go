@@ -31,7 +31,7 @@ func TestRowNumbers(t *testing.T) {
 				data = binary.LittleEndian.AppendUint32(data, uint32(v))
 			}
 			col := &column{source: &source{before: c.before}, kind: kindInt8, width: 4, out: 1, typ: arrow.PrimitiveTypes.Int8, row: c.row}
-			col.page = page{rows: c.n, valid: c.valid, at: c.at, data: data}
+			col.page = page{rows: c.n, valid: c.valid, at: c.at, values: values{data: data}}
 			fixed := memory.NewResizableBuffer(memory.NewGoAllocator())
 			defer fixed.Release()
 			fixed.Resize(c.n)

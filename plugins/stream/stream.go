@@ -9,15 +9,14 @@ package stream
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
-	"hash"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
 // Settings are the settings of the stage.
@@ -43,7 +42,7 @@ func Stage() sdk.Definition {
 }
 
 func newSink(s Settings, _ sdk.Env) (sdk.Sink, error) {
-	sink := &sink{sum: sha256.New()}
+	sink := &sink{sum: object.NewDigest()}
 	scheme, address, found := strings.Cut(s.To, ":")
 	switch {
 	case strings.HasPrefix(s.To, "/"):
@@ -75,13 +74,13 @@ type target interface {
 // To returns a sink that writes to an open file: standard output, under the given name in receipts and faults. The
 // file stays open and is not changed; it must outlive the run.
 func To(f *os.File, name string) sdk.Sink {
-	return &sink{sum: sha256.New(), to: &conn{name: name, dial: func(context.Context) (outlet, error) { return sharing(f) }}}
+	return &sink{sum: object.NewDigest(), to: &conn{name: name, dial: func(context.Context) (outlet, error) { return sharing(f) }}}
 }
 
 type sink struct {
 	to        target
-	sum       hash.Hash
-	bytes     int64
+	sum       *object.Digest
+	bytes     int64 // that were taken
 	opened    bool
 	committed bool
 }
@@ -95,31 +94,16 @@ func (s *sink) Open(ctx context.Context, object sdk.Object) error {
 // Streams reports whether the bytes are seen as they come.
 func (s *sink) Streams() bool { return s.to.streams() }
 
-// parallelHash is the size from which a second core is worth waking up to hash.
-const parallelHash = 64 << 10
-
 func (s *sink) Write(ctx context.Context, p []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if len(p) < parallelHash {
-		s.sum.Write(p)
-		return s.deliver(ctx, p)
-	}
-	hashed := make(chan struct{})
-	go func() {
-		s.sum.Write(p)
-		close(hashed)
-	}()
-	err := s.deliver(ctx, p)
-	<-hashed
+	_, err := s.sum.Beside(p, func(p []byte) error {
+		n, err := s.to.write(ctx, p)
+		s.bytes += int64(n)
+		return s.code(err)
+	})
 	return err
-}
-
-func (s *sink) deliver(ctx context.Context, p []byte) error {
-	n, err := s.to.write(ctx, p)
-	s.bytes += int64(n)
-	return s.code(err)
 }
 
 func (s *sink) Commit(ctx context.Context) (sdk.Receipt, error) {
@@ -130,9 +114,10 @@ func (s *sink) Commit(ctx context.Context) (sdk.Receipt, error) {
 		return sdk.Receipt{}, s.code(err)
 	}
 	s.committed = true
+	sum := s.sum.SHA256()
 	return sdk.Receipt{
 		Bytes:    s.bytes,
-		SHA256:   hex.EncodeToString(s.sum.Sum(nil)),
+		SHA256:   hex.EncodeToString(sum[:]),
 		Location: s.to.location(),
 	}, nil
 }

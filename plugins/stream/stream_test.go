@@ -22,11 +22,12 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/internal/sample"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var object = sdk.Object{RunID: "run-1"}
+var written = sdk.Object{RunID: "run-1"}
 
 func newStream(t testing.TB, to string) sdk.Sink {
 	t.Helper()
@@ -40,7 +41,7 @@ func newStream(t testing.TB, to string) sdk.Sink {
 func opened(t testing.TB, to string) sdk.Sink {
 	t.Helper()
 	s := newStream(t, to)
-	if err := s.Open(context.Background(), object); err != nil {
+	if err := s.Open(context.Background(), written); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Abort(context.Background()) })
@@ -193,7 +194,7 @@ func TestOpenFaults(t *testing.T) {
 		"unix:" + file:                     "sink.unreachable",
 	} {
 		s := newStream(t, to)
-		err := s.Open(context.Background(), object)
+		err := s.Open(context.Background(), written)
 		f := fault.From(err)
 		if f == nil || f.Code != code || f.Class != fault.Sink {
 			t.Errorf("%s: %v, want %s", to, err, code)
@@ -245,7 +246,7 @@ func TestSocket(t *testing.T) {
 func openedOn(t *testing.T, file *os.File) sdk.Sink {
 	t.Helper()
 	s := To(file, "stdout")
-	if err := s.Open(t.Context(), object); err != nil {
+	if err := s.Open(t.Context(), written); err != nil {
 		t.Fatal(err)
 	}
 	if !s.(sdk.Streamer).Streams() {
@@ -327,7 +328,7 @@ func TestReaderCloses(t *testing.T) {
 	for name, outlet := range outlets {
 		t.Run(name, func(t *testing.T) {
 			r, w := blockingPipe(t)
-			s := &sink{to: &conn{name: "stdout", outlet: outlet(t, w)}, sum: sha256.New(), opened: true}
+			s := &sink{to: &conn{name: "stdout", outlet: outlet(t, w)}, sum: object.NewDigest(), opened: true}
 			if err := s.Write(context.Background(), text[:1000]); err != nil {
 				t.Fatal(err)
 			}
@@ -370,7 +371,7 @@ func TestCancelWhileBlocked(t *testing.T) {
 	for name, outlet := range outlets {
 		t.Run(name, func(t *testing.T) {
 			r, w := blockingPipe(t)
-			s := &sink{to: &conn{name: "stdout", outlet: outlet(t, w)}, sum: sha256.New(), opened: true}
+			s := &sink{to: &conn{name: "stdout", outlet: outlet(t, w)}, sum: object.NewDigest(), opened: true}
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			large := bytes.Repeat(text, 10)

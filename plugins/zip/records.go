@@ -37,6 +37,10 @@ const (
 )
 
 // entry is the one entry of an archive. It stands at the start.
+//
+// The records are not archive/zip's (Writer.CreateRaw): from 4 GiB on it gives the entry's offset in
+// the Zip64 field, although the usual field has it (golang.org/issue/23572), which section 4.5.3
+// forbids; 7-Zip warns of such an archive, and readers of .NET and The Unarchiver have refused it.
 type entry struct {
 	name     string
 	modified time.Time

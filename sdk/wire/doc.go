@@ -8,7 +8,8 @@
 // number of record batch messages, and the end-of-stream marker FF FF FF FF 00 00 00 00. Metadata version 5 is written,
 // versions 4 and 5 are read, little-endian only. Any Arrow library reads and writes the same bytes. What the standard
 // leaves optional is required here in one place: a stream must end with its marker. A stream that just stops means
-// that the writer died, and reading it ends in ErrTruncated, never in io.EOF.
+// that the writer died, and reading it ends in ErrTruncated, never in io.EOF. NewFileWriter writes the "IPC File Format", and FileIndex
+// makes a file of a stream that somebody else wrote; files are not read.
 //
 // # Copies
 //

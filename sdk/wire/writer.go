@@ -17,7 +17,7 @@ const continuation = 0xFFFFFFFF
 // prefix with length zero.
 const prefixBytes = 8
 
-// Writer writes one Arrow IPC stream. It is not safe for concurrent use.
+// Writer writes one Arrow IPC stream, or a file, which is one with more around it. It is not safe for concurrent use.
 //
 // The first failure breaks the stream, because a part of a message may be on the wire already: every later call returns the
 // same error, and Close writes no end-of-stream marker. To abandon a stream that has not failed, close the connection and
@@ -33,6 +33,7 @@ type Writer struct {
 	head   []byte
 	gather net.Buffers
 	small  *bufio.Writer // for writers without a vectored write
+	file   *fileIndex    // of a file; nil for a stream
 	err    error
 }
 
@@ -41,6 +42,10 @@ type Writer struct {
 //
 // A schema with a column that cannot be carried gives ErrUnsupported and writes nothing.
 func NewWriter(w io.Writer, schema *arrow.Schema, opts ...Option) (*Writer, error) {
+	return newWriter(w, schema, nil, opts)
+}
+
+func newWriter(w io.Writer, schema *arrow.Schema, file *fileIndex, opts []Option) (*Writer, error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
 		return nil, err
@@ -56,11 +61,16 @@ func NewWriter(w io.Writer, schema *arrow.Schema, opts ...Option) (*Writer, erro
 	if len(meta) > MaxMetadataBytes-alignment {
 		return nil, fmt.Errorf("%w: the schema takes %d bytes; expected at most %d", ErrTooLarge, len(meta), MaxMetadataBytes-alignment)
 	}
-	wr := &Writer{w: w, schema: schema, seen: schema, columns: cols, cfg: cfg}
+	wr := &Writer{w: w, schema: schema, seen: schema, columns: cols, cfg: cfg, file: file}
 	switch w.(type) {
 	case *net.UnixConn, *net.TCPConn:
 	default:
 		wr.small = bufio.NewWriterSize(w, 64<<10)
+	}
+	if file != nil {
+		if err := file.begin(w); err != nil {
+			return nil, fmt.Errorf("wire: writing the start of a file: %w", err)
+		}
 	}
 	if err := wr.send(meta, nil); err != nil {
 		return nil, fmt.Errorf("wire: writing the schema: %w", err)
@@ -154,6 +164,11 @@ func (w *Writer) send(metadata []byte, body [][]byte) error {
 	w.head = binary.LittleEndian.AppendUint32(w.head, uint32(total-prefixBytes))
 	w.head = append(w.head, metadata...)
 	w.head = append(w.head, zeros[:total-len(w.head)]...)
+	if w.file != nil {
+		if err := w.file.sent(w.head); err != nil {
+			return err
+		}
+	}
 
 	if w.small != nil {
 		if _, err := w.small.Write(w.head); err != nil {
@@ -175,7 +190,7 @@ func (w *Writer) send(metadata []byte, body [][]byte) error {
 	return err
 }
 
-// Close ends the stream with the end-of-stream marker. It does not close the connection. A second Close does nothing; after
+// Close ends the stream with the end-of-stream marker, and a file with its footer. It does not close the connection. A second Close does nothing; after
 // a failed Write it writes nothing and returns that error.
 func (w *Writer) Close() error {
 	if errors.Is(w.err, ErrClosed) {
@@ -184,9 +199,17 @@ func (w *Writer) Close() error {
 	if w.err != nil {
 		return w.err
 	}
-	var marker [prefixBytes]byte
-	binary.LittleEndian.PutUint32(marker[:], continuation)
-	if _, err := w.w.Write(marker[:]); err != nil {
+	end := binary.LittleEndian.AppendUint32(nil, continuation)
+	end = binary.LittleEndian.AppendUint32(end, 0)
+	if w.file != nil {
+		footer, err := w.file.Footer()
+		if err != nil {
+			w.err = err
+			return err
+		}
+		end = append(end, footer...)
+	}
+	if _, err := w.w.Write(end); err != nil {
 		w.err = fmt.Errorf("wire: writing the end-of-stream marker: %w", err)
 		return w.err
 	}
