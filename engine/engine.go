@@ -20,6 +20,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -140,7 +141,7 @@ type RunOptions struct {
 	// nothing. See run.Options.
 	BeforeCommit func(ctx context.Context, soFar *Receipt) error
 	// Record is a folder, new or empty, that keeps what crosses from one process to the
-	// next: the data of the run, as it is. Empty keeps nothing. See run.Record.
+	// next: the data of the run, as it is. Empty keeps nothing. See record.Record.
 	Record string
 }
 
@@ -151,9 +152,11 @@ type RunOptions struct {
 // then. A time limit and a deadline of ctx end the run with "run.timeout", any other end of ctx with "run.cancelled".
 func (e *Engine) Run(ctx context.Context, p *Plan, sink Sink, o RunOptions) (*Receipt, error) {
 	e.filters.Close() // a run has the machine's memory to itself
-	return run.Execute(ctx, e.host, p, run.Options{
-		ID: p.RunID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: logged(ctx, p, o.Events), Record: o.Record,
-	})
+	options := run.Options{ID: p.RunID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: logged(ctx, p, o.Events)}
+	if o.Record != "" {
+		options.Tap = record.New(o.Record)
+	}
+	return run.Execute(ctx, e.host, p, options)
 }
 
 // logged gives what stages log to the plan's log as well.

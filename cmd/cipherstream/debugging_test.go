@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
 )
 
@@ -94,7 +95,7 @@ func TestRecordAndReplay(t *testing.T) {
 		got = call(t, "plugin", "replay", dir, "--stage", "csv", "--set", "delimiter=semicolon", "--json")
 		var said struct {
 			Same       *bool
-			Difference *run.Difference
+			Difference *record.Difference
 		}
 		if err := json.Unmarshal([]byte(got.stdout), &said); err != nil || said.Same == nil || *said.Same || said.Difference == nil || said.Difference.Row != 1 {
 			t.Errorf("%v: %s", err, got.stdout)

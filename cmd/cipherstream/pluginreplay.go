@@ -10,7 +10,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/host"
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -83,7 +83,7 @@ func (a *app) pluginReplay(ctx context.Context, dir, program string, f *replayFl
 	if f.stage == "" {
 		return usageFault("--stage is missing").WithHint("name the stage to replay; record.json lists them")
 	}
-	in := run.Replay{Dir: dir, Stage: f.stage, Attach: f.attach, Out: f.out}
+	in := record.Replay{Dir: dir, Stage: f.stage, Attach: f.attach, Out: f.out}
 	var err error
 	if in.Set, err = pairs("--set", "VALUE", f.set); err != nil {
 		return err
@@ -159,7 +159,7 @@ func pairs(flag, value string, given []string) (map[string]string, error) {
 var unitOf = map[stage.Shape]string{stage.ShapeTable: "row", stage.ShapeRecords: "record", stage.ShapeBytes: "piece"}
 
 // concludeReplay prints what came of it; a difference is an error.
-func (a *app) concludeReplay(r *run.Replayed, out string) error {
+func (a *app) concludeReplay(r *record.Replayed, out string) error {
 	counts := fmt.Sprintf("%s in, %s out", counted(int(r.RowsIn), unitOf[r.In]), counted(int(r.RowsOut), unitOf[r.Out]))
 	verdict := fmt.Sprintf("%s: the same as recorded: %s", r.Stage, counts)
 	switch {
@@ -173,7 +173,7 @@ func (a *app) concludeReplay(r *run.Replayed, out string) error {
 	if err := a.print(func(w io.Writer) error {
 		if a.json {
 			return writeJSON(w, struct {
-				*run.Replayed
+				*record.Replayed
 				Same *bool  `json:"same,omitempty"`
 				File string `json:"file,omitempty"`
 			}{r, sameOrNot(r, out), out})
@@ -193,7 +193,7 @@ func (a *app) concludeReplay(r *run.Replayed, out string) error {
 }
 
 // sameOrNot is nil when nothing was compared.
-func sameOrNot(r *run.Replayed, out string) *bool {
+func sameOrNot(r *record.Replayed, out string) *bool {
 	if out != "" {
 		return nil
 	}

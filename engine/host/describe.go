@@ -10,6 +10,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/sdk/control"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
 // Describe starts a process of a plugin and asks what it offers: for the first-party name, of Config.Executable. Whatever
@@ -51,8 +52,10 @@ func Pin(ctx context.Context, program string) (entry LockEntry, folder string, e
 }
 
 // ownOffer is the first-party stages.
-func (h *Host) ownOffer() Offer {
-	own := h.cfg.FirstParty
+func (h *Host) ownOffer() Offer { return offerOf(h.cfg.FirstParty) }
+
+// offerOf is what this program offers by a bundle.
+func offerOf(own stage.Bundle) Offer {
 	return Offer{Plugin: own.Name, Version: own.Version, FirstParty: true, Protocol: control.ProtocolVersion, Network: own.Network, LinkWords: true,
 		Stages: control.ManifestsOf(own)}
 }

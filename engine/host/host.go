@@ -310,9 +310,14 @@ func (h *Host) StartEntry(ctx context.Context, entry LockEntry, from string, rea
 
 // Local returns a process that is no process: first-party stages in this one, and those that the caller adds.
 func (h *Host) Local(added ...stage.Definition) Process {
-	bundle := h.cfg.FirstParty
+	return InProcess(h.cfg.FirstParty, added...)
+}
+
+// InProcess serves the stages of a bundle, and some more, in this process.
+func InProcess(bundle stage.Bundle, added ...stage.Definition) Process {
+	offer := offerOf(bundle)
 	bundle.Stages = append(added, bundle.Stages...)
-	return &discreet{Process: &local{session: control.NewSession(bundle), offer: h.ownOffer()}}
+	return &discreet{Process: &local{session: control.NewSession(bundle), offer: offer}}
 }
 
 // Offer is a plugin and its stages.

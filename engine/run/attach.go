@@ -15,7 +15,7 @@ func (r *run) debugged() bool {
 }
 
 // bringUp starts the process of a group, or waits for the one that somebody else starts.
-func (r *run) bringUp(ctx context.Context, h *host.Host, planned plan.Group, stages []string, reach []host.Reach) (host.Process, error) {
+func (r *run) bringUp(ctx context.Context, h Host, planned plan.Group, stages []string, reach []host.Reach) (host.Process, error) {
 	if !planned.Attach {
 		return h.Start(ctx, planned.Plugin, reach...)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -47,7 +48,7 @@ func TestAttachedStages(t *testing.T) {
 	}
 	a := &author{t: t}
 	dir := filepath.Join(t.TempDir(), "rec")
-	receipt, err := run.Execute(t.Context(), s.host, p, run.Options{ID: "r1", Events: a.event, Record: dir})
+	receipt, err := run.Execute(t.Context(), s.host, p, run.Options{ID: "r1", Events: a.event, Tap: record.New(dir)})
 	a.wait.Wait()
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ func TestAttachedStages(t *testing.T) {
 		t.Errorf("receipt %+v, awaited %+v, came %+v", receipt, a.awaited, a.came)
 	}
 	a = &author{t: t}
-	replayed, err := run.Replay{Dir: dir, Stage: "even", Attach: true, Events: a.event}.Execute(t.Context(), s.host)
+	replayed, err := record.Replay{Dir: dir, Stage: "even", Attach: true, Events: a.event}.Execute(t.Context(), s.host)
 	a.wait.Wait()
 	if err != nil || replayed.Difference != nil || replayed.RowsOut != 1500 || len(a.came) != 1 {
 		t.Errorf("replayed %+v, %v; came %+v", replayed, err, a.came)

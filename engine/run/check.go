@@ -51,7 +51,7 @@ func (r *CheckReport) Wrong() (first *fault.Fault) {
 // where the sink delivers to. It reads no row and leaves nothing behind. The error is what
 // kept it from looking.
 func Check(ctx context.Context, h *host.Host, p *plan.Plan, id string) (*CheckReport, error) {
-	c := &checking{host: h, plan: p, id: id, secrets: secretsOf(p), processes: map[string]host.Process{}}
+	c := &checking{host: h, plan: p, id: id, secrets: p.SecretTexts(), processes: map[string]host.Process{}}
 	defer c.close()
 	report := &CheckReport{}
 	var columns *arrow.Schema

@@ -64,7 +64,7 @@ func (p *filterProgram) check(ctx context.Context, h *host.Host, s *plan.Stage, 
 			return nil, nil, err
 		}
 	}
-	secrets := secretsOf(&plan.Plan{Stages: []plan.Stage{*s}})
+	secrets := s.SecretTexts()
 	if len(secrets) > 0 {
 		defer p.end()
 	}

@@ -1,9 +1,8 @@
 // Package run executes a plan: it starts the plan's process groups, joins them
 // by unix sockets, watches them, decides whether the output becomes visible, and
 // writes the receipt. It owns the outcome of a run and its events; it never
-// reads a document (engine/plan) and never looks at data, but for recordings, which
-// are made to look at: a run that is recorded has a relay in this process between every
-// two groups, and Replay gives what was recorded to a stage again.
+// reads a document (engine/plan) and never looks at data; whoever wants to (engine/record) is handed the
+// connections between every two groups (Tap).
 //
 // The output is committed only after every group has finished well and the sink
 // holds everything. When anything fails, everything is cancelled, and the run's
@@ -25,6 +24,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -33,12 +33,11 @@ import (
 	"math"
 	"os"
 	"runtime"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/link"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/control"
@@ -66,9 +65,20 @@ type Options struct {
 	// receipt so far, in which only what the sink alone knows is missing: digest, location and link. An error
 	// leaves nothing; it is found with errors.Is in that of the run. It should return soon after its context has ended.
 	BeforeCommit func(ctx context.Context, soFar *Receipt) error
-	// Record is a folder, new or empty, in which what crosses every boundary between two
-	// groups is kept; see Record. Empty keeps nothing.
-	Record string
+	// Tap, if set, stands between every two groups, and is shown what crosses.
+	Tap Tap
+}
+
+// Host is where the processes of a run come from. *host.Host is one; package runtest has one without processes.
+type Host interface {
+	// Start starts a process of a plugin, which may see some folders besides its own.
+	Start(ctx context.Context, plugin string, reach ...host.Reach) (host.Process, error)
+	// Attach waits for a process of a plugin that somebody else starts.
+	Attach(ctx context.Context, plugin string, waiting func(host.Awaited)) (host.Process, error)
+	// Local serves the stages of this program, and some more, in this process.
+	Local(added ...stage.Definition) host.Process
+	// NewDir makes a private directory, whose path is short enough for sockets.
+	NewDir() (string, error)
 }
 
 // NewID makes an identifier of a run: the pipeline's name, the time in
@@ -85,7 +95,7 @@ type run struct {
 	opts   Options
 	began  time.Time
 	groups []*group
-	record *recording  // nil when nothing is recorded
+	relays []*relay    // one for each boundary where there is a tap
 	notary *notary     // nil when nothing is sealed
 	sink   *callerSink // nil when the sink is a plugin's
 	// before and after are who is at the input and the output of each group.
@@ -114,7 +124,7 @@ type group struct {
 
 // Execute runs the plan to its end and returns the receipt, or the fault that
 // ended it. Nothing is left behind in either case.
-func Execute(ctx context.Context, h *host.Host, p *plan.Plan, opts Options) (*Receipt, error) {
+func Execute(ctx context.Context, h Host, p *plan.Plan, opts Options) (*Receipt, error) {
 	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{}), events: newQueue(opts.Events)}
 	defer r.events.close()
 	receipt, err := r.execute(ctx, h)
@@ -128,7 +138,7 @@ func Execute(ctx context.Context, h *host.Host, p *plan.Plan, opts Options) (*Re
 	return receipt, err
 }
 
-func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
+func (r *run) execute(ctx context.Context, h Host) (*Receipt, error) {
 	if s := r.plan.Limits.TimeoutSeconds; s > 0 && !r.debugged() {
 		limit := time.Duration(s * float64(time.Second))
 		var cancel context.CancelFunc
@@ -149,22 +159,25 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 	}
 	defer os.RemoveAll(dir)
 	defer r.close()
-	if r.opts.Record != "" {
-		if r.record, err = newRecording(r.opts.Record, r.plan, r.opts.ID, r.began); err != nil {
+	if r.opts.Tap != nil {
+		if err = r.opts.Tap.Begin(r.plan, r.opts.ID, r.began); err != nil {
 			return nil, err
 		}
-		defer func() { r.record.end(err) }()
+		defer func() { r.opts.Tap.End(err) }()
+		for n := 1; n < len(r.plan.Groups); n++ {
+			r.relays = append(r.relays, &relay{tap: r.opts.Tap, boundary: n})
+		}
 	}
 	if err = r.start(ctx, h, dir); err != nil {
 		return nil, err
 	}
-	receipt, err := r.watch(ctx)
+	receipt, err := r.watch(ctx, dir)
 	return receipt, err
 }
 
 // start brings up a process for every group at once, then opens them from the
 // sink to the source, so that every socket has its listener before its writer.
-func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
+func (r *run) start(ctx context.Context, h Host, dir string) error {
 	r.groups = make([]*group, len(r.plan.Groups))
 	if err := r.makeEdges(dir); err != nil {
 		return err
@@ -200,15 +213,14 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 	if err := r.introduce(ctx); err != nil {
 		return err
 	}
-	if r.record != nil {
-		for i, relay := range r.record.relays {
-			if err := relay.listen(relayed(dir, i+1), edge(dir, i+1)); err != nil {
-				return err
-			}
+	for _, relay := range r.relays {
+		var err error
+		if relay.listener, err = link.Listen(link.RelaySocket(dir, relay.boundary)); err != nil {
+			return err
 		}
 	}
 	started := Started{RunID: r.opts.ID}
-	secrets := secretsOf(r.plan)
+	secrets := r.plan.SecretTexts()
 	for i := len(r.groups) - 1; i >= 0; i-- {
 		if err := r.groups[i].process.Open(ctx, r.request(i, dir), secrets); err != nil {
 			return fault.InStage(err, r.groups[i].stages[0])
@@ -270,80 +282,60 @@ func (r *run) budget(i int) int64 {
 	return max(budget/sharing, 1)
 }
 
-// watch runs all groups, commits when everything is good, and finds the cause
-// when it is not.
-func (r *run) watch(ctx context.Context) (*Receipt, error) {
+// watch runs all groups, closes the run when everything is good, and finds the cause when it is not.
+func (r *run) watch(ctx context.Context, dir string) (*Receipt, error) {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	type news struct {
+		what happening
+		err  error
+	}
+	heard := make(chan news)
 	last := len(r.groups) - 1
-	var wait, upstream sync.WaitGroup
 	for i, g := range r.groups {
-		if i < last {
-			upstream.Add(1)
+		ended := upstreamEnded
+		if i == last {
+			ended = sinkEnded
 		}
-		wait.Go(func() {
-			if i < last {
-				defer upstream.Done()
-			}
+		go func() {
 			g.err = g.process.Start(running, func(e *pb.Event) { r.handle(i, e) })
-			if g.err != nil {
-				cancel(g.err)
-			}
-		})
+			heard <- news{ended, g.err}
+		}()
 	}
-	if r.record != nil {
-		for _, relay := range r.record.relays {
-			upstream.Add(1)
-			wait.Go(func() {
-				defer upstream.Done()
-				// What is no Arrow stream its reader refuses, and says so better.
-				if err := relay.run(running); fault.Is(err, CodeRecordWrite) || fault.Is(err, runner.LinkStranger) {
-					cancel(err)
-				}
-			})
-		}
+	for _, relay := range r.relays {
+		go func() {
+			relay.run(running, dir)
+			heard <- news{upstreamEnded, relay.fatal()}
+		}()
 	}
-	ended := make(chan struct{})
-	committed := make(chan struct{})
 	var delivered stage.Receipt
 	var refused, commitErr error
-	go func() {
-		defer close(committed)
-		upstream.Wait()
+	done := ctx.Done()
+	o := outcome{state: flowing, upstream: last + len(r.relays)}
+	for prepared := r.prepared; !o.over(); {
+		var n news
 		select {
-		case <-r.prepared:
-		case <-running.Done():
-			return
-		case <-ended:
-			// Nothing was prepared, or nothing is left to commit to.
-			if r.groups[last].err == nil {
-				commitErr = fault.New("plugin.contract", fault.Plugin, "plugin %q finished without waiting for the commit",
-					r.groups[last].process.Plugin())
-			}
-			return
+		case n = <-heard:
+		case <-prepared:
+			n.what, prepared = sinkReady, nil
+		case <-done:
+			n.what, done = callerLeft, nil
 		}
-		for _, g := range r.groups[:last] {
-			if g.err != nil {
-				return
-			}
+		if n.what == sinkEnded && n.err == nil && o.state == flowing {
+			n.err = fault.New("plugin.contract", fault.Plugin, "plugin %q finished without waiting for the commit",
+				r.groups[last].process.Plugin())
+			commitErr = n.err
 		}
-		if r.record != nil {
-			if commitErr = r.record.finish(); commitErr != nil {
-				cancel(commitErr)
-				return
-			}
+		switch o.tell(n.what, n.err) {
+		case cancelRest:
+			cancel(n.err)
+		case closeRun:
+			go func() {
+				delivered, refused, commitErr = r.closing(running)
+				heard <- news{commitEnded, cmp.Or(refused, commitErr)}
+			}()
 		}
-		if refused = r.permit(running); refused != nil {
-			cancel(refused)
-			return
-		}
-		if delivered, commitErr = r.groups[last].process.Commit(running); commitErr != nil {
-			cancel(commitErr)
-		}
-	}()
-	wait.Wait()
-	close(ended)
-	<-committed
+	}
 	if refused != nil {
 		return nil, refused
 	}
@@ -353,24 +345,21 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 	return r.receipt(delivered), nil
 }
 
-// cause picks the fault that explains the failure. A group that was cancelled,
-// or whose neighbour went away, only echoes another group's fault.
-func (r *run) cause(ctx context.Context, commitErr error) error {
-	var best error
-	rank := func(err error) int {
-		f := fault.From(err)
-		switch {
-		case f == nil:
-			return 0
-		case f.Code == runner.UpstreamEnded || f.Code == runner.DownstreamEnded:
-			return 2
-		case f.Class == fault.Cancelled:
-			return 1
-		case f.Code == runner.LinkProtocol:
-			return 3
-		}
-		return 4
+// closing is what stands between the last byte and the end of the run.
+func (r *run) closing(ctx context.Context) (delivered stage.Receipt, refused, failed error) {
+	if failed = r.completeTap(); failed != nil {
+		return delivered, nil, failed
 	}
+	if refused = r.permit(ctx); refused != nil {
+		return delivered, refused, nil
+	}
+	delivered, failed = r.groups[len(r.groups)-1].process.Commit(ctx)
+	return delivered, nil, failed
+}
+
+// cause picks the fault that explains the failure; nil when there was none.
+func (r *run) cause(ctx context.Context, commitErr error) error {
+	var ended []error
 	for i, g := range r.groups {
 		err := g.err
 		if f := fault.From(err); f != nil && f.Stage == "" {
@@ -383,28 +372,13 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 			}
 			err = f
 		}
-		if rank(err) > rank(best) {
-			best = err
-		}
+		ended = append(ended, err)
 	}
-	if rank(commitErr) > rank(best) {
-		best = commitErr
+	ended = append(ended, commitErr)
+	for _, relay := range r.relays {
+		ended = append(ended, relay.err)
 	}
-	if r.record != nil {
-		for _, relay := range r.record.relays {
-			if rank(relay.err) > rank(best) {
-				best = relay.err
-			}
-		}
-	}
-	if best == nil {
-		return nil
-	}
-	// The caller's own end is the cause unless something broke by itself.
-	if ctx.Err() != nil && rank(best) < 3 {
-		return context.Cause(ctx)
-	}
-	return best
+	return causeOf(ctx, ended)
 }
 
 func (r *run) handle(i int, e *pb.Event) {
@@ -462,6 +436,9 @@ func (r *run) close() {
 		if g != nil && g.process != nil {
 			wait.Go(g.process.Close)
 		}
+	}
+	for _, relay := range r.relays {
+		relay.close()
 	}
 	wait.Wait()
 }
@@ -527,10 +504,7 @@ func joined(stages []string) string {
 	return stages[0] + "…" + stages[len(stages)-1]
 }
 
-// secretsOf lists the secrets among the settings of a plan, which nobody is told of.
-func secretsOf(p *plan.Plan) []string { return secretsBut(p, nil) }
-
-// linkSecrets are those that must not be in a link either: all but the identities, which a
+// linkSecrets are the secrets that must not be in a link either: all but the identities, which a
 // signed link names.
 func linkSecrets(p *plan.Plan) []string {
 	identity := map[[2]string]bool{}
@@ -539,33 +513,14 @@ func linkSecrets(p *plan.Plan) []string {
 			identity[[2]string{u.Stage, u.Setting}] = true
 		}
 	}
-	return secretsBut(p, identity)
-}
-
-// secretsBut lists the secrets of a plan without those at some places, which are a stage's
-// ID and a JSON Pointer.
-func secretsBut(p *plan.Plan, without map[[2]string]bool) []string {
 	var list []string
 	for i := range p.Stages {
 		s := &p.Stages[i]
-		var walk func(value any, path []string)
-		walk = func(value any, path []string) {
-			switch v := value.(type) {
-			case map[string]any:
-				for name, e := range v {
-					walk(e, append(slices.Clone(path), name))
-				}
-			case []any:
-				for i, e := range v {
-					walk(e, append(slices.Clone(path), strconv.Itoa(i)))
-				}
-			case config.Secret:
-				if !without[[2]string{s.ID, plan.Pointer(path)}] {
-					list = append(list, v.Reveal())
-				}
+		for place, secret := range s.Secrets() {
+			if !identity[[2]string{s.ID, place}] {
+				list = append(list, secret.Reveal())
 			}
 		}
-		walk(s.Config, nil)
 	}
 	return list
 }

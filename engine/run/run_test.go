@@ -5,12 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,141 +15,40 @@ import (
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
-	"github.com/cipherstream/cipherstream/sdk"
+	"github.com/cipherstream/cipherstream/engine/run/runtest"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
-	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-const pluginName = "test"
+const pluginName = runtest.Plugin
 
-// The test program is also the plugin program, as cipherstream itself is.
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "serve-test-plugin" {
-		sdk.Serve(testBundle(pluginName))
-		os.Exit(0)
-	}
-	if len(os.Args) > 1 && os.Args[1] == "serve-other-plugin" {
-		sdk.Serve(testBundle("other"))
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { runtest.Main(m, testBundle) }
 
-// setup is a host with its log and a directory for outputs. At the end it holds
-// that no process and no file is left.
+// setup is runtest's with the stages of these tests.
 type setup struct {
+	*runtest.Setup
 	host *host.Host
 	dir  string
-	log  *syncBuffer
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
+	log  *runtest.Buffer
 }
 
 func newSetup(t *testing.T, cfg host.Config) *setup {
 	t.Helper()
-	s := &setup{dir: t.TempDir(), log: &syncBuffer{}}
-	cfg.FirstParty = testBundle(pluginName)
-	cfg.Args = []string{"serve-test-plugin"}
-	cfg.Log = slog.New(slog.NewTextHandler(s.log, nil))
-	h, err := host.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.host = h
-	t.Cleanup(func() {
-		if err := h.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-		if left := children(t); len(left) > 0 {
-			t.Errorf("processes left behind: %v", left)
-		}
-	})
-	return s
+	s := runtest.New(t, cfg, testBundle(pluginName))
+	return &setup{Setup: s, host: s.Host, dir: s.Dir, log: s.Log}
 }
 
-// children lists the child processes of this one.
-func children(t *testing.T) []string {
-	t.Helper()
-	var list []string
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range stats {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
-			list = append(list, strings.TrimSpace(string(text[:40])))
-		}
-	}
-	return list
-}
+type settings = runtest.Settings
 
-type settings = map[string]any
-
-// planOf makes a plan of count → filters → lines → file.
 func (s *setup) planOf(isolation plan.Isolation, source settings, filters ...string) *plan.Plan {
-	p := &plan.Plan{Name: "test", Isolation: isolation}
-	add := func(kind stage.Kind, name string, cfg settings) {
-		if cfg == nil {
-			cfg = settings{}
-		}
-		p.Stages = append(p.Stages, plan.Stage{ID: string(kind) + "-" + name, Kind: kind, Plugin: pluginName, Name: name, FirstParty: true, Config: cfg})
-	}
-	add(stage.KindSource, "count", source)
-	for _, f := range filters {
-		add(stage.KindFilter, f, nil)
-	}
-	add(stage.KindEncoder, "lines", nil)
-	add(stage.KindSink, "file", settings{"path": filepath.Join(s.dir, "out")})
-	for i := range p.Stages {
-		switch {
-		case isolation == plan.IsolationStage || i == 0:
-			p.Groups = append(p.Groups, plan.Group{Plugin: pluginName, Stages: []int{i}})
-		default:
-			last := &p.Groups[len(p.Groups)-1]
-			last.Stages = append(last.Stages, i)
-		}
-		p.Groups[0].InHost = isolation == plan.IsolationNone
-	}
-	return p
+	return s.Plan(isolation, source, filters...)
 }
+
+func (s *setup) left(t *testing.T) []string { return s.Left(t) }
 
 func (s *setup) execute(ctx context.Context, p *plan.Plan, events func(run.Event)) (*run.Receipt, *fault.Fault) {
 	receipt, err := run.Execute(ctx, s.host, p, run.Options{ID: "r1", Events: events, Stall: 300 * time.Millisecond})
 	return receipt, fault.From(err)
-}
-
-func (s *setup) left(t *testing.T) []string {
-	t.Helper()
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
 }
 
 var isolations = []plan.Isolation{plan.IsolationNone, plan.IsolationGroup, plan.IsolationStage}

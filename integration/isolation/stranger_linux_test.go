@@ -20,6 +20,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -168,8 +169,8 @@ func TestStranger(t *testing.T) {
 	}{
 		{"wait", false, ""}, {"inject", false, ""}, {"wait", true, ""}, {"listen", false, "link.stranger"},
 	} {
-		for _, record := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s other=%v record=%v", c.doing, c.other, record), func(t *testing.T) {
+		for _, recorded := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s other=%v record=%v", c.doing, c.other, recorded), func(t *testing.T) {
 				var credential *syscall.Credential
 				if c.other {
 					if os.Getuid() != 0 {
@@ -181,8 +182,8 @@ func TestStranger(t *testing.T) {
 				var sent func() int
 				s.opened = func() { sent = s.stranger(c.doing, credential) }
 				o := run.Options{ID: "r1"}
-				if record {
-					o.Record = filepath.Join(t.TempDir(), "rec")
+				if recorded {
+					o.Tap = record.New(filepath.Join(t.TempDir(), "rec"))
 				}
 				_, err := run.Execute(t.Context(), s.host, s.planOf("filter", "rogue", settings{}), o)
 				n := sent()

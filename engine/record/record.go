@@ -1,24 +1,24 @@
-package run
+// Package record keeps what crosses the boundaries of a run, gives it to a stage again, and says where the stage now makes
+// something else. A recording is a folder: an Arrow file for every boundary between two process groups, and a description.
+// It holds the data of the run as it is, and none of its secrets. The run itself is package run's, to which a Recorder is
+// a tap; a replay is one stage in a process of its own between two files.
+package record
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/plan"
-	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// RecordFormat is the format of a record's description.
-const RecordFormat = "cipherstream.record/v1"
+// Format is the format of a record's description.
+const Format = "cipherstream.record/v1"
 
 const (
 	recordName    = "record.json"
@@ -45,15 +45,15 @@ type Record struct {
 	StartedAt time.Time `json:"started_at"`
 	// Complete is true when every boundary is whole. Fault is the code of what ended the
 	// run before.
-	Complete   bool            `json:"complete"`
-	Fault      string          `json:"fault,omitempty"`
-	Limits     plan.Limits     `json:"limits"`
-	Stages     []RecordedStage `json:"stages"`
-	Boundaries []Boundary      `json:"boundaries"`
+	Complete   bool        `json:"complete"`
+	Fault      string      `json:"fault,omitempty"`
+	Limits     plan.Limits `json:"limits"`
+	Stages     []Stage     `json:"stages"`
+	Boundaries []Boundary  `json:"boundaries"`
 }
 
-// RecordedStage is a stage as it ran.
-type RecordedStage struct {
+// Stage is a stage as it ran.
+type Stage struct {
 	ID         string      `json:"id"`
 	Kind       stage.Kind  `json:"kind"`
 	Plugin     string      `json:"plugin"`
@@ -83,41 +83,59 @@ type Boundary struct {
 	Complete bool  `json:"complete"`
 }
 
-// recording is a record that is being written.
-type recording struct {
+// Recorder records one run. It is a run.Tap.
+type Recorder struct {
+	dir    string
 	root   *os.Root
 	record Record
-	relays []*relay
+	tracks []*track // by boundary
 }
 
-// newRecording makes the folder, or takes an empty one, and writes the description.
-func newRecording(dir string, p *plan.Plan, id string, began time.Time) (*recording, error) {
-	root, err := recordFolder(dir)
+// New makes a recorder that keeps a run in a folder, which is new or empty.
+func New(dir string) *Recorder { return &Recorder{dir: dir} }
+
+// Begin makes the folder, or takes an empty one, and writes the description.
+func (r *Recorder) Begin(p *plan.Plan, id string, at time.Time) error {
+	root, err := recordFolder(r.dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	rec := &recording{root: root, record: Record{
-		Format: RecordFormat, RunID: id, Pipeline: p.Name, StartedAt: began.UTC(), Limits: p.Limits,
-	}}
+	r.root = root
+	r.record = Record{Format: Format, RunID: id, Pipeline: p.Name, StartedAt: at.UTC(), Limits: p.Limits}
 	for i := range p.Stages {
 		s := &p.Stages[i]
-		rec.record.Stages = append(rec.record.Stages, RecordedStage{
+		r.record.Stages = append(r.record.Stages, Stage{
 			ID: s.ID, Kind: s.Kind, Plugin: s.Plugin, Use: s.Name, FirstParty: s.FirstParty, In: s.In, Out: s.Out,
-			Settings: s.Config, Secrets: secretPlaces(s.Config),
+			Settings: s.Config, Secrets: secretPlaces(s),
 		})
 	}
 	for i := 1; i < len(p.Groups); i++ {
 		before, after := p.Groups[i-1].Stages, p.Groups[i].Stages
 		from, to := p.Stages[before[len(before)-1]], p.Stages[after[0]]
 		name := fmt.Sprintf("%02d-%s-to-%s.arrow", i, from.ID, to.ID)
-		rec.record.Boundaries = append(rec.record.Boundaries, Boundary{File: name + partialEnding, From: from.ID, To: to.ID, Shape: from.Out})
-		rec.relays = append(rec.relays, &relay{root: root, name: name, plugin: p.Groups[i-1].Plugin})
+		r.record.Boundaries = append(r.record.Boundaries, Boundary{File: name + partialEnding, From: from.ID, To: to.ID, Shape: from.Out})
+		r.tracks = append(r.tracks, &track{name: name, plugin: p.Groups[i-1].Plugin})
 	}
-	if err := rec.write(); err != nil {
-		root.Close()
-		return nil, err
+	err = r.write()
+	for _, t := range r.tracks {
+		if err == nil {
+			err = t.create(root)
+		}
 	}
-	return rec, nil
+	if err != nil {
+		r.close()
+		return err
+	}
+	return nil
+}
+
+func (r *Recorder) close() {
+	for _, t := range r.tracks {
+		if t.out != nil {
+			t.out.Close() // once more, where it is whole
+		}
+	}
+	r.root.Close()
 }
 
 // recordFolder opens a folder that is new or empty, and this user's alone.
@@ -149,33 +167,18 @@ func recordFolder(dir string) (*os.Root, error) {
 	return root, nil
 }
 
-// secretPlaces lists where secrets stand in settings.
-func secretPlaces(settings map[string]any) []string {
-	var places []string
-	var walk func(value any, path []string)
-	walk = func(value any, path []string) {
-		path = path[:len(path):len(path)]
-		switch v := value.(type) {
-		case map[string]any:
-			for _, k := range slices.Sorted(maps.Keys(v)) {
-				walk(v[k], append(path, k))
-			}
-		case []any:
-			for i, e := range v {
-				walk(e, append(path, strconv.Itoa(i)))
-			}
-		case config.Secret:
-			if v.Reveal() != "" {
-				places = append(places, plan.Pointer(path))
-			}
+// secretPlaces lists where the secrets stand in a stage's settings, but for those that are empty.
+func secretPlaces(s *plan.Stage) (places []string) {
+	for place, secret := range s.Secrets() {
+		if secret.Reveal() != "" {
+			places = append(places, place)
 		}
 	}
-	walk(settings, nil)
 	return places
 }
 
 // write writes the description; it is never there in part.
-func (r *recording) write() error {
+func (r *Recorder) write() error {
 	text, err := json.MarshalIndent(r.record, "", "  ")
 	if err != nil {
 		return fault.New(CodeRecordWrite, fault.Internal, "the recording cannot be described: %w", err)
@@ -205,29 +208,24 @@ func writeFailed(name string, err error) *fault.Fault {
 		WithHint("make room for it, or run without a recording")
 }
 
-// gather takes over what the relays, which have ended, have to say.
-func (r *recording) gather() (complete bool) {
+// gather takes over what the tracks, which have ended, have to say.
+func (r *Recorder) gather() (complete bool) {
 	complete = true
-	for i, relay := range r.relays {
+	for i, t := range r.tracks {
 		b := &r.record.Boundaries[i]
-		if f := relay.file; f != nil {
+		if f := t.file; f != nil {
 			b.Rows, b.Batches, b.Bytes = f.rows, len(f.blocks), f.bytes
 		}
-		if b.Complete = relay.whole; b.Complete {
-			b.File = relay.name
+		if b.Complete = t.whole; b.Complete {
+			b.File = t.name
 		}
 		complete = complete && b.Complete
 	}
 	return complete
 }
 
-// finish completes the record before the run is committed.
-func (r *recording) finish() error {
-	for _, relay := range r.relays {
-		if relay.err != nil {
-			return relay.err
-		}
-	}
+// Complete completes the record before the run is committed.
+func (r *Recorder) Complete() error {
 	r.record.Complete = r.gather()
 	if !r.record.Complete {
 		return fault.New(CodeRecordWrite, fault.Internal, "a boundary of the recording is not whole, and no reason is known")
@@ -235,12 +233,9 @@ func (r *recording) finish() error {
 	return r.write()
 }
 
-// end closes the record. One of a run that has failed stays, with what there is.
-func (r *recording) end(err error) {
-	defer r.root.Close()
-	for _, relay := range r.relays {
-		relay.close()
-	}
+// End closes the record. One of a run that has failed stays, with what there is.
+func (r *Recorder) End(err error) {
+	defer r.close()
 	if err == nil || r.record.Complete {
 		return
 	}

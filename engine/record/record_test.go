@@ -1,4 +1,4 @@
-package run_test
+package record_test
 
 import (
 	"bytes"
@@ -17,16 +17,40 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine/run/runtest"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
 )
 
-// record runs a plan, every stage in a process of its own, and keeps what crosses.
+func TestMain(m *testing.M) { runtest.Main(m, runnertest.Bundle) }
+
+// setup is runtest's with plain stages.
+type setup struct {
+	*runtest.Setup
+	host *host.Host
+	dir  string
+}
+
+func newSetup(t *testing.T, cfg host.Config) *setup {
+	t.Helper()
+	s := runtest.New(t, cfg, runnertest.Bundle(runtest.Plugin))
+	return &setup{Setup: s, host: s.Host, dir: s.Dir}
+}
+
+type settings = runtest.Settings
+
+// record runs a plan, every stage in a process of its own, and keeps what crosses where a folder is named.
 func (s *setup) record(t *testing.T, dir string, source settings, filters ...string) (*run.Receipt, *fault.Fault) {
 	t.Helper()
-	p := s.planOf(plan.IsolationStage, source, filters...)
-	receipt, err := run.Execute(t.Context(), s.host, p, run.Options{ID: "r1", Record: dir, Stall: 300 * time.Millisecond})
+	p := s.Plan(plan.IsolationStage, source, filters...)
+	o := run.Options{ID: "r1", Stall: 300 * time.Millisecond}
+	if dir != "" {
+		o.Tap = record.New(dir)
+	}
+	receipt, err := run.Execute(t.Context(), s.host, p, o)
 	return receipt, fault.From(err)
 }
 
@@ -76,12 +100,12 @@ func TestRecord(t *testing.T) {
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder: %v, %v", info.Mode(), err)
 	}
-	record, err := run.ReadRecord(dir)
+	kept, err := record.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !record.Complete || record.RunID != "r1" || record.Fault != "" || len(record.Stages) != 4 {
-		t.Errorf("record: %+v", record)
+	if !kept.Complete || kept.RunID != "r1" || kept.Fault != "" || len(kept.Stages) != 4 {
+		t.Errorf("record: %+v", kept)
 	}
 	want := []struct {
 		file    string
@@ -100,7 +124,7 @@ func TestRecord(t *testing.T) {
 		if len(values) != w.rows || batches != w.batches || values[2] != w.third {
 			t.Errorf("%s: %d rows in %d batches, the third is %q", w.file, len(values), batches, values[2])
 		}
-		b := record.Boundaries[i]
+		b := kept.Boundaries[i]
 		if b.File != w.file || b.Rows != int64(w.rows) || b.Batches != w.batches || !b.Complete || b.Bytes == 0 {
 			t.Errorf("boundary %+v", b)
 		}
@@ -156,11 +180,11 @@ func TestRecordHasNoSecrets(t *testing.T) {
 	if bytes.Contains(text, []byte(password)) || bytes.Contains(text, quoted) {
 		t.Error("the password is in record.json")
 	}
-	record, err := run.ReadRecord(dir)
+	kept, err := record.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := record.Stages[0]
+	first := kept.Stages[0]
 	if first.Settings["password"] != "[secret]" || len(first.Secrets) != 1 || first.Secrets[0] != "/password" {
 		t.Errorf("stage: %+v", first)
 	}
@@ -176,14 +200,14 @@ func TestRecordOfAFailure(t *testing.T) {
 		if _, f := s.record(t, dir, settings{"rows": 1 << 40, "batch": batch, "at": failsAt, "break": how}, "even"); f == nil || f.Code != code {
 			t.Fatalf("%s: got %+v", how, f)
 		}
-		record, err := run.ReadRecord(dir)
+		kept, err := record.Read(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if record.Complete || record.Fault != code {
-			t.Errorf("%s: record: %+v", how, record)
+		if kept.Complete || kept.Fault != code {
+			t.Errorf("%s: record: %+v", how, kept)
 		}
-		for _, b := range record.Boundaries {
+		for _, b := range kept.Boundaries {
 			if b.Complete || !strings.HasSuffix(b.File, ".arrow.partial") {
 				t.Errorf("%s: boundary %+v", how, b)
 			}
@@ -191,14 +215,14 @@ func TestRecordOfAFailure(t *testing.T) {
 				t.Errorf("%s: %v", how, err)
 			}
 		}
-		if b := record.Boundaries[0]; b.Rows == 0 || b.Rows > failsAt+batch || b.Rows%batch != 0 {
+		if b := kept.Boundaries[0]; b.Rows == 0 || b.Rows > failsAt+batch || b.Rows%batch != 0 {
 			t.Errorf("%s: %d rows have crossed", how, b.Rows)
 		}
-		replayed, err := run.Replay{Dir: dir, Stage: "even"}.Execute(t.Context(), s.host)
+		replayed, err := record.Replay{Dir: dir, Stage: "even"}.Execute(t.Context(), s.host)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if replayed.Difference != nil || !replayed.Partial || replayed.RowsIn != record.Boundaries[0].Rows {
+		if replayed.Difference != nil || !replayed.Partial || replayed.RowsIn != kept.Boundaries[0].Rows {
 			t.Errorf("%s: replayed: %+v", how, replayed)
 		}
 	}
@@ -209,8 +233,8 @@ func TestRecordCancelled(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "rec")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	p := s.planOf(plan.IsolationStage, settings{"rows": 1 << 40}, "pass")
-	_, err := run.Execute(ctx, s.host, p, run.Options{ID: "r1", Record: dir, Events: func(e run.Event) {
+	p := s.Plan(plan.IsolationStage, settings{"rows": 1 << 40}, "pass")
+	_, err := run.Execute(ctx, s.host, p, run.Options{ID: "r1", Tap: record.New(dir), Events: func(e run.Event) {
 		if progress, ok := e.(run.Progress); ok && progress.Bytes > 0 {
 			cancel()
 		}
@@ -218,10 +242,10 @@ func TestRecordCancelled(t *testing.T) {
 	if !fault.Is(err, "run.cancelled") {
 		t.Errorf("got %v", err)
 	}
-	if record, err := run.ReadRecord(dir); err != nil || record.Complete || record.Fault != "run.cancelled" {
-		t.Errorf("record: %+v, %v", record, err)
+	if kept, err := record.Read(dir); err != nil || kept.Complete || kept.Fault != "run.cancelled" {
+		t.Errorf("record: %+v, %v", kept, err)
 	}
-	if left := s.left(t); len(left) > 0 {
+	if left := s.Left(t); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -239,10 +263,10 @@ func TestRecordFolder(t *testing.T) {
 	for name, says := range map[string]string{"full": "is not empty", "file": "cannot go to", "gone/deeper": "no such file"} {
 		s := newSetup(t, host.Config{})
 		_, f := s.record(t, path(name), nil)
-		if f == nil || f.Code != run.CodeRecordFolder || f.Class != fault.Usage || !strings.Contains(f.Message, says) {
+		if f == nil || f.Code != record.CodeRecordFolder || f.Class != fault.Usage || !strings.Contains(f.Message, says) {
 			t.Errorf("%s: got %+v", name, f)
 		}
-		if left := s.left(t); len(left) > 0 {
+		if left := s.Left(t); len(left) > 0 {
 			t.Errorf("%s: left behind: %v", name, left)
 		}
 	}
@@ -256,14 +280,14 @@ func TestRecordFolder(t *testing.T) {
 }
 
 // edit changes the description of a recording.
-func edit(t *testing.T, dir string, change func(*run.Record)) {
+func edit(t *testing.T, dir string, change func(*record.Record)) {
 	t.Helper()
-	record, err := run.ReadRecord(dir)
+	kept, err := record.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	change(record)
-	text, err := json.Marshal(record)
+	change(kept)
+	text, err := json.Marshal(kept)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,31 +304,31 @@ func TestReplay(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		in   run.Replay
+		in   record.Replay
 		use  string // another stage in place of the recorded one
 		rows int64
 		want string // of the difference, or the fault
 	}{
-		{"same table", run.Replay{Stage: "filter-even"}, "", 500, ""},
-		{"by what it uses", run.Replay{Stage: "even"}, "", 500, ""},
-		{"same records", run.Replay{Stage: "encoder-lines"}, "", 500, ""},
-		{"another filter", run.Replay{Stage: "filter-even"}, "pass", 1000, `row 2 (counted from 1), column "n" differs: 2, 1`},
-		{"a setting", run.Replay{Stage: "lines", Set: map[string]string{"width": "2"}}, "", 500,
+		{"same table", record.Replay{Stage: "filter-even"}, "", 500, ""},
+		{"by what it uses", record.Replay{Stage: "even"}, "", 500, ""},
+		{"same records", record.Replay{Stage: "encoder-lines"}, "", 500, ""},
+		{"another filter", record.Replay{Stage: "filter-even"}, "pass", 1000, `row 2 (counted from 1), column "n" differs: 2, 1`},
+		{"a setting", record.Replay{Stage: "lines", Set: map[string]string{"width": "2"}}, "", 500,
 			`row 1 (counted from 1), column "records" differs: "0@0\n", "00@0\n"`},
-		{"more records", run.Replay{Stage: "lines", Set: map[string]string{"edges": "true"}}, "", 502,
+		{"more records", record.Replay{Stage: "lines", Set: map[string]string{"edges": "true"}}, "", 502,
 			`row 1 (counted from 1), column "records" differs: "0@0\n", "begin\n"`},
-		{"no such setting", run.Replay{Stage: "lines", Set: map[string]string{"wide": "2"}}, "", 0, `plan.setting: the stage has no setting "/wide"`},
-		{"a wrong value", run.Replay{Stage: "lines", Set: map[string]string{"width": "wide"}}, "", 0, `config.invalid`},
-		{"no such stage", run.Replay{Stage: "gone"}, "", 0, `plan.no_such_stage`},
-		{"a source", run.Replay{Stage: "source-count"}, "", 0, `replay.stage: stage "source-count" is a source`},
-		{"a sink", run.Replay{Stage: "sink-file"}, "", 0, `replay.stage: stage "sink-file" is a sink`},
-		{"no such use", run.Replay{Stage: "filter-even"}, "odd", 0, `plugin.unknown_stage`},
+		{"no such setting", record.Replay{Stage: "lines", Set: map[string]string{"wide": "2"}}, "", 0, `plan.setting: the stage has no setting "/wide"`},
+		{"a wrong value", record.Replay{Stage: "lines", Set: map[string]string{"width": "wide"}}, "", 0, `config.invalid`},
+		{"no such stage", record.Replay{Stage: "gone"}, "", 0, `plan.no_such_stage`},
+		{"a source", record.Replay{Stage: "source-count"}, "", 0, `replay.stage: stage "source-count" is a source`},
+		{"a sink", record.Replay{Stage: "sink-file"}, "", 0, `replay.stage: stage "sink-file" is a sink`},
+		{"no such use", record.Replay{Stage: "filter-even"}, "odd", 0, `plugin.unknown_stage`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.in.Dir = dir
 			if c.use != "" {
-				edit(t, dir, func(r *run.Record) { r.Stages[1].Use = c.use })
-				defer edit(t, dir, func(r *run.Record) { r.Stages[1].Use = "even" })
+				edit(t, dir, func(r *record.Record) { r.Stages[1].Use = c.use })
+				defer edit(t, dir, func(r *record.Record) { r.Stages[1].Use = "even" })
 			}
 			replayed, err := c.in.Execute(t.Context(), s.host)
 			got := ""
@@ -332,7 +356,7 @@ func TestReplayToAFile(t *testing.T) {
 		t.Fatal(f)
 	}
 	out := filepath.Join(t.TempDir(), "out.arrow")
-	replayed, err := run.Replay{Dir: dir, Stage: "even", Out: out}.Execute(t.Context(), s.host)
+	replayed, err := record.Replay{Dir: dir, Stage: "even", Out: out}.Execute(t.Context(), s.host)
 	if err != nil || replayed.RowsOut != 50 || replayed.Partial {
 		t.Fatalf("got %+v, %v", replayed, err)
 	}
@@ -345,8 +369,8 @@ func TestReplayToAFile(t *testing.T) {
 	if _, err := os.Stat(out + ".partial"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("left behind: %v", err)
 	}
-	_, err = run.Replay{Dir: dir, Stage: "even", Out: filepath.Join(out, "below")}.Execute(t.Context(), s.host)
-	if !fault.Is(err, run.CodeRecordWrite) {
+	_, err = record.Replay{Dir: dir, Stage: "even", Out: filepath.Join(out, "below")}.Execute(t.Context(), s.host)
+	if !fault.Is(err, record.CodeRecordWrite) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -358,16 +382,16 @@ func TestReplaySecrets(t *testing.T) {
 	if _, f := s.record(t, dir, nil, "pass"); f != nil {
 		t.Fatal(f)
 	}
-	edit(t, dir, func(r *run.Record) { r.Stages[2].Secrets = []string{"/width"} })
-	_, err := run.Replay{Dir: dir, Stage: "lines"}.Execute(t.Context(), s.host)
+	edit(t, dir, func(r *record.Record) { r.Stages[2].Secrets = []string{"/width"} })
+	_, err := record.Replay{Dir: dir, Stage: "lines"}.Execute(t.Context(), s.host)
 	f := fault.From(err)
-	if f == nil || f.Code != run.CodeReplaySecret || f.Class != fault.Usage || !strings.Contains(f.Hint, "--secret /width=SOURCE") {
+	if f == nil || f.Code != record.CodeReplaySecret || f.Class != fault.Usage || !strings.Contains(f.Hint, "--secret /width=SOURCE") {
 		t.Errorf("got %+v", f)
 	}
-	if _, err := (run.Replay{Dir: dir, Stage: "lines", Set: map[string]string{"width": "1"}}).Execute(t.Context(), s.host); err != nil {
+	if _, err := (record.Replay{Dir: dir, Stage: "lines", Set: map[string]string{"width": "1"}}).Execute(t.Context(), s.host); err != nil {
 		t.Error(err)
 	}
-	_, err = run.Replay{Dir: dir, Stage: "lines", Secrets: map[string]string{"width": "hunter2"}}.Execute(t.Context(), s.host)
+	_, err = record.Replay{Dir: dir, Stage: "lines", Secrets: map[string]string{"width": "hunter2"}}.Execute(t.Context(), s.host)
 	if !fault.Is(err, plan.CodeSetting) || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v", err)
 	}
@@ -392,29 +416,29 @@ func TestBadRecordings(t *testing.T) {
 		if err := os.WriteFile(input, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := (run.Replay{Dir: dir, Stage: "pass"}).Execute(t.Context(), s.host); !fault.Is(err, run.CodeRecordRead) {
+		if _, err := (record.Replay{Dir: dir, Stage: "pass"}).Execute(t.Context(), s.host); !fault.Is(err, record.CodeRecordRead) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
 	if err := os.Remove(input); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (run.Replay{Dir: dir, Stage: "pass"}).Execute(t.Context(), s.host); !fault.Is(err, run.CodeRecordRead) {
+	if _, err := (record.Replay{Dir: dir, Stage: "pass"}).Execute(t.Context(), s.host); !fault.Is(err, record.CodeRecordRead) {
 		t.Errorf("missing: got %v", err)
 	}
-	edit(t, dir, func(r *run.Record) { r.Boundaries[0].File = "../../etc/passwd" })
-	if _, err := (run.Replay{Dir: dir, Stage: "pass"}).Execute(t.Context(), s.host); !fault.Is(err, run.CodeRecordRead) {
+	edit(t, dir, func(r *record.Record) { r.Boundaries[0].File = "../../etc/passwd" })
+	if _, err := (record.Replay{Dir: dir, Stage: "pass"}).Execute(t.Context(), s.host); !fault.Is(err, record.CodeRecordRead) {
 		t.Errorf("outside: got %v", err)
 	}
-	for text, code := range map[string]string{"{": run.CodeRecordRead, `{"format": "other"}`: run.CodeRecordRead} {
+	for text, code := range map[string]string{"{": record.CodeRecordRead, `{"format": "other"}`: record.CodeRecordRead} {
 		if err := os.WriteFile(filepath.Join(dir, "record.json"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := run.ReadRecord(dir); !fault.Is(err, code) {
+		if _, err := record.Read(dir); !fault.Is(err, code) {
 			t.Errorf("%s: got %v", text, err)
 		}
 	}
-	if _, err := run.ReadRecord(t.TempDir()); !fault.Is(err, run.CodeRecordFolder) {
+	if _, err := record.Read(t.TempDir()); !fault.Is(err, record.CodeRecordFolder) {
 		t.Errorf("an empty folder: got %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package run
+package record
 
 import (
 	"context"
@@ -15,7 +15,9 @@ import (
 	"sync"
 
 	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/link"
 	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/control"
 	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -50,7 +52,7 @@ type Replay struct {
 	// Out is a file for the output, in place of the comparison.
 	Out string
 	// Events receives Awaiting, Attached and Log. It may be nil.
-	Events func(Event)
+	Events func(run.Event)
 }
 
 // Replayed is the account of a replay.
@@ -73,7 +75,7 @@ type Replayed struct {
 type replay struct {
 	Replay
 	record *Record
-	stage  *RecordedStage
+	stage  *Stage
 	input  *recorded
 	output *recorded
 	result Replayed
@@ -86,7 +88,7 @@ type replay struct {
 func (in Replay) Execute(ctx context.Context, h *host.Host) (*Replayed, error) {
 	r := &replay{Replay: in}
 	var err error
-	if r.record, err = ReadRecord(in.Dir); err != nil {
+	if r.record, err = Read(in.Dir); err != nil {
 		return nil, err
 	}
 	if err := r.open(); err != nil {
@@ -144,7 +146,7 @@ func (r *replay) open() error {
 	return nil
 }
 
-func (r *replay) emit(e Event) {
+func (r *replay) emit(e run.Event) {
 	if r.Events != nil {
 		r.Events(e)
 	}
@@ -164,10 +166,10 @@ func (r *replay) start(ctx context.Context, h *host.Host, reach []host.Reach) (h
 		return h.Start(ctx, plugin, reach...)
 	}
 	process, err := h.Attach(ctx, plugin, func(a host.Awaited) {
-		r.emit(Awaiting{Stage: r.stage.ID, Plugin: a.Plugin, Environment: a.Environment, Program: a.Program, Args: a.Args})
+		r.emit(run.Awaiting{Stage: r.stage.ID, Plugin: a.Plugin, Environment: a.Environment, Program: a.Program, Args: a.Args})
 	})
 	if err == nil {
-		r.emit(Attached{Stage: r.stage.ID, Plugin: plugin, PID: process.PID()})
+		r.emit(run.Attached{Stage: r.stage.ID, Plugin: plugin, PID: process.PID()})
 	}
 	return process, err
 }
@@ -205,7 +207,7 @@ func (r *replay) settings(ctx context.Context, process host.Process) ([]byte, []
 				WithHint("give --secret %s=SOURCE, where SOURCE is env:VARIABLE, file:PATH or command:PROGRAM", place)
 		}
 	}
-	return s.SettingsJSON(), secretsOf(&plan.Plan{Stages: []plan.Stage{s}}), nil
+	return s.SettingsJSON(), s.SecretTexts(), nil
 }
 
 // covers reports whether a setting was given, or one that it is a part of.
@@ -223,13 +225,13 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	input, output := edge(dir, 1), edge(dir, 2)
+	input, output := link.Socket(dir, 1), link.Socket(dir, 2)
 	for _, socket := range []string{input, output} {
-		if err := makeSocketDir(socket); err != nil {
+		if err := link.MakeDir(socket); err != nil {
 			return err
 		}
 	}
-	process, err := r.start(ctx, h, reachOf(input, output))
+	process, err := r.start(ctx, h, link.Reach(input, output))
 	if err != nil {
 		return fault.InStage(err, r.stage.ID)
 	}
@@ -248,16 +250,16 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 	if r.Attach {
 		request.Limits.StallNanoseconds = math.MaxInt64
 	}
-	patience := strangerPatience
+	patience := link.StrangerPatience
 	if r.Attach {
 		patience = 0
 	}
-	stage := end{process.PID(), r.words}
-	before, after := newLink(ownEnd(), stage, patience), newLink(stage, ownEnd(), patience)
-	request.InputPeer, request.OutputPeer = control.PeerToProto(before.toReader), control.PeerToProto(after.toWriter)
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: request.Output, Net: "unix"})
+	stage := link.End{PID: process.PID(), Words: r.words}
+	before, after := link.New(link.Own(), stage, patience), link.New(stage, link.Own(), patience)
+	request.InputPeer, request.OutputPeer = control.PeerToProto(before.ToReader), control.PeerToProto(after.ToWriter)
+	listener, err := link.Listen(request.Output)
 	if err != nil {
-		return fault.New("link.listen", fault.Internal, "cannot listen on the data socket: %w", err)
+		return err
 	}
 	defer listener.Close()
 	if err := process.Open(ctx, request, secrets); err != nil {
@@ -268,18 +270,18 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 	var wait sync.WaitGroup
 	var feedErr, drainErr error
 	wait.Go(func() {
-		if feedErr = r.feed(running, request.Input, before.toWriter); feedErr != nil {
+		if feedErr = r.feed(running, request.Input, before.ToWriter); feedErr != nil {
 			cancel(feedErr)
 		}
 	})
 	wait.Go(func() {
-		if drainErr = r.drain(running, listener, after.toReader); drainErr != nil {
+		if drainErr = r.drain(running, listener, after.ToReader); drainErr != nil {
 			cancel(drainErr)
 		}
 	})
 	startErr := process.Start(running, func(e *pb.Event) {
 		if l := e.GetLog(); l != nil {
-			r.emit(Log{Level: int(l.Level), Stage: l.Stage, Message: l.Message, Attributes: l.Attributes})
+			r.emit(run.Log{Level: int(l.Level), Stage: l.Stage, Message: l.Message, Attributes: l.Attributes})
 		}
 	})
 	if startErr != nil {
@@ -312,18 +314,12 @@ func (r *replay) cause(ctx context.Context, startErr, feedErr, drainErr error) e
 
 // feed writes the recorded input. When the stage goes away it says why itself.
 func (r *replay) feed(ctx context.Context, path string, to peer.Expected) error {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", path)
-	if err != nil {
-		return nil
+	conn, err := link.Dial(ctx, path, to)
+	if conn == nil {
+		return err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := greet(ctx, conn.(*net.UnixConn), to); fault.Is(err, runner.LinkStranger) {
-		return err
-	} else if err != nil {
-		return nil
-	}
 	writer, err := wire.NewWriter(conn, r.input.reader.Schema(), wire.WithMaxBatchBytes(math.MaxInt32))
 	if err != nil {
 		return nil

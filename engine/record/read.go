@@ -1,4 +1,4 @@
-package run
+package record
 
 import (
 	"encoding/json"
@@ -14,8 +14,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/wire"
 )
 
-// ReadRecord reads the description of the recording in a folder.
-func ReadRecord(dir string) (*Record, error) {
+// Read reads the description of the recording in a folder.
+func Read(dir string) (*Record, error) {
 	path := filepath.Join(dir, recordName)
 	file, err := os.Open(path)
 	if err != nil {
@@ -29,8 +29,8 @@ func ReadRecord(dir string) (*Record, error) {
 	if err := decoder.Decode(record); err != nil {
 		return nil, fault.New(CodeRecordRead, fault.Usage, "%s cannot be read: %w", path, err)
 	}
-	if record.Format != RecordFormat {
-		return nil, fault.New(CodeRecordRead, fault.Usage, "%s has the format %q; expected %q", path, record.Format, RecordFormat)
+	if record.Format != Format {
+		return nil, fault.New(CodeRecordRead, fault.Usage, "%s has the format %q; expected %q", path, record.Format, Format)
 	}
 	return record, nil
 }

@@ -1,0 +1,136 @@
+package run
+
+import (
+	"context"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/runner"
+)
+
+// outcome is the state of a run from its first byte to its end. It is told what happens, one thing at a time, and answers
+// with what is to be done. It waits for nothing and calls nothing.
+//
+//	flowing ──all before the sink have ended well, and the sink has everything──▶ closing ──committed──▶ closed
+//	   └──────────────something failed, or the caller has enough──────────▶ failing ◀──not committed──┘
+//
+// The run is over (over) when everything that was started has ended, and nobody is committing.
+type outcome struct {
+	state state
+	// upstream is how many groups before the sink, and relays, have not ended.
+	upstream int
+	// ready is true when the sink holds everything and waits for Commit; sinkEnded when its group has ended.
+	ready, sinkEnded bool
+	// committing is true from the order to close until its result.
+	committing bool
+}
+
+type state string
+
+const (
+	flowing state = "flowing" // rows flow
+	closing state = "closing" // everything has arrived, and whether it becomes visible is being decided
+	closed  state = "closed"  // the output is visible
+	failing state = "failing" // it never will be, and everybody is told to stop
+)
+
+// happening is something that outcome is told of.
+type happening string
+
+const (
+	upstreamEnded happening = "upstream ended" // a group before the sink, or a relay
+	sinkReady     happening = "sink ready"
+	sinkEnded     happening = "sink ended" // its group
+	commitEnded   happening = "commit ended"
+	callerLeft    happening = "caller left" // the caller's context has ended
+)
+
+// order is what is to be done.
+type order string
+
+const (
+	wait       order = ""
+	closeRun   order = "close" // complete the recording, ask the gate, commit; then tell of commitEnded
+	cancelRest order = "cancel"
+)
+
+// tell changes the state. An error is that of the one who ended; a sink that ends before it was asked to commit has one.
+func (o *outcome) tell(what happening, err error) order {
+	switch what {
+	case upstreamEnded:
+		o.upstream--
+	case sinkReady:
+		o.ready = true
+	case sinkEnded:
+		o.sinkEnded = true
+	case commitEnded:
+		o.committing = false
+	}
+	switch o.state {
+	case flowing:
+		switch {
+		case what == callerLeft:
+			o.state = failing // everybody hears of it by the same context
+		case err != nil:
+			o.state = failing
+			return cancelRest
+		case o.upstream == 0 && o.ready:
+			o.state, o.committing = closing, true
+			return closeRun
+		}
+	case closing:
+		switch {
+		case what == commitEnded && err == nil:
+			o.state = closed
+		case err != nil:
+			// A Commit that has begun is waited for.
+			o.state = failing
+			return cancelRest
+		}
+	case closed, failing:
+	}
+	return wait
+}
+
+// over reports whether nothing will happen any more.
+func (o *outcome) over() bool { return o.upstream == 0 && o.sinkEnded && !o.committing }
+
+// How much a fault explains, least first. A group that was cancelled, or whose neighbour went away, only echoes
+// another one's fault.
+const (
+	explainsNothing = iota
+	explainsCancel
+	explainsNeighbour
+	explainsProtocol // of the group before, which may have a fault of its own
+	explainsItself
+)
+
+// explains ranks a fault by what it explains.
+func explains(err error) int {
+	f := fault.From(err)
+	switch {
+	case f == nil:
+		return explainsNothing
+	case f.Code == runner.UpstreamEnded, f.Code == runner.DownstreamEnded:
+		return explainsNeighbour
+	case f.Class == fault.Cancelled:
+		return explainsCancel
+	case f.Code == runner.LinkProtocol:
+		return explainsProtocol
+	}
+	return explainsItself
+}
+
+// causeOf picks of what the parts of a run have ended with, from the source to the sink, the first that explains most. The caller's
+// own end is the cause unless something broke by itself.
+func causeOf(ctx context.Context, ended []error) error {
+	var best error
+	for _, err := range ended {
+		if explains(err) > explains(best) {
+			best = err
+		}
+	}
+	if best != nil && ctx.Err() != nil && explains(best) < explainsProtocol {
+		return context.Cause(ctx)
+	}
+	return best
+}

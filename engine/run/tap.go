@@ -1,0 +1,86 @@
+package run
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine/link"
+	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/peer"
+	"github.com/cipherstream/cipherstream/sdk/runner"
+)
+
+// Tap stands between every two groups of a run, and is shown what crosses: a recording.
+type Tap interface {
+	// Begin is called before anything is started.
+	Begin(p *plan.Plan, id string, at time.Time) error
+	// Relay hands on what comes from the group before boundary n, counted from 1, to the group after it, and closes both
+	// connections when one ends. There is a call for each boundary, at the same time. An error is the
+	// tap's own and ends the run; only what it says of a broken stream (runner.LinkProtocol) waits for the reader's own word.
+	Relay(ctx context.Context, n int, from, to *net.UnixConn) error
+	// Complete is called before the commit, when every relay has ended without an error. An error refuses the commit.
+	Complete() error
+	// End is called last, after Begin has succeeded, with what ended the run, or nil.
+	End(err error)
+}
+
+// relay is the place of the tap between two groups.
+type relay struct {
+	tap      Tap
+	boundary int
+	listener *net.UnixListener
+	// before and after are who connects here, and who listens at the other socket.
+	before, after peer.Expected
+	err           error
+}
+
+func (r *relay) close() {
+	if r.listener != nil {
+		r.listener.Close()
+	}
+}
+
+// run relays one stream. Whatever ends it early ends both connections, as if the two
+// groups were joined directly; the error is the tap's own.
+func (r *relay) run(ctx context.Context, dir string) {
+	r.err = r.join(ctx, link.Socket(dir, r.boundary))
+}
+
+func (r *relay) join(ctx context.Context, target string) error {
+	from, err := peer.Accept(ctx, r.listener, r.before, nil)
+	if err != nil {
+		return nil // the run has ended
+	}
+	defer from.Close()
+	defer context.AfterFunc(ctx, func() { from.Close() })()
+	to, err := link.Dial(ctx, target, r.after)
+	if to == nil {
+		return err
+	}
+	defer to.Close()
+	defer context.AfterFunc(ctx, func() { to.Close() })()
+	return r.tap.Relay(ctx, r.boundary, from, to)
+}
+
+// fatal is the error by which a relay ends the run. The reader of a broken stream says that better, and ends it.
+func (r *relay) fatal() error {
+	if fault.Is(r.err, runner.LinkProtocol) {
+		return nil
+	}
+	return r.err
+}
+
+// completeTap is what stands before the commit of a run with a tap.
+func (r *run) completeTap() error {
+	if r.opts.Tap == nil {
+		return nil
+	}
+	for _, relay := range r.relays {
+		if relay.err != nil {
+			return relay.err
+		}
+	}
+	return r.opts.Tap.Complete()
+}
