@@ -1,24 +1,27 @@
-// Package engine is the façade for embedding CipherStream: load a pipeline, lint
-// it, plan it, run it. It owns no logic of its own; the packages below it do:
-// document, plan, host and run. It has no globals: everything that a run depends
-// on is in the Config and the Request.
+// Package engine is the façade for embedding CipherStream, and the one package of engine/ that an embedder imports,
+// beside engine/diag and engine/document: prepare a pipeline once, bind it to one run's inputs, run the plan.
+//
+//	e, err := engine.New(ctx, engine.Config{FirstParty: stages, Catalogue: pipelines})
+//	prepared, diags := e.Prepare("appointments")         // when the service starts
+//	plan, diags := prepared.Bind(engine.Inputs{…})       // for each request
+//	receipt, err := e.Run(ctx, plan, sink, engine.RunOptions{})
+//
+// It owns no logic of its own; the packages below it do: document, plan, host and run. It has no globals: everything
+// that a run depends on is in the Config and the Inputs.
 package engine
 
 import (
 	"context"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
-	"strings"
-	"time"
+	"maps"
+	"slices"
 
-	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
-	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -33,6 +36,9 @@ type Config struct {
 	Executable string
 	// Catalogue holds the pipelines and templates that are known by name.
 	Catalogue fs.FS
+	// NoFiles refuses every pipeline and test that is a file: the engine knows what the catalogue has, and opens no
+	// path, whatever it is asked for. A service whose callers name pipelines sets it.
+	NoFiles bool
 	// PluginDir holds plugins.lock and third-party plugins. Empty means none.
 	PluginDir string
 	// Warm is how many plugin processes are kept started in advance. Default none.
@@ -50,7 +56,7 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Engine loads, lints, plans and runs pipelines. It is safe for concurrent use.
+// Engine prepares, lints and runs pipelines. It is safe for concurrent use.
 type Engine struct {
 	loader  *document.Loader
 	host    *host.Host
@@ -77,7 +83,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		h.Close()
 		return nil, err
 	}
-	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, filters: run.NewFilterChecker(h)}
+	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue, NoFiles: cfg.NoFiles}, host: h, filters: run.NewFilterChecker(h)}
 	for _, found := range plugins {
 		if found.Err != nil {
 			e.broken = append(e.broken, plan.Broken{Plugin: found.Entry.Name, Fault: fault.From(found.Err)})
@@ -113,7 +119,7 @@ func (e *Engine) NewDir() (string, error) { return e.host.NewDir() }
 func (e *Engine) Names() []string { return e.loader.Names() }
 
 // Plugins lists the plugins that work and their stages, first-party first.
-func (e *Engine) Plugins() []host.Offer { return e.offers }
+func (e *Engine) Plugins() []Offer { return e.offers }
 
 // Schema describes pipelines, templates and tests for editors as a JSON Schema, with the
 // settings of every stage that is known here, ready for json.Marshal.
@@ -136,131 +142,53 @@ func (e *Engine) Schema() map[string]any {
 	return document.Schema(stages)
 }
 
-// Source returns the content of a file that was loaded, for rendering diagnostics.
-func (e *Engine) Source(file string) []byte { return e.loader.Source(file) }
-
-// Load reads a pipeline: a name of the catalogue, or a path, which holds a
-// separator or ends in .yaml or .yml. The document is nil when the diagnostics
-// say that it could not be had at all.
-func (e *Engine) Load(pipeline string) (*document.Document, diag.List) {
-	ext := filepath.Ext(pipeline)
-	if ext == ".yaml" || ext == ".yml" || strings.ContainsRune(pipeline, filepath.Separator) {
-		return e.loader.File(pipeline)
-	}
-	return e.loader.Name(pipeline)
-}
-
-// LoadTest reads a file that tests a pipeline. The test is nil when the diagnostics
-// say that it could not be had at all.
-func (e *Engine) LoadTest(file string) (*document.Test, diag.List) { return e.loader.Test(file) }
-
-// Lint reports what is wrong with a pipeline or template whatever the values of
-// its parameters are. Filters of plugins are asked in their own programs.
-func (e *Engine) Lint(pipeline string) diag.List {
-	doc, diags := e.Load(pipeline)
-	if doc == nil {
-		return diags
-	}
-	return append(diags, plan.Lint(plan.Input{Document: doc, Catalog: e.catalog, Broken: e.broken, CheckFilter: e.filters.Check})...).Tidy()
-}
-
-// Request says what to run and with which values.
-type Request struct {
-	// Pipeline is a name or a path, as for Load.
-	Pipeline string
-	// Parameters are given as text or as decoded JSON values; nil is not given.
-	Parameters map[string]any
-	// Env and Secrets answer ${env.…} and ${secret.…}; nil means that the
-	// namespace is not available.
-	Env, Secrets plan.Lookup
-	// EnvAllowed are the environment variables that the pipeline may read; default none.
-	// Those that hold secrets it never may: SecretEnv, and what is called like one.
-	EnvAllowed, SecretEnv []string
-	// SecretKinds are the kinds of secrets that plan.KnownSecrets does not have. One whose
-	// kind is not given takes that of the settings that it goes to.
-	SecretKinds map[string]config.SecretKind
-	// Customer and Run answer ${customer.…} and ${run.…}.
-	Customer, Run map[string]any
-	// Hint says how to provide a reference that is missing.
-	Hint func(reference string) string
-	// Isolation spreads the stages over processes; default plan.IsolationGroup.
-	Isolation plan.Isolation
-	// Timeout is the time limit of the run, and Stall that of one call of a stage, instead
-	// of the pipeline's own: limits.timeout and limits.stall. Zero leaves those, and a
-	// negative Timeout is no limit. A run that reaches its limit ends with the code
-	// "run.timeout", a cancelled one with "run.cancelled". The time is the wall's, whether or
-	// not this process ran.
-	Timeout, Stall time.Duration
-	// End says whose the last stage is; default plan.EndPipeline, the pipeline's own sink.
-	End plan.End
-	// Source takes the place of the pipeline's source, for tests of pipelines.
-	Source *plan.StandIn
-}
-
-// Plan resolves a request. The plan is nil when the diagnostics have errors.
-func (e *Engine) Plan(r Request) (*plan.Plan, diag.List) {
-	doc, diags := e.Load(r.Pipeline)
-	if doc == nil {
-		return nil, diags
-	}
-	in := plan.Input{
-		Document: doc, Catalog: e.catalog, Broken: e.broken, Parameters: r.Parameters, Env: r.Env, Secrets: r.Secrets,
-		EnvAllowed: r.EnvAllowed, SecretEnv: r.SecretEnv, SecretKinds: r.SecretKinds,
-		Customer: r.Customer, Run: r.Run, Hint: r.Hint, Isolation: r.Isolation, End: r.End, Source: r.Source,
-		CheckFilter: e.filters.Check,
-	}
-	if doc.Broken {
-		// Whether its stages are on is not known, nor what they would need.
-		in.Customer, in.Run = nil, nil
-		return nil, append(diags, plan.Lint(in)...).Tidy()
-	}
-	p, more := plan.Build(in)
-	diags = append(diags, more...).Tidy()
-	if diags.HasErrors() {
-		return nil, diags
-	}
-	if r.Timeout != 0 {
-		p.Limits.TimeoutSeconds = max(r.Timeout, 0).Seconds()
-	}
-	if r.Stall > 0 {
-		p.Limits.StallSeconds = r.Stall.Seconds()
-	}
-	return p, diags
-}
-
 // RunOptions are what a plan does not say.
 type RunOptions struct {
-	// ID identifies the run; default run.NewID.
-	ID string
 	// Events receives the run's events, one at a time.
-	Events func(run.Event)
+	Events func(Event)
 	// BeforeCommit, if set, is asked before the output is committed, whoever's the sink is. An error leaves
 	// nothing. See run.Options.
-	BeforeCommit func(ctx context.Context, soFar *run.Receipt) error
+	BeforeCommit func(ctx context.Context, soFar *Receipt) error
 	// Record is a folder, new or empty, that keeps what crosses from one process to the
 	// next: the data of the run, as it is. Empty keeps nothing. See record.Record.
 	Record string
 }
 
-// Run executes a plan to its end. Sink is where the output goes when the plan ends at the caller (Request.End), and nil when
-// it ends in a sink of its own. The error is a *fault.Fault. When ctx ends, the run is cancelled and cleans up.
-func (e *Engine) Run(ctx context.Context, p *plan.Plan, sink Sink, o RunOptions) (*run.Receipt, error) {
-	if o.ID == "" {
-		o.ID = run.NewID(p.Name, time.Now())
-	}
+// Run executes a plan to its end. Sink is where the output goes when the plan ends at the caller (Inputs.End), and nil when
+// it ends in a sink of its own. When ctx ends, the run is cancelled and cleans up.
+//
+// The error is a *fault.Fault. With it comes the receipt so far, never nil: what was read, counted and used until
+// then. A time limit and a deadline of ctx end the run with "run.timeout", any other end of ctx with "run.cancelled".
+func (e *Engine) Run(ctx context.Context, p *Plan, sink Sink, o RunOptions) (*Receipt, error) {
 	e.filters.Close() // a run has the machine's memory to itself
-	options := run.Options{ID: o.ID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: o.Events}
+	options := run.Options{ID: p.RunID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: logged(ctx, p, o.Events)}
 	if o.Record != "" {
 		options.Tap = record.New(o.Record)
 	}
 	return run.Execute(ctx, e.host, p, options)
 }
 
+// logged gives what stages log to the plan's log as well.
+func logged(ctx context.Context, p *Plan, events func(Event)) func(Event) {
+	if p.Log == nil {
+		return events
+	}
+	return func(event Event) {
+		if line, ok := event.(LogLine); ok {
+			attributes := []slog.Attr{slog.String("run_id", p.RunID), slog.String("stage", line.Stage)}
+			for _, key := range slices.Sorted(maps.Keys(line.Attributes)) {
+				attributes = append(attributes, slog.String(key, line.Attributes[key]))
+			}
+			p.Log.LogAttrs(ctx, slog.Level(line.Level), line.Message, attributes...)
+		}
+		if events != nil {
+			events(event)
+		}
+	}
+}
+
 // Check says everything that is wrong with a plan before it runs, and reads no row. See
 // run.Check.
-func (e *Engine) Check(ctx context.Context, p *plan.Plan, o RunOptions) (*run.CheckReport, error) {
-	if o.ID == "" {
-		o.ID = run.NewID(p.Name, time.Now())
-	}
-	return run.Check(ctx, e.host, p, o.ID)
+func (e *Engine) Check(ctx context.Context, p *Plan) (*CheckReport, error) {
+	return run.Check(ctx, e.host, p, p.RunID)
 }

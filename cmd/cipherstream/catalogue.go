@@ -186,7 +186,7 @@ takes several, or none for the whole catalogue, and writes a page about them.`,
 				}
 				return a.print(func(w io.Writer) error { _, err := page.WriteTo(w); return err })
 			}
-			doc, diags := e.Load(args[0])
+			doc, diags := load(e, args[0])
 			if err := a.check(e, diags); err != nil {
 				return err
 			}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -87,7 +86,7 @@ func (a *app) checkRun(ctx context.Context, pipeline string, r *request, f *runF
 	if err != nil {
 		return err
 	}
-	found, err := e.Check(ctx, p, engine.RunOptions{ID: prepared.id})
+	found, err := e.Check(ctx, p)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func declared(args []string) []document.Parameter {
 		return nil
 	}
 	defer e.Close()
-	doc, _ := e.Load(args[0])
+	doc, _ := load(e, args[0])
 	if doc == nil {
 		return nil
 	}

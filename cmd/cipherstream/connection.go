@@ -136,9 +136,9 @@ func (s *secrets) sources() (map[string]source, error) {
 	return sources, nil
 }
 
-// limit says in a request what a pipeline may do with secrets, and with the environment
+// limit says in the inputs what a pipeline may do with secrets, and with the environment
 // variables that hold them.
-func (s *secrets) limit(req *engine.Request) error {
+func (s *secrets) limit(req *engine.Inputs) error {
 	sources, err := s.sources()
 	if err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/engine"
 )
 
 // The environment variables that say where objects go.
@@ -66,19 +68,17 @@ func (d *delivery) bucketURL(create bool) (string, error) {
 	return u.String(), nil
 }
 
-// values answer ${run.…} for a sink of objects; empty text stands for its default.
-func (d *delivery) values() (map[string]any, error) {
+// destination is where a sink of objects leaves one.
+func (d *delivery) destination() (*engine.ObjectDestination, error) {
 	bucket, err := d.bucketURL(true)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{
-		"bucket":             bucket,
-		"object":             d.object,
-		"link_ttl":           d.linkTTL.String(),
-		"link_base_url":      d.linkURL,
-		"object_encryption":  d.encryption,
-		"object_kms_key":     d.kmsKey,
-		"credentials_expire": os.Getenv(envAWSExpiration),
-	}, nil
+	o := &engine.ObjectDestination{Bucket: bucket, Name: d.object, LinkTTL: d.linkTTL, LinkBaseURL: d.linkURL, Encryption: d.encryption, KMSKey: d.kmsKey}
+	if text := os.Getenv(envAWSExpiration); text != "" {
+		if o.CredentialsExpire, err = time.Parse(time.RFC3339, text); err != nil {
+			return nil, usageFault("%s is %q; expected a time such as 2025-01-31T12:00:00Z", envAWSExpiration, text).WithHint("unset it where the credentials do not end")
+		}
+	}
+	return o, nil
 }

@@ -43,7 +43,11 @@ The exit code is 2 when there are errors; warnings alone don't change it.`,
 			defer e.Close()
 			var list diag.List
 			for _, name := range args {
-				list = append(list, e.Lint(name)...)
+				if isPath(name) {
+					list = append(list, e.LintFile(name)...)
+				} else {
+					list = append(list, e.Lint(name)...)
+				}
 			}
 			list = list.Tidy()
 			err = a.print(func(w io.Writer) error {
@@ -118,14 +122,17 @@ shown.`,
 			}
 			defer e.Close()
 			out := prepared{}
-			if out.request, err = a.resolve(e, args[0], &r); err != nil {
+			if out.pipeline, err = a.ready(e, args[0]); err != nil {
 				return err
 			}
-			if err := out.direct(&r, noID); err != nil {
+			if out.request, err = a.resolve(args[0], out.pipeline.Document(), &r); err != nil {
 				return err
 			}
-			out.request.Secrets = standIns
-			p, err := a.plan(e, out.request)
+			if err := out.direct(&r); err != nil {
+				return err
+			}
+			out.request.Secrets, out.request.RunID = standIns, noID
+			p, err := a.plan(e, out.pipeline, out.request)
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ func (a *app) writeMarkdown(w io.Writer, e *engine.Engine, names []string) error
 	}
 	var all []description
 	for _, name := range names {
-		doc, diags := e.Load(name)
+		doc, diags := load(e, name)
 		if err := a.check(e, diags); err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ func (r *request) infer(doc *document.Document, values map[string]any) error {
 	if r.toStdout() {
 		flag, name = "--object", r.delivery.object
 	}
-	if name == "" || name == "-" || doc.Broken {
+	if name == "" || name == "-" {
 		return nil
 	}
 	said := readName(name)

@@ -114,7 +114,7 @@ func (r *reporter) event(e run.Event) {
 		r.log(slog.Level(e.Level), e.Stage, e.Message, e.Attributes)
 	case run.Ended:
 		r.clear()
-		if e.Receipt != nil {
+		if e.Fault == nil {
 			r.emit("ended", map[string]any{"receipt": e.Receipt})
 			r.done(doneText(e.Receipt))
 			for _, change := range e.Receipt.Changes {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/pipelines"
@@ -124,9 +125,9 @@ func (r *request) values() (map[string]any, error) {
 	return values, nil
 }
 
-// resolve turns flags into a request without secrets and output.
-func (a *app) resolve(e *engine.Engine, pipeline string, r *request) (engine.Request, error) {
-	req := engine.Request{Pipeline: pipeline, Env: os.LookupEnv, EnvAllowed: r.env, Hint: r.hintFor, Isolation: plan.Isolation(r.isolation)}
+// resolve turns flags into the inputs of a run of the pipeline that was given, without secrets and output.
+func (a *app) resolve(given string, pipeline *engine.Document, r *request) (engine.Inputs, error) {
+	req := engine.Inputs{Env: os.LookupEnv, EnvAllowed: r.env, Hint: r.hintFor, Isolation: plan.Isolation(r.isolation)}
 	if err := r.secrets.limit(&req); err != nil {
 		return req, err
 	}
@@ -149,14 +150,7 @@ func (a *app) resolve(e *engine.Engine, pipeline string, r *request) (engine.Req
 		return req, err
 	}
 	req.Parameters = values
-	req.Customer = map[string]any{}
-	if r.customer != "" {
-		req.Customer["id"] = r.customer
-	}
-	doc, diags := e.Load(pipeline)
-	if doc == nil {
-		return req, a.check(e, diags)
-	}
+	req.Customer.ID = r.customer
 	for _, short := range []struct{ flag, parameter, value string }{
 		{"--format", formatParameter, r.format}, {"--compression", compressionParameter, r.compression},
 		{"--encrypted", encryptedParameter, textIf(r.encrypted, "true")}, {"--job", modeParameter, textIf(r.job, "job")},
@@ -165,16 +159,16 @@ func (a *app) resolve(e *engine.Engine, pipeline string, r *request) (engine.Req
 			continue
 		}
 		declared := func(p document.Parameter) bool { return p.Name == short.parameter }
-		if !doc.Broken && !slices.ContainsFunc(doc.Parameters, declared) {
-			return req, usageFault("pipeline %q has no parameter %q, which %s sets", doc.Metadata.Name, short.parameter, short.flag).
-				WithHint("\"cipherstream describe %s\" shows its parameters", pipeline)
+		if !slices.ContainsFunc(pipeline.Parameters, declared) {
+			return req, usageFault("pipeline %q has no parameter %q, which %s sets", pipeline.Metadata.Name, short.parameter, short.flag).
+				WithHint("\"cipherstream describe %s\" shows its parameters", given)
 		}
 		if _, again := values[short.parameter]; again {
 			return req, usageFault("parameter %q is given twice, with -p and with %s", short.parameter, short.flag).WithHint("give it once")
 		}
 		values[short.parameter] = short.value
 	}
-	return req, r.infer(doc, values)
+	return req, r.infer(pipeline, values)
 }
 
 // textIf is text, or empty.
@@ -207,9 +201,34 @@ func (r *request) hintFor(reference string) string {
 	return ""
 }
 
-// plan plans a request, and says how parameters are given here.
-func (a *app) plan(e *engine.Engine, req engine.Request) (*plan.Plan, error) {
-	p, diags := e.Plan(req)
+// isPath reports whether a pipeline is given by the path of its file, which holds a separator or ends in .yaml or .yml,
+// and not by a name of the catalogue.
+func isPath(pipeline string) bool {
+	ext := filepath.Ext(pipeline)
+	return ext == ".yaml" || ext == ".yml" || strings.ContainsRune(pipeline, filepath.Separator)
+}
+
+// load reads a pipeline that is given by its name or by a path.
+func load(e *engine.Engine, pipeline string) (*engine.Document, diag.List) {
+	if isPath(pipeline) {
+		return e.LoadFile(pipeline)
+	}
+	return e.Load(pipeline)
+}
+
+// ready prepares a pipeline that is given by its name or by a path.
+func (a *app) ready(e *engine.Engine, pipeline string) (*engine.Prepared, error) {
+	prepare := e.Prepare
+	if isPath(pipeline) {
+		prepare = e.PrepareFile
+	}
+	p, diags := prepare(pipeline)
+	return p, a.check(e, diags)
+}
+
+// plan binds a pipeline, and says how parameters are given here.
+func (a *app) plan(e *engine.Engine, pipeline *engine.Prepared, req engine.Inputs) (*plan.Plan, error) {
+	p, diags := pipeline.Bind(req)
 	for i := range diags {
 		d := &diags[i]
 		if d.Code == plan.CodeParameterMissing {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/plan"
-	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/plugins/stream"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
@@ -131,7 +130,7 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 	if p.EndsAtCaller() {
 		sink = stream.To(a.out, "stdout")
 	}
-	receipt, err := e.Run(ctx, p, sink, engine.RunOptions{ID: prepared.id, Events: f.debugging.events(report), Record: f.record})
+	receipt, err := e.Run(ctx, p, sink, engine.RunOptions{Events: f.debugging.events(report), Record: f.record})
 	if fault.Is(err, "sink.closed") && prepared.handsOver {
 		return readerGone()
 	}
@@ -144,9 +143,8 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 // prepared is a request that has been checked as far as it can be before
 // anything is started.
 type prepared struct {
-	request engine.Request
-	// id is that of the run.
-	id string
+	pipeline *engine.Prepared
+	request  engine.Inputs
 	// output is the absolute path of the file, or empty.
 	output string
 	// handsOver says that the pipeline writes to standard output.
@@ -162,7 +160,11 @@ const (
 // prepare checks a request by planning it, with stand-ins for what is not there
 // yet.
 func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r *request, f *runFlags) (*prepared, error) {
-	req, err := a.resolve(e, pipeline, r)
+	ready, err := a.ready(e, pipeline)
+	if err != nil {
+		return nil, err
+	}
+	req, err := a.resolve(pipeline, ready.Document(), r)
 	if err != nil {
 		return nil, err
 	}
@@ -177,11 +179,13 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 		}
 	}
 	req.Secrets = withDSN(dsn, ok, secrets)
-	out := &prepared{request: req}
-	if err := out.direct(r, run.NewID(nameOf(e, pipeline), time.Now())); err != nil {
+	out := &prepared{pipeline: ready, request: req}
+	if err := out.direct(r); err != nil {
 		return nil, err
 	}
-	p, err := a.plan(e, out.request)
+	now := time.Now()
+	out.request.RunID, out.request.StartedAt = engine.NewRunID(ready.Document().Metadata.Name, now), now
+	p, err := a.plan(e, ready, out.request)
 	if err == nil {
 		err = p.Attach(f.attach...)
 	}
@@ -202,33 +206,31 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 	return out, nil
 }
 
-// nameOf is the name of a pipeline that has been loaded.
-func nameOf(e *engine.Engine, pipeline string) string {
-	doc, _ := e.Load(pipeline)
-	if doc == nil {
-		return ""
-	}
-	return doc.Metadata.Name
-}
-
-// direct sets what ${run.…} stands for.
-func (p *prepared) direct(r *request, id string) error {
-	values, err := r.delivery.values()
-	if err != nil {
+// direct says where the output goes, and what may be asked for.
+func (p *prepared) direct(r *request) (err error) {
+	if p.request.Destination.Object, err = r.delivery.destination(); err != nil {
 		return err
 	}
-	values["id"], values["started_at"] = id, time.Now().UTC().Format(time.RFC3339)
 	if r.toStdout() {
 		p.request.End = plan.EndOutput
 	} else {
 		if p.output, err = outputPath(r.output); err != nil {
 			return err
 		}
-		values["output"] = p.output
+		p.request.Destination.Output = p.output
 	}
-	values["allowed_tables"], values["allowed_procedures"] = strings.Join(r.tables, ","), strings.Join(r.procedures, ",")
-	p.id, p.request.Run = id, values
+	p.request.Allow = engine.AllowList{Tables: names(r.tables), Procedures: names(r.procedures)}
 	return nil
+}
+
+// names are those of a list, without the blanks around them, and without those that are blank.
+func names(list []string) (out []string) {
+	for _, name := range list {
+		if name = strings.TrimSpace(name); name != "" {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // binaryFormats are the encoders whose output is no text.
@@ -277,7 +279,7 @@ func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 		})
 		req.Secrets = withDSN(server.DSN(), true, req.Secrets)
 	}
-	p, diags := e.Plan(req)
+	p, diags := in.pipeline.Bind(req)
 	if err := diags.Err(); err != nil {
 		return nil, release, &diagnosed{list: diags, source: e.Source, err: err}
 	}

@@ -9,8 +9,8 @@ import (
 // longestLimit bounds --timeout and --stall, as limits of a pipeline are bounded.
 const longestLimit = 7 * 24 * time.Hour
 
-// limit puts --timeout and --stall into a request.
-func (r *request) limit(req *engine.Request) error {
+// limit puts --timeout and --stall into the inputs.
+func (r *request) limit(req *engine.Inputs) error {
 	switch {
 	case r.timeout < 0 || r.timeout > longestLimit:
 		return usageFault("--timeout is a time of at most %v, or 0s for no limit, and not %v", longestLimit, r.timeout)

@@ -61,6 +61,9 @@ type Diagnostic struct {
 	// Parameter names the parameter whose given value is wrong; such a diagnostic
 	// has no position of its own.
 	Parameter string `json:"parameter,omitempty"`
+	// Pointer is the JSON Pointer of what is wrong, where that is known: in the document with what it extends
+	// (/spec/stages/source/with/url), or in the inputs of a run (/allow/tables/0).
+	Pointer string `json:"pointer,omitempty"`
 	// Message says what was expected and what came. It holds no secrets.
 	Message string `json:"message"`
 	// Hint says what to do. It may be empty.
@@ -183,6 +186,26 @@ func rank(d Diagnostic) int {
 		return 0
 	}
 	return 1
+}
+
+// Problem is an error as a service gives it to who has asked.
+type Problem struct {
+	Code string `json:"code"`
+	// Field is what is wrong: the name of a parameter, or the JSON Pointer of another place. It may be empty.
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Problems are the errors of the list, without their places in files, of which who asks a service knows nothing.
+func (l List) Problems() []Problem {
+	var out []Problem
+	for _, d := range l {
+		if d.Severity == Error {
+			out = append(out, Problem{Code: d.Code, Field: cmp.Or(d.Parameter, d.Pointer), Message: d.Message, Hint: d.Hint})
+		}
+	}
+	return out
 }
 
 // CodeInvalid is the code of the fault that a Failure is.

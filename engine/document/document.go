@@ -143,6 +143,8 @@ type Stage struct {
 	// Name is the stage's own name, or nil.
 	Name *Node
 	At   diag.Position
+	// Pointer is the stage's place in the merged document, as a JSON Pointer: /spec/stages/source.
+	Pointer string
 	// Broken is true when a part of the stage could not be read.
 	Broken bool
 }

@@ -22,6 +22,7 @@ const (
 	CodeExtendsCycle = "extends.cycle"
 	CodeExtendsPath  = "extends.path"
 	CodeExtendsDeep  = "extends.too_deep"
+	CodeNoFiles      = "file.not_allowed"
 )
 
 // maxExtends bounds a chain of extends.
@@ -37,6 +38,8 @@ type Loader struct {
 	// Catalogue holds NAME.yaml for pipelines and templates/NAME.yaml for templates.
 	// Without it, no name is known.
 	Catalogue fs.FS
+	// NoFiles refuses every file on disk, unopened.
+	NoFiles bool
 
 	mu      sync.Mutex
 	sources map[string][]byte
@@ -138,6 +141,10 @@ func (l *Loader) lookup(name string) (origin, bool) {
 // fetch reads a file, never more than a little over MaxFileBytes of it. A failure
 // is reported at the place that asked for it, if there is one.
 func (l *Loader) fetch(o origin, asked diag.Position, diags *diag.List) ([]byte, bool) {
+	if o.catalogue == "" && l.NoFiles {
+		diags.Add(diag.At(asked, CodeNoFiles, "no file is opened here").WithHint("ask for a pipeline of the catalogue, by its name"))
+		return nil, false
+	}
 	var file fs.File
 	var err error
 	if o.catalogue != "" {

@@ -2,6 +2,7 @@ package document
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
@@ -157,7 +158,11 @@ func finish(d *draft, files []string, diags *diag.List) *Document {
 		doc.Parameters = append(doc.Parameters, finishParameter(p, diags))
 	}
 	for _, k := range d.stages {
-		for _, s := range k.stages {
+		for i, s := range k.stages {
+			s.Pointer = "/spec/stages/" + k.key
+			if k.list {
+				s.Pointer += "/" + strconv.Itoa(i)
+			}
 			if s.Use == nil && d.kind != KindTemplate && !s.Broken {
 				diags.Add(diag.At(s.At, CodeMissingKey, "a stage needs the key %q", "use").
 					WithHint("use names what runs, for instance use: mysql"))

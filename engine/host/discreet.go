@@ -35,6 +35,7 @@ func (d *discreet) Commit(ctx context.Context) (stage.Receipt, error) {
 // clean removes secrets from an event.
 func (d *discreet) clean(e *pb.Event) {
 	r := d.redaction
+	d.cleanAccount(e.Account)
 	switch kind := e.Kind.(type) {
 	case *pb.Event_Opened:
 		for _, c := range kind.Opened.Columns {

@@ -23,8 +23,9 @@ type Process interface {
 	// Open builds the group. Secrets are taken out of whatever is heard of it afterwards.
 	Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error
 	// Start runs the group and hands over its events, up to and including
-	// Finished. A failure of the group or of the process is the error. When ctx
-	// ends, the group is cancelled, and killed if that does not help.
+	// Finished. A failure of the group or of the process is the error; a group that fails may
+	// give its account before, in an event of no kind. When ctx ends, the group is cancelled, and
+	// killed if that does not help.
 	Start(ctx context.Context, handle func(*pb.Event)) error
 	// Commit makes the sink's output visible.
 	Commit(ctx context.Context) (stage.Receipt, error)
@@ -47,11 +48,18 @@ func (l *local) Open(ctx context.Context, req *pb.OpenRequest, _ []string) error
 	return l.session.Open(ctx, req)
 }
 
-func (l *local) Start(ctx context.Context, handle func(*pb.Event)) error {
+func (l *local) Start(outer context.Context, handle func(*pb.Event)) error {
+	// As in a process of its own, the reason why ctx ends is not heard of here: it is the host's.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(outer))
+	defer cancel()
+	defer context.AfterFunc(outer, cancel)()
 	var failure *fault.Fault
 	err := l.session.Start(ctx, func(e *pb.Event) error {
 		if f := e.GetFault(); f != nil {
 			failure = control.FaultFromProto(f)
+			if e.Account != nil {
+				handle(&pb.Event{Account: e.Account})
+			}
 			return nil
 		}
 		handle(e)

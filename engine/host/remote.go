@@ -294,6 +294,9 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 		}
 		silence.reset()
 		if f := control.FaultFromProto(event.GetFault()); f != nil {
+			if event.Account != nil {
+				silence.during(func() { handle(&pb.Event{Account: event.Account}) })
+			}
 			if f.Class == fault.Plugin {
 				r.withLog(f)
 			}

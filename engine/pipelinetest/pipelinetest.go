@@ -70,13 +70,14 @@ const (
 	CodeFile          = "test.file"
 )
 
-// What the stages in place of source and sink are called, and what is the same in
-// every run, so that outputs can be.
+// What the stages in place of the source are called.
 const (
 	rowsSource = "ndjson"
 	csvSource  = "csv"
-	startedAt  = "2000-01-01T00:00:00Z"
 )
+
+// startedAt is the same in every run, so that outputs can be.
+var startedAt = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // maxOutput is the most bytes of output that are compared.
 const maxOutput = 64 << 20
@@ -86,8 +87,9 @@ type tester struct {
 	engine   *engine.Engine
 	options  Options
 	test     *document.Test
-	pipeline string // as engine.Load takes it
 	doc      *document.Document
+	prepared *engine.Prepared // nil when the pipeline cannot be run, as problems say
+	problems diag.List
 }
 
 // Run runs the cases of a test file, one after the other. When the diagnostics have
@@ -97,11 +99,12 @@ func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Resul
 	if test == nil || test.Broken {
 		return nil, diags, nil
 	}
-	t := &tester{engine: e, options: o, test: test, pipeline: test.Pipeline.Text}
-	if t.isPath() {
-		t.pipeline = t.beside(t.pipeline)
+	t := &tester{engine: e, options: o, test: test}
+	load, prepare, pipeline := e.Load, e.Prepare, test.Pipeline.Text
+	if isPath(pipeline) {
+		load, prepare, pipeline = e.LoadFile, e.PrepareFile, t.beside(pipeline)
 	}
-	doc, problems := e.Load(t.pipeline)
+	doc, problems := load(pipeline)
 	if doc == nil {
 		if len(problems) == 1 && problems[0].Line == 0 {
 			problems[0].Position = test.Pipeline.At
@@ -109,6 +112,7 @@ func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Resul
 		return nil, append(diags, problems...).Tidy(), nil
 	}
 	t.doc = doc
+	t.prepared, t.problems = prepare(pipeline)
 	// What is wrong with a pipeline is for its cases to expect or not.
 	for i := range test.Cases {
 		t.check(&test.Cases[i], &diags)
@@ -130,9 +134,9 @@ func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Resul
 }
 
 // isPath reports whether the pipeline is a file beside the test.
-func (t *tester) isPath() bool {
-	ext := filepath.Ext(t.pipeline)
-	return ext == ".yaml" || ext == ".yml" || strings.ContainsAny(t.pipeline, `/\`)
+func isPath(pipeline string) bool {
+	ext := filepath.Ext(pipeline)
+	return ext == ".yaml" || ext == ".yml" || strings.ContainsAny(pipeline, `/\`)
 }
 
 // beside makes a path relative to the test file one that can be opened.
@@ -203,11 +207,17 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	req := t.request(c)
-	req.Source, req.End = &source, plan.EndCaller
+	in := t.inputs(c)
+	in.Source, in.End = &source, plan.EndCaller
 	var output memory
-	p, diags := t.engine.Plan(req)
-	if diags.HasErrors() {
+	var p *plan.Plan
+	diags := t.problems
+	if t.prepared != nil {
+		var more diag.List
+		p, more = t.prepared.Bind(in)
+		diags = append(slices.Clip(diags), more...)
+	}
+	if p == nil {
 		r.Failure = unplanned(c, diags)
 	} else if receipt, err := t.engine.Run(ctx, p, &output, engine.RunOptions{}); err != nil {
 		if ctx.Err() != nil {
@@ -224,18 +234,18 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 	return r, nil
 }
 
-func (t *tester) request(c *document.Case) engine.Request {
+func (t *tester) inputs(c *document.Case) engine.Inputs {
 	lookup := func(values map[string]string) plan.Lookup {
 		return func(name string) (string, bool) {
 			v, ok := values[name]
 			return v, ok
 		}
 	}
-	req := engine.Request{
-		Pipeline: t.pipeline, Parameters: map[string]any{}, Env: lookup(c.Env), Secrets: lookup(c.Secrets),
+	in := engine.Inputs{
+		Parameters: map[string]any{}, Env: lookup(c.Env), Secrets: lookup(c.Secrets),
 		EnvAllowed: slices.Collect(maps.Keys(c.Env)),
-		Customer:   map[string]any{}, Isolation: plan.IsolationNone,
-		Run: map[string]any{"id": t.doc.Metadata.Name + "_test", "started_at": startedAt},
+		Isolation:  plan.IsolationNone,
+		RunID:      t.doc.Metadata.Name + "_test", StartedAt: startedAt,
 		Hint: func(reference string) string {
 			namespace, name, _ := strings.Cut(reference, ".")
 			switch {
@@ -250,12 +260,12 @@ func (t *tester) request(c *document.Case) engine.Request {
 		},
 	}
 	for name, n := range c.Parameters {
-		req.Parameters[name] = n.Value
+		in.Parameters[name] = n.Value
 	}
 	if c.Customer != nil {
-		req.Customer["id"] = c.Customer.Text
+		in.Customer.ID = c.Customer.Text
 	}
-	return req
+	return in
 }
 
 // unplanned holds the diagnostics of a pipeline against what was expected.

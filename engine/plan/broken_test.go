@@ -33,8 +33,8 @@ func TestBroken(t *testing.T) {
 			{"gone", fault.New("plugin.missing", fault.Usage, "the program is not there").WithHint("install it again")},
 			{"odd", fault.New("plugin.start", fault.Plugin, "it did not start")},
 		}
-		_, built := Build(in)
-		for _, diags := range []diag.List{Lint(in), built} {
+		_, bound := built(in)
+		for _, diags := range []diag.List{lint(in), bound} {
 			switch {
 			case want.code == "" && len(diags) > 0:
 				t.Errorf("%s: %+v", use, diags)

@@ -64,15 +64,15 @@ type Broken struct {
 
 // find looks up what a stage uses. When that is not found, and a broken plugin may have it, it says
 // what that plugin suffers from: the fault itself where the plugin was named.
-func (p *planner) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
-	m, problem := p.in.Catalog.find(s)
-	if problem == nil || len(p.in.Broken) == 0 {
+func (c *Config) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
+	m, problem := c.Catalog.find(s)
+	if problem == nil || len(c.Broken) == 0 {
 		return m, problem
 	}
 	d := *problem
 	plugin, _, explicit := strings.Cut(s.Use.Text, "/")
 	var suspects []string
-	for _, b := range p.in.Broken {
+	for _, b := range c.Broken {
 		if explicit && b.Plugin == plugin {
 			d = diag.At(s.Use.At, b.Fault.Code, "%s %q cannot be had: %s", s.Kind, s.Use.Text, b.Fault.Message)
 			d.Hint = b.Fault.Hint

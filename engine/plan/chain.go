@@ -140,17 +140,17 @@ func identify(active []*document.Stage) ([]string, diag.List) {
 // lintChain checks the chain for all values of the parameters. Where the
 // conditions depend on a few parameters with few values each, every combination
 // is tried; otherwise only what is wrong in all cases is reported.
-func (p *planner) lintChain(stages []resolved, rules, whens []*expression) {
+func (p *planner) lintChain(stages []resolved) {
 	for _, r := range stages {
 		if r.manifest == nil {
 			return
 		}
 	}
-	if cases, ok := p.cases(rules, whens); ok {
-		p.lintCases(stages, rules, whens, cases)
+	if cases, ok := p.cases(); ok {
+		p.lintCases(stages, cases)
 		return
 	}
-	p.lintReachable(stages, whens)
+	p.lintReachable(stages)
 }
 
 // maxCases bounds the combinations of parameters that Lint tries.
@@ -159,10 +159,10 @@ const maxCases = 1024
 // cases lists all values of the parameters that the conditions read, or fails
 // when there are too many, or when a rule might exclude some of them that
 // cannot be decided from them alone.
-func (p *planner) cases(rules, whens []*expression) ([]map[string]any, bool) {
+func (p *planner) cases() ([]map[string]any, bool) {
 	cases := []map[string]any{{}}
 	var names []string
-	for _, e := range whens {
+	for _, e := range p.whens {
 		if e == nil {
 			continue
 		}
@@ -190,7 +190,7 @@ func (p *planner) cases(rules, whens []*expression) ([]map[string]any, bool) {
 		}
 		cases = more
 	}
-	for _, e := range rules {
+	for _, e := range p.rules {
 		read, known := false, !e.dynamic
 		for _, name := range e.params {
 			in := slices.Contains(names, name)
@@ -206,8 +206,8 @@ func (p *planner) cases(rules, whens []*expression) ([]map[string]any, bool) {
 // domain lists the values that a parameter can have, or nil when they are not
 // few.
 func (p *planner) domain(name string) []any {
-	for i := range p.in.Document.Parameters {
-		d := &p.in.Document.Parameters[i]
+	for i := range p.config.Document.Parameters {
+		d := &p.config.Document.Parameters[i]
 		if d.Name != name {
 			continue
 		}
@@ -225,7 +225,7 @@ func (p *planner) domain(name string) []any {
 
 // lintCases checks the chain for every case, and says in which one a problem
 // arises unless it arises in all of them.
-func (p *planner) lintCases(stages []resolved, rules, whens []*expression, cases []map[string]any) {
+func (p *planner) lintCases(stages []resolved, cases []map[string]any) {
 	type finding struct {
 		diag.Diagnostic
 		values map[string]any
@@ -234,7 +234,7 @@ func (p *planner) lintCases(stages []resolved, rules, whens []*expression, cases
 	var found []*finding
 	tried := 0
 	for _, values := range cases {
-		diags, allowed := p.lintCase(stages, rules, whens, values)
+		diags, allowed := p.lintCase(stages, values)
 		if !allowed {
 			continue
 		}
@@ -259,22 +259,23 @@ func (p *planner) lintCases(stages []resolved, rules, whens []*expression, cases
 
 // lintCase checks the chain for some values of the parameters. The second result
 // is false when the rules refuse them.
-func (p *planner) lintCase(stages []resolved, rules, whens []*expression, values map[string]any) (diag.List, bool) {
-	for _, e := range rules {
+func (p *planner) lintCase(stages []resolved, values map[string]any) (diag.List, bool) {
+	vars := p.variables(values)
+	for _, e := range p.rules {
 		if slices.ContainsFunc(e.params, func(name string) bool { _, ok := values[name]; return !ok }) {
 			continue
 		}
-		if ok, err := p.eval(e, values); err != nil || !ok {
+		if ok, err := e.decide(vars); err != nil || !ok {
 			return nil, false
 		}
 	}
 	var chain []resolved
 	var on []*document.Stage
 	for i, r := range stages {
-		if whens[i] != nil {
-			active, err := p.eval(whens[i], values)
+		if p.whens[i] != nil {
+			active, err := p.whens[i].decide(vars)
 			if err != nil {
-				return diag.List{evalFailed(whens[i], err)}, true
+				return diag.List{evalFailed(p.whens[i], err)}, true
 			}
 			if !active {
 				continue
@@ -283,7 +284,7 @@ func (p *planner) lintCase(stages []resolved, rules, whens []*expression, values
 		chain, on = append(chain, r), append(on, r.stage)
 	}
 	_, clashes := identify(on)
-	return append(checkChain(p.in.Document.StagesAt, chain), clashes...), true
+	return append(checkChain(p.config.Document.StagesAt, chain), clashes...), true
 }
 
 func describeCase(values map[string]any) string {
@@ -301,8 +302,8 @@ func describeCase(values map[string]any) string {
 // lintReachable follows the shapes through the chain, taking every stage with a
 // condition as one that may be on or off, and reports the stages that no
 // combination of the others can feed.
-func (p *planner) lintReachable(stages []resolved, whens []*expression) {
-	p.lintEnds(stages, whens)
+func (p *planner) lintReachable(stages []resolved) {
+	p.lintEnds(stages)
 	reach := map[stage.Shape]resolved{stage.ShapeNone: {}} // shapes, and a stage that gives each
 	for i, r := range stages {
 		in, out := r.manifest.In, r.manifest.Out
@@ -320,7 +321,7 @@ func (p *planner) lintReachable(stages []resolved, whens []*expression) {
 			p.lintNeighbours(*feeder, r)
 			return // what follows would only repeat it
 		}
-		if whens[i] == nil {
+		if p.whens[i] == nil {
 			reach = map[stage.Shape]resolved{}
 		}
 		reach[out] = r
@@ -334,7 +335,7 @@ func (p *planner) lintNeighbours(before, after resolved) {
 	case after.stage.Kind != stage.KindSource && before.stage.Kind != stage.KindSink:
 		p.diags.Add(shapeProblem(before, after))
 	default:
-		for _, d := range checkEnds(p.in.Document.StagesAt, []resolved{before, after}) {
+		for _, d := range checkEnds(p.config.Document.StagesAt, []resolved{before, after}) {
 			if d.Code == CodeTwoSources || d.Code == CodeTwoSinks || d.Code == CodeSinkLast {
 				p.diags.Add(d) // lintEnds may have said the same; Tidy drops it then
 			}
@@ -343,16 +344,16 @@ func (p *planner) lintNeighbours(before, after resolved) {
 }
 
 // lintEnds reports ends that are wrong whatever the conditions are.
-func (p *planner) lintEnds(stages []resolved, whens []*expression) {
+func (p *planner) lintEnds(stages []resolved) {
 	var always []resolved
 	kinds := map[stage.Kind]bool{}
 	for i, r := range stages {
 		kinds[r.stage.Kind] = true
-		if whens[i] == nil {
+		if p.whens[i] == nil {
 			always = append(always, r)
 		}
 	}
-	for _, d := range checkEnds(p.in.Document.StagesAt, always) {
+	for _, d := range checkEnds(p.config.Document.StagesAt, always) {
 		switch {
 		case d.Code == CodeNoSource && kinds[stage.KindSource], d.Code == CodeNoSink && kinds[stage.KindSink]:
 			continue // one with a condition may be on

@@ -16,20 +16,16 @@ import (
 
 // checkFilters holds the filters against what is known of the columns that they will be
 // given: what the contract says, followed back from the encoder. Those of this program are
-// made here, and the others asked by Input.CheckFilter. Nothing is known in front of a filter
+// made here, and the others asked by Config.CheckFilter. Nothing is known in front of a filter
 // that does not say what it must be given, nor where the contract is not enforced, and there
 // only what is wrong for any columns is reported.
 func (p *planner) checkFilters(stages []resolved) {
-	doc := p.in.Document
 	end := slices.IndexFunc(stages, func(r resolved) bool { return r.stage.Kind == stage.KindEncoder })
 	if end < 0 {
 		end = len(stages)
 	}
-	// A pipeline that is a template may be given columns, or other stages, by what extends it.
-	known := anyColumns
-	if doc.Drift == document.DriftFail && len(doc.Columns) > 0 && doc.Kind == document.KindPipeline {
-		known = contractSchema(doc.Columns)
-	}
+	// What is kept in Prepared is looked up by its place in memory.
+	known, kept := p.contract, true
 	var found diag.List
 	for i := end - 1; i >= 0; i-- {
 		r := stages[i]
@@ -37,10 +33,10 @@ func (p *planner) checkFilters(stages []resolved) {
 			continue
 		}
 		if r.manifest == nil || r.config == nil || r.refused || holds(r.config, unknown{}) {
-			known = anyColumns
+			known, kept = anyColumns, true
 			continue
 		}
-		before, findings := p.check(r, known)
+		before, findings, keeps := p.check(r, known, kept)
 		for _, f := range findings {
 			switch f.Level {
 			case stage.LevelWrong:
@@ -50,9 +46,9 @@ func (p *planner) checkFilters(stages []resolved) {
 			}
 		}
 		if r.stage.When != nil && !before.Equal(known) {
-			before = anyColumns // it may be off
+			before, keeps = anyColumns, true // it may be off
 		}
-		known = before
+		known, kept = before, keeps
 	}
 	p.diags = append(p.diags, found...)
 }
@@ -63,8 +59,52 @@ var anyColumns = arrow.NewSchema(nil, ptr(arrow.NewMetadata([]string{stage.MetaO
 func ptr[T any](v T) *T { return &v }
 
 // check says what is wrong with a filter that is to give some columns, and what it must be
-// given for that.
-func (p *planner) check(r resolved, gives *arrow.Schema) (takes *arrow.Schema, found []stage.Finding) {
+// given for that. What depends on no input, of the stage and of what it is to give, is found out once; kept says
+// that both are so.
+func (p *planner) check(r resolved, gives *arrow.Schema, fixed bool) (takes *arrow.Schema, found []stage.Finding, kept bool) {
+	fixed = fixed && r.prepared != nil && r.prepared.dependsOnNothing()
+	if fixed {
+		if takes, ok := r.prepared.answer(gives); ok {
+			return takes, nil, true
+		}
+	}
+	takes, found = p.ask(r, gives)
+	// What was found is asked again: it may come of the asking.
+	kept = fixed && len(found) == 0 && r.prepared.keep(gives, takes)
+	return takes, found, kept
+}
+
+// dependsOnNothing reports whether the settings of a stage are the same in every run.
+func (s *preparedStage) dependsOnNothing() bool {
+	return len(s.bound.Fields) == 0 && (s.settings == nil || s.settings.fixed)
+}
+
+// answer is what the filter takes to give some columns, where that was found out before.
+func (s *preparedStage) answer(gives *arrow.Schema) (*arrow.Schema, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	takes, ok := s.answers[gives]
+	return takes, ok
+}
+
+// maxAnswers bounds what is kept of a filter: which of those behind it are on decides what it is to give.
+const maxAnswers = 16
+
+// keep remembers an answer, and reports whether it did.
+func (s *preparedStage) keep(gives, takes *arrow.Schema) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.answers == nil {
+		s.answers = map[*arrow.Schema]*arrow.Schema{}
+	}
+	if len(s.answers) < maxAnswers {
+		s.answers[gives] = takes
+	}
+	return s.answers[gives] == takes
+}
+
+// ask has a filter checked, here or in its own program.
+func (p *planner) ask(r resolved, gives *arrow.Schema) (takes *arrow.Schema, found []stage.Finding) {
 	m := r.manifest
 	s := &Stage{ID: m.Name, Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Config: r.config}
 	switch {
@@ -74,8 +114,8 @@ func (p *planner) check(r resolved, gives *arrow.Schema) (takes *arrow.Schema, f
 			found = append(found, stage.Finding{Level: stage.LevelWrong, Fault: problem})
 		}
 		return takes, found
-	case !m.FirstParty && p.in.CheckFilter != nil:
-		takes, found = p.in.CheckFilter(s, gives)
+	case !m.FirstParty && p.config.CheckFilter != nil:
+		takes, found = p.config.CheckFilter(s, gives)
 	}
 	if takes == nil {
 		takes = anyColumns
@@ -144,6 +184,7 @@ func (p *planner) stageProblem(s *document.Stage, f *fault.Fault) diag.Diagnosti
 		}
 	}
 	d := diag.At(at, f.Code, "%s %s: %s", s.Kind, printable(s.Use.Text), diag.Printable(f.Message))
+	d.Pointer = s.Pointer + "/with" + f.Details[fault.DetailSetting]
 	if f.Hint != "" {
 		d = d.WithHint("%s", diag.Printable(f.Hint))
 	}

@@ -34,7 +34,7 @@ func bindHint(language string) string {
 }
 
 // code reads a setting that is code. It takes no reference.
-func (p *planner) code(n *document.Node, field *config.Field) any {
+func (p *preparer) code(n *document.Node, field *config.Field) any {
 	if n.Kind != document.Text || !strings.Contains(n.Text, "${") {
 		p.mention(n, field.Code)
 		return n.Value
@@ -50,7 +50,7 @@ func (p *planner) code(n *document.Node, field *config.Field) any {
 }
 
 // literal is the text of a scalar that is code. It reports every reference in it.
-func (p *planner) literal(n *document.Node, what, hint string) (string, bool) {
+func (p *preparer) literal(n *document.Node, what, hint string) (string, bool) {
 	good := true
 	var b strings.Builder
 	for _, r := range parseReferences(n.Text, func(start, end int, _ string) {
@@ -78,7 +78,7 @@ type mentioned struct {
 var mentionPattern = regexp.MustCompile(`\bparams\.([a-z][a-z0-9_]*)`)
 
 // mention notes the parameters that a piece of code names.
-func (p *planner) mention(n *document.Node, language string) {
+func (p *preparer) mention(n *document.Node, language string) {
 	if language != config.CodeCEL {
 		for _, m := range mentionPattern.FindAllStringSubmatch(n.Text, -1) {
 			p.mentions = append(p.mentions, mentioned{name: m[1], at: n.At})
@@ -110,7 +110,7 @@ func (p *planner) mention(n *document.Node, language string) {
 
 // reading is an environment that parses expressions of stages, and knows nothing of what
 // stands in them. A stage has limits of its own.
-func (p *planner) reading() (*cel.Env, error) {
+func (p *preparer) reading() (*cel.Env, error) {
 	if p.parser == nil {
 		env, err := cel.NewEnv(cel.ParserExpressionSizeLimit(maxCodeRunes), cel.ParserRecursionLimit(maxCodeDepth))
 		if err != nil {
@@ -128,30 +128,28 @@ const (
 )
 
 // fillIn gives a stage the parameters that its code names, where it has a setting for them.
-func (p *planner) fillIn(s *document.Stage, spec *config.Spec, tree map[string]any) {
-	mentions := p.mentions
-	p.mentions = nil
-	i := slices.IndexFunc(spec.Fields, func(f config.Field) bool { return f.Type == config.TypeParameters })
-	if i < 0 || tree == nil {
+func (p *planner) fillIn(of *preparedStage, tree map[string]any) {
+	s, name := of.stage, of.given
+	if name == "" {
 		return
 	}
-	name := spec.Fields[i].Name
 	if written := s.With.Get(name); written != nil {
 		p.diags.Add(diag.At(written.At, CodeFilledIn, "%s %s: %s is filled in with the parameters that the stage's code names", s.Kind, printable(s.Use.Text), name).
 			WithHint("leave it out"))
 		delete(tree, name)
 	}
 	values := config.Parameters{}
-	for _, m := range mentions {
-		i := slices.IndexFunc(p.in.Document.Parameters, func(d document.Parameter) bool { return d.Name == m.name })
+	doc := p.config.Document
+	for _, m := range of.mentions {
+		i := slices.IndexFunc(doc.Parameters, func(d document.Parameter) bool { return d.Name == m.name })
 		if i < 0 {
 			if m.sure {
-				p.knownParameter(m.name, m.at)
+				p.knownParameter(p.names, m.name, m.at)
 				tree[name] = unknown{}
 			}
 			continue
 		}
-		d := &p.in.Document.Parameters[i]
+		d := &doc.Parameters[i]
 		if d.Type == "" {
 			continue // reported
 		}

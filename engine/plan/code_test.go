@@ -50,7 +50,7 @@ func codeCatalog() Catalog {
 
 // codeInput is a pipeline with parameters of every type and these stages between its
 // source and its sink.
-func codeInput(t *testing.T, source, middle string) Input {
+func codeInput(t *testing.T, source, middle string) input {
 	t.Helper()
 	doc := load(t, `
   parameters:
@@ -66,27 +66,30 @@ func codeInput(t *testing.T, source, middle string) Input {
     encoder: {use: lines}
     sink: {use: out}
 `)
-	return Input{
-		Document: doc, Catalog: codeCatalog(), Customer: map[string]any{"host": "db1"}, Run: map[string]any{"id": "r1"},
-		Env:        lookup(map[string]string{"REGION": "eu", "MY_DSN": "x", "CIPHERSTREAM_DSN": "x", "DATABASE": "mysql://u:hunter2@db"}),
-		EnvAllowed: []string{"REGION", "CIPHERSTREAM_DSN", "CIPHERSTREAM_KEYS", "AWS_SECRET_ACCESS_KEY", "MYSQL_PWD", "PWD", "GITHUB_TOKEN", "DATABASE"},
-		SecretEnv:  []string{"DATABASE"},
-		Secrets: lookup(map[string]string{"dsn": "mysql://u:hunter2@db", "encryption_keys": "AAAA", "db": "p@ss/wo rd", "mine": "m1",
-			"declared": "d1", "vault": "v1"}),
-		SecretKinds: map[string]config.SecretKind{"declared": config.SecretKeys, "vault": config.SecretToken},
+	return input{
+		Config{Document: doc, Catalog: codeCatalog()},
+		Inputs{
+			Customer: Customer{Attributes: map[string]any{"host": "db1"}}, RunID: "r1",
+			Env:        lookup(map[string]string{"REGION": "eu", "MY_DSN": "x", "CIPHERSTREAM_DSN": "x", "DATABASE": "mysql://u:hunter2@db"}),
+			EnvAllowed: []string{"REGION", "CIPHERSTREAM_DSN", "CIPHERSTREAM_KEYS", "AWS_SECRET_ACCESS_KEY", "MYSQL_PWD", "PWD", "GITHUB_TOKEN", "DATABASE"},
+			SecretEnv:  []string{"DATABASE"},
+			Secrets: lookup(map[string]string{"dsn": "mysql://u:hunter2@db", "encryption_keys": "AAAA", "db": "p@ss/wo rd", "mine": "m1",
+				"declared": "d1", "vault": "v1"}),
+			SecretKinds: map[string]config.SecretKind{"declared": config.SecretKeys, "vault": config.SecretToken},
+		},
 	}
 }
 
-// codes are what Build and Lint say of an input. What does not depend on values, both say.
-func codes(in Input) (built, linted []string) {
-	_, diags := Build(in)
+// codes are what Bind and Lint say of an input. What does not depend on values, both say.
+func codes(in input) (bound, linted []string) {
+	_, diags := built(in)
 	for _, d := range diags {
-		built = append(built, d.Code)
+		bound = append(bound, d.Code)
 	}
-	for _, d := range Lint(in) {
+	for _, d := range lint(in) {
 		linted = append(linted, d.Code)
 	}
-	return built, linted
+	return bound, linted
 }
 
 // Code takes no reference, of any namespace, wherever it stands.
@@ -103,10 +106,10 @@ func TestCodeTakesNoReference(t *testing.T) {
 		{"", `    filter: {use: where, when: "params.who == '${params.other}'", with: {expression: "true"}}`, "write params.NAME"},
 	} {
 		in := codeInput(t, c.source, c.middle)
-		_, diags := Build(in)
-		built, linted := codes(in)
-		if len(diags) == 0 || !slices.Contains(built, CodeReferenceInCode) || !slices.Contains(linted, CodeReferenceInCode) {
-			t.Errorf("%s%s: built %v, linted %v", c.source, c.middle, built, linted)
+		_, diags := built(in)
+		bound, linted := codes(in)
+		if len(diags) == 0 || !slices.Contains(bound, CodeReferenceInCode) || !slices.Contains(linted, CodeReferenceInCode) {
+			t.Errorf("%s%s: built %v, linted %v", c.source, c.middle, bound, linted)
 			continue
 		}
 		if !strings.Contains(diags[0].Hint, c.hint) || diags[0].Line == 0 || diags[0].EndColumn <= diags[0].Column {
@@ -159,12 +162,12 @@ func TestParametersOfCode(t *testing.T) {
 		{`    filter: {use: where, with: {expression: "name == params.woh"}}`, CodeUnknownParameter},
 		{`    filter: {use: where, with: {expression: "true", params: {who: {type: string, value: x}}}}`, CodeFilledIn},
 	} {
-		built, linted := codes(codeInput(t, "", c.middle))
-		if !slices.Contains(built, c.want) || !slices.Contains(linted, c.want) {
-			t.Errorf("%s: built %v, linted %v", c.middle, built, linted)
+		bound, linted := codes(codeInput(t, "", c.middle))
+		if !slices.Contains(bound, c.want) || !slices.Contains(linted, c.want) {
+			t.Errorf("%s: built %v, linted %v", c.middle, bound, linted)
 		}
 	}
-	if diags := Lint(in); len(diags) > 0 {
+	if diags := lint(in); len(diags) > 0 {
 		t.Errorf("lint: %v", diags)
 	}
 }
@@ -201,13 +204,13 @@ func TestSecretKinds(t *testing.T) {
 		if c.source != "" && strings.Contains(c.source, "params.who") {
 			in.Parameters = map[string]any{"who": "evil"}
 		}
-		built, linted := codes(in)
+		bound, linted := codes(in)
 		wanted := []string{c.want}
 		if c.want == "" {
 			wanted = nil
 		}
-		if !slices.Equal(built, wanted) || !slices.Equal(linted, wanted) {
-			t.Errorf("%s %s: built %v, linted %v, want %q", c.source, c.seal, built, linted, c.want)
+		if !slices.Equal(bound, wanted) || !slices.Equal(linted, wanted) {
+			t.Errorf("%s %s: built %v, linted %v, want %q", c.source, c.seal, bound, linted, c.want)
 		}
 	}
 }
@@ -270,9 +273,9 @@ func TestEnvironment(t *testing.T) {
 		{"DATABASE", CodeEnvSecret, CodeEnvSecret}, // a secret is read from it
 	} {
 		for _, where := range []string{`text: "x ${env.` + c.name + `}"`, `token: "${env.` + c.name + `}"`} {
-			built, linted := codes(codeInput(t, "", `    filter: {use: seal, with: {`+where+`}}`))
-			if strings.Join(built, " ") != c.built || strings.Join(linted, " ") != c.linted {
-				t.Errorf("%s: built %v, linted %v", where, built, linted)
+			bound, linted := codes(codeInput(t, "", `    filter: {use: seal, with: {`+where+`}}`))
+			if strings.Join(bound, " ") != c.built || strings.Join(linted, " ") != c.linted {
+				t.Errorf("%s: built %v, linted %v", where, bound, linted)
 			}
 		}
 	}

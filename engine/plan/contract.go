@@ -20,12 +20,12 @@ const contractStage = "contract"
 // author put there, and returns the place of it. There is none without columns, without an
 // encoder, and where the author wants nobody to look.
 func (p *planner) addContract(plan *Plan) (int, bool) {
-	doc := p.in.Document
+	doc := p.config.Document
 	at := slices.IndexFunc(plan.Stages, func(s Stage) bool { return s.Kind == stage.KindEncoder })
 	if len(doc.Columns) == 0 || doc.Drift == document.DriftIgnore || at < 0 {
 		return 0, false
 	}
-	i := slices.IndexFunc(p.in.Catalog, func(m Manifest) bool {
+	i := slices.IndexFunc(p.config.Catalog, func(m Manifest) bool {
 		return m.FirstParty && m.Kind == stage.KindFilter && m.Name == contractStage
 	})
 	if i < 0 {
@@ -33,11 +33,7 @@ func (p *planner) addContract(plan *Plan) (int, bool) {
 			WithHint("this program lacks a first-party stage; drift: ignore leaves the check out"))
 		return 0, false
 	}
-	m := &p.in.Catalog[i]
-	columns := make([]any, len(doc.Columns))
-	for i, c := range doc.Columns {
-		columns[i] = map[string]any{"name": c.Name, "type": c.Type.String(), "nullable": c.Nullable}
-	}
+	m := &p.config.Catalog[i]
 	id := contractStage
 	for n := 2; slices.ContainsFunc(plan.Stages, func(s Stage) bool { return s.ID == id }); n++ {
 		id = fmt.Sprintf("%s-%d", contractStage, n)
@@ -45,9 +41,18 @@ func (p *planner) addContract(plan *Plan) (int, bool) {
 	plan.Stages = slices.Insert(plan.Stages, at, Stage{
 		ID: id, Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, In: m.In, Out: m.Out,
 		KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: doc.Columns[0].At, ofPlan: true,
-		Config: map[string]any{"columns": columns, "policy": string(doc.Drift)},
+		Config: map[string]any{"columns": clone(p.columns), "policy": string(doc.Drift)},
 	})
 	return at, true
+}
+
+// contractColumns are columns as the settings of that filter.
+func contractColumns(columns []document.Column) []any {
+	out := make([]any, len(columns))
+	for i, c := range columns {
+		out[i] = map[string]any{"name": c.Name, "type": c.Type.String(), "nullable": c.Nullable}
+	}
+	return out
 }
 
 // StandIn is a source that takes the place of the one that a pipeline names.
@@ -63,7 +68,7 @@ func (p *planner) resolveStandIn(s *document.Stage, in StandIn) resolved {
 	use := &document.Node{Kind: document.Text, Text: in.Use, Value: in.Use, At: s.At}
 	taken := &document.Stage{Kind: s.Kind, Use: use, Isolation: document.IsolationGroup, Name: s.Name, At: s.At}
 	r := resolved{stage: taken, config: in.Config}
-	m, problem := p.find(taken)
+	m, problem := p.config.find(taken)
 	if problem != nil {
 		p.diags.Add(*problem)
 		return r
@@ -71,7 +76,7 @@ func (p *planner) resolveStandIn(s *document.Stage, in StandIn) resolved {
 	r.manifest = m
 	shadow, _ := reveal(in.Config).(map[string]any)
 	for _, problem := range m.Spec.Check(shadow) {
-		p.settingsProblem(taken, in.Config, problem)
+		p.settingsProblem(p.config.Document, taken, in.Config, problem)
 	}
 	return r
 }

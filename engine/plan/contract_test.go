@@ -80,7 +80,7 @@ func TestContractNames(t *testing.T) {
 	}
 	in := testInput(doc)
 	in.Catalog = slices.DeleteFunc(slices.Clone(in.Catalog), func(m Manifest) bool { return m.Name == contractStage })
-	if plan, diags := Build(in); plan != nil || len(diags) != 1 || diags[0].Code != CodeNoContract || diags[0].Line == 0 {
+	if plan, diags := built(in); plan != nil || len(diags) != 1 || diags[0].Code != CodeNoContract || diags[0].Line == 0 {
 		t.Errorf("without the filter: %+v", diags)
 	}
 }
@@ -109,7 +109,7 @@ func TestEndsOfOthers(t *testing.T) {
 		t.Errorf("groups: %+v", plan.Groups)
 	}
 	in.Source = &StandIn{Use: "mysql", Config: map[string]any{}}
-	_, diags := Build(in)
+	_, diags := built(in)
 	if len(diags) != 1 || diags[0].Code != "config.missing_key" {
 		t.Errorf("%+v", diags)
 	}
@@ -121,7 +121,7 @@ func TestEndsOfOthers(t *testing.T) {
     sink: {use: stream}
 `)
 	in.Document = off
-	if _, diags := Build(in); !slices.ContainsFunc(diags, func(d diag.Diagnostic) bool { return d.Code == CodeNoSource }) {
+	if _, diags := built(in); !slices.ContainsFunc(diags, func(d diag.Diagnostic) bool { return d.Code == CodeNoSource }) {
 		t.Errorf("%+v", diags)
 	}
 }

@@ -38,11 +38,11 @@ func (p *Plan) EndsAtCaller() bool { return len(p.Stages) > 0 && p.Stages[len(p.
 func (p *Plan) Refers(reference string) bool { return p.refers[reference] }
 
 // callers reports whether the place of a stage is the caller's.
-func (p *planner) callers(s *document.Stage) bool {
-	if s.Kind != stage.KindSink {
+func (p *planner) callers(s *preparedStage) bool {
+	if s.stage.Kind != stage.KindSink {
 		return false
 	}
-	return p.in.End == EndCaller || p.in.End == EndOutput && mentions(s.With, outputReference)
+	return p.in.End == EndCaller || p.in.End == EndOutput && s.toOutput
 }
 
 // atCaller resolves a stage whose place the caller's sink takes.

@@ -27,12 +27,12 @@ func TestEnds(t *testing.T) {
 		{`{use: stream, when: false, with: {to: "${run.output}"}}`, EndCaller, false, true, false},
 	} {
 		in := testInput(load(t, "\n  stages:\n    source: {use: mysql, with: {url: u}}\n    encoder: {use: ndjson}\n    sink: "+c.sink+"\n"))
-		in.Run = map[string]any{}
+		in.Destination.Output = ""
 		if c.output {
-			in.Run["output"] = "/var/out"
+			in.Destination.Output = "/var/out"
 		}
 		in.End = c.end
-		plan, diags := Build(in)
+		plan, diags := built(in)
 		if diags.HasErrors() {
 			t.Errorf("%s, %q: %v", c.sink, c.end, diags)
 			continue
@@ -43,7 +43,7 @@ func TestEnds(t *testing.T) {
 	}
 	in := testInput(load(t, "\n  stages:\n    source: {use: mysql, with: {url: u}}\n    sink: {use: stream, with: {to: x}}\n"))
 	in.End = EndCaller
-	if _, diags := Build(in); !slices.ContainsFunc(diags, func(d diag.Diagnostic) bool { return d.Code == CodeShape }) {
+	if _, diags := built(in); !slices.ContainsFunc(diags, func(d diag.Diagnostic) bool { return d.Code == CodeShape }) {
 		t.Errorf("a table in front of the caller's sink: %+v", diags)
 	}
 }

@@ -84,7 +84,7 @@ func newEnv(parameters []document.Parameter) (*cel.Env, error) {
 func nullable(d *document.Parameter) bool { return !d.Required && d.Default == nil }
 
 // compile checks an expression. Without a result, problems were reported.
-func (p *planner) compile(n *document.Node) *expression {
+func (p *preparer) compile(n *document.Node) *expression {
 	e := &expression{node: n}
 	text := n.Text
 	if n.Kind == document.Boolean {
@@ -125,7 +125,7 @@ func (p *planner) compile(n *document.Node) *expression {
 			// A declared parameter was read as one name; what is left of params is a
 			// parameter that does not exist, or has(params.x).
 			if s := x.AsSelect(); isParams(s.Operand()) {
-				good = p.knownParameter(s.FieldName(), after(utf8.RuneCountInString(s.FieldName()))) && good
+				good = p.knownParameter(p.names, s.FieldName(), after(utf8.RuneCountInString(s.FieldName()))) && good
 				e.use(s.FieldName())
 			}
 		case ast.CallKind:
@@ -135,7 +135,7 @@ func (p *planner) compile(n *document.Node) *expression {
 			}
 			if key := c.Args()[1]; key.Kind() == ast.LiteralKind {
 				if name, ok := key.AsLiteral().Value().(string); ok {
-					good = p.knownParameter(name, after(1)) && good
+					good = p.knownParameter(p.names, name, after(1)) && good
 					e.use(name)
 				}
 			} else {
@@ -167,11 +167,11 @@ func (e *expression) use(param string) {
 
 func isParams(x ast.Expr) bool { return x.Kind() == ast.IdentKind && x.AsIdent() == "params" }
 
-func (p *planner) knownParameter(name string, at diag.Position) bool {
-	if slices.Contains(p.names, name) {
+func (r *reporter) knownParameter(names []string, name string, at diag.Position) bool {
+	if slices.Contains(names, name) {
 		return true
 	}
-	p.diags.Add(diag.At(at, CodeUnknownParameter, "no parameter %q is declared", printable(name)).WithSuggestion(name, p.names).WithoutFix())
+	r.diags.Add(diag.At(at, CodeUnknownParameter, "no parameter %q is declared", printable(name)).WithSuggestion(name, names).WithoutFix())
 	return false
 }
 
@@ -181,7 +181,7 @@ var (
 	operatorPattern = regexp.MustCompile(`'_?([^_' \w]+)_'`)
 )
 
-func (p *planner) expressionProblem(n *document.Node, problem *cel.Error) {
+func (p *preparer) expressionProblem(n *document.Node, problem *cel.Error) {
 	at, where := n.At, ""
 	if line, column := problem.Location.Line(), problem.Location.Column(); line > 0 && column >= 0 {
 		if inside := n.Inside(column, column+1); line == 1 && inside != n.At {
@@ -205,10 +205,10 @@ func (p *planner) expressionProblem(n *document.Node, problem *cel.Error) {
 	p.diags.Add(d)
 }
 
-// eval decides an expression for given parameters.
-func (p *planner) eval(e *expression, params map[string]any) (bool, error) {
+// variables are what expressions see, for given parameters.
+func (p *planner) variables(params map[string]any) map[string]any {
 	all := make(map[string]any, len(params))
-	vars := map[string]any{"params": all, "run": variables(p.in.Run), "customer": variables(p.in.Customer)}
+	vars := map[string]any{"params": all, "run": visible(p.run), "customer": visible(p.customer)}
 	for name, v := range params {
 		value := celValue(v)
 		vars["params."+name] = value
@@ -216,6 +216,11 @@ func (p *planner) eval(e *expression, params map[string]any) (bool, error) {
 			all[name] = value
 		}
 	}
+	return vars
+}
+
+// decide evaluates an expression with variables.
+func (e *expression) decide(vars map[string]any) (bool, error) {
 	out, _, err := e.program.Eval(vars)
 	if err != nil {
 		return false, err
@@ -227,9 +232,9 @@ func (p *planner) eval(e *expression, params map[string]any) (bool, error) {
 	return b, nil
 }
 
-// variables are the values of a namespace that an expression may see: secrets
+// visible are the values of a namespace that an expression may see: secrets
 // are left out.
-func variables(values map[string]any) map[string]any {
+func visible(values map[string]any) map[string]any {
 	out := make(map[string]any, len(values))
 	for name, v := range values {
 		if _, ok := plainValue(v); ok {
@@ -278,25 +283,26 @@ func printable(text string) string {
 
 // compileAll compiles the rules and the conditions of the stages; an entry is
 // nil where there is none, or where it is wrong.
-func (p *planner) compileAll() (rules, whens []*expression) {
-	for _, r := range p.in.Document.Rules {
-		rules = append(rules, p.compile(r.Check))
+func (p *preparer) compileAll() {
+	for _, r := range p.config.Document.Rules {
+		p.rules = append(p.rules, p.compile(r.Check))
 	}
-	for _, s := range p.in.Document.Stages {
+	for _, s := range p.config.Document.Stages {
 		var when *expression
 		if s.When != nil {
+			before := len(p.diags)
 			when = p.compile(s.When)
+			p.at(before, s.Pointer+"/when")
 		}
-		whens = append(whens, when)
+		p.whens = append(p.whens, when)
 	}
-	return rules, whens
 }
 
 // checkRules holds the parameters against the pipeline's rules.
-func (p *planner) checkRules(rules []*expression) {
-	for i, e := range rules {
-		r := &p.in.Document.Rules[i]
-		ok, err := p.eval(e, p.params)
+func (p *planner) checkRules(vars map[string]any) {
+	for i, e := range p.rules {
+		r := &p.config.Document.Rules[i]
+		ok, err := e.decide(vars)
 		if err != nil {
 			p.diags.Add(evalFailed(e, err))
 		} else if !ok {
@@ -307,18 +313,18 @@ func (p *planner) checkRules(rules []*expression) {
 }
 
 // active returns the stages that are switched on.
-func (p *planner) active(whens []*expression) []*document.Stage {
-	var out []*document.Stage
-	for i, e := range whens {
+func (p *planner) active(vars map[string]any) []*preparedStage {
+	out := make([]*preparedStage, 0, len(p.stages))
+	for i, e := range p.whens {
 		on := true
 		if e != nil {
 			var err error
-			if on, err = p.eval(e, p.params); err != nil {
+			if on, err = e.decide(vars); err != nil {
 				p.diags.Add(evalFailed(e, err))
 			}
 		}
 		if on {
-			out = append(out, &p.in.Document.Stages[i])
+			out = append(out, p.stages[i])
 		}
 	}
 	return out

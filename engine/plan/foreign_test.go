@@ -36,7 +36,7 @@ func TestCheckFilter(t *testing.T) {
 			f := fault.New("upper.unknown_column", fault.Usage, "no such column").WithDetail(fault.DetailSetting, "/include/1")
 			return nil, []stage.Finding{{Level: level, Fault: f}}
 		}
-		for name, diags := range map[string]diag.List{"lint": Lint(in), "build": func() diag.List { _, d := Build(in); return d }()} {
+		for name, diags := range map[string]diag.List{"lint": lint(in), "build": func() diag.List { _, d := built(in); return d }()} {
 			if severity == "" {
 				if len(diags) > 0 {
 					t.Errorf("%s, %s: %+v", name, level, diags)

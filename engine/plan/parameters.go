@@ -27,8 +27,8 @@ func (p *planner) readParameters() []Value {
 		return diag.Diagnostic{Code: code, Severity: diag.Error, Parameter: d.Name, Message: fmt.Sprintf(format, args...), Hint: d.Description}.
 			WithRelated(d.At, "the parameter is declared here")
 	}
-	for i := range p.in.Document.Parameters {
-		d := &p.in.Document.Parameters[i]
+	for i := range p.config.Document.Parameters {
+		d := &p.config.Document.Parameters[i]
 		v := Value{Name: d.Name, Type: d.Type, Value: d.Default}
 		if given := p.in.Parameters[d.Name]; given != nil {
 			v.Given = true
@@ -57,7 +57,7 @@ func (p *planner) readParameters() []Value {
 	for _, name := range slices.Sorted(maps.Keys(p.in.Parameters)) {
 		if !slices.Contains(p.names, name) {
 			p.diags.Add(diag.Diagnostic{Code: CodeParameterUnknown, Severity: diag.Error, Parameter: name,
-				Message: fmt.Sprintf("pipeline %q has no such parameter", p.in.Document.Metadata.Name)}.WithSuggestion(name, p.names).WithoutFix())
+				Message: fmt.Sprintf("pipeline %q has no such parameter", p.config.Document.Metadata.Name)}.WithSuggestion(name, p.names).WithoutFix())
 		}
 	}
 	return values

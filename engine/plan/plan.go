@@ -3,7 +3,13 @@
 // parameters, references, expressions, the checks of settings and shapes, and
 // process groups. It is a pure function of its input: it reads no file, no
 // environment and no clock, and starts nothing; what it cannot know it asks those who plan,
-// by Input.
+// by Config and Inputs.
+//
+// # Prepare and Bind
+//
+// Prepare does, once, everything that depends on the document and the stages alone: expressions are compiled,
+// references parsed, settings without references converted and checked. Bind gives the result one run's values. A
+// service prepares its catalogue when it starts, and binds for each request.
 //
 // # References
 //
@@ -36,9 +42,9 @@
 // A pipeline with columns gets the filter "contract" in front of its encoder, which
 // holds what comes against them, unless it says drift: ignore.
 //
-// # Build and Lint
+// # Bind and Lint
 //
-// Build needs all values, decides every `when`, and looks only at the stages
+// Bind needs all values, decides every `when`, and looks only at the stages
 // that are on. Lint needs none: it looks at every stage, and reports what is
 // wrong whatever the values are.
 package plan
@@ -46,9 +52,8 @@ package plan
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"slices"
-
-	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
@@ -75,40 +80,6 @@ const (
 // available.
 type Lookup func(name string) (value string, ok bool)
 
-// Input is everything that a plan depends on.
-type Input struct {
-	Document *document.Document
-	Catalog  Catalog
-	// Broken are the plugins that do not work. Only what cannot be found without them is wrong.
-	Broken []Broken
-	// Parameters are the given parameters: text, as on a command line, or decoded
-	// JSON values (json.Number keeps decimals exact). A nil value counts as not given.
-	Parameters map[string]any
-	// Env and Secrets look up ${env.…} and ${secret.…}.
-	Env, Secrets Lookup
-	// EnvAllowed are the environment variables that a pipeline may read, whoever wrote it.
-	// Those that hold secrets it never may: SecretEnv, and what is called like one.
-	EnvAllowed, SecretEnv []string
-	// SecretKinds are the kinds of secrets that KnownSecrets does not have, by their names.
-	SecretKinds map[string]config.SecretKind
-	// Customer and Run are what ${customer.…} and ${run.…} stand for: nil, bool,
-	// string, int64, json.Number or config.Secret. Lint checks names only, and only
-	// against a map that is not nil.
-	Customer, Run map[string]any
-	// Hint says how to provide a missing reference such as "secret.dsn". It may be nil.
-	Hint func(reference string) string
-	// Isolation spreads the stages over processes; empty means IsolationGroup.
-	Isolation Isolation
-	// End says whose the last stage is. Lint does not look at it.
-	End End
-	// Source takes the place of the source that is on, for tests. Lint does not look at it.
-	Source *StandIn
-	// CheckFilter asks a filter that Manifest.Make cannot make what is wrong with its settings,
-	// and what it must be given so that it gives some columns; nil when it does not know. It is
-	// nil where nobody can be asked: such filters are then looked at in the run only.
-	CheckFilter func(s *Stage, gives *arrow.Schema) (takes *arrow.Schema, found []stage.Finding)
-}
-
 // Plan is a pipeline that is ready to run.
 type Plan struct {
 	Name       string   `json:"name"`
@@ -125,6 +96,10 @@ type Plan struct {
 	Limits      Limits            `json:"limits"`
 	Isolation   Isolation         `json:"isolation"`
 	Description string            `json:"-"`
+	// RunID, Log and Traceparent are those of the Inputs.
+	RunID       string       `json:"-"`
+	Log         *slog.Logger `json:"-"`
+	Traceparent string       `json:"-"`
 
 	refers map[string]bool // what the settings of its stages refer to
 }
@@ -220,59 +195,68 @@ func reveal(value any) any {
 	return value
 }
 
-// Build makes a plan. It is nil when the diagnostics have errors; warnings come
-// with a plan.
-func Build(in Input) (*Plan, diag.List) {
-	p := newPlanner(in, false)
-	doc := in.Document
-	if doc.Kind != document.KindPipeline {
-		p.diags.Add(diag.At(diag.Position{File: doc.File}, CodeTemplate, "%q is a template; only a pipeline can be run", doc.Metadata.Name))
-		return nil, p.diags
-	}
+// Bind makes a plan of one run's inputs. It is nil when the diagnostics have errors; warnings come
+// with a plan, which shares nothing that can be changed with p or with another plan.
+func (p *Prepared) Bind(in Inputs) (*Plan, diag.List) {
+	return newPlanner(p, in, false).build()
+}
+
+func (p *planner) build() (*Plan, diag.List) {
+	in, doc := &p.in, p.config.Document
+	p.diags = append(p.diags, in.check()...)
 	values := p.readParameters()
-	rules, whens := p.compileAll()
 	if p.diags.HasErrors() {
 		return nil, p.diags.Tidy()
 	}
-	p.checkRules(rules)
-	active := p.active(whens)
+	vars := p.variables(p.params)
+	p.checkRules(vars)
+	active := p.active(vars)
 	if p.diags.HasErrors() {
 		return nil, p.diags.Tidy()
 	}
-	if in.End == EndCaller && !slices.ContainsFunc(active, func(s *document.Stage) bool { return s.Kind == stage.KindSink }) {
-		active = append(active, &document.Stage{Kind: stage.KindSink, At: doc.StagesAt})
+	if in.End == EndCaller && !slices.ContainsFunc(active, func(s *preparedStage) bool { return s.stage.Kind == stage.KindSink }) {
+		active = append(active, &preparedStage{stage: &document.Stage{Kind: stage.KindSink, At: doc.StagesAt}})
 	}
 	stages := make([]resolved, 0, len(active))
-	for i, s := range active {
-		if s.Kind == stage.KindSource && in.Source != nil {
-			stages = append(stages, p.resolveStandIn(s, *in.Source))
-			active[i] = stages[i].stage
-			continue
+	written := make([]*document.Stage, 0, len(active)+1)
+	for _, s := range active {
+		var r resolved
+		switch {
+		case s.stage.Kind == stage.KindSource && in.Source != nil:
+			r = p.resolveStandIn(s.stage, *in.Source)
+		case p.callers(s):
+			r = p.atCaller(s.stage)
+		default:
+			r = p.resolveStage(s)
 		}
-		if p.callers(s) {
-			stages = append(stages, p.atCaller(s))
-			active[i] = stages[i].stage
-			continue
-		}
-		stages = append(stages, p.resolveStage(s))
+		stages, written = append(stages, r), append(written, r.stage)
 	}
 	if !p.diags.HasErrors() {
 		p.checkFilters(stages)
 	}
 	p.diags = append(p.diags, checkChain(doc.StagesAt, stages)...)
-	ids, clashes := identify(active)
+	ids, clashes := identify(written)
 	p.diags = append(p.diags, clashes...)
 	if p.diags.HasErrors() {
 		return nil, p.diags.Tidy()
 	}
 	plan := &Plan{
 		Name: doc.Metadata.Name, Title: doc.Metadata.Title, Class: doc.Metadata.Class, Description: doc.Metadata.Description,
-		File: doc.File, Extends: doc.Extends, Parameters: values, Columns: doc.Columns, Isolation: in.Isolation,
-		Secrets: []SecretUse{}, refers: p.refers,
+		File: doc.File, Extends: slices.Clone(doc.Extends), Parameters: values, Columns: slices.Clone(doc.Columns), Isolation: in.Isolation,
+		Secrets: []SecretUse{}, refers: p.refers, RunID: in.RunID, Log: in.Log, Traceparent: in.Traceparent,
 		Limits: Limits{doc.Limits.Memory, doc.Limits.Timeout.Seconds(), doc.Limits.Stall.Seconds(), doc.Limits.BatchRows, doc.Limits.BatchBytes},
 	}
 	if plan.Isolation == "" {
 		plan.Isolation = IsolationGroup
+	}
+	if in.Timeout != 0 {
+		plan.Limits.TimeoutSeconds = max(in.Timeout, 0).Seconds()
+	}
+	if in.Stall > 0 {
+		plan.Limits.StallSeconds = in.Stall.Seconds()
+	}
+	if !validTraceparent(plan.Traceparent) {
+		plan.Traceparent = ""
 	}
 	for i, s := range stages {
 		m := s.manifest
@@ -284,31 +268,32 @@ func Build(in Input) (*Plan, diag.List) {
 		}
 	}
 	if at, ok := p.addContract(plan); ok {
-		active = slices.Insert(active, at, &document.Stage{Isolation: document.IsolationGroup})
+		written = slices.Insert(written, at, &document.Stage{Isolation: document.IsolationGroup})
 	}
 	if p.diags.HasErrors() {
 		return nil, p.diags.Tidy()
 	}
-	plan.Groups = group(plan.Stages, active, plan.Isolation)
+	plan.Groups = group(plan.Stages, written, plan.Isolation)
 	return plan, p.diags.Tidy()
 }
 
 // Lint reports what is wrong with a document whatever the values are. It never
-// reports what is right for some values. Parameters, Env and Secrets of the
-// input are not looked at. The document may be broken: the rest is checked.
-func Lint(in Input) diag.List {
-	p := newPlanner(in, true)
-	doc := in.Document
-	rules, whens := p.compileAll()
+// reports what is right for some values. Of the inputs only SecretEnv and SecretKinds are
+// looked at. The document may be broken: the rest is checked.
+func Lint(c Config, in Inputs) diag.List {
+	prepared, diags := prepare(c)
+	p := newPlanner(prepared, in, true)
+	p.diags = diags
+	doc := c.Document
 	stages := make([]resolved, 0, len(doc.Stages))
-	for i := range doc.Stages {
-		stages = append(stages, p.resolveStage(&doc.Stages[i]))
+	for _, s := range p.stages {
+		stages = append(stages, p.resolveStage(s))
 	}
 	if !doc.Broken {
 		p.checkFilters(stages)
 	}
 	if doc.Kind == document.KindPipeline && !doc.Broken && !p.diags.HasErrors() {
-		p.lintChain(stages, rules, whens)
+		p.lintChain(stages)
 	}
 	return p.diags.Tidy()
 }

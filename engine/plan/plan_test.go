@@ -98,20 +98,40 @@ func lookup(values map[string]string) Lookup {
 	}
 }
 
-func testInput(doc *document.Document) Input {
-	return Input{
-		Document:   doc,
-		Catalog:    testCatalog(),
-		Env:        lookup(map[string]string{"ROWS": "12", "SNAPSHOT": "true", "RATIO": "0.10", "TIMEOUT": "30s", "BAD": "many", "LATIN": "\xe9"}),
-		Secrets:    lookup(map[string]string{"dsn": "mysql://u:hunter2@db/practice", "password": "hunter2"}),
-		Customer:   map[string]any{"id": "c1", "key": config.NewSecret("hunter2")},
-		Run:        map[string]any{"id": "r1", "output": "-"},
-		EnvAllowed: []string{"ROWS", "SNAPSHOT", "RATIO", "TIMEOUT", "BAD", "LATIN", "NOTHING", "HOME"},
-		Hint: func(reference string) string {
-			if reference == "secret.dsn" {
-				return "give --dsn"
-			}
-			return ""
+// input is what a plan depends on: a document, and what one run gives.
+type input struct {
+	Config
+	Inputs
+}
+
+// built prepares a pipeline and binds it.
+func built(in input) (*Plan, diag.List) {
+	prepared, diags := Prepare(in.Config)
+	if prepared == nil {
+		return nil, diags
+	}
+	plan, more := prepared.Bind(in.Inputs)
+	return plan, append(diags, more...)
+}
+
+func lint(in input) diag.List { return Lint(in.Config, in.Inputs) }
+
+func testInput(doc *document.Document) input {
+	return input{
+		Config{Document: doc, Catalog: testCatalog()},
+		Inputs{
+			Env:         lookup(map[string]string{"ROWS": "12", "SNAPSHOT": "true", "RATIO": "0.10", "TIMEOUT": "30s", "BAD": "many", "LATIN": "\xe9"}),
+			Secrets:     lookup(map[string]string{"dsn": "mysql://u:hunter2@db/practice", "password": "hunter2"}),
+			Customer:    Customer{ID: "c1", Attributes: map[string]any{"key": config.NewSecret("hunter2")}},
+			RunID:       "r1",
+			Destination: Destination{Output: "-"},
+			EnvAllowed:  []string{"ROWS", "SNAPSHOT", "RATIO", "TIMEOUT", "BAD", "LATIN", "NOTHING", "HOME"},
+			Hint: func(reference string) string {
+				if reference == "secret.dsn" {
+					return "give --dsn"
+				}
+				return ""
+			},
 		},
 	}
 }
@@ -155,14 +175,14 @@ func TestGolden(t *testing.T) {
 					}
 				}
 				out.WriteString("== lint\n")
-				lint := Lint(in)
-				print(lint)
-				if good && lint.HasErrors() {
+				linted := lint(in)
+				print(linted)
+				if good && linted.HasErrors() {
 					t.Error("lint reports an error in a good pipeline")
 				}
 				if !doc.Broken {
 					out.WriteString("== plan\n")
-					plan, diags := Build(in)
+					plan, diags := built(in)
 					print(diags)
 					if (plan == nil) != diags.HasErrors() {
 						t.Errorf("plan %v with %v", plan, diags)
@@ -214,9 +234,9 @@ func load(t *testing.T, spec string) *document.Document {
 	return doc
 }
 
-func build(t *testing.T, in Input) *Plan {
+func build(t *testing.T, in input) *Plan {
 	t.Helper()
-	plan, diags := Build(in)
+	plan, diags := built(in)
 	if plan == nil {
 		t.Fatal(diags.Err())
 	}
@@ -286,7 +306,7 @@ func TestUnavailable(t *testing.T) {
 `)
 	in := testInput(doc)
 	in.Env, in.Secrets = nil, nil
-	plan, diags := Build(in)
+	plan, diags := built(in)
 	if plan != nil || len(diags) != 2 || diags[0].Code != CodeNotAvailable || diags[1].Code != CodeNotAvailable {
 		t.Errorf("%v", diags)
 	}
@@ -379,7 +399,7 @@ func TestExpressions(t *testing.T) {
 `)
 		in := testInput(doc)
 		in.Parameters = map[string]any{"end": "2024-12-31"}
-		plan, diags := Build(in)
+		plan, diags := built(in)
 		got := "off"
 		switch {
 		case plan == nil:
@@ -390,8 +410,8 @@ func TestExpressions(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%.80s: got %s, want %s: %v", c.expression, got, c.want, diags.Err())
 		}
-		if lint := Lint(in); lint.HasErrors() && (plan != nil || c.want == CodeExpressionFailed && c.expression != costly) {
-			t.Errorf("%.80s: lint reports what depends on values: %v", c.expression, lint.Err())
+		if linted := lint(in); linted.HasErrors() && (plan != nil || c.want == CodeExpressionFailed && c.expression != costly) {
+			t.Errorf("%.80s: lint reports what depends on values: %v", c.expression, linted.Err())
 		}
 	}
 }
@@ -405,7 +425,7 @@ func TestParameters(t *testing.T) {
 	}
 	in := testInput(doc)
 	in.Parameters = map[string]any{"from_date": "2024-02-30", "date_modifier": "created", "output_format": json.Number("5"), "form_date": "x", "compression": nil}
-	plan, got := Build(in)
+	plan, got := built(in)
 	want := map[string]string{ // parameter → code
 		"from_date": CodeParameterInvalid, "to_date": CodeParameterMissing, "date_modifier": CodeParameterNotAllowed,
 		"output_format": CodeParameterInvalid, "form_date": CodeParameterUnknown,
@@ -419,7 +439,7 @@ func TestParameters(t *testing.T) {
 		}
 	}
 	in.Parameters = map[string]any{"from_date": "2024-03-01", "to_date": "2024-02-29"}
-	if _, got := Build(in); len(got) != 1 || got[0].Code != "INVALID_DATE_RANGE" || got[0].Parameter != "to_date" {
+	if _, got := built(in); len(got) != 1 || got[0].Code != "INVALID_DATE_RANGE" || got[0].Parameter != "to_date" {
 		t.Errorf("range: %v", got)
 	}
 	in.Parameters = map[string]any{"from_date": "2024-02-29", "to_date": "2024-02-29"}
@@ -433,10 +453,10 @@ func TestTemplate(t *testing.T) {
 	t.Parallel()
 	l := &document.Loader{Catalogue: catalogue}
 	doc, diags := l.Name("data")
-	if len(diags) > 0 || len(Lint(testInput(doc))) > 0 {
-		t.Errorf("template: %v %v", diags, Lint(testInput(doc)))
+	if len(diags) > 0 || len(lint(testInput(doc))) > 0 {
+		t.Errorf("template: %v %v", diags, lint(testInput(doc)))
 	}
-	if plan, diags := Build(testInput(doc)); plan != nil || diags[0].Code != CodeTemplate {
+	if plan, diags := built(testInput(doc)); plan != nil || diags[0].Code != CodeTemplate {
 		t.Errorf("a template was planned: %v", diags)
 	}
 }
@@ -453,7 +473,7 @@ func TestBounded(t *testing.T) {
 `)
 	in := testInput(doc)
 	in.Parameters = map[string]any{"p": strings.Repeat("x", document.MaxParameterBytes)}
-	plan, diags := Build(in)
+	plan, diags := built(in)
 	if plan != nil || len(diags) != 2 || diags[1].Code != CodeTooLarge {
 		t.Errorf("%+v", diags)
 	}
@@ -482,10 +502,10 @@ func FuzzPlan(f *testing.F) {
 		in := testInput(doc)
 		name, value, _ := strings.Cut(parameter, "=")
 		in.Parameters = map[string]any{name: value}
-		diags = append(diags, Lint(in)...)
+		diags = append(diags, lint(in)...)
 		var out bytes.Buffer
 		if !doc.Broken {
-			plan, more := Build(in)
+			plan, more := built(in)
 			if (plan == nil) != more.HasErrors() {
 				t.Fatalf("plan %v with %v", plan, more)
 			}
@@ -562,18 +582,28 @@ func TestParseReferences(t *testing.T) {
 	}
 }
 
-// BenchmarkBuild is what a request costs before anything runs.
-func BenchmarkBuild(b *testing.B) {
+// bench prepares a pipeline of the tests' catalogue, and says what a request gives it.
+func bench(t testing.TB) (*Prepared, Inputs) {
 	l := &document.Loader{Catalogue: catalogue}
 	doc, diags := l.Name("appointments")
 	if len(diags) > 0 {
-		b.Fatal(diags.Err())
+		t.Fatal(diags.Err())
 	}
 	in := testInput(doc)
 	in.Parameters = map[string]any{"from_date": "2024-01-01"}
+	prepared, diags := Prepare(in.Config)
+	if prepared == nil {
+		t.Fatal(diags.Err())
+	}
+	return prepared, in.Inputs
+}
+
+// BenchmarkBind is what a request costs before anything runs.
+func BenchmarkBind(b *testing.B) {
+	prepared, in := bench(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if plan, diags := Build(in); plan == nil {
+		if plan, diags := prepared.Bind(in); plan == nil {
 			b.Fatal(diags.Err())
 		}
 	}

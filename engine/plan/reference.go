@@ -93,55 +93,42 @@ type unknown struct{}
 // unknownSecret stands for a secret in Lint. It is as long as a good one.
 const unknownSecret = "unknown-unknown-unknown-unknown-"
 
-// scalar resolves the references of a scalar of a setting, which is nil when there is no
-// such setting. The second result is false when there were none.
-func (p *planner) scalar(n *document.Node, field *config.Field, path []string) (any, bool) {
-	if n.Kind != document.Text || !strings.Contains(n.Text, "${") {
-		return n.Value, false
-	}
-	good := true
-	parts := parseReferences(n.Text, func(start, end int, message string) {
-		good = false
-		p.diags.Add(diag.At(n.Inside(start, end), CodeReferenceSyntax, "%s", message).
-			WithHint("a reference is written ${params.NAME}; a literal ${ is written $${"))
-	})
+// text resolves the references of a text that has some.
+func (p *planner) text(s *setting) any {
+	n, parts := s.node, s.parts
+	good := !s.wrong
 	values := make([]any, len(parts))
-	referred := false
 	for i, r := range parts {
 		if r.namespace == "" {
 			values[i] = r.literal
 			continue
 		}
-		referred = true
 		v, ok := p.lookup(n, r)
 		good = good && ok
 		values[i] = v
 	}
-	switch {
-	case !good:
-		return unknown{}, true
-	case !referred:
-		return strings.Join(toText(values), ""), false
+	if !good {
+		return unknown{}
 	}
 	for i, v := range values {
 		if v == nil && len(parts) > 1 {
 			p.diags.Add(diag.At(n.Inside(parts[i].start, parts[i].end), CodeNullInText, "%s is null, which has no text", parts[i]).
 				WithHint("give it a value or a default, or let the reference stand alone"))
-			return unknown{}, true
+			return unknown{}
 		}
 	}
 	if slices.ContainsFunc(values, func(v any) bool { _, is := v.(config.Secret); return is }) {
-		return p.secretText(n, field, path, parts, values), true
+		return p.secretText(n, s.field, s.path, parts, values)
 	}
 	if slices.Contains(values, any(unknown{})) {
-		return unknown{}, true
+		return unknown{}
 	}
 	if len(parts) == 1 {
-		return values[0], true
+		return values[0]
 	}
 	text := strings.Join(toText(values), "")
 	p.count(n, len(text))
-	return text, true
+	return text
 }
 
 func toText(values []any) []string {
@@ -165,7 +152,7 @@ func scalarText(v any) string {
 	return fmt.Sprint(v)
 }
 
-// plainValue reports whether a value of Input.Run or Input.Customer is one of
+// plainValue reports whether a value of Customer.Attributes is one of
 // the documented types and no secret.
 func plainValue(v any) (any, bool) {
 	switch v := v.(type) {
@@ -208,13 +195,20 @@ func (p *planner) lookup(n *document.Node, r part) (any, bool) {
 		p.count(n, len(v))
 		return v, ok
 	}
-	known := func(values map[string]any) (any, bool) {
+	known := func(values map[string]any, names []string) (any, bool) {
 		v, ok := values[r.name]
 		switch {
-		case p.lint && (ok || values == nil):
+		case names != nil && !slices.Contains(names, r.name):
+			d := diag.At(at, CodeUnknownReference, "%s has no %q", r.namespace, printable(r.name)).WithSuggestion(r.name, names)
+			if d.Fix != "" {
+				d.Fix = "${" + r.namespace + "." + d.Fix + "}"
+			}
+			p.diags.Add(d)
+			return nil, false
+		case p.lint:
 			return unknown{}, true
 		case !ok:
-			return missing("%s has no %q; known: %s", r.namespace, r.name, strings.Join(slices.Sorted(maps.Keys(values)), ", "))
+			return missing("%s has no value here; known: %s", r, strings.Join(slices.Sorted(maps.Keys(values)), ", "))
 		}
 		if s, secret := v.(config.Secret); secret {
 			return s, true
@@ -264,9 +258,9 @@ func (p *planner) lookup(n *document.Node, r part) (any, bool) {
 		v, ok := text(p.in.Secrets, "secrets")
 		return config.NewSecret(v), ok
 	case "customer":
-		return known(p.in.Customer)
+		return known(p.customer, nil)
 	case "run":
-		return known(p.in.Run)
+		return known(p.run, runNames)
 	}
 	d := diag.At(at, CodeUnknownNamespace, "no namespace is called %q", r.namespace).WithSuggestion(r.namespace, namespaces)
 	if d.Fix != "" {

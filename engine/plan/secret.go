@@ -20,7 +20,7 @@ const (
 )
 
 // KnownSecrets are the secrets that the program itself knows how to get, and their kinds.
-// The kind of any other is what Input.SecretKinds says, or else that of the settings that
+// The kind of any other is what Inputs.SecretKinds says, or else that of the settings that
 // it goes to.
 var KnownSecrets = map[string]config.SecretKind{
 	"dsn":                  config.SecretConnection,

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"cel.dev/cel-go/cel"
-
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/sdk/config"
@@ -29,35 +27,25 @@ const (
 // whole pipeline: a long parameter can be referred to often.
 const maxSettingsBytes = 4 << 20
 
-// planner is one run of Build or Lint.
+// planner is one run of Bind or Lint.
 type planner struct {
-	in       Input
+	*Prepared
+	reporter
+	in       Inputs
 	lint     bool
-	diags    diag.List
-	names    []string       // of the declared parameters
-	params   map[string]any // their values; nil in Lint
-	env      *cel.Env
-	resolved int // bytes that references put into settings
+	run      map[string]any // what ${run.…} stands for
+	customer map[string]any // what ${customer.…} stands for
+	params   map[string]any // values of the parameters; nil in Lint
+	resolved int            // bytes that references put into settings
 
-	parser   *cel.Env               // of the stages' own expressions; nil until it is needed
-	mentions []mentioned            // what the code of the stage at hand names
-	kinds    map[string]secretPlace // of secrets, by their references, where first used
-	uses     []SecretUse            // of the stage at hand
-	refers   map[string]bool        // what settings have referred to
+	kinds  map[string]secretPlace // of secrets, by their references, where first used
+	uses   []SecretUse            // of the stage at hand
+	refers map[string]bool        // what settings have referred to
 }
 
-func newPlanner(in Input, lint bool) *planner {
-	p := &planner{in: in, lint: lint, params: map[string]any{}, kinds: map[string]secretPlace{}, refers: map[string]bool{}}
-	for _, d := range in.Document.Parameters {
-		p.names = append(p.names, d.Name)
-	}
-	env, err := newEnv(in.Document.Parameters)
-	if err != nil {
-		// Names and types were checked when the document was read.
-		panic("plan: expressions cannot be set up: " + err.Error())
-	}
-	p.env = env
-	return p
+func newPlanner(prepared *Prepared, in Inputs, lint bool) *planner {
+	return &planner{Prepared: prepared, in: in, lint: lint, run: in.runValues(), customer: in.customerValues(),
+		params: map[string]any{}, kinds: map[string]secretPlace{}, refers: map[string]bool{}}
 }
 
 func (p *planner) count(n *document.Node, bytes int) {
@@ -76,81 +64,78 @@ type resolved struct {
 	secrets  []SecretUse
 	// refused says that the settings are wrong, and that this was said.
 	refused bool
+	// prepared is nil for a stage that takes the place of another.
+	prepared *preparedStage
 }
 
-// resolveStage finds what a stage uses, resolves its settings and checks them.
-func (p *planner) resolveStage(s *document.Stage) (r resolved) {
-	r.stage = s
-	if s.Use == nil {
-		return r // reported, or to be filled in by what extends the template
-	}
-	m, problem := p.find(s)
-	if problem != nil {
-		p.diags.Add(*problem)
-		p.settings(s.With, nil, nil) // for its references
+// resolveStage gives a stage its settings and checks what was not known of them before.
+func (p *planner) resolveStage(s *preparedStage) (r resolved) {
+	r = resolved{stage: s.stage, manifest: s.manifest, prepared: s}
+	before := len(p.diags)
+	p.diags = append(p.diags, s.diags...)
+	defer func() { r.refused = p.diags[before:].HasErrors() }()
+	p.uses = nil
+	tree := p.bind(s.settings)
+	if s.manifest == nil {
 		return r
 	}
-	r.manifest = m
-	before := len(p.diags)
-	defer func() { r.refused = p.diags[before:].HasErrors() }()
-	p.mentions, p.uses = nil, nil
-	tree := p.settings(s.With, &config.Field{Type: config.TypeObject, Fields: m.Spec.Fields}, nil)
 	r.config, _ = tree.(map[string]any)
 	if r.config == nil {
 		r.config = map[string]any{}
 	}
-	p.fillIn(s, m.Spec, r.config)
+	p.fillIn(s, r.config)
 	r.secrets = p.uses
-	shadow, _ := reveal(r.config).(map[string]any)
-	for _, problem := range m.Spec.Check(shadow) {
-		p.settingsProblem(s, r.config, problem)
+	if len(s.bound.Fields) == 0 {
+		return r
+	}
+	shadow := make(map[string]any, len(s.bound.Fields))
+	for _, f := range s.bound.Fields {
+		if value, ok := r.config[f.Name]; ok {
+			shadow[f.Name] = reveal(value)
+		}
+	}
+	for _, problem := range s.bound.Check(shadow) {
+		p.settingsProblem(p.config.Document, s.stage, r.config, problem)
 	}
 	return r
 }
 
-// settings resolves a value of a stage's settings at a path. Field is the setting that it
-// is for, or nil when there is no such setting.
-func (p *planner) settings(n *document.Node, field *config.Field, path []string) any {
+// bind gives a setting the value that it has in this run.
+func (p *planner) bind(s *setting) any {
 	switch {
-	case n == nil:
+	case s == nil:
 		return nil
-	case n.Kind == document.Map:
-		out := make(map[string]any, len(n.Entries))
-		for _, e := range n.Entries {
-			if strings.Contains(e.Key.Text, "${") {
-				p.diags.Add(diag.At(e.Key.At, CodeReferenceSyntax, "a reference cannot stand in a key"))
-			}
-			out[e.Key.Text] = p.settings(e.Value, member(field, e.Key.Text), append(slices.Clone(path), e.Key.Text))
+	case s.fixed:
+		return clone(s.value)
+	case s.secret:
+		text := s.parts[0].literal
+		if text != "" {
+			p.uses = append(p.uses, SecretUse{Secret: literalSecret, Kind: s.field.SecretKind(), Setting: Pointer(s.path)})
+		}
+		return config.NewSecret(text)
+	case s.node.Kind == document.Map:
+		out := make(map[string]any, len(s.keys))
+		for i, key := range s.keys {
+			out[key] = p.bind(s.members[i])
 		}
 		return out
-	case n.Kind == document.List:
-		out := make([]any, len(n.Items))
-		for i, item := range n.Items {
-			out[i] = p.settings(item, element(field, config.TypeList), append(slices.Clone(path), strconv.Itoa(i)))
+	case s.node.Kind == document.List:
+		out := make([]any, len(s.members))
+		for i, member := range s.members {
+			out[i] = p.bind(member)
 		}
 		return out
 	}
-	if field != nil && field.Code != "" {
-		return p.code(n, field)
-	}
-	value, referred := p.scalar(n, field, path)
-	if _, is := value.(unknown); is || field == nil {
+	before := len(p.diags)
+	value := p.text(s)
+	p.at(before, s.pointer)
+	if _, is := value.(unknown); is || s.field == nil {
 		return unknown{}
 	}
-	if referred {
-		value = coerce(value, field.Type)
-	}
-	if text, ok := value.(string); ok && field.Type == config.TypeSecret {
-		if !referred && text != "" {
-			p.diags.Add(diag.At(n.At, CodeLiteralSecret, "a secret is written out in the file").
-				WithHint("use ${secret.NAME}, so that the file can be shared").AsWarning())
-		}
+	value = coerce(value, s.field.Type)
+	if text, ok := value.(string); ok && s.field.Type == config.TypeSecret {
 		if text != "" {
-			use := SecretUse{Secret: literalSecret, Kind: field.SecretKind(), Setting: Pointer(path)}
-			if referred {
-				use.Secret = n.Text
-			}
-			p.uses = append(p.uses, use)
+			p.uses = append(p.uses, SecretUse{Secret: s.node.Text, Kind: s.field.SecretKind(), Setting: Pointer(s.path)})
 		}
 		return config.NewSecret(text)
 	}
@@ -215,8 +200,8 @@ func coerce(value any, to config.Type) any {
 }
 
 // settingsProblem reports a problem of the settings at its place in the file.
-func (p *planner) settingsProblem(s *document.Stage, tree map[string]any, problem config.Problem) {
-	if problem.Code == config.MissingKey && p.in.Document.Kind == document.KindTemplate {
+func (r *reporter) settingsProblem(doc *document.Document, s *document.Stage, tree map[string]any, problem config.Problem) {
+	if problem.Code == config.MissingKey && doc.Kind == document.KindTemplate {
 		return // whatever extends the template may add it
 	}
 	value := valueAt(tree, problem.Path)
@@ -267,7 +252,8 @@ func (p *planner) settingsProblem(s *document.Stage, tree map[string]any, proble
 			d.Hint = printable(node.Text) + " is null; make the parameter required, or give it a default"
 		}
 	}
-	p.diags.Add(d)
+	d.Pointer = s.Pointer + "/with" + Pointer(problem.Path)
+	r.diags.Add(d)
 }
 
 // keyAt returns the place of the last key of a path.

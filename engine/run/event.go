@@ -71,7 +71,8 @@ type Log struct {
 	Attributes map[string]string
 }
 
-// Ended carries the outcome: a receipt or a fault.
+// Ended carries the outcome: the receipt and, of a run that has failed, the fault that ended it. The receipt is of what
+// was until then.
 type Ended struct {
 	Receipt *Receipt
 	Fault   *fault.Fault

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/runner"
@@ -124,13 +125,49 @@ func explains(err error) int {
 // own end is the cause unless something broke by itself.
 func causeOf(ctx context.Context, ended []error) error {
 	var best error
+	most := explainsNothing
 	for _, err := range ended {
-		if explains(err) > explains(best) {
-			best = err
+		rank := explains(err)
+		if echoes(ctx, err) {
+			rank = explainsCancel
+		}
+		if rank > most {
+			best, most = err, rank
 		}
 	}
-	if best != nil && ctx.Err() != nil && explains(best) < explainsProtocol {
+	if best != nil && ctx.Err() != nil && most < explainsProtocol {
 		return context.Cause(ctx)
 	}
 	return best
+}
+
+// echoes reports whether an error is no more than the reason for which a context has ended, which has no code of its own.
+func echoes(ctx context.Context, err error) bool {
+	cause := context.Cause(ctx)
+	if err == nil || cause == nil || !errors.Is(err, cause) {
+		return false
+	}
+	f := fault.From(err)
+	return f.Code == "internal" || f.Code == codeTimeout || f.Code == codeCancelled
+}
+
+// Codes of runs that were ended from outside.
+const (
+	codeTimeout   = "run.timeout"   // by their time limit, or by a deadline of the caller
+	codeCancelled = "run.cancelled" // by the caller
+)
+
+// coded gives the end of the caller's context its code, whatever reason the caller has given.
+func coded(ctx context.Context, err error) error {
+	if !echoes(ctx, err) {
+		return err
+	}
+	cause := context.Cause(ctx)
+	switch {
+	case errors.Is(cause, context.DeadlineExceeded):
+		return fault.New(codeTimeout, fault.Cancelled, "the run did not end before its caller's deadline: %w", cause)
+	case errors.Is(cause, context.Canceled):
+		return cause
+	}
+	return fault.New(codeCancelled, fault.Cancelled, "the run was cancelled: %w", cause)
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// Receipt is the account of a run that succeeded.
+// Receipt is the account of a run. One that has failed or was cancelled has one as well: what was read, counted and used
+// until then, without a digest, location or link. Only the error tells the two apart.
 type Receipt struct {
 	RunID    string `json:"run_id"`
 	Pipeline string `json:"pipeline"`

@@ -17,9 +17,9 @@ func (r *run) rowsKept() error {
 		if len(filters) == 0 || !keeps {
 			continue
 		}
-		given := r.groups[i].entered
+		given := r.groups[i].rows
 		if i > 0 && r.trusted(r.plan.Groups[i-1]) {
-			given = r.groups[i-1].entered
+			given = r.groups[i-1].rows
 		}
 		var gave int64
 		switch last := i+1 == len(r.groups)-1; {
@@ -30,7 +30,7 @@ func (r *run) rowsKept() error {
 		case last && !r.firstParty(r.plan.Groups[i+1]):
 			continue // the numbers of others are exact only when they have finished
 		default:
-			gave = r.groups[i+1].entered
+			gave = r.groups[i+1].rows
 		}
 		if given != gave {
 			return fault.InStage(fault.New("plugin.contract", fault.Plugin,

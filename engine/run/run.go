@@ -33,6 +33,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,26 +114,28 @@ type group struct {
 	process host.Process
 	stages  []string
 	kinds   []stage.Kind
-	entered int64 // rows, as it has last said; run.mu guards it
 	// prepared is the account of a sink's group that waits for Commit, and streams what it says of its sink;
-	// finished is the account at the end.
+	// finished is the account at the end, whether the group has done well or not.
 	prepared, finished *pb.Finished
 	streams            bool
 	err                error
+	// rows and bytes are what the group has said of its progress.
+	rows, bytes int64
 	// isolation is how a third-party process is kept apart.
 	isolation host.Isolation
 }
 
-// Execute runs the plan to its end and returns the receipt, or the fault that
-// ended it. Nothing is left behind in either case.
+// Execute runs the plan to its end and returns the receipt, and the fault that
+// ended it, if one did: then the receipt is of what was until then. Nothing is left behind in either case.
 func Execute(ctx context.Context, h Host, p *plan.Plan, opts Options) (*Receipt, error) {
 	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{}), events: newQueue(opts.Events)}
 	defer r.events.close()
 	receipt, err := r.execute(ctx, h)
-	err = r.sink.restore(err)
+	err = coded(ctx, r.sink.restore(err))
 	ended := Ended{Receipt: receipt}
 	if err != nil {
-		ended = Ended{Fault: fault.From(err)}
+		receipt = r.account(true)
+		ended = Ended{Receipt: receipt, Fault: fault.From(err)}
 		err = ended.Fault
 	}
 	r.emit(ended)
@@ -143,7 +146,7 @@ func (r *run) execute(ctx context.Context, h Host) (*Receipt, error) {
 	if s := r.plan.Limits.TimeoutSeconds; s > 0 && !r.debugged() {
 		limit := time.Duration(s * float64(time.Second))
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.New("run.timeout", fault.Cancelled,
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fault.New(codeTimeout, fault.Cancelled,
 			"the run took longer than its time limit of %s", limit).WithHint("raise the limit (--timeout, or limits.timeout of the pipeline), or ask for less"))
 		defer cancel()
 	}
@@ -240,8 +243,9 @@ func (r *run) start(ctx context.Context, h Host, dir string) error {
 // request describes group i to its process.
 func (r *run) request(i int, dir string) *pb.OpenRequest {
 	req := &pb.OpenRequest{
-		RunId: r.opts.ID,
-		Dir:   dir,
+		RunId:       r.opts.ID,
+		Traceparent: r.plan.Traceparent,
+		Dir:         dir,
 		Limits: &pb.Limits{
 			BudgetBytes:      r.budget(i),
 			Workers:          int32(runtime.GOMAXPROCS(0)),
@@ -386,6 +390,9 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 }
 
 func (r *run) handle(i int, e *pb.Event) {
+	if e.Account != nil {
+		r.conclude(i, e.Account)
+	}
 	switch kind := e.Kind.(type) {
 	case *pb.Event_Opened:
 		opened := Opened{}
@@ -412,16 +419,23 @@ func (r *run) handle(i int, e *pb.Event) {
 			r.mu.Unlock()
 		}
 	case *pb.Event_Finished:
-		r.groups[i].finished = kind.Finished
-		r.advance(i, kind.Finished.Rows, kind.Finished.Bytes)
+		r.conclude(i, kind.Finished)
 	}
+}
+
+// conclude takes the last account of a group.
+func (r *run) conclude(i int, account *pb.Finished) {
+	r.mu.Lock()
+	r.groups[i].finished = account
+	r.mu.Unlock()
+	r.advance(i, account.Rows, account.Bytes)
 }
 
 // advance keeps the two numbers that a person wants to see: the rows of the
 // first group and the bytes of the last.
 func (r *run) advance(i int, rows, bytes int64) {
 	r.mu.Lock()
-	r.groups[i].entered = rows
+	r.groups[i].rows, r.groups[i].bytes = rows, bytes
 	if i == 0 {
 		r.progress.Rows = rows
 	}
@@ -457,26 +471,41 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 	return receipt
 }
 
-// account is what the groups say of the run: all of it, or what is known when the sink waits for Commit.
-func (r *run) account(soFar bool) *Receipt {
+// account is the last word of a group about what it has done. One that has died has given no more than its progress.
+func (g *group) account() *pb.Finished {
+	switch {
+	case g.finished != nil:
+		return g.finished
+	case g.prepared != nil:
+		return g.prepared
+	}
+	return &pb.Finished{Rows: g.rows, Bytes: g.bytes}
+}
+
+// account is what the groups say of the run, at its end or before. Of one that has failed, it is what is known.
+func (r *run) account(failed bool) *Receipt {
 	now := time.Now()
 	receipt := &Receipt{
 		RunID: r.opts.ID, Pipeline: r.plan.Name,
 		StartedAt: r.began.UTC(), FinishedAt: now.UTC(), Seconds: now.Sub(r.began).Seconds(),
 		Counters: map[string]int64{}, Facts: map[string]string{},
 	}
-	encoded := false
-	last := len(r.groups) - 1
+	// Without an encoder, the rows of the output are those that were read.
+	encoded := failed && slices.ContainsFunc(r.plan.Stages, func(s plan.Stage) bool { return s.Kind == stage.KindEncoder })
 	for i, g := range r.groups {
-		f := g.finished
-		if i == last && soFar {
-			f = g.prepared
-			receipt.Bytes = f.GetBytes()
+		if g == nil || g.process == nil {
+			continue // it did not start
 		}
+		r.mu.Lock()
+		f, streams := g.account(), g.streams
+		r.mu.Unlock()
 		if i == 0 {
 			receipt.RowsRead = f.GetRows()
 		}
-		if f != nil && f.EncodedRows != nil {
+		if i == len(r.groups)-1 {
+			receipt.Bytes, receipt.Streamed = f.GetBytes(), streams
+		}
+		if f.EncodedRows != nil {
 			receipt.Rows, encoded = f.GetEncodedRows(), true
 		}
 		for k, v := range f.GetCounters() {
@@ -497,7 +526,6 @@ func (r *run) account(soFar bool) *Receipt {
 	if !encoded {
 		receipt.Rows = receipt.RowsRead
 	}
-	receipt.Streamed = r.groups[last].streams
 	receipt.Changes = r.changes(receipt.Counters)
 	return receipt
 }

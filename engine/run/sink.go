@@ -125,7 +125,7 @@ func (r *run) permit(ctx context.Context) (err error) {
 			err = fault.New(CodeRefused, fault.Internal, "the gate before the commit panicked with %T", v)
 		}
 	}()
-	err = r.opts.BeforeCommit(ctx, r.account(true))
+	err = r.opts.BeforeCommit(ctx, r.account(false))
 	var f *fault.Fault
 	switch {
 	case err == nil, errors.As(err, &f):

@@ -204,7 +204,7 @@ func TestGateRefuses(t *testing.T) {
 					}
 					options.BeforeCommit = func(ctx context.Context, _ *run.Receipt) error { return gate.refuse(ctx, cancel) }
 					receipt, err := run.Execute(ctx, s.host, p, options)
-					if receipt != nil || !fault.Is(err, gate.code) || gate.cause != nil && gate.code != "run.cancelled" && !errors.Is(err, gate.cause) {
+					if receipt.Location != "" || !fault.Is(err, gate.code) || gate.cause != nil && gate.code != "run.cancelled" && !errors.Is(err, gate.cause) {
 						t.Errorf("%+v, %+v", receipt, err)
 					}
 					if left := s.left(t); len(left) > 0 {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/plan"
@@ -38,15 +39,23 @@ func (w *workspace) embedded() *engine.Engine {
 // planned plans a pipeline whose object, where it has one, goes to a bucket.
 func (d *deliveries) planned(e *engine.Engine, pipeline, bucket, object string, end plan.End, isolation string) *plan.Plan {
 	d.Helper()
-	p, diags := e.Plan(engine.Request{
-		Pipeline: pipeline, End: end, Isolation: plan.Isolation(isolation),
+	prepare := e.Prepare
+	if filepath.IsAbs(pipeline) {
+		prepare = e.PrepareFile
+	}
+	prepared, diags := prepare(pipeline)
+	if err := diags.Err(); err != nil {
+		d.Fatal(err)
+	}
+	p, diags := prepared.Bind(engine.Inputs{
+		End: end, Isolation: plan.Isolation(isolation),
 		Secrets: func(name string) (string, bool) {
 			value, known := map[string]string{
 				"dsn": d.dsn, "s3_access_key_id": d.store.AccessKey(), "s3_secret_access_key": d.store.SecretKey(),
 			}[name]
 			return value, known
 		},
-		Run: map[string]any{"bucket": bucket, "object": object, "link_ttl": "1h", "output": d.output(object)},
+		Destination: engine.Destination{Output: d.output(object), Object: &engine.ObjectDestination{Bucket: bucket, Name: object, LinkTTL: time.Hour}},
 	})
 	if err := diags.Err(); err != nil {
 		d.Fatal(err)

@@ -53,8 +53,11 @@ func TestSoak(t *testing.T) {
 		"s3_session_token": "", "link_secret": "",
 	}
 	run := func(ctx context.Context, name, mode, target string) error {
-		p, diags := e.Plan(engine.Request{
-			Pipeline: name,
+		prepared, diags := e.Prepare(name)
+		if err := diags.Err(); err != nil {
+			return err
+		}
+		p, diags := prepared.Bind(engine.Inputs{
 			Secrets: func(secret string) (string, bool) {
 				value, known := secrets[secret]
 				return value, known
@@ -62,10 +65,9 @@ func TestSoak(t *testing.T) {
 			Parameters: map[string]any{
 				"from_date": "1990-01-01", "to_date": "2100-01-01", "compression": "gzip", "mode": mode,
 			},
-			Run: map[string]any{
-				"output": filepath.Join(w.out, target),
-				"bucket": d.store.URL(d.store.Bucket()), "object": target, "link_ttl": "1h", "link_base_url": "",
-				"object_encryption": "none", "object_kms_key": "", "credentials_expire": "",
+			Destination: engine.Destination{
+				Output: filepath.Join(w.out, target),
+				Object: &engine.ObjectDestination{Bucket: d.store.URL(d.store.Bucket()), Name: target, LinkTTL: time.Hour},
 			},
 			Isolation: plan.IsolationGroup,
 		})

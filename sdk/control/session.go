@@ -58,6 +58,7 @@ func (s *Session) Open(_ context.Context, req *pb.OpenRequest) error {
 	}
 	cfg := runner.Config{
 		RunID:       req.RunId,
+		Traceparent: req.Traceparent,
 		Input:       req.Input,
 		Output:      req.Output,
 		InputPeer:   PeerFromProto(req.InputPeer),
@@ -199,10 +200,10 @@ func (s *Session) conclude(group *runner.Group, err error, send func(*pb.Event) 
 		}
 		break
 	}
-	if err != nil {
-		return send(&pb.Event{Kind: &pb.Event_Fault{Fault: FaultToProto(err)}})
-	}
 	account, _ := accountOf(group)
+	if err != nil {
+		return send(&pb.Event{Kind: &pb.Event_Fault{Fault: FaultToProto(err)}, Account: account})
+	}
 	return send(&pb.Event{Kind: &pb.Event_Finished{Finished: account}})
 }
 

@@ -51,6 +51,8 @@ type Stage struct {
 type Config struct {
 	RunID  string
 	Stages []Stage
+	// Traceparent is the trace context that stages are given; empty when there is none.
+	Traceparent string
 	// Input is the path of the unix socket to listen on; empty when the first
 	// stage is a source. Output is the path of the one to connect to; empty when
 	// the last stage is a sink.
@@ -184,7 +186,8 @@ func (g *Group) build(s Stage) (instance any, err error) {
 			g.facts[s.ID+"."+name] = strings.ToValidUTF8(value[:min(len(value), longestFact)], "")
 			g.mu.Unlock()
 		},
-		Dir: g.cfg.Dir,
+		Dir:         g.cfg.Dir,
+		Traceparent: g.cfg.Traceparent,
 	})
 	var f *fault.Fault
 	if err != nil && !errors.As(err, &f) {

@@ -245,6 +245,7 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 			given[i] += n
 		}
 		total.Rows += t.item.rows
+		s.encoded(total.Rows)
 		if err := w.merge(t.item.outs); err != nil {
 			return err
 		}
@@ -252,14 +253,7 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 			return err
 		}
 	}
-	for i := range s.steps {
-		if s.steps[i].encoder != nil {
-			g := s.flow.group
-			g.mu.Lock()
-			g.encodes, g.encoded = true, total.Rows
-			g.mu.Unlock()
-		}
-	}
+	s.encoded(total.Rows)
 	end, err := w.edge(ctx, total, false)
 	if err != nil {
 		return err
@@ -287,6 +281,18 @@ func inRow(err error) bool {
 	f := fault.From(err)
 	_, is := f.Row()
 	return is
+}
+
+// encoded accounts for the rows that an encoder of the segment was given, where it has one.
+func (s *segment) encoded(rows int64) {
+	for i := range s.steps {
+		if s.steps[i].encoder != nil {
+			g := s.flow.group
+			g.mu.Lock()
+			g.encodes, g.encoded = true, rows
+			g.mu.Unlock()
+		}
+	}
 }
 
 // locate says in which row of the stream a step has failed; given is how many rows each

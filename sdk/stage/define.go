@@ -43,6 +43,9 @@ type Env struct {
 	Fact func(name, value string)
 	// Dir is a private directory that is removed when the run ends.
 	Dir string
+	// Traceparent is the W3C trace context of who asked for the run, as the header of that name: for requests that a
+	// stage makes, and for what it logs. Empty when there is none.
+	Traceparent string
 }
 
 // Definition is a stage that a plugin offers: its description, its settings and

@@ -480,8 +480,11 @@ type OpenRequest struct {
 	// A private directory that the host removes when the run ends.
 	Dir string `protobuf:"bytes,6,opt,name=dir,proto3" json:"dir,omitempty"`
 	// Who connects to input, and who listens at output.
-	InputPeer     *Peer `protobuf:"bytes,7,opt,name=input_peer,json=inputPeer,proto3" json:"input_peer,omitempty"`
-	OutputPeer    *Peer `protobuf:"bytes,8,opt,name=output_peer,json=outputPeer,proto3" json:"output_peer,omitempty"`
+	InputPeer  *Peer `protobuf:"bytes,7,opt,name=input_peer,json=inputPeer,proto3" json:"input_peer,omitempty"`
+	OutputPeer *Peer `protobuf:"bytes,8,opt,name=output_peer,json=outputPeer,proto3" json:"output_peer,omitempty"`
+	// The W3C trace context of who asked for the run, as the header traceparent; empty when
+	// there is none. The host has checked its form.
+	Traceparent   string `protobuf:"bytes,9,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -570,6 +573,13 @@ func (x *OpenRequest) GetOutputPeer() *Peer {
 		return x.OutputPeer
 	}
 	return nil
+}
+
+func (x *OpenRequest) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 // Peer is who has to be at the other end of a data socket.
@@ -883,7 +893,9 @@ type Event struct {
 	//	*Event_Prepared
 	//	*Event_Finished
 	//	*Event_Fault
-	Kind          isEvent_Kind `protobuf_oneof:"kind"`
+	Kind isEvent_Kind `protobuf_oneof:"kind"`
+	// Beside a fault: what the group had done by then. A plugin need not send it.
+	Account       *Finished `protobuf:"bytes,11,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -975,6 +987,13 @@ func (x *Event) GetFault() *Fault {
 		if x, ok := x.Kind.(*Event_Fault); ok {
 			return x.Fault
 		}
+	}
+	return nil
+}
+
+func (x *Event) GetAccount() *Finished {
+	if x != nil {
+		return x.Account
 	}
 	return nil
 }
@@ -1856,7 +1875,7 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x05media\x18\x03 \x01(\v2\x1d.cipherstream.plugin.v1.MediaR\x05media\"T\n" +
 	"\aFinding\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x123\n" +
-	"\x05fault\x18\x02 \x01(\v2\x1d.cipherstream.plugin.v1.FaultR\x05fault\"\xcf\x02\n" +
+	"\x05fault\x18\x02 \x01(\v2\x1d.cipherstream.plugin.v1.FaultR\x05fault\"\xf1\x02\n" +
 	"\vOpenRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x125\n" +
 	"\x06stages\x18\x02 \x03(\v2\x1d.cipherstream.plugin.v1.StageR\x06stages\x12\x14\n" +
@@ -1867,7 +1886,8 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\n" +
 	"input_peer\x18\a \x01(\v2\x1c.cipherstream.plugin.v1.PeerR\tinputPeer\x12=\n" +
 	"\voutput_peer\x18\b \x01(\v2\x1c.cipherstream.plugin.v1.PeerR\n" +
-	"outputPeer\"{\n" +
+	"outputPeer\x12 \n" +
+	"\vtraceparent\x18\t \x01(\tR\vtraceparent\"{\n" +
 	"\x04Peer\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x03R\x03pid\x12\x14\n" +
 	"\x05hello\x18\x02 \x01(\fR\x05hello\x12\x18\n" +
@@ -1888,14 +1908,15 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x11stall_nanoseconds\x18\x05 \x01(\x03R\x10stallNanoseconds\"C\n" +
 	"\fOpenResponse\x123\n" +
 	"\x05fault\x18\x01 \x01(\v2\x1d.cipherstream.plugin.v1.FaultR\x05fault\"\x0e\n" +
-	"\fStartRequest\"\xf1\x02\n" +
+	"\fStartRequest\"\xad\x03\n" +
 	"\x05Event\x128\n" +
 	"\x06opened\x18\x01 \x01(\v2\x1e.cipherstream.plugin.v1.OpenedH\x00R\x06opened\x12>\n" +
 	"\bprogress\x18\x02 \x01(\v2 .cipherstream.plugin.v1.ProgressH\x00R\bprogress\x12/\n" +
 	"\x03log\x18\x03 \x01(\v2\x1b.cipherstream.plugin.v1.LogH\x00R\x03log\x12>\n" +
 	"\bprepared\x18\x04 \x01(\v2 .cipherstream.plugin.v1.PreparedH\x00R\bprepared\x12>\n" +
 	"\bfinished\x18\x05 \x01(\v2 .cipherstream.plugin.v1.FinishedH\x00R\bfinished\x125\n" +
-	"\x05fault\x18\x06 \x01(\v2\x1d.cipherstream.plugin.v1.FaultH\x00R\x05faultB\x06\n" +
+	"\x05fault\x18\x06 \x01(\v2\x1d.cipherstream.plugin.v1.FaultH\x00R\x05fault\x12:\n" +
+	"\aaccount\x18\v \x01(\v2 .cipherstream.plugin.v1.FinishedR\aaccountB\x06\n" +
 	"\x04kind\"B\n" +
 	"\x06Opened\x128\n" +
 	"\acolumns\x18\x01 \x03(\v2\x1e.cipherstream.plugin.v1.ColumnR\acolumns\"m\n" +
@@ -2037,32 +2058,33 @@ var file_sdk_control_controlpb_control_proto_depIdxs = []int32{
 	17, // 14: cipherstream.plugin.v1.Event.prepared:type_name -> cipherstream.plugin.v1.Prepared
 	18, // 15: cipherstream.plugin.v1.Event.finished:type_name -> cipherstream.plugin.v1.Finished
 	25, // 16: cipherstream.plugin.v1.Event.fault:type_name -> cipherstream.plugin.v1.Fault
-	14, // 17: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
-	26, // 18: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
-	18, // 19: cipherstream.plugin.v1.Prepared.account:type_name -> cipherstream.plugin.v1.Finished
-	27, // 20: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
-	19, // 21: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
-	28, // 22: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
-	25, // 23: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
-	22, // 24: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
-	29, // 25: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
-	0,  // 26: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
-	3,  // 27: cipherstream.plugin.v1.Plugin.Check:input_type -> cipherstream.plugin.v1.CheckRequest
-	6,  // 28: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
-	11, // 29: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
-	20, // 30: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
-	23, // 31: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
-	1,  // 32: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
-	4,  // 33: cipherstream.plugin.v1.Plugin.Check:output_type -> cipherstream.plugin.v1.CheckResponse
-	10, // 34: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
-	12, // 35: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
-	21, // 36: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
-	24, // 37: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
-	32, // [32:38] is the sub-list for method output_type
-	26, // [26:32] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	18, // 17: cipherstream.plugin.v1.Event.account:type_name -> cipherstream.plugin.v1.Finished
+	14, // 18: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
+	26, // 19: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
+	18, // 20: cipherstream.plugin.v1.Prepared.account:type_name -> cipherstream.plugin.v1.Finished
+	27, // 21: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
+	19, // 22: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
+	28, // 23: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
+	25, // 24: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	22, // 25: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
+	29, // 26: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
+	0,  // 27: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
+	3,  // 28: cipherstream.plugin.v1.Plugin.Check:input_type -> cipherstream.plugin.v1.CheckRequest
+	6,  // 29: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
+	11, // 30: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
+	20, // 31: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
+	23, // 32: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
+	1,  // 33: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
+	4,  // 34: cipherstream.plugin.v1.Plugin.Check:output_type -> cipherstream.plugin.v1.CheckResponse
+	10, // 35: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
+	12, // 36: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
+	21, // 37: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
+	24, // 38: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
+	33, // [33:39] is the sub-list for method output_type
+	27, // [27:33] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_sdk_control_controlpb_control_proto_init() }
