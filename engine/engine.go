@@ -232,9 +232,9 @@ type RunOptions struct {
 	Record string
 }
 
-// Run executes a plan to its end. Sink is where the output goes when the plan ends at the caller (Request.End), and nil when
-// it ends in a sink of its own. The error is a *fault.Fault. When ctx ends, the run is cancelled and cleans up.
-func (e *Engine) Run(ctx context.Context, p *plan.Plan, sink Sink, o RunOptions) (*run.Receipt, error) {
+// Run executes a plan to its end. Sink is where the output goes when the plan ends at the caller (Request.End): a Sink, or
+// for plan.EndCallerTable a TableSink; and nil when the plan ends in a sink of its own. The error is a *fault.Fault. When ctx ends, the run is cancelled and cleans up.
+func (e *Engine) Run(ctx context.Context, p *plan.Plan, sink AnySink, o RunOptions) (*run.Receipt, error) {
 	if o.ID == "" {
 		o.ID = run.NewID(p.Name, time.Now())
 	}

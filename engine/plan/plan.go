@@ -33,8 +33,8 @@
 //
 // # Columns
 //
-// A pipeline with columns gets the filter "contract" in front of its encoder, which
-// holds what comes against them, unless it says drift: ignore.
+// A pipeline with columns gets the filter "contract" in front of its encoder, or of a sink that
+// takes a table, which holds what comes against them, unless it says drift: ignore.
 //
 // # Build and Lint
 //
@@ -237,7 +237,7 @@ func Build(in Input) (*Plan, diag.List) {
 	if p.diags.HasErrors() {
 		return nil, p.diags.Tidy()
 	}
-	if in.End == EndCaller && !slices.ContainsFunc(active, func(s *document.Stage) bool { return s.Kind == stage.KindSink }) {
+	if in.End.wholly() && !slices.ContainsFunc(active, func(s *document.Stage) bool { return s.Kind == stage.KindSink }) {
 		active = append(active, &document.Stage{Kind: stage.KindSink, At: doc.StagesAt})
 	}
 	stages := make([]resolved, 0, len(active))
@@ -274,7 +274,7 @@ func Build(in Input) (*Plan, diag.List) {
 	}
 	for i, s := range stages {
 		m := s.manifest
-		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Caller: m == &callerManifest,
+		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Caller: m == in.End.manifest(),
 			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At})
 		for _, use := range s.secrets {
 			use.Stage = ids[i]
