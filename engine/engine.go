@@ -154,12 +154,12 @@ type RunOptions struct {
 	Record string
 }
 
-// Run executes a plan to its end. Sink is where the output goes when the plan ends at the caller (Inputs.End), and nil when
-// it ends in a sink of its own. When ctx ends, the run is cancelled and cleans up.
+// Run executes a plan to its end. Sink is where the output goes when the plan ends at the caller (Inputs.End): a Sink, or for
+// plan.EndCallerTable a TableSink; nil when it ends in a sink of its own. When ctx ends, the run is cancelled and cleans up.
 //
 // The error is a *fault.Fault. With it comes the receipt so far, never nil: what was read, counted and used until
 // then. A time limit and a deadline of ctx end the run with "run.timeout", any other end of ctx with "run.cancelled".
-func (e *Engine) Run(ctx context.Context, p *Plan, sink Sink, o RunOptions) (*Receipt, error) {
+func (e *Engine) Run(ctx context.Context, p *Plan, sink AnySink, o RunOptions) (*Receipt, error) {
 	e.filters.Close() // a run has the machine's memory to itself
 	options := run.Options{ID: p.RunID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: logged(ctx, p, o.Events)}
 	if o.Record != "" {

@@ -27,12 +27,15 @@ type (
 	Shape      = stage.Shape
 	Source     = stage.Source
 	Filter     = stage.Filter
+	Ender      = stage.Ender
 	Inverse    = stage.Inverse
 	Encoder    = stage.Encoder
 	Compressor = stage.Compressor
 	Merger     = stage.Merger
 	Encryptor  = stage.Encryptor
 	Sink       = stage.Sink
+	TableSink  = stage.TableSink
+	Outcome    = stage.Outcome
 	Streamer   = stage.Streamer
 	Rows       = stage.Rows
 	Chunk      = stage.Chunk
@@ -40,6 +43,7 @@ type (
 	Totals     = stage.Totals
 	Media      = stage.Media
 	Object     = stage.Object
+	Table      = stage.Table
 	Receipt    = stage.Receipt
 	About      = stage.About
 	Env        = stage.Env
@@ -48,6 +52,7 @@ type (
 
 	SourceChecker = stage.SourceChecker
 	SinkChecker   = stage.SinkChecker
+	TableChecker  = stage.TableChecker
 	Report        = stage.Report
 	Finding       = stage.Finding
 )
@@ -100,6 +105,11 @@ func DefineEncryptor[S any](about About, make func(S, Env) (Encryptor, error)) D
 // DefineSink declares a sink with settings S.
 func DefineSink[S any](about About, make func(S, Env) (Sink, error)) Definition {
 	return stage.DefineSink(about, make)
+}
+
+// DefineTableSink declares a sink that takes a table, with settings S.
+func DefineTableSink[S any](about About, make func(S, Env) (TableSink, error)) Definition {
+	return stage.DefineTableSink(about, make)
 }
 
 // Serve runs a plugin program: it answers the host on the control service and

@@ -129,7 +129,11 @@ func (r *reporter) progressText(p run.Progress) string {
 		return "waiting for the source  " + clock(p.Elapsed)
 	}
 	perSecond := r.pace.add(p.Elapsed, p.Rows)
-	return fmt.Sprintf("%s rows  %s rows/s  %s  %s", grouped(p.Rows), grouped(perSecond), size(p.Bytes), clock(p.Elapsed))
+	text := fmt.Sprintf("%s rows  %s rows/s  ", grouped(p.Rows), grouped(perSecond))
+	if p.Bytes > 0 { // a sink of rows counts none
+		text += size(p.Bytes) + "  "
+	}
+	return text + clock(p.Elapsed)
 }
 
 func doneText(r *run.Receipt) string {
@@ -140,6 +144,9 @@ func doneText(r *run.Receipt) string {
 	unit := "rows"
 	if r.Rows == 1 {
 		unit = "row"
+	}
+	if r.SHA256 == "" { // a sink of rows that leaves no object of its own
+		return fmt.Sprintf("%s %s in %.1f s to %s", grouped(r.Rows), unit, r.Seconds, diag.Printable(to))
 	}
 	return fmt.Sprintf("%s %s, %s in %.1f s to %s, sha256 %.12s", grouped(r.Rows), unit, size(r.Bytes), r.Seconds, diag.Printable(to), r.SHA256)
 }

@@ -98,6 +98,8 @@ func shapeProblem(before, after resolved) diag.Diagnostic {
 		title(after), shapeNames[in], title(before), place, shapeNames[out]).
 		WithRelated(before.stage.At, "%s gives %s", title(before), shapeNames[out])
 	switch {
+	case in == stage.ShapeTable && after.stage.Kind == stage.KindSink:
+		return d.WithHint("%s takes rows as they are: leave out the encoder and what follows it", title(after))
 	case in == stage.ShapeTable:
 		return d.WithHint("put the %s before the encoder: the order of the keys under stages is the order of the stages", after.stage.Kind)
 	case out == stage.ShapeTable:

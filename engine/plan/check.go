@@ -15,12 +15,14 @@ import (
 )
 
 // checkFilters holds the filters against what is known of the columns that they will be
-// given: what the contract says, followed back from the encoder. Those of this program are
+// given: what the contract says, followed back from the encoder or the sink of rows. Those of this program are
 // made here, and the others asked by Config.CheckFilter. Nothing is known in front of a filter
 // that does not say what it must be given, nor where the contract is not enforced, and there
 // only what is wrong for any columns is reported.
 func (p *planner) checkFilters(stages []resolved) {
-	end := slices.IndexFunc(stages, func(r resolved) bool { return r.stage.Kind == stage.KindEncoder })
+	end := slices.IndexFunc(stages, func(r resolved) bool {
+		return r.stage.Kind == stage.KindEncoder || r.manifest != nil && endsTable(r.manifest.Kind, r.manifest.In)
+	})
 	if end < 0 {
 		end = len(stages)
 	}

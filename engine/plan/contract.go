@@ -16,12 +16,12 @@ const CodeNoContract = "plan.no_contract"
 // of a pipeline.
 const contractStage = "contract"
 
-// addContract puts that filter in front of the encoder, behind everything that the
-// author put there, and returns the place of it. There is none without columns, without an
-// encoder, and where the author wants nobody to look.
+// addContract puts that filter in front of the stage that turns the table into something else, or delivers it,
+// behind everything that the author put there, and returns the place of it. There is none without columns, without
+// such a stage, and where the author wants nobody to look.
 func (p *planner) addContract(plan *Plan) (int, bool) {
 	doc := p.config.Document
-	at := slices.IndexFunc(plan.Stages, func(s Stage) bool { return s.Kind == stage.KindEncoder })
+	at := slices.IndexFunc(plan.Stages, func(s Stage) bool { return endsTable(s.Kind, s.In) })
 	if len(doc.Columns) == 0 || doc.Drift == document.DriftIgnore || at < 0 {
 		return 0, false
 	}
@@ -53,6 +53,11 @@ func contractColumns(columns []document.Column) []any {
 		out[i] = map[string]any{"name": c.Name, "type": c.Type.String(), "nullable": c.Nullable}
 	}
 	return out
+}
+
+// endsTable reports whether a stage takes a table and gives none: an encoder, or a sink of rows.
+func endsTable(kind stage.Kind, in stage.Shape) bool {
+	return kind == stage.KindEncoder || kind == stage.KindSink && in == stage.ShapeTable
 }
 
 // StandIn is a source that takes the place of the one that a pipeline names.

@@ -20,6 +20,9 @@ const (
 	// EndCaller puts the caller's sink in the place of whatever sink the pipeline names. Nothing of it is
 	// looked at, and nothing that it refers to is needed.
 	EndCaller End = "caller"
+	// EndCallerTable is EndCaller with a sink that takes a table (stage.TableSink): the pipeline's stages must give
+	// one, so it has no encoder.
+	EndCallerTable End = "caller-table"
 )
 
 // CallerSink is what Stage.Name is for the caller's sink.
@@ -28,8 +31,22 @@ const CallerSink = "caller"
 // outputReference is what a sink refers to when it leaves to the caller where the output goes.
 const outputReference = "run.output"
 
-// callerManifest describes the caller's sink.
-var callerManifest = Manifest{Kind: stage.KindSink, Name: CallerSink, In: stage.ShapeBytes}
+// callerManifest and callerTableManifest describe the caller's sink.
+var (
+	callerManifest      = Manifest{Kind: stage.KindSink, Name: CallerSink, In: stage.ShapeBytes}
+	callerTableManifest = Manifest{Kind: stage.KindSink, Name: CallerSink, In: stage.ShapeTable}
+)
+
+// wholly reports whether the caller's sink takes the place of whatever sink there is.
+func (e End) wholly() bool { return e == EndCaller || e == EndCallerTable }
+
+// manifest is that of the caller's sink.
+func (e End) manifest() *Manifest {
+	if e == EndCallerTable {
+		return &callerTableManifest
+	}
+	return &callerManifest
+}
 
 // EndsAtCaller reports whether the last stage is a sink that the caller hands to the run.
 func (p *Plan) EndsAtCaller() bool { return len(p.Stages) > 0 && p.Stages[len(p.Stages)-1].Caller }
@@ -42,7 +59,7 @@ func (p *planner) callers(s *preparedStage) bool {
 	if s.stage.Kind != stage.KindSink {
 		return false
 	}
-	return p.in.End == EndCaller || p.in.End == EndOutput && s.toOutput
+	return p.in.End.wholly() || p.in.End == EndOutput && s.toOutput
 }
 
 // atCaller resolves a stage whose place the caller's sink takes.
@@ -55,7 +72,7 @@ func (p *planner) atCaller(s *document.Stage) resolved {
 	if taken.Use == nil {
 		taken.Use = &document.Node{Kind: document.Text, Text: CallerSink, Value: CallerSink, At: s.At}
 	}
-	return resolved{stage: &taken, manifest: &callerManifest, config: map[string]any{}}
+	return resolved{stage: &taken, manifest: p.in.End.manifest(), config: map[string]any{}}
 }
 
 // mentions reports whether settings hold a reference.

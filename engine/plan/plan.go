@@ -39,8 +39,8 @@
 //
 // # Columns
 //
-// A pipeline with columns gets the filter "contract" in front of its encoder, which
-// holds what comes against them, unless it says drift: ignore.
+// A pipeline with columns gets the filter "contract" in front of its encoder, or of a sink that
+// takes a table, which holds what comes against them, unless it says drift: ignore.
 //
 // # Bind and Lint
 //
@@ -214,7 +214,7 @@ func (p *planner) build() (*Plan, diag.List) {
 	if p.diags.HasErrors() {
 		return nil, p.diags.Tidy()
 	}
-	if in.End == EndCaller && !slices.ContainsFunc(active, func(s *preparedStage) bool { return s.stage.Kind == stage.KindSink }) {
+	if in.End.wholly() && !slices.ContainsFunc(active, func(s *preparedStage) bool { return s.stage.Kind == stage.KindSink }) {
 		active = append(active, &preparedStage{stage: &document.Stage{Kind: stage.KindSink, At: doc.StagesAt}})
 	}
 	stages := make([]resolved, 0, len(active))
@@ -260,7 +260,7 @@ func (p *planner) build() (*Plan, diag.List) {
 	}
 	for i, s := range stages {
 		m := s.manifest
-		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Caller: m == &callerManifest,
+		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Caller: m == in.End.manifest(),
 			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At})
 		for _, use := range s.secrets {
 			use.Stage = ids[i]

@@ -69,6 +69,7 @@ func testCatalog() Catalog {
 	compressor := func(noSettings, stage.Env) (stage.Compressor, error) { return nil, nil }
 	encryptor := func(noSettings, stage.Env) (stage.Encryptor, error) { return nil, nil }
 	sink := func(streamSettings, stage.Env) (stage.Sink, error) { return nil, nil }
+	tableSink := func(streamSettings, stage.Env) (stage.TableSink, error) { return nil, nil }
 	var c Catalog
 	c = append(c, FromBundle(stage.Bundle{Name: "builtin", Stages: []stage.Definition{
 		stage.DefineSource(stage.About{Name: "mysql"}, source),
@@ -80,6 +81,7 @@ func testCatalog() Catalog {
 		stage.DefineCompressor(stage.About{Name: "gzip"}, compressor),
 		stage.DefineEncryptor(stage.About{Name: "rows", In: stage.ShapeRecords, Out: stage.ShapeRecords}, encryptor),
 		stage.DefineSink(stage.About{Name: "stream"}, sink),
+		stage.DefineTableSink(stage.About{Name: "database"}, tableSink),
 	}}, true)...)
 	c = append(c, FromBundle(stage.Bundle{Name: "acme", Stages: []stage.Definition{
 		stage.DefineFilter(stage.About{Name: "columns"}, filter),

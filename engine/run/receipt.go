@@ -11,20 +11,21 @@ import (
 type Receipt struct {
 	RunID    string `json:"run_id"`
 	Pipeline string `json:"pipeline"`
-	// Rows is the number of rows in the output: those that reached the encoder.
+	// Rows is the number of rows in the output: those that reached the encoder, or the sink of rows.
 	Rows int64 `json:"rows"`
 	// RowsRead is the number of rows that the source delivered.
 	RowsRead int64 `json:"rows_read"`
-	// Bytes and SHA256 describe the output as it was delivered.
+	// Bytes and SHA256 describe the output as it was delivered. A sink of rows that leaves no object of its own says
+	// neither: no bytes, and no digest.
 	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
+	SHA256 string `json:"sha256,omitempty"`
 	// Location says where the output is: a path, a URL without credentials, "stdout".
 	Location string `json:"location"`
 	// Streamed is true when the output was seen as it came, before the run had succeeded.
 	Streamed        bool       `json:"streamed,omitempty"`
 	Link            string     `json:"link,omitempty"`
 	LinkExpires     *time.Time `json:"link_expires,omitempty"`
-	MediaType       string     `json:"media_type"`
+	MediaType       string     `json:"media_type,omitempty"`
 	ContentEncoding string     `json:"content_encoding,omitempty"`
 	StartedAt       time.Time  `json:"started_at"`
 	FinishedAt      time.Time  `json:"finished_at"`

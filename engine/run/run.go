@@ -10,8 +10,8 @@
 //
 // # The end of a run
 //
-// The last stage is a sink with two phases (stage.Sink): one of a plugin, or one that the caller hands over in
-// Options.Sink and that lives in the caller's process. The caller's is a group like any other, of one stage, whose
+// The last stage is a sink with two phases (stage.Sink, or stage.TableSink, which takes rows): one of a plugin, or one
+// that the caller hands over in Options.Sink and that lives in the caller's process. The caller's is a group like any other, of one stage, whose
 // process is this one: it reads the data socket of the group before it, without copies, and is given the same order of
 // calls, the same budget and the same recovery from panics as a plugin's. Where that group is in this process already
 // (plan.IsolationNone), the sink joins it, and no socket is between them. A file or an object that needs no byte here stays a
@@ -59,9 +59,10 @@ type Options struct {
 	Events func(Event)
 	// Stall is passed to the runner where the plan says nothing; zero means its default.
 	Stall time.Duration
-	// Sink is where the output goes when the plan ends at the caller, and nil when it does not. It is not called any
+	// Sink is where the output goes when the plan ends at the caller, and nil when it does not: a stage.Sink, or a
+	// stage.TableSink where the plan's last stage takes a table. It is not called any
 	// more when Execute has returned, but for a call that did not heed the end of its context.
-	Sink stage.Sink
+	Sink stage.Outcome
 	// BeforeCommit, if set, is asked before the output is committed, whoever's the sink is. It is shown the
 	// receipt so far, in which only what the sink alone knows is missing: digest, location and link. An error
 	// leaves nothing; it is found with errors.Is in that of the run. It should return soon after its context has ended.

@@ -31,9 +31,16 @@ func (r *run) checkSink() error {
 	case !ends && r.opts.Sink != nil:
 		return fault.New(CodeSink, fault.Internal, "the plan of pipeline %q ends in a sink of its own, and the caller has given another", r.plan.Name).
 			WithHint("plan it so that it ends at the caller")
+	case !ends:
+		return nil
 	}
-	if r.opts.Sink != nil {
-		r.sink = &callerSink{sink: r.opts.Sink}
+	r.sink = &callerSink{sink: r.opts.Sink}
+	_, bytes := r.opts.Sink.(stage.Sink)
+	_, table := r.opts.Sink.(stage.TableSink)
+	takes := r.plan.Stages[len(r.plan.Stages)-1].In
+	if takes == stage.ShapeTable && !table || takes != stage.ShapeTable && !bytes {
+		return fault.New(CodeSink, fault.Internal, "the plan of pipeline %q ends at a caller's sink that takes %s, and a %T does not", r.plan.Name, takes, r.opts.Sink).
+			WithHint("give a stage.Sink for bytes, and a stage.TableSink for a table")
 	}
 	return nil
 }
@@ -49,25 +56,49 @@ func (r *run) callerStages(g plan.Group) []stage.Definition {
 	if !slices.ContainsFunc(g.Stages, r.atCaller) {
 		return nil
 	}
-	return []stage.Definition{stage.DefineSink(stage.About{Name: plan.CallerSink},
-		func(struct{}, stage.Env) (stage.Sink, error) { return r.sink, nil })}
+	about := stage.About{Name: plan.CallerSink}
+	if table, ok := r.opts.Sink.(stage.TableSink); ok {
+		made := callerTable{r.sink, table}
+		return []stage.Definition{stage.DefineTableSink(about, func(struct{}, stage.Env) (stage.TableSink, error) { return made, nil })}
+	}
+	made := callerBytes{r.sink, r.opts.Sink.(stage.Sink)}
+	return []stage.Definition{stage.DefineSink(about, func(struct{}, stage.Env) (stage.Sink, error) { return made, nil })}
 }
 
-// callerSink is the caller's sink with coded errors. It remembers the first one as the caller made it, because what
-// a group says of it has crossed the form of a process boundary.
-type callerSink struct {
+// callerBytes and callerTable are the caller's sink with coded errors.
+type callerBytes struct {
+	*callerSink
 	sink stage.Sink
-
-	mu    sync.Mutex
-	first *fault.Fault
 }
 
-func (c *callerSink) Open(ctx context.Context, o stage.Object) error {
+func (c callerBytes) Open(ctx context.Context, o stage.Object) error {
 	return c.code("Open", c.sink.Open(ctx, o))
 }
 
-func (c *callerSink) Write(ctx context.Context, p []byte) error {
+func (c callerBytes) Write(ctx context.Context, p []byte) error {
 	return c.code("Write", c.sink.Write(ctx, p))
+}
+
+type callerTable struct {
+	*callerSink
+	sink stage.TableSink
+}
+
+func (c callerTable) Open(ctx context.Context, t stage.Table) error {
+	return c.code("Open", c.sink.Open(ctx, t))
+}
+
+func (c callerTable) Write(ctx context.Context, rows stage.Rows) error {
+	return c.code("Write", c.sink.Write(ctx, rows))
+}
+
+// callerSink is what both have. It remembers the first one as the caller made it, because what
+// a group says of it has crossed the form of a process boundary.
+type callerSink struct {
+	sink stage.Outcome
+
+	mu    sync.Mutex
+	first *fault.Fault
 }
 
 func (c *callerSink) Commit(ctx context.Context) (stage.Receipt, error) {

@@ -18,6 +18,7 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/ndjsonfile"
 	"github.com/cipherstream/cipherstream/plugins/parquet"
 	"github.com/cipherstream/cipherstream/plugins/parquetfile"
+	"github.com/cipherstream/cipherstream/plugins/sqlite"
 	"github.com/cipherstream/cipherstream/plugins/stream"
 	"github.com/cipherstream/cipherstream/plugins/where"
 	"github.com/cipherstream/cipherstream/plugins/zip"
@@ -51,5 +52,6 @@ func Bundle(version string) sdk.Bundle {
 		aesgcm.Chunks(),
 		stream.Stage(),
 		job.Stage(),
+		sqlite.Stage(),
 	}}
 }

@@ -100,6 +100,10 @@ func trials(t *testing.T) map[string][]stagetest.Options {
 		"encryptor/aes-256-gcm":      {sealing},
 		"encryptor/aes-256-gcm-rows": {sealing},
 		"sink/stream":                {file("to")},
+		"sink/sqlite": {
+			{Settings: settings{"path": "{{dir}}/object.sqlite", "table": "visits"}, Object: "{{dir}}/object.sqlite"},
+			{Settings: settings{"path": "{{dir}}/object.sqlite", "table": "visits", "mode": "append", "unsigned": "text"}, Object: "{{dir}}/object.sqlite"},
+		},
 		"sink/job": {{
 			Settings: settings{"bucket": "file://{{dir}}", "key": "object.ndjson", "link_ttl": "0s"},
 			Object:   "{{dir}}/object.ndjson",

@@ -60,7 +60,7 @@ type Fault struct {
 	Stage string
 
 	cause error
-	row   int64 // from 1, in the batch that a filter was given; 0 is none
+	row   int64 // from 1, in the batch that a stage was given; 0 is none
 }
 
 // Details of a fault about a stage's settings, with which a checker of pipelines finds the
@@ -97,7 +97,7 @@ func (f *Fault) WithHint(format string, args ...any) *Fault {
 	return f
 }
 
-// InRow says which row of the batch that a filter was given is meant, from 0 as the filter
+// InRow says which row of the batch that a filter or a sink was given is meant, from 0 as the stage
 // counts them. The runner, which knows the batches before, adds to the message which row of
 // the stream that is, from 1 as people count.
 func (f *Fault) InRow(row int) *Fault {

@@ -13,7 +13,7 @@ import (
 // Given is what a stage is checked with.
 type Given struct {
 	RunID, Dir string
-	// Columns are what a filter or an encoder is given; nil when they are not known. With
+	// Columns are what a filter, an encoder or a sink of rows is given; nil when they are not known. With
 	// Backward they are what a filter is to give.
 	Columns  *arrow.Schema
 	Backward bool
@@ -108,6 +108,20 @@ func (g *Group) check(ctx context.Context, s Stage, instance any, in Given, out 
 				object.Media = *in.Media
 			}
 			checker.CheckSink(ctx, object, &out.Report)
+		}
+		return nil
+	case stage.TableSink:
+		checker, can := made.(stage.TableChecker)
+		switch {
+		case !in.Connect:
+		case !can:
+			out.Unchecked("the sink does not say where it delivers to before it runs")
+		default:
+			table := stage.Table{RunID: in.RunID}
+			if Known(in.Columns) {
+				table.Schema = in.Columns
+			}
+			checker.CheckTable(ctx, table, &out.Report)
 		}
 		return nil
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 
@@ -96,3 +97,41 @@ func (s *sinkOutput) write(ctx context.Context, it item) (written int64, err err
 
 // finish does nothing: the sink waits for Commit.
 func (s *sinkOutput) finish() error { return nil }
+
+// tableOutput gives batches to a sink of rows in this process.
+type tableOutput struct {
+	built built
+	sink  stage.TableSink
+	group *Group
+	rows  int64 // that were written
+}
+
+func (t *tableOutput) write(ctx context.Context, it item) (_ int64, err error) {
+	defer func() {
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		f := *fault.InStage(err, t.built.ID)
+		if row, ok := f.Row(); ok {
+			f.Message += fmt.Sprintf(", in row %d", t.rows+row+1)
+		}
+		err = &f
+	}()
+	defer recoverPanic(&err, t.group.cfg.Log)
+	if err := t.sink.Write(ctx, stage.Rows{Record: it.rec, First: t.rows}); err != nil {
+		return 0, err
+	}
+	t.rows += it.rec.NumRows()
+	return 0, nil
+}
+
+// finish accounts for the rows; the sink waits for Commit.
+func (t *tableOutput) finish() error {
+	t.group.mu.Lock()
+	defer t.group.mu.Unlock()
+	t.group.encodes, t.group.encoded = true, t.rows
+	return nil
+}

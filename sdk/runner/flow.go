@@ -154,7 +154,7 @@ func (f *flow) run(ctx context.Context) (err error) {
 		if out, err = newOutput(conn, shape, schema, media); err != nil {
 			return err
 		}
-	} else if out, err = f.openSink(ctx, shape, media); err != nil {
+	} else if out, err = f.openSink(ctx, shape, schema, media); err != nil {
 		return err
 	}
 	return f.pump(ctx, in, steps, out)
@@ -294,26 +294,34 @@ func (f *flow) openInput(ctx context.Context) (batches, *arrow.Schema, stage.Med
 	return in, in.reader.Schema(), stage.Media{}, nil
 }
 
-func (f *flow) openSink(ctx context.Context, shape stage.Shape, media stage.Media) (_ drain, err error) {
+func (f *flow) openSink(ctx context.Context, shape stage.Shape, schema *arrow.Schema, media stage.Media) (_ drain, err error) {
 	g := f.group
 	last := g.built[len(g.built)-1]
-	sink, ok := last.instance.(stage.Sink)
-	if !ok {
+	var open func() error
+	var out drain
+	switch sink := last.instance.(type) {
+	case stage.Sink:
+		open = func() error { return sink.Open(ctx, stage.Object{Media: media, RunID: g.cfg.RunID}) }
+		g.sink, out = sink, &sinkOutput{built: last, sink: sink, group: g}
+	case stage.TableSink:
+		open = func() error { return sink.Open(ctx, stage.Table{Schema: schema, RunID: g.cfg.RunID}) }
+		g.sink, out = sink, &tableOutput{built: last, sink: sink, group: g}
+	default:
 		return nil, fault.New("internal", fault.Internal, "stage %q is a %T, not a sink", last.ID, last.instance)
 	}
-	if !last.Definition.In.Accepts(shape) {
+	if _, rows := g.sink.(stage.TableSink); !last.Definition.In.Accepts(shape) || rows != (shape == stage.ShapeTable) {
 		return nil, fault.New(LinkProtocol, fault.Plugin, "stage %q, a sink that takes %s, is given %s", last.ID, last.Definition.In, shape)
 	}
 	defer g.inSink(&err)
 	defer recoverPanic(&err, g.cfg.Log)
-	g.sink, g.sinkOpen = sink, true
-	if err := sink.Open(ctx, stage.Object{Media: media, RunID: g.cfg.RunID}); err != nil {
+	g.sinkOpen = true
+	if err := open(); err != nil {
 		return nil, err
 	}
-	if s, ok := sink.(stage.Streamer); ok {
+	if s, ok := last.instance.(stage.Streamer); ok {
 		g.mu.Lock()
 		g.streams = s.Streams()
 		g.mu.Unlock()
 	}
-	return &sinkOutput{built: last, sink: sink, group: g}, nil
+	return out, nil
 }

@@ -83,11 +83,11 @@ type Result struct {
 	// Rows is the number of rows that entered the group; for a group after the
 	// encoder it counts what its input counts: records, or pieces.
 	Rows int64
-	// Encodes is true when the group has an encoder, and EncodedRows is what the
-	// encoder was given.
+	// Encodes is true when the group has an encoder or a sink of rows, and EncodedRows is
+	// how many rows that was given.
 	Encodes     bool
 	EncodedRows int64
-	// Bytes is what left the last stage.
+	// Bytes is what left the last stage; none leaves a sink of rows.
 	Bytes int64
 	// Counters are the stages' own, by "STAGE.NAME".
 	Counters map[string]int64
@@ -95,7 +95,7 @@ type Result struct {
 	Facts map[string]string
 	// Media is what the last byte-producing stage of the group makes.
 	Media stage.Media
-	// Streams is true when the bytes of the group's sink are seen as they come.
+	// Streams is true when what the group's sink writes is seen as it comes.
 	Streams bool
 }
 
@@ -114,7 +114,7 @@ type Group struct {
 	media    stage.Media
 	encodes  bool
 	encoded  int64
-	sink     stage.Sink
+	sink     stage.Outcome
 	sinkOpen bool
 	streams  bool
 	ended    bool

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,7 +61,15 @@ func runGroups(t *testing.T, ctx context.Context, cfg runner.Config, links []lin
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	path := filepath.Join(dir, "out")
-	links = append(links, link{stage.KindSink, "file", map[string]any{"path": path}})
+	if links[len(links)-1].kind != stage.KindSink {
+		links = append(links, link{kind: stage.KindSink, name: "file"})
+	}
+	sink := &links[len(links)-1]
+	sink.settings = maps.Clone(sink.settings)
+	if sink.settings == nil {
+		sink.settings = map[string]any{}
+	}
+	sink.settings["path"] = path
 	list := stages(t, links)
 	var groups []*runner.Group
 	start := 0

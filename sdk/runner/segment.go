@@ -16,6 +16,7 @@ type step struct {
 	index int // in the group, for the watchdog
 
 	filter     stage.Filter
+	ender      stage.Ender // of the filter, if it has one
 	encoder    stage.Encoder
 	compressor stage.Compressor
 	encryptor  stage.Encryptor
@@ -57,6 +58,7 @@ func (f *flow) bindStep(s *step, schema **arrow.Schema, media *stage.Media) (err
 	switch s.Definition.Kind {
 	case stage.KindFilter:
 		s.filter, _ = s.instance.(stage.Filter)
+		s.ender, _ = s.instance.(stage.Ender)
 		if s.filter != nil {
 			*schema, err = s.filter.Bind(*schema)
 			s.gives = *schema
@@ -253,6 +255,11 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 			return err
 		}
 	}
+	kept, err := w.endFilters(ctx, given, send)
+	if err != nil {
+		return err
+	}
+	total.Rows += kept
 	s.encoded(total.Rows)
 	end, err := w.edge(ctx, total, false)
 	if err != nil {
@@ -420,16 +427,8 @@ func checkEnds(s *step, out *stage.Output) error {
 func (w *worker) apply(ctx context.Context, s *step, in arrow.Record) (rec arrow.Record, err error) {
 	err = w.call(s, func() error {
 		rec, err = s.filter.Apply(ctx, in)
-		if err == nil && rec == nil {
-			err = fault.New("plugin.contract", fault.Plugin, "the filter gave no record batch")
-		}
-		if err == nil && rec.Schema() != s.gives && !rec.Schema().Equal(s.gives) {
-			err = fault.New("plugin.contract", fault.Plugin, "the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
-		}
 		if err == nil {
-			if problem := unexpectedNull(rec); problem != "" {
-				err = fault.New("plugin.contract", fault.Plugin, "the filter gave %s", problem)
-			}
+			err = s.checkBatch(rec)
 		}
 		if err == nil && s.Definition.KeepsRows && rec.NumRows() != in.NumRows() {
 			err = fault.New("plugin.contract", fault.Plugin,
@@ -438,6 +437,87 @@ func (w *worker) apply(ctx context.Context, s *step, in arrow.Record) (rec arrow
 		return err
 	})
 	return rec, err
+}
+
+// checkBatch holds a batch that a filter gives against what it has announced.
+func (s *step) checkBatch(rec arrow.Record) error {
+	if rec == nil {
+		return fault.New("plugin.contract", fault.Plugin, "the filter gave no record batch")
+	}
+	if rec.Schema() != s.gives && !rec.Schema().Equal(s.gives) {
+		return fault.New("plugin.contract", fault.Plugin, "the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
+	}
+	if problem := unexpectedNull(rec); problem != "" {
+		return fault.New("plugin.contract", fault.Plugin, "the filter gave %s", problem)
+	}
+	return nil
+}
+
+// endFilters lets the filters give what they have held back, an earlier one first, because it goes through all
+// steps after it. Given is how many rows each step was given so far. It returns how many rows came out.
+func (w *worker) endFilters(ctx context.Context, given []int64, send func(item) error) (rows int64, err error) {
+	for i := range w.segment.steps {
+		s := &w.segment.steps[i]
+		if s.ender == nil {
+			continue
+		}
+		slot := w.segment.flow.group.watch.slot(s.index, w.number)
+		var failed error // whether or not the stage returns it
+		emit := func(rec arrow.Record) error {
+			// What the stages behind do, and how long they wait, is not this one's.
+			slot.leave()
+			defer w.segment.flow.group.watch.enter(slot, 0)
+			if failed == nil {
+				failed = s.checkBatch(rec)
+			}
+			if failed == nil && s.Definition.KeepsRows && rec.NumRows() > 0 {
+				failed = fault.New("plugin.contract", fault.Plugin,
+					"the filter declares that it keeps rows, but made %d more at the end", rec.NumRows())
+			}
+			if failed == nil && rec.NumRows() > 0 {
+				var out int64
+				out, failed = w.sendOn(ctx, i+1, rec, given, send)
+				rows += out
+			}
+			return failed
+		}
+		err := w.call(s, func() error {
+			err := s.ender.End(ctx, emit)
+			if failed != nil {
+				return failed
+			}
+			return err
+		})
+		if err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
+}
+
+// sendOn takes a borrowed batch through step i and those after it, and sends what comes of it. It returns how many
+// rows that are.
+func (w *worker) sendOn(ctx context.Context, i int, rec arrow.Record, given []int64, send func(item) error) (int64, error) {
+	var result item
+	w.given, w.bytes = make([]int64, len(w.segment.steps)), recordBytes(rec)
+	rec.Retain()
+	err := w.pass(ctx, i, payload{rec: rec}, func(p payload) { result.rec, result.rows = p.rec, p.rec.NumRows() })
+	if err != nil && inRow(err) {
+		err = w.segment.locate(err, given)
+	}
+	if err != nil {
+		return 0, err
+	}
+	for k, n := range w.given {
+		given[k] += n
+	}
+	result.cost = recordBytes(result.rec)
+	w.segment.flow.budget.adjust(result.cost)
+	if err := send(result); err != nil {
+		w.segment.flow.done(result)
+		return 0, err
+	}
+	return result.rows, nil
 }
 
 // call runs one call of a stage under the watchdog, and names the stage in what

@@ -93,3 +93,8 @@ type SourceChecker interface {
 type SinkChecker interface {
 	CheckSink(ctx context.Context, object Object, report *Report)
 }
+
+// TableChecker is the same of a table sink. The table's schema is nil when only a run can tell.
+type TableChecker interface {
+	CheckTable(ctx context.Context, table Table, report *Report)
+}

@@ -31,6 +31,15 @@ type Filter interface {
 	Apply(ctx context.Context, in arrow.Record) (arrow.Record, error)
 }
 
+// Ender is an optional ability of a filter. End is called once, from one goroutine, after the last Apply has
+// returned and when the input has ended well, also when there was no batch; never after a failure. It may give
+// rows that the filter has held back: emit sends them on behind all others, batch by batch, and waits
+// until the stages behind have room. Emit borrows the batch, which has the schema that Bind gave; its error
+// is returned as it is. With About.KeepsRows there is nothing to give any more, and End only looks back.
+type Ender interface {
+	End(ctx context.Context, emit func(arrow.Record) error) error
+}
+
 // Inverse is an optional ability of a filter that is checked without data. Before says what
 // the filter must be given so that it gives out, as far as that can be known: see MetaUnknown
 // and MetaOpen. Bind takes what Before gives, and finds what is wrong with it; what Bind gives
@@ -110,24 +119,42 @@ type Encryptor interface {
 	End(out *Output) error
 }
 
-// Sink delivers a byte stream. It has two phases: nothing is visible under its
-// final name before Commit, but see Streamer.
+// Outcome is the second phase of every sink: what was written becomes visible, or leaves no trace.
 //
-// The runner calls Open, then Write in stream order, then Commit or Abort. Write
-// must not keep the slice. After an error of any method, and when the run fails
-// elsewhere, Abort is called; it removes all traces, and calling it twice, or
-// after Commit, does nothing. A Write that does not heed the end of its context is
-// left behind after two seconds, and Abort is called while it still goes on. What a
-// Commit that has begun returns is the truth, also after the end of its context.
-type Sink interface {
-	Open(ctx context.Context, object Object) error
-	Write(ctx context.Context, p []byte) error
+// After an error of any method of a sink, and when the run fails elsewhere, Abort is called; it removes
+// all traces, and calling it twice, or after Commit, does nothing. What a Commit that has begun returns is
+// the truth, also after the end of its context.
+type Outcome interface {
 	Commit(ctx context.Context) (Receipt, error)
 	Abort(ctx context.Context) error
 }
 
-// Streamer is an optional ability of a sink. Streams reports, from Open on, whether its
-// bytes are seen as they come, as in a pipe or in the body of a response: Commit then only
+// Sink delivers a byte stream. It has two phases: nothing is visible under its
+// final name before Commit, but see Streamer.
+//
+// The runner calls Open, then Write in stream order, then Commit or Abort. Write
+// must not keep the slice. A Write that does not heed the end of its context is
+// left behind after two seconds, and Abort is called while it still goes on.
+type Sink interface {
+	Open(ctx context.Context, object Object) error
+	Write(ctx context.Context, p []byte) error
+	Outcome
+}
+
+// TableSink delivers rows with their types, as a database, a queue or a stream of documents takes them.
+// It stands where the others stand behind an encoder, and has the same two phases.
+//
+// The runner calls Open once, which refuses what the sink cannot represent, then Write for every batch in
+// order, then Commit or Abort. A batch is borrowed: Write keeps no part of it after it has returned, and
+// it may have no rows. All else is as with Sink.
+type TableSink interface {
+	Open(ctx context.Context, table Table) error
+	Write(ctx context.Context, rows Rows) error
+	Outcome
+}
+
+// Streamer is an optional ability of a sink of either sort. Streams reports, from Open on, whether its
+// bytes or rows are seen as they come, as in a pipe or in the body of a response: Commit then only
 // writes their end, and Abort can only cut them, so that whoever reads sees that they are not all.
 type Streamer interface {
 	Streams() bool

@@ -2,6 +2,8 @@ package stage
 
 import (
 	"time"
+
+	"github.com/apache/arrow/go/v15/arrow"
 )
 
 // Media says what a byte stream is.
@@ -24,9 +26,18 @@ type Object struct {
 	RunID string
 }
 
+// Table is what a table sink is about to receive.
+type Table struct {
+	// Schema is that of every batch.
+	Schema *arrow.Schema
+	// RunID identifies the run; it is safe in a file name.
+	RunID string
+}
+
 // Receipt is a sink's account of what it delivered.
 type Receipt struct {
-	// Bytes is the size of the object.
+	// Bytes is the size of the object. A table sink that leaves an object of its own, such as the file of
+	// a database, says its size and digest; one that adds to what was there leaves both out.
 	Bytes int64
 	// SHA256 is the lower-case hexadecimal digest of the object's bytes.
 	SHA256 string

@@ -93,6 +93,11 @@ func DefineSink[S any](about About, make func(S, Env) (Sink, error)) Definition 
 	return define(KindSink, about, ShapeBytes, ShapeNone, make)
 }
 
+// DefineTableSink declares a sink that takes a table, with settings S.
+func DefineTableSink[S any](about About, make func(S, Env) (TableSink, error)) Definition {
+	return define(KindSink, about, ShapeTable, ShapeNone, make)
+}
+
 func define[S, T any](kind Kind, about About, in, out Shape, build func(S, Env) (T, error)) Definition {
 	if about.In == ShapeNone {
 		about.In = in

@@ -259,7 +259,7 @@ type CheckRequest struct {
 	RunId string                 `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// A private directory that the host removes when it has checked.
 	Dir string `protobuf:"bytes,3,opt,name=dir,proto3" json:"dir,omitempty"`
-	// The columns that a filter or an encoder is given: an Arrow IPC stream without a
+	// The columns that a filter, an encoder or a sink of rows is given: an Arrow IPC stream without a
 	// batch. Empty when they are not known.
 	Columns []byte `protobuf:"bytes,4,opt,name=columns,proto3" json:"columns,omitempty"`
 	// What any other stage but a source is given. Absent when it is not known.
@@ -1156,7 +1156,7 @@ type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Rows that entered the group, in total.
 	Rows int64 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
-	// Bytes that left the group's last stage, in total; for a sink: bytes delivered.
+	// Bytes that left the group's last stage, in total; for a sink: bytes delivered, none of rows.
 	Bytes         int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1342,7 +1342,7 @@ type Finished struct {
 	CpuNanoseconds int64 `protobuf:"varint,5,opt,name=cpu_nanoseconds,json=cpuNanoseconds,proto3" json:"cpu_nanoseconds,omitempty"`
 	// Peak resident memory of the process.
 	PeakMemoryBytes int64 `protobuf:"varint,6,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3" json:"peak_memory_bytes,omitempty"`
-	// Rows that the group's encoder was given; absent when it has none.
+	// Rows that the group's encoder, or its sink of rows, was given; absent when it has neither.
 	EncodedRows *int64 `protobuf:"varint,7,opt,name=encoded_rows,json=encodedRows,proto3,oneof" json:"encoded_rows,omitempty"`
 	// What the stages have to say of this run that no number tells, such as how a
 	// connection was protected: "STAGE.NAME". They appear in the receipt.

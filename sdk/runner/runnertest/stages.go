@@ -37,7 +37,9 @@ func Bundle(name string) stage.Bundle {
 		stage.DefineEncryptor(stage.About{Name: "index", Summary: "Puts the index before each record.", Concurrent: true,
 			In: stage.ShapeRecords, Out: stage.ShapeRecords},
 			func(struct{}, stage.Env) (stage.Encryptor, error) { return index{}, nil }),
+		stage.DefineFilter(stage.About{Name: "later", Summary: "Holds rows back until the end.", Concurrent: true}, newLater),
 		stage.DefineSink(stage.About{Name: "file", Summary: "Writes a file."}, newFile),
+		stage.DefineTableSink(stage.About{Name: "rows", Summary: "Writes a file with a line a row."}, newRows),
 	}}
 }
 

@@ -29,7 +29,7 @@ var shapes = map[stage.Kind][][2]stage.Shape{
 	stage.KindEncoder:    {{stage.ShapeTable, stage.ShapeRecords}, {stage.ShapeTable, stage.ShapeBytes}},
 	stage.KindCompressor: {{stage.ShapeBytes, stage.ShapeBytes}},
 	stage.KindEncryptor:  {{stage.ShapeRecords, stage.ShapeRecords}, {stage.ShapeBytes, stage.ShapeBytes}},
-	stage.KindSink:       {{stage.ShapeBytes, stage.ShapeNone}},
+	stage.KindSink:       {{stage.ShapeBytes, stage.ShapeNone}, {stage.ShapeTable, stage.ShapeNone}},
 }
 
 // declaration checks what a stage says of itself.
@@ -84,6 +84,9 @@ func Stage(d stage.Definition, o Options) []Check {
 	case stage.KindCompressor, stage.KindEncryptor:
 		return append(checks, (&streamBench{b, d}).checks()...)
 	case stage.KindSink:
+		if d.In == stage.ShapeTable {
+			return append(checks, (&tableSinkBench{b, d}).checks()...)
+		}
 		return append(checks, (&sinkBench{b, d}).checks()...)
 	}
 	return checks
@@ -113,7 +116,9 @@ func (b *bench) settingsFit(p *probe, d stage.Definition) {
 	case stage.KindEncryptor:
 		_, ok = i.made.(stage.Encryptor)
 	case stage.KindSink:
-		_, ok = i.made.(stage.Sink)
+		if _, ok = i.made.(stage.Sink); d.In == stage.ShapeTable {
+			_, ok = i.made.(stage.TableSink)
+		}
 	}
 	if !ok {
 		b.stick("the stage is not what its kind says")

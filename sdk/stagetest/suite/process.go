@@ -192,7 +192,11 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 	wait.Wait()
 	d.data = b.steady(d.data)
 	if d.receipt != nil {
-		d.breach = receiptBreach(*d.receipt, d.dataOf(t), object)
+		if b.manifest.In == stage.ShapeTable {
+			d.breach = tableReceiptBreach(*d.receipt, object)
+		} else {
+			d.breach = receiptBreach(*d.receipt, d.dataOf(t), object)
+		}
 	}
 	if d.err != nil || d.receipt == nil {
 		d.left = filesIn(private)
@@ -349,6 +353,14 @@ func (b *processBench) stream(in []chunk) (trial, error) {
 	return t, nil
 }
 
+// rows is how many rows the input has.
+func (t trial) rows() (n int64) {
+	for _, rec := range t.records {
+		n += rec.NumRows()
+	}
+	return n
+}
+
 func (t trial) release() {
 	for _, rec := range t.records {
 		rec.Release()
@@ -372,6 +384,11 @@ func (b *processBench) outputBreach(t trial, d delivery) error {
 		}
 		if d.visible {
 			b.violate(CheckHidden, "the object is visible under its name before Commit")
+		}
+		if b.manifest.In == stage.ShapeTable {
+			if given := t.rows(); d.finished.EncodedRows == nil || *d.finished.EncodedRows != given {
+				b.violate(CheckReceipt, "the sink was given %d rows, which encoded_rows of Finished must say; it says %d", given, d.finished.GetEncodedRows())
+			}
 		}
 		return nil
 	}
@@ -411,10 +428,7 @@ func (b *processBench) rowsBreach(t trial, d delivery) error {
 	if b.manifest.Kind != stage.KindFilter || !b.manifest.KeepsRows {
 		return nil
 	}
-	var given, got int64
-	for _, rec := range t.records {
-		given += rec.NumRows()
-	}
+	given, got := t.rows(), int64(0)
 	for _, rows := range d.rows {
 		got += int64(len(rows))
 	}

@@ -42,6 +42,9 @@ func Process(m control.Manifest, start Starter, o Options) []Check {
 			}
 		}))
 	case stage.KindSink:
+		if m.In == stage.ShapeTable {
+			checks = append(checks, b.check(CheckTypes, func(p *probe) { b.types(p) }))
+		}
 		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.report(CheckReceipt), b.hidden())
 	}
 	switch m.Kind {

@@ -13,7 +13,7 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// sinkBench tries sinks.
+// sinkBench tries sinks of bytes.
 type sinkBench struct {
 	*bench
 	definition stage.Definition
@@ -22,7 +22,7 @@ type sinkBench struct {
 // sinkStage is a sink and the object that it should deliver.
 type sinkStage struct {
 	*instance
-	sink   stage.Sink
+	sink   stage.Outcome
 	object string // its path; empty if it has none
 	wrote  bytes.Buffer
 }
@@ -32,8 +32,11 @@ func (b *sinkBench) make(ctx context.Context) (*sinkStage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sinkStage{instance: i, sink: i.made.(stage.Sink), object: b.options.object(i.dir)}, nil
+	return &sinkStage{instance: i, sink: i.made.(stage.Outcome), object: b.options.object(i.dir)}, nil
 }
+
+// bytes is the sink as one of bytes.
+func (s *sinkStage) bytes() stage.Sink { return s.made.(stage.Sink) }
 
 func (b *sinkBench) open(ctx context.Context) (*sinkStage, error) {
 	s, err := b.make(ctx)
@@ -41,7 +44,7 @@ func (b *sinkBench) open(ctx context.Context) (*sinkStage, error) {
 		return nil, err
 	}
 	err = s.call(ctx, "Open", func(ctx context.Context) error {
-		return s.sink.Open(ctx, stage.Object{Media: b.options.Media, RunID: "conformance"})
+		return s.bytes().Open(ctx, stage.Object{Media: b.options.Media, RunID: "conformance"})
 	})
 	if err != nil {
 		_ = s.abort(ctx)
@@ -55,7 +58,7 @@ func (b *sinkBench) open(ctx context.Context) (*sinkStage, error) {
 func (s *sinkStage) write(ctx context.Context, pieces ...[]byte) error {
 	for _, piece := range pieces {
 		given := bytes.Clone(piece)
-		err := s.call(ctx, "Write", func(ctx context.Context) error { return s.sink.Write(ctx, given) })
+		err := s.call(ctx, "Write", func(ctx context.Context) error { return s.bytes().Write(ctx, given) })
 		if !bytes.Equal(given, piece) {
 			s.bench.violate(CheckUntouched, "the sink changed the bytes that it was given")
 		}
@@ -245,7 +248,7 @@ func (b *sinkBench) cancellation(p *probe) {
 			return
 		}
 		piece := make([]byte, 1<<20)
-		err = s.callCancelled(p.ctx, "Write", already, func(ctx context.Context) error { return s.sink.Write(ctx, piece) })
+		err = s.callCancelled(p.ctx, "Write", already, func(ctx context.Context) error { return s.bytes().Write(ctx, piece) })
 		p.try("a write of a cancelled run", cancelled(err))
 		if b.stuck() != "" {
 			s.close()

@@ -1,0 +1,305 @@
+package suite
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"slices"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// tableSinkBench tries sinks of rows.
+type tableSinkBench struct {
+	*bench
+	definition stage.Definition
+}
+
+// open makes a sink and opens it for rows of a schema.
+func (b *tableSinkBench) open(ctx context.Context, schema *arrow.Schema) (*sinkStage, stage.TableSink, error) {
+	i, err := b.newInstance(ctx, b.definition)
+	if err != nil {
+		return nil, nil, err
+	}
+	sink := i.made.(stage.TableSink)
+	s := &sinkStage{instance: i, sink: sink, object: b.options.object(i.dir)}
+	err = s.call(ctx, "Open", func(ctx context.Context) error {
+		return sink.Open(ctx, stage.Table{Schema: schema, RunID: "conformance"})
+	})
+	if err != nil {
+		b.refusedClean(ctx, s)
+		return nil, nil, err
+	}
+	return s, sink, nil
+}
+
+// refusedClean aborts what was not opened; nothing may stay of it.
+func (b *tableSinkBench) refusedClean(ctx context.Context, s *sinkStage) {
+	_ = s.abort(ctx)
+	if left := s.left(); len(left) > 0 && b.stuck() == "" {
+		b.violate(CheckAbort, "Abort after an Open that failed left %s", left[0])
+	}
+	s.close()
+}
+
+// write gives the batches of an input. Kept, they live until the sink is closed; borrowed, each one's memory is overwritten
+// when the sink may no longer read it.
+func (b *tableSinkBench) write(ctx context.Context, s *sinkStage, sink stage.TableSink, in input, schema *arrow.Schema, how way) error {
+	guard := newGuard()
+	first := int64(0)
+	for i := range in.batches {
+		rec := in.record(guard, schema, i, first)
+		sealed := sealOf(rec)
+		err := s.call(ctx, "Write", func(ctx context.Context) error { return sink.Write(ctx, stage.Rows{Record: rec, First: first}) })
+		if b.stuck() != "" {
+			return err // rec may still be read
+		}
+		buffers := slices.Clone(sealed.buffers)
+		if breach := sealed.open(); breach != "" {
+			b.violate(CheckUntouched, "%s", breach)
+		}
+		first += rec.NumRows()
+		if how == kept {
+			s.ends = append(s.ends, rec.Release)
+		} else {
+			wipeAll(buffers)
+			rec.Release()
+		}
+		if err != nil {
+			return err
+		}
+		if s.visible() {
+			b.violate(CheckHidden, "the object is visible under its name before Commit")
+		}
+	}
+	if held, bytes := guard.held(); held > 0 && how != kept {
+		b.violate(CheckLeak, "after the last Write %d buffers (%d bytes) of batches that the sink was given are still held", held, bytes)
+	}
+	return nil
+}
+
+func wipeAll(buffers []*memory.Buffer) {
+	for _, buffer := range buffers {
+		fill(buffer.Bytes())
+	}
+}
+
+// deliver takes rows all the way, and returns the object, if its path is known and it is a file.
+func (b *tableSinkBench) deliver(ctx context.Context, in input, how way) (object []byte, err error) {
+	schema := in.schema()
+	s, sink, err := b.open(ctx, schema)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	if err := b.write(ctx, s, sink, in, schema, how); err != nil {
+		_ = s.abort(ctx)
+		return nil, err
+	}
+	receipt, err := s.commit(ctx)
+	if err != nil {
+		_ = s.abort(ctx)
+		return nil, err
+	}
+	if breach := tableReceiptBreach(receipt, s.object); breach != "" {
+		b.violate(CheckReceipt, "%s", breach)
+	}
+	if s.object != "" {
+		object, _ = os.ReadFile(s.object) // a folder is not compared
+	}
+	if err := s.abort(ctx); err != nil {
+		b.violate(CheckAbort, "Abort after Commit gave an error: %v", err)
+	}
+	if s.object != "" && !s.visible() {
+		b.violate(CheckAbort, "after Commit, and an Abort that must do nothing then, the object is not there")
+	}
+	return b.steady(object), nil
+}
+
+// tableReceiptBreach says what is wrong with the receipt of a sink of rows. Size and digest are its own choice: both, of the
+// object, or neither.
+func tableReceiptBreach(r stage.Receipt, object string) string {
+	switch {
+	case r.SHA256 == "" && r.Bytes != 0:
+		return "the receipt has a size and no sha256: a sink of rows says both of its object, or neither"
+	case r.Location == "":
+		return "the receipt has no location"
+	case r.Link == "" != r.LinkExpires.IsZero():
+		return "a link and its end come together in a receipt"
+	case object == "" || r.SHA256 == "":
+		return ""
+	}
+	content, err := os.ReadFile(object)
+	if err != nil {
+		return "after Commit the object is not there: " + err.Error()
+	}
+	if sum := sha256.Sum256(content); r.Bytes != int64(len(content)) || r.SHA256 != hex.EncodeToString(sum[:]) {
+		return problemf("the receipt says %d bytes with sha256 %s; the object has %d with %x", r.Bytes, r.SHA256, len(content), sum).Error()
+	}
+	return ""
+}
+
+func (b *tableSinkBench) checks() []Check {
+	plain := b.options.input(plainBatches()...)
+	tried := func(p *probe, what string, in input) {
+		_, err := b.deliver(p.ctx, in, kept)
+		p.try(what, err)
+	}
+	return []Check{
+		b.check(CheckCancel, func(p *probe) { b.cancellation(p) }),
+		b.check(CheckCommit, func(p *probe) { tried(p, "plain rows", plain) }),
+		b.check(CheckTypes, func(p *probe) {
+			for _, f := range valueTypes() {
+				tried(p, typeName(f), input{b.options.fields(f), []batch{{rows: 20, nulls: someNulls}}})
+			}
+		}),
+		b.check(CheckNulls, func(p *probe) {
+			for _, f := range valueTypes() {
+				in := input{fields: b.options.fields(f)}
+				for _, nulls := range []pattern{noNulls, allNulls, alternate, lastNull} {
+					in.batches = append(in.batches, batch{rows: 17, nulls: nulls})
+				}
+				tried(p, "null patterns of "+typeName(f), in)
+			}
+		}),
+		b.check(CheckZeroRows, func(p *probe) { tried(p, "batches without rows", b.options.input(batch{}, batch{rows: 2}, batch{})) }),
+		b.check(CheckZeroBatches, func(p *probe) { tried(p, "a table without rows", b.options.input()) }),
+		b.check(CheckOneRow, func(p *probe) { tried(p, "one row", b.options.input(batch{rows: 1})) }),
+		b.check(CheckHuge, func(p *probe) {
+			for _, t := range []arrow.DataType{arrow.BinaryTypes.String, arrow.BinaryTypes.Binary} {
+				f := arrow.Field{Name: "value", Type: t, Nullable: true}
+				tried(p, "values of 1 MiB of "+t.String(), input{b.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
+			}
+		}),
+		b.check(CheckSliced, func(p *probe) { b.sliced(p) }),
+		b.check(CheckBorrowed, func(p *probe) {
+			b.compare(p, "plain rows", plain, plain, borrowed, "a batch's memory was overwritten after the call, and the object changed: the sink keeps a reference")
+		}),
+		b.check(CheckHidden, func(p *probe) {
+			p.result.Cases = b.tried
+			if b.options.Object == "" {
+				p.skip("no path of the object was given")
+			}
+			p.breaches(CheckHidden)
+		}),
+		b.check(CheckAbort, func(p *probe) { b.aborts(p) }),
+		b.report(CheckReceipt),
+		b.report(CheckLeak),
+		b.leaks(func(ctx context.Context) error { _, err := b.deliver(ctx, plain, kept); return err }),
+		b.report(CheckUntouched), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
+	}
+}
+
+// compare delivers rows in two ways, which must make the same object. One that differs from run to run cannot be compared.
+func (b *tableSinkBench) compare(p *probe, what string, one, other input, how way, breach string) {
+	var made [3][]byte
+	for i, c := range []struct {
+		in  input
+		how way
+	}{{one, kept}, {one, kept}, {other, how}} {
+		var err error
+		if made[i], err = b.deliver(p.ctx, c.in, c.how); !p.try(what, err) {
+			return
+		}
+	}
+	if bytes.Equal(made[0], made[1]) && !bytes.Equal(made[0], made[2]) {
+		p.fail("%s: %s", breach, differsBytes(made[2:], made[:1]))
+	}
+}
+
+func (b *tableSinkBench) sliced(p *probe) {
+	for _, f := range valueTypes() {
+		whole := input{b.options.fields(f), []batch{{rows: 21, nulls: someNulls}, {rows: 9, nulls: alternate}}}
+		slice := input{whole.fields, slices.Clone(whole.batches)}
+		slice.batches[0].front, slice.batches[1].front = 3, mostFront
+		b.compare(p, "slices of "+typeName(f), whole, slice, kept, "a slice of "+typeName(f)+" became something else than the same rows in a batch of their own")
+	}
+}
+
+// aborts ends tables in every phase; nothing may stay.
+func (b *tableSinkBench) aborts(p *probe) {
+	ended, cancel := context.WithCancel(p.ctx)
+	cancel()
+	in := b.options.input(plainBatches()...)
+	schema := in.schema()
+	for _, phase := range []struct {
+		what string
+		do   func(s *sinkStage, sink stage.TableSink) error
+	}{
+		{"after Open", func(*sinkStage, stage.TableSink) error { return nil }},
+		{"after Write", func(s *sinkStage, sink stage.TableSink) error { return b.write(p.ctx, s, sink, in, schema, kept) }},
+		{"after a Write that failed", func(s *sinkStage, sink stage.TableSink) error {
+			if err := b.write(p.ctx, s, sink, in, schema, kept); err != nil {
+				return err
+			}
+			return cancelled(b.write(ended, s, sink, in, schema, kept))
+		}},
+	} {
+		s, sink, err := b.open(p.ctx, schema)
+		if err == nil {
+			err = phase.do(s, sink)
+		}
+		if !p.try(phase.what, err) {
+			if s != nil {
+				_ = s.abort(p.ctx)
+				s.close()
+			}
+			continue
+		}
+		// The run's context has ended when a sink is aborted because of it.
+		p.try("Abort "+phase.what, s.abort(ended))
+		if left := s.left(); len(left) > 0 {
+			p.fail("Abort %s left %s", phase.what, slices.MinFunc(left, func(a, b string) int { return len(a) - len(b) }))
+		}
+		p.try("the second Abort "+phase.what, s.abort(p.ctx))
+		s.close()
+	}
+	if i, err := b.newInstance(p.ctx, b.definition); err == nil {
+		s := &sinkStage{instance: i, sink: i.made.(stage.TableSink)}
+		p.try("Abort without Open", s.abort(p.ctx))
+		s.close()
+	}
+	p.breaches(CheckAbort)
+}
+
+func (b *tableSinkBench) cancellation(p *probe) {
+	in := b.options.input(batch{rows: 2000, nulls: someNulls})
+	schema := in.schema()
+	for _, already := range []bool{true, false} {
+		s, sink, err := b.open(p.ctx, schema)
+		if err != nil {
+			p.try("opening", err)
+			return
+		}
+		rec := in.record(newGuard(), schema, 0, 0)
+		err = s.callCancelled(p.ctx, "Write", already, func(ctx context.Context) error { return sink.Write(ctx, stage.Rows{Record: rec}) })
+		p.try("a write of a cancelled run", cancelled(err))
+		if b.stuck() != "" {
+			s.close()
+			return // rec may still be read
+		}
+		rec.Release()
+		if err := s.abort(p.ctx); err != nil {
+			p.try("Abort after the cancellation", err)
+		}
+		s.close()
+	}
+	s, _, err := b.open(p.ctx, schema)
+	if err != nil {
+		return
+	}
+	defer s.close()
+	err = s.callCancelled(p.ctx, "Commit", true, func(ctx context.Context) error { _, err := s.sink.Commit(ctx); return err })
+	if err != nil && s.visible() {
+		p.fail("Commit failed, and the object is visible")
+	}
+	p.try("a commit of a cancelled run", cancelled(err))
+	if err != nil {
+		_ = s.abort(p.ctx)
+	}
+}
