@@ -49,6 +49,8 @@ INSIDE = $(filter-out $(OUTSIDE:./%=$(MODULE)/%),$(shell $(GO) list -tags $(TAGS
 MODULE = $(shell $(GO) list -m)
 
 SCRIPTS := integration/scripts
+# By itself, not by make: what calls make is run by `make -n` too.
+LINT    := bash $(SCRIPTS)/lint.sh $(TAGS) $(STATICCHECK_VERSION) $(GOVULNCHECK_VERSION)
 
 # In CI a server that cannot be had is a failure, not a skipped test.
 ifneq ($(CI),)
@@ -64,11 +66,11 @@ help: ## list the targets
 deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
 	@bash $(SCRIPTS)/deps.sh
 
-# Lint has vetted the tests, so that go test need not. The runs of go test go on at once: those outside wait much.
-test: deps ## lint, then every test, with the race detector (see OUTSIDE); the last line has the counts
+# Lint vets the tests, so that go test need not. All of it goes on at once: those outside wait much.
+test: deps ## lint and every test, with the race detector (see OUTSIDE); the last line has the counts
 	@$(GO) run ./integration/testsummary \
-		-check '$(MAKE) --no-print-directory lint' \
-		-test '-vet=off -tags $(TAGS) -timeout 45m -p 1 -skip $(RACED_OUTSIDE) $(OUTSIDE)' \
+		-check '$(LINT)' \
+		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -skip $(RACED_OUTSIDE) $(package)') \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m $(INSIDE)' \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 -run $(RACED_OUTSIDE) $(OUTSIDE)'; \
 	status=$$?; bash integration/images/engine.sh stop; exit $$status
@@ -77,7 +79,7 @@ test-unit: ## the tests that need nothing but Go: no server, no other program
 	@$(GO) test -tags $(TAGS) $(UNIT)
 
 lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where its database can be had
-	@bash $(SCRIPTS)/lint.sh $(TAGS) $(STATICCHECK_VERSION) $(GOVULNCHECK_VERSION)
+	@$(LINT)
 
 soak: deps ## the long form of the kill rounds, of broken connections and of ten streams at once (KILLS=2000, SOAK=5m)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)

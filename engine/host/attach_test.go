@@ -62,7 +62,7 @@ func (s *setup) attach(t *testing.T, plugin string) (host.Process, *terminal) {
 
 func TestAttach(t *testing.T) {
 	for _, plugin := range []string{firstParty, thirdParty} {
-		s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: ownProgram(t)})
+		s := newSetup(t, host.Config{}, pinned{name: thirdParty, self: true})
 		if err := os.Chmod(filepath.Join(s.plugins, host.ProgramPrefix+thirdParty), 0o700); err != nil {
 			t.Fatal(err)
 		}

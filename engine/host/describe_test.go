@@ -14,7 +14,7 @@ import (
 
 // TestDescribe: the program says what it offers, under the name that it gives itself.
 func TestDescribe(t *testing.T) {
-	s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: ownProgram(t)})
+	s := newSetup(t, host.Config{}, pinned{name: thirdParty, self: true})
 	for _, name := range []string{firstParty, thirdParty} {
 		offer, err := s.Describe(t.Context(), name)
 		if err != nil {
@@ -32,8 +32,8 @@ func TestDescribe(t *testing.T) {
 
 // TestSurvey: a plugin that is broken does not hide the others.
 func TestSurvey(t *testing.T) {
-	s := newSetup(t, host.Config{}, pinned{name: "gone", missing: true}, pinned{name: thirdParty, program: ownProgram(t)},
-		pinned{name: "fourth", program: ownProgram(t)})
+	s := newSetup(t, host.Config{}, pinned{name: "gone", missing: true}, pinned{name: thirdParty, self: true},
+		pinned{name: "fourth", self: true})
 	found, err := s.Survey(t.Context())
 	if err != nil || len(found) != 4 {
 		t.Fatalf("got %+v, %v", found, err)
@@ -88,7 +88,7 @@ func TestSurveyTogether(t *testing.T) {
 
 // TestTry: a program that no lock file pins is started, and verified, as one that is.
 func TestTry(t *testing.T) {
-	s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: ownProgram(t)})
+	s := newSetup(t, host.Config{}, pinned{name: thirdParty, self: true})
 	entry, err := s.Locked(thirdParty)
 	if err != nil {
 		t.Fatal(err)

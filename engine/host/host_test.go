@@ -142,6 +142,8 @@ func (s *lockedBuffer) String() string {
 type pinned struct {
 	name    string
 	program []byte
+	// self makes this test program the plugin's, in the place of program.
+	self bool
 	// digest replaces the program's own; missing leaves the program out.
 	digest  string
 	missing bool
@@ -167,12 +169,14 @@ func newSetup(t *testing.T, cfg host.Config, plugins ...pinned) *setup {
 	s := &setup{log: &lockedBuffer{}, plugins: t.TempDir(), out: t.TempDir(), tmp: shortTemp(t)}
 	lock := "plugins:\n"
 	for _, p := range plugins {
-		if !p.missing {
-			if err := os.WriteFile(filepath.Join(s.plugins, host.ProgramPrefix+p.name), p.program, 0o600); err != nil {
+		digest, path := p.digest, filepath.Join(s.plugins, host.ProgramPrefix+p.name)
+		if p.self {
+			digest = linkSelf(t, path)
+		} else if !p.missing {
+			if err := os.WriteFile(path, p.program, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		digest := p.digest
 		if digest == "" {
 			sum := sha256.Sum256(p.program)
 			digest = hex.EncodeToString(sum[:])
@@ -252,19 +256,46 @@ func children(t *testing.T) (list []string) {
 	return list
 }
 
-// ownProgram is this test program, to be a third party's.
-func ownProgram(t *testing.T) []byte {
+// linkSelf makes this test program a file at path as well, and returns its SHA-256. It is never read into memory: starting
+// a confined process copies the page tables of this one, and of the race detector's shadow of all that it has read.
+func linkSelf(t *testing.T, path string) (digest string) {
 	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digest, err = digestOfSelf(); err != nil {
+		t.Fatal(err)
+	}
+	if os.Link(self, path) == nil {
+		return digest
+	}
+	// On another file system.
+	from, err := os.Open(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if _, err := host.CopyProgram(t.Context(), path, from, 0o700, false); err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+var digestOfSelf = sync.OnceValues(func() (string, error) {
 	path, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	program, err := os.ReadFile(path)
+	self, err := os.Open(path)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	return program
-}
+	defer self.Close()
+	hash := sha256.New()
+	_, err = io.Copy(hash, self)
+	return hex.EncodeToString(hash.Sum(nil)), err
+})
 
 func script(lines ...string) []byte {
 	return []byte("#!/bin/sh\n" + strings.Join(lines, "\n") + "\n")

@@ -217,7 +217,7 @@ func (r *remote) Describe(ctx context.Context) (Offer, error) {
 	defer cancel()
 	resp, err := r.rpc.Describe(ctx, &pb.DescribeRequest{})
 	if err != nil {
-		return Offer{}, r.broken(ctx, err)
+		return Offer{}, r.unanswered(ctx, err)
 	}
 	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(), Network: resp.Network, LinkWords: resp.LinkWords, Isolation: r.program.isolation()}
 	for _, s := range resp.Stages {
@@ -241,7 +241,7 @@ func (r *remote) Open(ctx context.Context, req *pb.OpenRequest, secrets []string
 	}
 	resp, err := r.rpc.Open(ctx, req)
 	if err != nil {
-		return r.broken(ctx, err)
+		return r.unanswered(ctx, err)
 	}
 	if f := control.FaultFromProto(resp.Fault); f != nil {
 		return r.explainDenied(f)
@@ -336,14 +336,31 @@ const (
 // broken explains a call that did not come back: the process has exited, was
 // killed, or does not answer.
 func (r *remote) broken(ctx context.Context, err error) error {
+	return r.brokenWithin(ctx, err, lostPatience)
+}
+
+// unanswered is broken for a call that is to be answered in time: the process that offers
+// a connection and serves none lives, and is not waited for much longer than an answer.
+func (r *remote) unanswered(ctx context.Context, err error) error {
+	if r.patient {
+		return r.broken(ctx, err)
+	}
+	return r.brokenWithin(ctx, err, min(lostPatience, r.cfg.StartTimeout+answeredPatience))
+}
+
+func (r *remote) brokenWithin(ctx context.Context, err error, lost time.Duration) error {
 	// What the host has killed ends for certain, however long the system takes for its
 	// memory, and so does what has lost its connection. Each is the cause of what its
 	// neighbours say meanwhile.
 	patience := lostPatience
-	if !r.program.killedByHost() && status.Code(err) != codes.Unavailable {
-		patience = answeredPatience
-		if ctx.Err() != nil {
+	if !r.program.killedByHost() {
+		switch {
+		case status.Code(err) == codes.Unavailable:
+			patience = lost
+		case ctx.Err() != nil:
 			patience = cancelledPatience
+		default:
+			patience = answeredPatience
 		}
 	}
 	if how := r.program.exitStatus(patience); how != "" {

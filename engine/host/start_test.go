@@ -15,7 +15,7 @@ import (
 )
 
 func TestOffers(t *testing.T) {
-	s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: ownProgram(t)})
+	s := newSetup(t, host.Config{}, pinned{name: thirdParty, self: true})
 	found, err := s.Survey(t.Context())
 	if err != nil || len(found) != 2 || found[1].Err != nil {
 		t.Fatalf("got %+v, %v", found, err)
@@ -73,8 +73,11 @@ func TestRefusedBeforeStart(t *testing.T) {
 // changes after the host has read the lock file.
 func TestChangedProgram(t *testing.T) {
 	witness := filepath.Join(t.TempDir(), "ran")
-	s := newSetup(t, host.Config{}, pinned{name: thirdParty, program: ownProgram(t), files: []string{filepath.Dir(witness) + ":rw"}})
+	s := newSetup(t, host.Config{}, pinned{name: thirdParty, self: true, files: []string{filepath.Dir(witness) + ":rw"}})
 	path := filepath.Join(s.plugins, host.ProgramPrefix+thirdParty)
+	if err := os.Remove(path); err != nil { // this program, which is executed, cannot be written
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, script("touch '"+witness+"'"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +90,7 @@ func TestChangedProgram(t *testing.T) {
 }
 
 func TestNameMismatch(t *testing.T) {
-	s := newSetup(t, host.Config{}, pinned{name: "fourth", program: ownProgram(t)})
+	s := newSetup(t, host.Config{}, pinned{name: "fourth", self: true})
 	found, err := s.Look(t.Context(), "fourth")
 	f := fault.From(found.Err)
 	if err != nil || f == nil || f.Code != "plugin.name" || f.Class != fault.Plugin || f.Message != `the program of plugin "fourth" says that it is "third"` {

@@ -25,7 +25,7 @@ func TestSurroundings(t *testing.T) {
 	defer syscall.Close(pipe[0])
 	defer syscall.Close(pipe[1])
 
-	s := newSetup(t, host.Config{MemoryLimit: 400 << 20}, pinned{name: thirdParty, program: ownProgram(t)})
+	s := newSetup(t, host.Config{MemoryLimit: 400 << 20}, pinned{name: thirdParty, self: true})
 	for plugin, arguments := range map[string][]string{firstParty: {"serve-test-plugin"}, thirdParty: {}} {
 		t.Run(plugin, func(t *testing.T) {
 			see := s.see(t, plugin)

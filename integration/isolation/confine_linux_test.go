@@ -266,22 +266,12 @@ const envLimit = "CIPHERSTREAM_TEST_LIMIT"
 // sysctl of namespaces (namespaces(7)), where none of these can be made.
 func asNobody(t *testing.T, test, limit string) {
 	t.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	content, err := os.ReadFile(program)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir, err := os.MkdirTemp("/tmp", "cs")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.WriteFile(filepath.Join(dir, "tests"), content, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	copySelf(t, filepath.Join(dir, "tests")) // it gets another owner
 	arguments := []string{"-test.run", "^" + test + "$", "-test.v", "-test.timeout", "2m"}
 	cmd := exec.Command(filepath.Join(dir, "tests"), arguments...)
 	cmd.Dir = dir

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -123,28 +124,70 @@ func newSetup(t *testing.T, cfg host.Config, network bool, files ...string) *set
 	return s
 }
 
-// install puts this program into a plugin folder.
+// install puts this program into a plugin folder. It is never read into memory: starting a confined process copies the
+// page tables of this one, and of the race detector's shadow of all that it has read.
 func install(t *testing.T, network bool, files ...string) string {
 	t.Helper()
-	path, err := os.Executable()
+	digest, err := digestOfSelf()
 	if err != nil {
 		t.Fatal(err)
 	}
-	program, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return installProgram(t, program, network, files...)
+	dir := pin(t, digest, network, files...)
+	putSelf(t, filepath.Join(dir, host.ProgramPrefix+thirdParty))
+	return dir
 }
+
+// putSelf makes this program a file at path as well.
+func putSelf(t *testing.T, path string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Link(self, path) == nil {
+		return
+	}
+	copySelf(t, path) // on another file system
+}
+
+func copySelf(t *testing.T, path string) {
+	t.Helper()
+	from, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if _, err := host.CopyProgram(t.Context(), path, from, 0o700, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var digestOfSelf = sync.OnceValues(func() (string, error) {
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return "", err
+	}
+	defer self.Close()
+	hash := sha256.New()
+	_, err = io.Copy(hash, self)
+	return hex.EncodeToString(hash.Sum(nil)), err
+})
 
 func installProgram(t *testing.T, program []byte, network bool, files ...string) string {
 	t.Helper()
-	dir := t.TempDir()
+	sum := sha256.Sum256(program)
+	dir := pin(t, hex.EncodeToString(sum[:]), network, files...)
 	if err := os.WriteFile(filepath.Join(dir, host.ProgramPrefix+thirdParty), program, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256(program)
-	entry := host.LockEntry{Name: thirdParty, SHA256: hex.EncodeToString(sum[:]), Network: network, Files: files}
+	return dir
+}
+
+// pin makes a plugin folder whose lock file pins a program that is to be put there.
+func pin(t *testing.T, digest string, network bool, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	entry := host.LockEntry{Name: thirdParty, SHA256: digest, Network: network, Files: files}
 	lock := fmt.Sprintf("plugins:\n  - {name: %s, version: 1.0.0, sha256: %s, network: %v, files: [%s], grants: '%s'}\n",
 		thirdParty, entry.SHA256, network, strings.Join(files, ", "), entry.GrantsOf())
 	if err := os.WriteFile(filepath.Join(dir, host.LockName), []byte(lock), 0o600); err != nil {

@@ -1,11 +1,11 @@
-// Command testsummary runs checks one after the other, then all runs of go test at once,
-// whatever fails before, and ends with one plain line:
+// Command testsummary runs checks, one after the other, and all runs of go test at once
+// beside them, whatever fails, and ends with one plain line:
 //
 //	12 passed, 0 failed, 1 skipped
 //
 // A check is a command, counted as one. A test is counted by its result, and a
-// test with subtests by theirs. Before the line come what every failed test
-// printed, the ten slowest tests, why every skipped test was skipped, and how long
+// test with subtests by theirs. Before the line come what every check and every failed
+// test printed, the ten slowest tests, why every skipped test was skipped, and how long
 // all of it took.
 //
 // It owns the reading of `go test -json`; it never decides what is run, which
@@ -59,18 +59,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	t := newTally(stdout)
 	begin := time.Now()
-	for _, s := range steps {
-		if !s.test {
-			runCheck(t, s.text, stdout, stderr)
+	var running sync.WaitGroup
+	running.Go(func() {
+		for _, s := range steps {
+			if !s.test {
+				runCheck(t, s.text)
+			}
 		}
-	}
-	var tests sync.WaitGroup
+	})
 	for _, s := range steps {
 		if s.test {
-			tests.Go(func() { runTests(t, strings.Fields(s.text), stderr) })
+			running.Go(func() { runTests(t, strings.Fields(s.text), stderr) })
 		}
 	}
-	tests.Wait()
+	running.Wait()
 	fmt.Fprintf(stdout, "all of it took %s\n", time.Since(begin).Round(time.Second))
 	if !t.finish() {
 		return 1
@@ -78,12 +80,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func runCheck(t *tally, command string, stdout, stderr io.Writer) {
-	cmd := exec.Command("sh", "-c", command)
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+func runCheck(t *tally, command string) {
 	begin := time.Now()
-	err := cmd.Run()
-	t.check(command, time.Since(begin), err)
+	printed, err := exec.Command("sh", "-c", command).CombinedOutput()
+	t.check(command, time.Since(begin), string(printed), err)
 }
 
 func runTests(t *tally, args []string, stderr io.Writer) {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -97,6 +98,7 @@ func TestRun(t *testing.T) {
 		"bad/a_test.go":   "package bad\n\nimport \"testing\"\n\nfunc TestB(t *testing.T) { t.Run(\"x\", func(t *testing.T) { t.Error(\"one is two\") }) }\n",
 		"dead/a_test.go":  "package dead\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestMain(m *testing.M) { os.Exit(3) }\n",
 		"crash/a_test.go": "package crash\n\nimport \"testing\"\n\nfunc TestC(t *testing.T) { panic(\"boom\") }\n",
+		"pipe/a_test.go":  "package pipe\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestE(t *testing.T) {\n\tif err := os.WriteFile(\"../talk\", []byte(\"heard\\n\"), 0); err != nil {\n\t\tt.Fatal(err)\n\t}\n}\n",
 		"wrong/a_test.go": "package wrong\n\nimport \"testing\"\n\nfunc TestD(t *testing.T) { undefined() }\n",
 	} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
@@ -110,6 +112,10 @@ func TestRun(t *testing.T) {
 	if out, err := exec.Command("go", "vet", "./good").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	// Who opens one end of it waits for the other.
+	if err := syscall.Mkfifo(filepath.Join(dir, "talk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name string
 		args []string
@@ -119,7 +125,8 @@ func TestRun(t *testing.T) {
 	}{
 		{"all well", []string{"-check", "true", "-test", "./good"}, 0, "2 passed, 0 failed, 1 skipped", []string{`SKIP  example.org/m/good TestA/y: .*no server`}},
 		{"failures", []string{"-test", "./good ./bad"}, 1, "1 passed, 1 failed, 1 skipped", []string{`FAIL  example.org/m/bad TestB/x\n .*one is two`}},
-		{"check failed, tests still run", []string{"-check", "exit 4", "-test", "./good"}, 1, "1 passed, 1 failed, 1 skipped", []string{`FAIL  exit 4`}},
+		{"check failed, tests still run", []string{"-check", "echo why; exit 4", "-test", "./good"}, 1, "1 passed, 1 failed, 1 skipped", []string{`FAIL  echo why; exit 4\n      why\n`}},
+		{"a check beside the tests", []string{"-check", "cat talk", "-test", "./pipe"}, 0, "2 passed, 0 failed, 0 skipped", []string{`heard\nok    cat talk`}},
 		{"two runs at once, of the same package too", []string{"-test", "-run TestA/x ./good", "-test", "-skip TestA/x ./good", "-test", "./bad"}, 1, "1 passed, 1 failed, 1 skipped", []string{`FAILED: example.org/m/bad TestB/x\n`, `SKIP  example.org/m/good TestA/y`}},
 		{"one of two runs finds nothing", []string{"-test", "./good", "-test", "./nowhere"}, 1, "1 passed, 1 failed, 1 skipped", []string{`nowhere`}},
 		{"TestMain failed", []string{"-test", "./dead"}, 1, "0 passed, 1 failed, 0 skipped", []string{`FAILED: example.org/m/dead\n`}},

@@ -77,16 +77,17 @@ func newTally(out io.Writer) *tally {
 	return &tally{out: out}
 }
 
-// check counts a command that ended with err.
-func (t *tally) check(name string, took time.Duration, err error) {
+// check counts a command that ended with err, and shows what it printed: that of one that
+// is well may be a warning.
+func (t *tally) check(name string, took time.Duration, printed string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
-		t.fail(name, err.Error())
+		t.fail(name, printed+err.Error())
 		return
 	}
 	t.passed++
-	fmt.Fprintf(t.out, "ok    %s (%.1fs)\n", name, took.Seconds())
+	fmt.Fprintf(t.out, "%sok    %s (%.1fs)\n", printed, name, took.Seconds())
 }
 
 // fail counts one failure, and shows it at once and by name at the end. The caller holds mu.
