@@ -70,8 +70,13 @@ func (s *source) check(report *sdk.Report) (*arrow.Schema, error) {
 	if database, name, qualified := strings.Cut(procedure, "."); qualified && s.wish == nil {
 		inDatabase, procedure = database, name
 	}
-	if err := s.checkCall(inDatabase, procedure, grants); err != nil {
+	hidden, err := s.checkCall(inDatabase, procedure, grants)
+	if err != nil {
 		return nil, err
+	}
+	if hidden {
+		report.Unchecked("procedure %s: the account may call it by a role, and the server's catalogue does not show it to such an account", shown(procedure))
+		return nil, nil
 	}
 	report.Fine("procedure %s is there, may be called, and takes as many arguments as it is given", shown(procedure))
 	report.Unchecked("what procedure %s delivers, and whether it may read what it reads, shows only when it is called", shown(procedure))
@@ -130,18 +135,19 @@ func (s *source) prepareOnly(query string, args int) ([]columnDef, error) {
 	return stmt.columns, s.session.c.command(commandClose, []byte{byte(stmt.id), byte(stmt.id >> 8), byte(stmt.id >> 16), byte(stmt.id >> 24)})
 }
 
-// checkCall looks a procedure up in the catalogue. An empty database is the session's own.
-func (s *source) checkCall(database, procedure string, grants []string) error {
+// checkCall looks a procedure up in the catalogue. An empty database is the session's own. The
+// result is true when the catalogue hides it: MySQL does so when a role alone lets it be called.
+func (s *source) checkCall(database, procedure string, grants []string) (hidden bool, err error) {
 	s.doing = "looking up procedure " + procedure
 	d, err := openDatabase(s)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if database == "" {
 		database = d.name
 	}
 	if database == "" {
-		return (&serverError{errno: 1046, state: "3D000", message: "No database selected"}).fault("calling " + procedure)
+		return false, (&serverError{errno: 1046, state: "3D000", message: "No database selected"}).fault("calling " + procedure)
 	}
 	found, fold := false, d.fold
 	err = s.texts(`SELECT CAST(routine_schema AS CHAR), CAST(routine_name AS CHAR) FROM information_schema.routines
@@ -149,19 +155,22 @@ WHERE routine_schema = ? AND routine_name = ? AND routine_type = 'PROCEDURE'`, [
 		found = found || sameName(row[0], database, fold) && sameName(row[1], procedure, true)
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	full := database + "." + procedure
+	if !found && s.session.hasRole && mayExecute(grants, database, procedure) {
+		return true, nil
+	}
 	if !found {
-		return fault.New(codeUnknownProcedure, fault.Source, "procedure %s is not there, or the account may not call it", shown(full)).
+		return false, fault.New(codeUnknownProcedure, fault.Source, "procedure %s is not there, or the account may not call it", shown(full)).
 			WithHint("check the procedure's name and database, and grant EXECUTE on it")
 	}
 	if len(grants) > 0 && !mayExecute(grants, database, procedure) {
-		return fault.New(codeAccessDenied, fault.Source, "the account may not call procedure %s", shown(full)).
+		return false, fault.New(codeAccessDenied, fault.Source, "the account may not call procedure %s", shown(full)).
 			WithHint("GRANT EXECUTE ON PROCEDURE %s TO the account", quoteName(database)+"."+quoteName(procedure))
 	}
 	if s.wish != nil {
-		return nil // its arguments were held against the parameters
+		return false, nil // its arguments were held against the parameters
 	}
 	params := 0
 	err = s.texts(`SELECT CAST(specific_schema AS CHAR), CAST(specific_name AS CHAR) FROM information_schema.parameters
@@ -174,7 +183,7 @@ WHERE specific_schema = ? AND specific_name = ? AND routine_type = 'PROCEDURE'`,
 		err = fault.New(codeArgumentCount, fault.Source, "procedure %s takes %d arguments, and %d are given", shown(full), params, len(s.args)).
 			WithHint("give as many arguments as the procedure has parameters")
 	}
-	return err
+	return false, err
 }
 
 // mayExecute reads the answer to SHOW GRANTS, and says whether one of the grants lets the

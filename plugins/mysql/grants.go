@@ -52,6 +52,7 @@ func (ses *session) grants() ([]string, error) {
 	if !ses.mariaDB { // which counts roles in by itself
 		role, err := ses.run("SELECT CURRENT_ROLE()")
 		if roles := strings.Join(role, ""); err == nil && roles != "" && roles != "NONE" {
+			ses.hasRole = true
 			show += " FOR CURRENT_USER() USING " + roles // as the server quotes them
 		} else if err != nil && !isServerError(err) {
 			return nil, err

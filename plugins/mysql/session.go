@@ -27,6 +27,7 @@ type session struct {
 	mariaDB  bool
 	mode     sqlMode
 	identity string            // of the server, see identify
+	hasRole  bool              // one is active, on MySQL
 	zone     *zone.Zone        // the session's, nil where nobody knows it
 	zoneName string            // as the server names it
 	facts    map[string]string // for the receipt
