@@ -1,11 +1,44 @@
 package sandbox
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/pin"
 )
+
+// ownCertificate is one that a server has made for itself.
+func ownCertificate(t *testing.T) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"host.example"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate
+}
 
 func TestParseDSN(t *testing.T) {
 	c, err := parseDSN("mysql://me:p%40s%3As%2F%3F@db.example:3307/clinic_1?tls=disabled&read_timeout=3s")
@@ -27,30 +60,52 @@ func TestParseDSN(t *testing.T) {
 	}
 }
 
+// TestParseDSNTLS holds what each mode makes of a server's own certificate, for host.example, which no authority has
+// signed.
 func TestParseDSNTLS(t *testing.T) {
-	for query, want := range map[string]struct{ tls, fallback, skipsName, checksChain bool }{
-		"host/d?tls=disabled":         {},
-		"host/d":                      {tls: true},
-		"127.0.0.1/d":                 {tls: true, fallback: true, skipsName: true},
-		"localhost/d?tls=auto":        {tls: true, fallback: true, skipsName: true},
-		"host/d?socket=/s":            {tls: true, fallback: true, skipsName: true},
-		"host/d?tls=skip-verify":      {tls: true, skipsName: true},
-		"host/d?tls=verify-ca":        {tls: true, skipsName: true, checksChain: true},
-		"localhost/d?tls_pin=sha256:": {tls: true, skipsName: true, checksChain: true},
-		"host/d?tls=verify-identity":  {tls: true},
+	certificate := ownCertificate(t)
+	key := pin.Of(certificate)
+	other := pin.Prefix + strings.Repeat("0", 64)
+	roots := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
+	if err := os.WriteFile(roots, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]struct{ plain, fallback, refused bool }{
+		"host.example/d?tls=disabled":                         {plain: true},
+		"host.example/d":                                      {refused: true},
+		"127.0.0.1/d":                                         {fallback: true},
+		"localhost/d?tls=auto":                                {fallback: true},
+		"host.example/d?socket=/s":                            {fallback: true},
+		"localhost/d?tls_ca=" + roots:                         {refused: true}, // of another name
+		"host.example/d?tls=skip-verify":                      {},
+		"host.example/d?tls=verify-ca":                        {refused: true},
+		"other.example/d?tls=verify-ca&tls_ca=" + roots:       {},
+		"host.example/d?tls=verify-identity&tls_ca=" + roots:  {},
+		"other.example/d?tls=verify-identity&tls_ca=" + roots: {refused: true},
+		"/d?socket=/s&tls=verify-identity&tls_ca=" + roots:    {refused: true},
+		"localhost/d?tls_pin=" + key:                          {},
+		"other.example/d?tls_pin=" + pin.Prefix + strings.ToUpper(key[len(pin.Prefix):]): {},
+		"other.example/d?tls_pin=" + other:                                               {refused: true},
+		"other.example/d?tls=verify-identity&tls_pin=" + key:                             {refused: true},
+		"host.example/d?tls_ca=" + roots + "&tls_pin=" + other:                           {refused: true},
 	} {
 		c, err := parseDSN("mysql://u:p@" + query)
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%q: %v", query, err)
+			continue
 		}
-		if (c.TLS != nil) != want.tls || c.AllowFallbackToPlaintext != want.fallback {
+		if (c.TLS == nil) != want.plain || c.AllowFallbackToPlaintext != want.fallback {
 			t.Errorf("%q: TLS %v, fallback %v", query, c.TLS, c.AllowFallbackToPlaintext)
 		}
-		if c.TLS != nil && (c.TLS.InsecureSkipVerify != want.skipsName || (c.TLS.VerifyConnection != nil) != want.checksChain) {
-			t.Errorf("%q: TLS is %+v", query, c.TLS)
+		if c.TLS == nil {
+			continue
+		}
+		if err := c.TLS.VerifyConnection(tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}}); (err != nil) != want.refused {
+			t.Errorf("%q: %v", query, err)
 		}
 	}
-	for _, query := range []string{"tls=preferred", "tls=required", "tls=disabled&tls_pin=sha256:00"} {
+	for _, query := range []string{"tls=preferred", "tls=required", "tls=disabled&tls_pin=" + other, "tls=skip-verify&tls_pin=" + other, "tls_pin=sha256:", "tls_pin=sha256:00"} {
 		if _, err := parseDSN("mysql://u:p@host/d?" + query); !fault.Is(err, CodeDSN) {
 			t.Errorf("%s: %v", query, err)
 		}

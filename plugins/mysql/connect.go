@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/mysqlurl"
 )
 
 // greeting is what the server says first (Protocol::HandshakeV10).
@@ -83,11 +84,11 @@ func (t *target) connect(ctx context.Context) (c *connection, err error) {
 	}
 	local := isLoopback(t.host, raw)
 	mode := t.protection.resolve(local, g, t.network)
-	l := &login{target: t, encrypted: mode != tlsDisabled, verified: mode == tlsVerifyCA || mode == tlsVerifyIdentity, local: local}
+	l := &login{target: t, encrypted: mode != mysqlurl.Disabled, verified: mode == mysqlurl.VerifyCA || mode == mysqlurl.VerifyIdentity, local: local}
 	c = &connection{wire: newWire(raw, bound{largestLogin, "the login"}, 0), greeting: g}
 	c.seq = 1 // after the greeting
 	var state *tls.ConnectionState
-	if mode != tlsDisabled {
+	if mode != mysqlurl.Disabled {
 		if !g.offersTLS {
 			return nil, t.noTLS(mode)
 		}
@@ -114,7 +115,7 @@ func (t *target) connect(ctx context.Context) (c *connection, err error) {
 // noTLS reports a server without TLS where it is wanted.
 func (t *target) noTLS(mode string) error {
 	f := fault.New(codeTLS, fault.Connect, "the server at %s offers no TLS, and tls is %s", t.address, mode)
-	if t.protection.mode == tlsAuto {
+	if t.protection.IsAuto() {
 		f.Message += ", as it is to every host but this machine when nothing else is written"
 	}
 	return f.WithHint("set up TLS on the server; tls=disabled, written into the URL, lets everybody on the way read along")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/mysqlurl"
 )
 
 // Settings of the source.
@@ -61,14 +62,14 @@ func (s *Settings) check() error {
 		return settingsFault("time_zone is neither server, an offset such as +10:00 nor the name of a zone")
 	case (s.TLSCert == "") != (s.TLSKey == ""):
 		return settingsFault("tls_cert and tls_key go together, and one is missing")
-	case s.TLSCA != "" && (s.TLS == tlsDisabled || s.TLS == tlsSkipVerify):
+	case s.TLSCA != "" && (s.TLS == mysqlurl.Disabled || s.TLS == mysqlurl.SkipVerify):
 		return settingsFault("tls_ca has no effect with tls: %s, which checks no certificate", s.TLS).
 			WithHint("leave tls out, or set it to verify-identity or verify-ca")
-	case s.TLSPin != "" && (s.TLS == tlsDisabled || s.TLS == tlsSkipVerify):
+	case s.TLSPin != "" && (s.TLS == mysqlurl.Disabled || s.TLS == mysqlurl.SkipVerify):
 		return settingsFault("tls_pin has no effect with tls: %s", s.TLS).WithHint("leave tls out")
-	case s.ClearTextPassword && (s.TLS == tlsDisabled || s.TLS == tlsSkipVerify):
+	case s.ClearTextPassword && (s.TLS == mysqlurl.Disabled || s.TLS == mysqlurl.SkipVerify):
 		return settingsFault("cleartext_password has no effect with tls: %s: it goes only to a server whose certificate was checked", s.TLS)
-	case s.TLSCert != "" && s.TLS == tlsDisabled:
+	case s.TLSCert != "" && s.TLS == mysqlurl.Disabled:
 		return settingsFault("tls_cert has no effect with tls: disabled")
 	}
 	return nil

@@ -8,62 +8,37 @@ import (
 	"errors"
 	"net"
 	"os"
-	"strings"
 
-	"github.com/cipherstream/cipherstream/plugins/internal/pin"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/mysqlurl"
+	"github.com/cipherstream/cipherstream/sdk/pin"
 )
-
-// The values of the setting tls. Auto stands for verify-identity, except towards
-// loopback and unix sockets, where nobody can stand in between.
-const (
-	tlsAuto           = "auto"
-	tlsDisabled       = "disabled"
-	tlsSkipVerify     = "skip-verify"
-	tlsVerifyCA       = "verify-ca"
-	tlsVerifyIdentity = "verify-identity"
-)
-
-var tlsModes = []string{tlsAuto, tlsDisabled, tlsSkipVerify, tlsVerifyCA, tlsVerifyIdentity}
 
 // protection is what a connection's target wants of TLS.
 type protection struct {
-	mode      string
-	host      string
-	roots     *x509.CertPool // nil means the system's
-	client    []tls.Certificate
-	pin       string         // of the server's key, or empty
+	mysqlurl.Trust
 	serverKey *rsa.PublicKey // for passwords without TLS, or nil
 	clearText bool           // mysql_clear_password may be answered
 }
 
 // newProtection reads the settings and the files that they name.
 func newProtection(s *Settings, host string) (protection, error) {
-	p := protection{mode: s.TLS, host: host, clearText: s.ClearTextPassword}
+	p := protection{Trust: mysqlurl.Trust{Mode: s.TLS, Host: host}, clearText: s.ClearTextPassword}
 	if s.TLSPin != "" {
-		wanted, ok := pin.Parse(s.TLSPin)
-		if !ok {
-			return p, settingsFault("tls_pin is not sha256: and 64 hexadecimal digits").
+		if err := p.SetPin(s.TLSPin); err != nil {
+			return p, settingsFault("tls_pin is not what one looks like: %w", err).
 				WithHint("connect without it: the fault prints the pin of the server that answers, to be compared with the server's own")
 		}
-		p.pin = wanted
 	}
 	if s.TLSCA != "" {
-		text, err := os.ReadFile(s.TLSCA)
-		if err != nil {
+		if err := p.ReadRoots(s.TLSCA); err != nil {
 			return p, tlsFileFault("tls_ca", err)
-		}
-		p.roots = x509.NewCertPool()
-		if !p.roots.AppendCertsFromPEM(text) {
-			return p, tlsFileFault("tls_ca", errors.New("the file holds no certificate in PEM form"))
 		}
 	}
 	if s.TLSCert != "" {
-		pair, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
-		if err != nil {
+		if err := p.ReadClient(s.TLSCert, s.TLSKey); err != nil {
 			return p, tlsFileFault("tls_cert and tls_key", err)
 		}
-		p.client = []tls.Certificate{pair}
 	}
 	if s.ServerPublicKey != "" {
 		text, err := os.ReadFile(s.ServerPublicKey)
@@ -74,7 +49,7 @@ func newProtection(s *Settings, host string) (protection, error) {
 			return p, tlsFileFault("server_public_key", err)
 		}
 	}
-	if p.mode == tlsVerifyIdentity && host == "" {
+	if p.Mode == mysqlurl.VerifyIdentity && host == "" {
 		return p, settingsFault("tls: verify-identity needs a host in the connection URL, also with a socket")
 	}
 	return p, nil
@@ -97,18 +72,14 @@ func parseServerKey(text []byte) (*rsa.PublicKey, error) {
 	return public, nil
 }
 
-// resolve says what auto stands for. Local says that the peer is this machine. What is
-// given to check a certificate with is meant to be used there too.
+// resolve says what the mode stands for. Local says that the peer is this machine: there auto does without
+// TLS where the server has none, and on a unix socket.
 func (p *protection) resolve(local bool, g *greeting, network string) string {
-	switch {
-	case p.mode != tlsAuto:
-		return p.mode
-	case p.pin != "" || p.roots != nil || !local:
-		return tlsVerifyIdentity
-	case network == "unix" || !g.offersTLS:
-		return tlsDisabled
+	mode := p.Resolve(local)
+	if p.IsAuto() && mode == mysqlurl.SkipVerify && (network == "unix" || !g.offersTLS) {
+		return mysqlurl.Disabled
 	}
-	return tlsSkipVerify
+	return mode
 }
 
 // isLoopback reports whether a connection goes to this machine: by the name that was
@@ -117,50 +88,23 @@ func isLoopback(host string, conn net.Conn) bool {
 	if conn.RemoteAddr().Network() == "unix" {
 		return true
 	}
-	ip := net.ParseIP(host)
 	address, ok := conn.RemoteAddr().(*net.TCPAddr)
-	return ok && address.IP.IsLoopback() && (strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback())
+	return ok && address.IP.IsLoopback() && mysqlurl.IsLoopback(host)
 }
 
-// config makes the configuration for a resolved mode, in which certificates are checked
-// here alone.
+// config makes the configuration for a resolved mode. What is wrong with a certificate is a fault with its pin.
 func (p *protection) config(mode, address string) *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: p.host, Certificates: p.client,
-		InsecureSkipVerify: true,
-		VerifyConnection: func(state tls.ConnectionState) error {
-			return p.verify(mode, address, state.PeerCertificates)
-		},
-	}
-}
-
-// verify checks the certificates of a server. A pin stands for authority and name, unless
-// the mode is written, which is checked as well.
-func (p *protection) verify(mode, address string, chain []*x509.Certificate) error {
-	came := pin.Of(chain[0])
-	refuse := func(problem error) error {
+	return p.Config(func(chain []*x509.Certificate) error {
+		problem := p.Verify(mode, chain)
+		if problem == nil {
+			return nil
+		}
+		came := pin.Of(chain[0])
 		return fault.New(codeTLS, fault.Connect, "the certificate of the server at %s is not trusted: %w", address, problem).
 			WithDetail("tls_pin", came).
 			WithHint("trust its authority with tls_ca=FILE (and tls=verify-ca if it does not name the host), or, after comparing with the server's own "+
 				"(openssl x509 -in server-cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum), pin it: tls_pin=%s", came)
-	}
-	if p.pin != "" && p.pin != came {
-		return refuse(errors.New("its key is another than tls_pin says"))
-	}
-	if mode == tlsSkipVerify || p.pin != "" && p.mode == tlsAuto {
-		return nil
-	}
-	options := x509.VerifyOptions{Roots: p.roots, Intermediates: x509.NewCertPool()}
-	if mode == tlsVerifyIdentity {
-		options.DNSName = p.host
-	}
-	for _, certificate := range chain[1:] {
-		options.Intermediates.AddCert(certificate)
-	}
-	if _, err := chain[0].Verify(options); err != nil {
-		return refuse(err)
-	}
-	return nil
+	})
 }
 
 // describe says for the receipt how a connection is protected; state is nil without TLS.
@@ -176,10 +120,12 @@ func (p *protection) describe(mode, network string, local bool, state *tls.Conne
 		return "plain text" + where
 	}
 	checked := map[string]string{
-		tlsSkipVerify: "certificate not checked", tlsVerifyCA: "certificate of a trusted authority", tlsVerifyIdentity: "certificate verified for " + p.host,
+		mysqlurl.SkipVerify:     "certificate not checked",
+		mysqlurl.VerifyCA:       "certificate of a trusted authority",
+		mysqlurl.VerifyIdentity: "certificate verified for " + p.Host,
 	}[mode]
-	if p.pin != "" {
-		if p.mode == tlsAuto {
+	if p.Pin != "" {
+		if p.IsAuto() {
 			checked = "certificate pinned"
 		} else {
 			checked += " and pinned"

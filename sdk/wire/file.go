@@ -10,8 +10,8 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-// The "IPC File Format" of https://arrow.apache.org/docs/format/Columnar.html: the magic, padded to eight bytes, a stream
-// with its marker, a footer that tells where the batches are, its length, and the magic again.
+// The "IPC File Format" of https://arrow.apache.org/docs/format/Columnar.html: the magic, padded to eight bytes, a
+// stream with its marker, a footer that tells where the batches are, its length, and the magic again.
 const (
 	fileMagic = "ARROW1"
 	// FileOpening is what a file begins with, in front of its stream.

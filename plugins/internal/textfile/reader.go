@@ -30,12 +30,15 @@ func (r *Reader) OpenFile(ctx context.Context, path, compression string, maxReco
 
 // Begin prepares for rows of those fields, whose types are named as messages call them. Row reads the
 // next one into the table; it returns io.EOF where none is left.
-func (r *Reader) Begin(env sdk.Env, fields []arrow.Field, types []string, row func(ctx context.Context) error) (_ *arrow.Schema, err error) {
-	r.row = row
-	if r.Table, err = NewTable(env, r.File.path, fields, types); err != nil {
+func (r *Reader) Begin(
+	env sdk.Env, fields []arrow.Field, types []string, row func(ctx context.Context) error,
+) (*arrow.Schema, error) {
+	table, err := NewTable(env, r.File.path, fields, types)
+	if err != nil {
 		return nil, err
 	}
-	return r.Table.Schema(), nil
+	r.Table, r.row = table, row
+	return table.Schema(), nil
 }
 
 // Next reads the next batch of rows.

@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cipherstream/cipherstream/plugins/internal/pin"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/pin"
 )
 
 // protection is how the way to a store is protected. What is weaker than a verified certificate is either on this machine
