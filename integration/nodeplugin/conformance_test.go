@@ -25,9 +25,11 @@ import (
 // left out: the plugin takes every type that sources deliver.
 func TestConformance(t *testing.T) {
 	w := newWorkspace(t)
+	every := filepath.Join(t.TempDir(), "every.yaml")
+	w.write(every, []byte("filter/text: {}\nsink/keep:\n  settings: {path: \"{{dir}}/rows.arrow\"}\n  object: \"{{dir}}/rows.arrow\"\n"))
 	for name, args := range map[string][]string{
-		"named columns":     {"--settings", absolute(t, filepath.Join(sources, "redact.test.yaml"))},
-		"every text column": nil,
+		"all stages":        {"--settings", absolute(t, filepath.Join(sources, "redact.test.yaml"))},
+		"every text column": {"--settings", every},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := w.with(t)

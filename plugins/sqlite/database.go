@@ -112,9 +112,10 @@ func (d *database) rollback() error {
 	d.open = false
 	err := d.exec("ROLLBACK")
 	if err != nil && strings.Contains(err.Error(), "no transaction is active") {
-		return nil
+		err = nil
 	}
-	return err
+	// After a write that failed, as on a full disk, SQLite leaves the journal to whoever reads next.
+	return errors.Join(err, d.exec("SELECT 1 FROM sqlite_schema LIMIT 1"))
 }
 
 func (d *database) close() error {

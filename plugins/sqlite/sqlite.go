@@ -248,7 +248,10 @@ func (s *sink) Abort(context.Context) error {
 	defer s.mu.Unlock()
 	var errs []error
 	if s.db != nil {
-		errs = append(errs, s.db.rollback(), s.db.close())
+		if s.temporary == "" {
+			errs = append(errs, s.db.rollback())
+		}
+		errs = append(errs, s.db.close())
 		s.db = nil
 	}
 	if s.temporary != "" {

@@ -4,6 +4,7 @@
 import { DataType, Field, makeData, RecordBatch, Schema, Struct } from 'apache-arrow';
 import { Fault } from './fault.mjs';
 import { kinds, redact } from './patterns.mjs';
+import { invalid as invalidSettings, settingsOf } from './settings.mjs';
 
 const JSON_MARK = 'cipherstream.json';
 
@@ -33,22 +34,11 @@ export const manifest = {
   },
 };
 
-function invalid(message) {
-  return new Fault('config.invalid', 'usage', `settings of filter "text": ${message}`);
-}
+const invalid = (message) => invalidSettings('filter "text"', message);
 
-/** Checks the settings. The host has done so too, but it need not be the host that is asking. */
+/** Checks the settings. */
 function readSettings(raw) {
-  let settings;
-  try {
-    settings = raw.length > 0 ? JSON.parse(raw) : {};
-  } catch {
-    throw invalid('they are not JSON');
-  }
-  if (settings === null || typeof settings !== 'object' || Array.isArray(settings)) throw invalid('they are not a JSON object');
-  const { columns = [], kinds: wanted = allKinds, ...others } = settings;
-  const unknown = Object.keys(others);
-  if (unknown.length > 0) throw invalid(`unknown key ${JSON.stringify(unknown[0])}`);
+  const { columns = [], kinds: wanted = allKinds } = settingsOf(raw, 'filter "text"', ['columns', 'kinds']);
   for (const [name, list] of Object.entries({ columns, kinds: wanted })) {
     if (!Array.isArray(list) || list.some((v) => typeof v !== 'string')) throw invalid(`${name}: expected a list of texts`);
   }
@@ -58,7 +48,22 @@ function readSettings(raw) {
   return { columns, kinds: allKinds.filter((kind) => wanted.includes(kind)) };
 }
 
-const isText = (type) => DataType.isUtf8(type) || DataType.isLargeUtf8(type);
+export const isText = (type) => DataType.isUtf8(type) || DataType.isLargeUtf8(type);
+
+/** The bytes of a text. */
+export const textOf = ({ values, valueOffsets }, row) => values.subarray(Number(valueOffsets[row]), Number(valueOffsets[row + 1]));
+
+// A byte-order mark is part of the value, and what is not UTF-8 must not become something else.
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The text of a column's bytes. */
+export function decodeText(bytes, column) {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw new Fault('redact.not_utf8', 'data', `column ${JSON.stringify(column)} holds a text that is not UTF-8`);
+  }
+}
 
 /** One instance of the stage. bind comes first, then apply for every batch, in order. */
 export class RedactText {
@@ -66,8 +71,6 @@ export class RedactText {
   #count;
   #schema;
   #indexes = [];
-  // A byte-order mark is part of the value, and what is not UTF-8 must not become something else.
-  #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   #encoder = new TextEncoder();
 
   /** @param {Buffer} settings JSON; count adds to a counter of the receipt. */
@@ -113,7 +116,7 @@ export class RedactText {
 
   /** Redacts a column; one in which nothing is found is handed through as it is. */
   #column(data, index) {
-    const { values, valueOffsets, length } = data;
+    const { valueOffsets, length } = data;
     const pieces = [];
     let size = 0;
     let found = 0;
@@ -121,8 +124,8 @@ export class RedactText {
     const offset = DataType.isLargeUtf8(data.type) ? BigInt : Number;
     for (let row = 0; row < length; row++) {
       if (data.getValid(row)) {
-        const bytes = values.subarray(Number(valueOffsets[row]), Number(valueOffsets[row + 1]));
-        const redacted = redact(this.#decode(bytes, index), this.#settings.kinds);
+        const bytes = textOf(data, row);
+        const redacted = redact(decodeText(bytes, this.#schema.fields[index].name), this.#settings.kinds);
         const piece = redacted.found > 0 ? this.#encoder.encode(redacted.text) : bytes;
         found += redacted.found;
         size += piece.byteLength;
@@ -138,14 +141,6 @@ export class RedactText {
     return makeData({
       type: data.type, length, nullCount: data.nullCount, nullBitmap: data.nullBitmap, valueOffsets: offsets, data: Buffer.concat(pieces, size),
     });
-  }
-
-  #decode(bytes, index) {
-    try {
-      return this.#decoder.decode(bytes);
-    } catch {
-      throw new Fault('redact.not_utf8', 'data', `column ${this.#name(index)} holds a text that is not UTF-8`);
-    }
   }
 
   #name(index) {

@@ -106,7 +106,10 @@ function handlers(plugin, session) {
       call.end();
     },
     Commit(_call, reply) {
-      reply(null, { fault: { code: 'control.order', class: 'internal', message: 'this plugin has no sink' } });
+      session.commit().then(
+        (receipt) => reply(null, { receipt }),
+        (error) => reply(null, { fault: faultOf(error).toMessage() }),
+      );
     },
     Cancel(_call, reply) {
       session.cancel();

@@ -1,6 +1,7 @@
-// One run of one group of stages: Open, Start, Cancel (PROTOCOL.md, "Control"). The host sends the stages of this plugin
-// that stand next to each other in the pipeline to one process, so a group may have several.
+// One run of one group of stages: Open, Start, Commit, Cancel (PROTOCOL.md, "Control"). The host sends the stages of this plugin
+// that stand next to each other in the pipeline to one process, so a group may have several: filters, and a sink behind them.
 
+import { once } from 'node:events';
 import { Fault, faultOf } from './fault.mjs';
 import { answered, batchesOf, connect, Listener, openInput, Output } from './stream.mjs';
 
@@ -13,6 +14,10 @@ export class Session {
   counters = {};
   #stages;
   #filters;
+  #sink; // {id, sink}, of a group that ends with one
+  #runId;
+  #given = 0; // rows that the sink was given
+  #commit; // {settle} while the sink waits for Commit
   #listener;
   #outputPath;
   #outputPeer;
@@ -28,16 +33,22 @@ export class Session {
   /** Makes the stages and listens for the input. */
   async open(request) {
     if (this.#filters) throw new Fault('control.order', 'internal', 'this process already serves a run');
-    this.#filters = request.stages.map(({ id, kind, name, settings }) => {
+    const made = request.stages.map(({ id, kind, name, settings }) => {
       const known = this.#stages.find((s) => s.manifest.kind === kind && s.manifest.name === name);
       if (!known) throw new Fault('plugin.unknown_stage', 'plugin', `there is no ${kind} called ${JSON.stringify(name)} in this plugin`).in(id);
       const count = (counter, n) => {
         const key = `${id}.${counter}`;
         this.counters[key] = (this.counters[key] ?? 0) + n;
       };
-      return { id, filter: named(id, () => new known.Stage(settings, { count })) };
+      return { id, kind, stage: named(id, () => new known.Stage(settings, { count })) };
     });
-    if (!request.input || !request.output) throw new Fault('internal', 'internal', 'a group of filters needs an input and an output');
+    const last = made.at(-1);
+    this.#sink = last?.kind === 'sink' ? made.pop() : undefined;
+    this.#filters = made;
+    if (!request.input || !request.output !== (this.#sink !== undefined) || made.some(({ kind }) => kind === 'sink')) {
+      throw new Fault('internal', 'internal', 'a group needs an input, and an output unless its last stage is a sink');
+    }
+    this.#runId = request.run_id;
     this.#outputPath = request.output;
     this.#outputPeer = request.output_peer;
     this.#listener = await new Listener(request.input_peer).open(request.input);
@@ -53,12 +64,47 @@ export class Session {
     const heartbeat = setInterval(() => send({ progress: { rows: this.rows, bytes: this.#output?.bytes ?? 0 } }), HEARTBEAT);
     try {
       await this.#run();
+      if (this.#sink) await this.#decision(send);
       send({ finished: this.#account() });
     } catch (error) {
-      send({ fault: faultOf(this.#stop.signal.aborted ? cancelled() : error).toMessage() });
+      const fault = faultOf(this.#stop.signal.aborted ? cancelled() : error);
+      await this.#abort();
+      send({ fault: fault.toMessage() });
     } finally {
       clearInterval(heartbeat);
       this.#listener.close();
+    }
+  }
+
+  /** Makes the sink's rows visible, and gives the receipt. It comes once, when they have all been written. */
+  async commit() {
+    if (!this.#commit) throw new Fault('control.order', 'internal', 'Commit comes once, after Prepared');
+    const { settle } = this.#commit;
+    this.#commit = undefined;
+    const outcome = namedAsync(this.#sink.id, () => this.#sink.stage.commit());
+    settle(outcome.then(() => {}));
+    return outcome;
+  }
+
+  /** Waits for Commit, whose outcome decides once it has begun, or for the end of the run. */
+  async #decision(send) {
+    const { signal } = this.#stop;
+    const begun = new Promise((resolve) => { this.#commit = { settle: (outcome) => resolve({ outcome }) }; });
+    const stopped = once(signal, 'abort').then(() => ({}));
+    if (signal.aborted) throw cancelled();
+    send({ prepared: { account: this.#account(), streams: false } });
+    const { outcome } = await Promise.race([begun, stopped]);
+    this.#commit = undefined;
+    if (!outcome) throw cancelled();
+    await outcome;
+  }
+
+  /** Lets the sink remove its traces. The run's own fault is what is told. */
+  async #abort() {
+    try {
+      await this.#sink?.stage.abort();
+    } catch (error) {
+      console.error(`clean-up failed: ${faultOf(error).message}`);
     }
   }
 
@@ -77,29 +123,51 @@ export class Session {
       return socket;
     };
     try {
-      const after = held(await connect(this.#outputPath, signal, this.#outputPeer));
+      const after = this.#sink ? undefined : held(await connect(this.#outputPath, signal, this.#outputPeer));
       const input = await openInput(held(await this.#listener.accept(signal)));
-      const schema = this.#filters.reduce((s, { id, filter }) => named(id, () => filter.bind(s)), input.schema);
-      await answered(after, this.#outputPeer);
-      this.#output = new Output(after);
-      await this.#output.begin(schema);
+      const schema = this.#filters.reduce((s, { id, stage }) => named(id, () => stage.bind(s)), input.schema);
+      if (after) {
+        await answered(after, this.#outputPeer);
+        this.#output = new Output(after);
+        await this.#output.begin(schema);
+      } else {
+        await namedAsync(this.#sink.id, () => this.#sink.stage.open(schema, this.#runId));
+      }
       for await (const batch of batchesOf(input)) {
         this.rows += batch.numRows;
-        await this.#output.write(this.#filters.reduce((b, { id, filter }) => named(id, () => filter.apply(b)), batch));
+        await this.#pass(batch, 0);
       }
       signal.throwIfAborted();
-      await this.#output.end();
+      // What a filter gives at its end goes through those behind it, whose own ends come later.
+      for (const [i, { id, stage }] of this.#filters.entries()) {
+        if (stage.end) await this.#pass(named(id, () => stage.end()), i + 1);
+      }
+      await this.#output?.end();
     } finally {
       for (const socket of sockets) socket.destroy();
     }
+  }
+
+  /** Takes a batch through filter i and those behind it, and writes what comes of it; a filter may give nothing. */
+  async #pass(batch, i) {
+    this.#stop.signal.throwIfAborted();
+    for (const { id, stage } of this.#filters.slice(i)) batch = batch && named(id, () => stage.apply(batch));
+    if (!batch) return;
+    if (this.#output) {
+      await this.#output.write(batch);
+      return;
+    }
+    await namedAsync(this.#sink.id, () => this.#sink.stage.write(batch));
+    this.#given += batch.numRows;
   }
 
   #account() {
     const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
     return {
       rows: this.rows,
-      bytes: this.#output.bytes,
+      bytes: this.#output?.bytes ?? 0,
       counters: this.counters,
+      ...(this.#sink && { encoded_rows: this.#given }),
       cpu_nanoseconds: (userCPUTime + systemCPUTime) * 1000,
       peak_memory_bytes: maxRSS * 1024,
     };
@@ -110,6 +178,14 @@ export class Session {
 function named(id, call) {
   try {
     return call();
+  } catch (error) {
+    throw faultOf(error).in(id);
+  }
+}
+
+async function namedAsync(id, call) {
+  try {
+    return await call();
   } catch (error) {
     throw faultOf(error).in(id);
   }

@@ -209,12 +209,32 @@ class Pieces extends AsyncByteQueue {
   }
 }
 
+/** Makes the bytes of an Arrow IPC stream, as pieces: first the schema's, then a batch's, then the end-of-stream marker. */
+export class Encoding {
+  #pieces = new Pieces();
+  #writer = new RecordBatchStreamWriter({ autoDestroy: false });
+
+  begin(schema) {
+    this.#writer.reset(this.#pieces, schema);
+    return this.#pieces.take();
+  }
+
+  write(batch) {
+    this.#writer.write(batch);
+    return this.#pieces.take();
+  }
+
+  end() {
+    this.#writer.finish();
+    return this.#pieces.take();
+  }
+}
+
 /** Writes a stream to a socket. Without end, the stream has no end-of-stream marker, and counts as broken off. */
 export class Output {
   bytes = 0;
   #socket;
-  #pieces = new Pieces();
-  #writer = new RecordBatchStreamWriter({ autoDestroy: false });
+  #encoding = new Encoding();
   #broken = false;
 
   constructor(socket) {
@@ -225,28 +245,25 @@ export class Output {
   }
 
   async begin(schema) {
-    this.#writer.reset(this.#pieces, schema);
-    await this.#flush();
+    await this.#send(this.#encoding.begin(schema));
   }
 
   async write(batch) {
-    this.#writer.write(batch);
-    await this.#flush();
+    await this.#send(this.#encoding.write(batch));
   }
 
   async end() {
-    this.#writer.finish();
-    await this.#flush();
+    await this.#send(this.#encoding.end());
     this.#socket.end();
     if (!this.#socket.writableFinished) await this.#until('finish');
   }
 
-  async #flush() {
+  async #send(pieces) {
     const socket = this.#socket;
     if (this.#broken) throw downstreamEnded();
     socket.cork();
     let room = true;
-    for (const piece of this.#pieces.take()) {
+    for (const piece of pieces) {
       room = socket.write(piece);
       this.bytes += piece.byteLength;
     }

@@ -1,0 +1,109 @@
+// The sink redact/keep: it takes rows with their types, and leaves them in a file as an Arrow IPC stream, which any Arrow
+// library reads. Nothing is seen under the file's name before the run has succeeded.
+
+import { createHash } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
+import { dirname, isAbsolute } from 'node:path';
+import { Fault } from './fault.mjs';
+import { settingsOf } from './settings.mjs';
+import { Encoding } from './stream.mjs';
+
+/** What the host is told of the stage (PROTOCOL.md, "Describe"): a sink that takes a table. */
+export const manifest = {
+  kind: 'sink',
+  name: 'keep',
+  summary: 'Leaves the rows in a file, as an Arrow IPC stream.',
+  doc: 'The file appears when it is whole, and takes the place of one that is there. The plugin must be allowed to write its folder.',
+  shape_in: 'table',
+  shape_out: '',
+  spec: {
+    fields: [{ name: 'path', type: 'string', required: true, min: '1', doc: 'The file, with its whole path.' }],
+  },
+};
+
+function failed(what, error) {
+  return new Fault(`redact.keep_${what}`, 'sink', `the rows cannot be kept: ${error.code ?? error.name}`);
+}
+
+/** One instance of the stage: open, write for every batch, then commit or abort. */
+export class KeepRows {
+  #path;
+  #partial;
+  #file;
+  #encoding = new Encoding();
+  #hash = createHash('sha256');
+  #bytes = 0;
+
+  constructor(settings) {
+    const { path } = settingsOf(settings, 'sink "keep"', ['path']);
+    if (typeof path !== 'string' || !isAbsolute(path)) throw new Fault('redact.keep_path', 'usage', 'path: expected the whole path of a file');
+    this.#path = path;
+  }
+
+  /** Begins the file under a name that nobody looks for. */
+  async open(schema, runId) {
+    const partial = `${this.#path}.${runId}.partial`;
+    try {
+      this.#file = await open(partial, 'wx', 0o600);
+    } catch (error) {
+      throw failed('open', error);
+    }
+    this.#partial = partial;
+    await this.#write(this.#encoding.begin(schema));
+  }
+
+  /** Appends a batch. */
+  async write(batch) {
+    await this.#write(this.#encoding.write(batch));
+  }
+
+  async #write(pieces) {
+    try {
+      for (const piece of pieces) {
+        await this.#file.writeFile(piece); // all of it, from where the last one ended
+        this.#hash.update(piece);
+        this.#bytes += piece.byteLength;
+      }
+    } catch (error) {
+      throw failed('write', error);
+    }
+  }
+
+  /** Makes the file appear, whole and on the disk, and gives the receipt. */
+  async commit() {
+    await this.#write(this.#encoding.end());
+    try {
+      await this.#file.sync();
+      await this.#file.close();
+      this.#file = undefined;
+      await rename(this.#partial, this.#path);
+      this.#partial = undefined;
+    } catch (error) {
+      throw failed('commit', error);
+    }
+    await syncFolder(dirname(this.#path));
+    return { bytes: this.#bytes, sha256: this.#hash.digest('hex'), location: this.#path };
+  }
+
+  /** Removes all traces. It may come at any time, and more than once; after commit it does nothing. */
+  async abort() {
+    const [file, partial] = [this.#file, this.#partial];
+    this.#file = this.#partial = undefined;
+    try {
+      await file?.close();
+      if (partial) await rm(partial, { force: true });
+    } catch (error) {
+      throw failed('abort', error);
+    }
+  }
+}
+
+/** Makes the new name last too; not every file system can. */
+async function syncFolder(path) {
+  try {
+    const folder = await open(path, 'r');
+    await folder.sync().finally(() => folder.close());
+  } catch {
+    // The file is there, under its name.
+  }
+}
