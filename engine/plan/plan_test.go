@@ -600,6 +600,20 @@ func bench(t testing.TB) (*Prepared, Inputs) {
 	return prepared, in.Inputs
 }
 
+// TestBindAllocations: what depends on no input is done by Prepare. In a pipeline of the real catalogue it is
+// held by cmd/cipherstream.
+func TestBindAllocations(t *testing.T) {
+	prepared, in := bench(t)
+	allocations := testing.AllocsPerRun(20, func() {
+		if plan, diags := prepared.Bind(in); plan == nil {
+			t.Fatal(diags.Err())
+		}
+	})
+	if allocations > 500 {
+		t.Errorf("%v allocations", allocations)
+	}
+}
+
 // BenchmarkBind is what a request costs before anything runs.
 func BenchmarkBind(b *testing.B) {
 	prepared, in := bench(b)
