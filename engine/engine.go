@@ -252,3 +252,9 @@ func (e *Engine) Check(ctx context.Context, p *plan.Plan, o RunOptions) (*run.Ch
 	}
 	return run.Check(ctx, e.host, p, o.ID)
 }
+
+// UndoLeftovers ends what runs of engines that have died left at a place, such as unfinished uploads to a bucket, and
+// returns how much that was. The place is what the settings of a stage of this program name.
+func (e *Engine) UndoLeftovers(ctx context.Context, kind stage.Kind, name string, settings map[string]any) (undone int, err error) {
+	return run.UndoLeftovers(ctx, e.host, plan.Stage{ID: string(kind), Kind: kind, Plugin: e.offers[0].Plugin, Name: name, FirstParty: true, Config: settings})
+}

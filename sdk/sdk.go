@@ -44,6 +44,9 @@ type (
 	Definition = stage.Definition
 	Bundle     = stage.Bundle
 
+	Resource = stage.Resource
+	Undoer   = stage.Undoer
+
 	SourceChecker = stage.SourceChecker
 	SinkChecker   = stage.SinkChecker
 	Report        = stage.Report

@@ -22,6 +22,13 @@
 // happens, and when it refuses, the sink is aborted. A Commit that has begun is waited for, whatever ends the run
 // meanwhile, because what it made visible is there: its receipt is then the run's, and not the cancellation.
 // A sink that was opened hears Commit, Abort, or both (after a Commit that failed), and none that was not.
+//
+// # What is left behind
+//
+// A stage announces what it begins outside of its process (stage.Env.Announce) before it begins it. When a run fails and
+// something announced was not released, because its process has died or could not end it, a fresh process of the same plugin
+// is asked to undo it; so is what the runs of a host have announced that has died itself, by the next run to the same
+// place. What cannot be undone the fault names.
 package run
 
 import (
@@ -92,6 +99,7 @@ type run struct {
 	before, after []peer.Expected
 
 	events *queue
+	ledger ledger
 
 	mu       sync.Mutex // guards what follows
 	progress Progress
@@ -117,8 +125,9 @@ type group struct {
 func Execute(ctx context.Context, h *host.Host, p *plan.Plan, opts Options) (*Receipt, error) {
 	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{}), events: newQueue(opts.Events)}
 	defer r.events.close()
+	r.undoLeftovers(ctx, h)
 	receipt, err := r.execute(ctx, h)
-	err = r.sink.restore(err)
+	err = r.undo(ctx, h, r.sink.restore(err))
 	ended := Ended{Receipt: receipt}
 	if err != nil {
 		ended = Ended{Fault: fault.From(err)}
@@ -158,7 +167,7 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 	if err = r.start(ctx, h, dir); err != nil {
 		return nil, err
 	}
-	receipt, err := r.watch(ctx)
+	receipt, err := r.watch(ctx, h)
 	return receipt, err
 }
 
@@ -272,7 +281,7 @@ func (r *run) budget(i int) int64 {
 
 // watch runs all groups, commits when everything is good, and finds the cause
 // when it is not.
-func (r *run) watch(ctx context.Context) (*Receipt, error) {
+func (r *run) watch(ctx context.Context, h *host.Host) (*Receipt, error) {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	last := len(r.groups) - 1
@@ -285,7 +294,7 @@ func (r *run) watch(ctx context.Context) (*Receipt, error) {
 			if i < last {
 				defer upstream.Done()
 			}
-			g.err = g.process.Start(running, func(e *pb.Event) { r.handle(i, e) })
+			g.err = g.process.Start(running, func(e *pb.Event) { r.handle(h, i, e) })
 			if g.err != nil {
 				cancel(g.err)
 			}
@@ -407,8 +416,12 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 	return best
 }
 
-func (r *run) handle(i int, e *pb.Event) {
+func (r *run) handle(h *host.Host, i int, e *pb.Event) {
 	switch kind := e.Kind.(type) {
+	case *pb.Event_Announced:
+		r.announced(h, i, kind.Announced)
+	case *pb.Event_Released:
+		r.ledger.release(i, kind.Released.GetId())
 	case *pb.Event_Opened:
 		opened := Opened{}
 		for _, c := range kind.Opened.Columns {

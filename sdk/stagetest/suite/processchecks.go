@@ -42,7 +42,7 @@ func Process(m control.Manifest, start Starter, o Options) []Check {
 			}
 		}))
 	case stage.KindSink:
-		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.report(CheckReceipt), b.hidden())
+		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.undo(), b.report(CheckReceipt), b.hidden())
 	}
 	switch m.Kind {
 	case stage.KindFilter, stage.KindEncoder, stage.KindCompressor:
