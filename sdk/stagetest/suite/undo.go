@@ -48,7 +48,7 @@ func (b *bench) undo(d stage.Definition) Check {
 		defer p.breaches(CheckUndo)
 		undoer, can := i.made.(stage.Undoer)
 		if !can {
-			p.skip("the stage announces nothing that it could undo")
+			p.skip("the stage has no Undo, and so must announce nothing")
 			return
 		}
 		for _, state := range hostile {
@@ -79,7 +79,7 @@ func (b *processBench) undo() Check {
 			return
 		}
 		if len(resources) == 0 {
-			p.skip("the sink announces nothing that it begins")
+			p.skip("the process announced nothing that it began, or could not be killed")
 			return
 		}
 		for _, what := range []string{"Undo after a kill", "Undo of what is gone"} {
