@@ -171,21 +171,6 @@ func TestNextRunClears(t *testing.T) {
 	const key = "jobs/rows"
 	folder := d.extending("output", settings{"query": endless})
 	inFolder := []string{"--job", "--bucket", d.output("bucket"), "--object", "rows"}
-	die := func(args ...string) func(begun func()) {
-		return func(begun func()) {
-			s := d.start(append([]string{"run"}, args...)...)
-			begun()
-			// Stopped first, so that none sees the other's end.
-			for _, pid := range append(d.processes(), s.cmd.Process.Pid) {
-				_ = syscall.Kill(pid, syscall.SIGSTOP)
-			}
-			for _, pid := range append(d.processes(), s.cmd.Process.Pid) {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-			}
-			<-s.ended
-			d.nothingRuns()
-		}
-	}
 	hidden := func() (list []string) {
 		for _, dir := range []string{d.out, d.output("bucket")} {
 			for _, name := range names(t, dir) {
@@ -196,11 +181,11 @@ func TestNextRunClears(t *testing.T) {
 		}
 		return list
 	}
-	die(d.endless(), "-o", d.output("rows"))(d.flowing)
-	die(slices.Concat([]string{folder}, inFolder)...)(func() {
+	d.die([]string{d.endless(), "-o", d.output("rows")}, d.flowing)
+	d.die(slices.Concat([]string{folder}, inFolder), func() {
 		eventually(t, "an unfinished object", func() bool { return len(names(t, d.output("bucket"))) > 0 })
 	})
-	die(d.job(endless, nil), "--object", key)(func() { d.uploading(key) })
+	d.die([]string{d.job(endless, nil), "--object", key}, func() { d.uploading(key) })
 	if left := hidden(); len(left) != 2 {
 		t.Fatalf("left are %v, want a file and an object of the dead", left)
 	}
@@ -234,6 +219,52 @@ func TestNextRunClears(t *testing.T) {
 		t.Errorf("the folder has %v", got)
 	}
 	d.idle(db)
+}
+
+// die kills a run and all its processes at once, when begun says that it is at work.
+func (w *workspace) die(args []string, begun func()) {
+	w.Helper()
+	s := w.start(append([]string{"run"}, args...)...)
+	begun()
+	// Stopped first, so that none sees another's end.
+	all := append(w.processes(), s.cmd.Process.Pid)
+	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+		for _, pid := range all {
+			_ = syscall.Kill(pid, signal) // it may have ended by now
+		}
+	}
+	<-s.ended
+	w.nothingRuns()
+}
+
+// TestSweepClears: the sweep ends what the dead have left, and nothing of a run that lives.
+func TestSweepClears(t *testing.T) {
+	db := dbtest.MariaDB(t)
+	d := newDeliveries(t, servers.MinIO(t))
+	d.dsn = db.DSN(db.Database())
+	const key = "jobs/rows"
+	d.die([]string{d.endless(), "-o", d.output("dead")}, d.flowing)
+	d.die([]string{d.job(endless, nil), "--object", key}, func() { d.uploading(key) })
+	s := d.start("run", d.endless(), "-o", d.output("alive"))
+	eventually(t, "a second file", func() bool { return len(names(t, d.out)) == 2 })
+	if r := d.run("sweep", "--output", d.out); r.code != 0 || string(r.stdout) != "1 unfinished file removed\n" {
+		t.Errorf("the sweep ended with %d and says %s%s", r.code, r.stdout, r.stderr)
+	}
+	if left := names(t, d.out); len(left) != 1 || !strings.HasPrefix(left[0], ".alive.") {
+		t.Errorf("left are %v, want the file of the run that lives", left)
+	}
+	if swept := d.sweep("--prefix", key); swept.Undone != 1 {
+		t.Errorf("the sweep says %+v", swept)
+	}
+	d.nothing(key)
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-s.ended; r.code != 130 {
+		t.Errorf("the run that lives ended with %d:\n%s", r.code, r.stderr)
+	}
+	d.nothingLeft()
+	d.must("run", d.pipeline(settings{"query": "SELECT 1 AS a"}, "ndjson"))
 }
 
 // TestLeftBehindIsNamed: an upload that cannot be ended is in the fault, with what ends it.
