@@ -175,3 +175,27 @@ func TestJournalHostile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestHalfMarker: a host that dies while it marks its directory leaves nothing, and what somebody has put in such a
+// directory stays.
+func TestHalfMarker(t *testing.T) {
+	dir := tempDir(t)
+	for _, content := range []string{"", "A private directory", "something else"} {
+		h := journalling(t, dir)
+		if _, err := h.NewDir(); err != nil {
+			t.Fatal(err)
+		}
+		path := h.dir.path
+		if err := os.RemoveAll(filepath.Join(path, "1")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(path, scratchMarker), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		die(h)
+		sweep(dir)
+		if _, err := os.Lstat(path); (err == nil) != (content == "something else") {
+			t.Errorf("with a marker of %q: %v", content, err)
+		}
+	}
+}

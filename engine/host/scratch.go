@@ -154,10 +154,27 @@ func sweep(base string) {
 			if marked(path) {
 				_ = sweepMarked(path, lock) // the next sweep tries again
 			} else {
+				removeHalfMarker(path)
 				_ = syscall.Rmdir(path) // which takes a directory, and only an empty one
 			}
 			lock.Close()
 		}
+	}
+}
+
+// removeHalfMarker removes the marker of a host that died while it wrote it, from a directory that this process has locked.
+func removeHalfMarker(path string) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	info, err := root.Lstat(scratchMarker)
+	if err != nil || !info.Mode().IsRegular() || !ownedByUser(info) || info.Size() >= int64(len(markerText(filepath.Base(path)))) {
+		return
+	}
+	if text, err := root.ReadFile(scratchMarker); err == nil && strings.HasPrefix(markerText(filepath.Base(path)), string(text)) {
+		_ = root.Remove(scratchMarker) // the next sweep tries again
 	}
 }
 
