@@ -116,6 +116,9 @@ func inFile(t testing.TB, name, path string, arguments ...string) destination {
 					list = append(list, name)
 				}
 			}
+			if exists(path+".attrs") && !exists(path) {
+				list = append(list, path+".attrs")
+			}
 			return list
 		},
 	}

@@ -92,7 +92,8 @@ func (s *sink) Undo(ctx context.Context, r sdk.Resource) error {
 }
 
 func (s *sink) undo(ctx context.Context, of begun, own bool) error {
-	if _, inFolder := s.to.(*folder.Bucket); of.ID != "" && !inFolder {
+	inFolder, is := s.to.(*folder.Bucket)
+	if of.ID != "" && !is {
 		return s.to.AbortUpload(ctx, object.Unfinished{Key: of.Key, ID: of.ID})
 	}
 	var stays error
@@ -100,7 +101,7 @@ func (s *sink) undo(ctx context.Context, of begun, own bool) error {
 		switch {
 		case err != nil:
 			return err
-		case u.Key != of.Key || of.ID != "" && u.ID != of.ID:
+		case u.Key != of.Key || of.ID != "" && u.ID != of.ID && u.ID != of.ID+object.AttributesSuffix:
 			continue
 		case u.Owner == object.OwnerAlive:
 			if of.ID != "" {
@@ -115,6 +116,9 @@ func (s *sink) undo(ctx context.Context, of begun, own bool) error {
 		if err := s.to.AbortUpload(ctx, u); err != nil {
 			return err
 		}
+	}
+	if is && stays == nil {
+		return inFolder.RemoveOrphan(ctx, of.Key, of.Run)
 	}
 	return stays
 }

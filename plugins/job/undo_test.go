@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cipherstream/cipherstream/plugins/job/object/folder"
 	"github.com/cipherstream/cipherstream/plugins/job/object/s3/s3test"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -181,8 +182,11 @@ func TestUndoInFolder(t *testing.T) {
 	if err := alive.Abort(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(id, nil, 0o600); err != nil { // as a dead process leaves it
-		t.Fatal(err)
+	// As a process leaves it that dies while it commits: the upload, its attributes, and those that are placed already.
+	for path, content := range map[string]string{id: "", id + ".attrs": "", filepath.Join(root, key+".attrs"): `{"user.metadata":{"cipherstream-run":"` + media.RunID + `"}}`} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for range 2 {
 		if err := undo(); err != nil {
@@ -192,6 +196,33 @@ func TestUndoInFolder(t *testing.T) {
 	if left := files(t, root); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
+	// Attributes of another run stay, and those of an object that is there.
+	for name, content := range map[string]string{key + ".attrs": `{"user.metadata":{"cipherstream-run":"another"}}`} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := deliver(newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s","key":"there"}`, root)), payload(10), 10); err != nil {
+		t.Fatal(err)
+	}
+	if err := undo(); err != nil {
+		t.Error(err)
+	}
+	if err := newFolder(t, root).RemoveOrphan(t.Context(), "there", media.RunID); err != nil {
+		t.Error(err)
+	}
+	if left := files(t, root); len(left) != 3 {
+		t.Errorf("there are %v", left)
+	}
+}
+
+func newFolder(t *testing.T, root string) *folder.Bucket {
+	t.Helper()
+	b, err := OpenBucket(Settings{Bucket: "file://" + root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.(*folder.Bucket)
 }
 
 // TestNextUploadRemoves: an upload to a folder removes what dead processes have left there, and nothing else.

@@ -2,13 +2,16 @@ package folder
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/partial"
 	"github.com/cipherstream/cipherstream/sdk/object"
@@ -185,3 +188,31 @@ func (b *Bucket) AbortUpload(ctx context.Context, of object.Unfinished) error {
 	}
 	return b.fault(0, remove(filepath.Join(b.root, filepath.Dir(name), of.ID)))
 }
+
+// RemoveOrphan removes the attributes that a run has left which died between placing them and placing the object. Those
+// of an object that is there stay, and so do another run's.
+func (b *Bucket) RemoveOrphan(ctx context.Context, key, run string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	path, err := b.path(key)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return b.fault(0, err)
+	}
+	file, err := os.OpenFile(path+attributesSuffix, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil // there are none, or they are not ours
+	}
+	defer file.Close()
+	var of attributes
+	if json.NewDecoder(io.LimitReader(file, maxAttributes)).Decode(&of) != nil || run == "" || of.Metadata[object.MetaRun] != run {
+		return nil
+	}
+	return b.fault(0, remove(path+attributesSuffix))
+}
+
+// maxAttributes bounds what is read of attributes that may be somebody else's.
+const maxAttributes = 1 << 20
