@@ -104,6 +104,7 @@ func (s *Session) Start(ctx context.Context, send func(*pb.Event) error) error {
 		return fault.New("control.order", fault.Internal, "Start comes once, after Open")
 	}
 	s.cancel, s.running = cancel, ctx
+	s.announced.begin(ctx)
 	s.served.Add(1)
 	defer s.served.Done()
 	if s.cancelled {

@@ -10,11 +10,27 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// announcements are those that wait for the host to say that it has them.
+// announcements are those that wait for the host to say that it has them. They have a lock of their own: a stage that is
+// made in Open may announce, which is refused, while the session is locked.
 type announcements struct {
 	mu      sync.Mutex
+	running context.Context // of Start; nil before
 	last    int64
 	waiting map[int64]chan struct{}
+}
+
+// begin says that announcements are heard from now on, until ctx ends.
+func (a *announcements) begin(ctx context.Context) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.running = ctx
+}
+
+// during is the context while which they are heard; nil before Start.
+func (a *announcements) during() context.Context {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.running
 }
 
 // next numbers an announcement; the channel is closed when the host has it.
@@ -44,9 +60,7 @@ func (s *Session) Acknowledge(id int64) { s.announced.heard(id) }
 
 // announce tells the host what a stage is about to begin, and returns when the host has it.
 func (s *Session) announce(ctx context.Context, stageID string, r stage.Resource) (release func(), err error) {
-	s.mu.Lock()
-	running := s.running
-	s.mu.Unlock()
+	running := s.announced.during()
 	switch {
 	case running == nil:
 		return nil, fault.New("control.order", fault.Internal, "stage %q announces something before it runs", stageID).
