@@ -192,3 +192,9 @@ func logged(ctx context.Context, p *Plan, events func(Event)) func(Event) {
 func (e *Engine) Check(ctx context.Context, p *Plan) (*CheckReport, error) {
 	return run.Check(ctx, e.host, p, p.RunID)
 }
+
+// UndoLeftovers ends what runs of engines that have died left at a place, such as unfinished uploads to a bucket, and
+// returns how much that was. The place is what the settings of a stage of this program name.
+func (e *Engine) UndoLeftovers(ctx context.Context, kind stage.Kind, name string, settings map[string]any) (undone int, err error) {
+	return run.UndoLeftovers(ctx, e.host, plan.Stage{ID: string(kind), Kind: kind, Plugin: e.offers[0].Plugin, Name: name, FirstParty: true, Config: settings})
+}

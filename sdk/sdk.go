@@ -50,12 +50,21 @@ type (
 	Definition = stage.Definition
 	Bundle     = stage.Bundle
 
+	Resource = stage.Resource
+	Undoer   = stage.Undoer
+
 	SourceChecker = stage.SourceChecker
 	SinkChecker   = stage.SinkChecker
 	TableChecker  = stage.TableChecker
 	Report        = stage.Report
 	Finding       = stage.Finding
 )
+
+// Elsewhere is what Undo returns for something that does not belong to the place that its settings name.
+func Elsewhere(format string, args ...any) error { return stage.Elsewhere(format, args...) }
+
+// Foreign is what Undo returns for something that it cannot show to be its own.
+func Foreign(format string, args ...any) error { return stage.Foreign(format, args...) }
 
 // The shapes of data between stages.
 const (

@@ -48,6 +48,10 @@ func (d *discreet) clean(e *pb.Event) {
 		d.cleanAccount(kind.Prepared.GetAccount())
 	case *pb.Event_Finished:
 		d.cleanAccount(kind.Finished)
+	case *pb.Event_Announced:
+		if of := kind.Announced.GetResource(); of != nil {
+			of.Name, of.Remedy = r.Text(of.Name), r.Text(of.Remedy)
+		}
 	}
 }
 

@@ -17,7 +17,8 @@
 // memory, and of its cores where Config.CPUs sets one. What it prints is log: of a
 // flood a part is copied and the end is kept. Secrets of the run are blanked out there, and in
 // every fault, event and receipt; see Redaction.
-// On Linux the kernel kills it with its host.
+// On Linux the kernel kills a third-party process with its host; the first-party stages end what they have begun first,
+// within seconds (control.Serve).
 //
 // A third-party process gains no rights from what it executes (no_new_privs). On
 // Linux, where the system lets the host's user make namespaces, it is confined:
@@ -52,6 +53,12 @@
 //
 // A program that hosts third-party plugins is executed again to confine each of them
 // (package jail), before its main function.
+//
+// # What a process begins
+//
+// What a stage begins outside of its process it announces before, and a host keeps that in the journal of its private
+// directory. A process that dies cannot end it any more: another one of the same plugin, with the same grants, is asked to
+// (Process.Undo), also for a host that has died itself (Host.Leftovers). The host removes nothing on a plugin's word.
 package host
 
 import (

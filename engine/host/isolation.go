@@ -29,6 +29,9 @@ type Isolation struct {
 	Reason string
 }
 
+// firstParty reports whether the process is one of this program's own stages.
+func (i Isolation) firstParty() bool { return !i.Confined && !i.Apart && i.Reason == "" }
+
 // What a plugin may be kept from, as NotConfined names it.
 const (
 	openFiles     = "files"     // of the host's user, and the local services among them

@@ -18,8 +18,8 @@ import (
 const isolationHint = "let this user make user namespaces (user_namespaces(7); in a container, its seccomp profile decides)"
 
 // processAttributes puts the child in a process group of its own, and has the
-// kernel kill it when the host dies, even if it hangs. A confined process gets
-// namespaces of its own.
+// kernel kill it when the host dies, even if it hangs; this program's own stages are told. A
+// confined process gets namespaces of its own.
 //
 // The user namespace is made for root too: a process of root's that is not in it
 // walks into the network namespace of the host (setns(2)), and reads the secrets in
@@ -33,6 +33,11 @@ const isolationHint = "let this user make user namespaces (user_namespaces(7); i
 // has rights there until it becomes the plugin's program.
 func processAttributes(i Isolation) *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if i.firstParty() {
+		// It ends what it has begun, and then itself, when its lifeline ends (control.Serve). The signal has one that is
+		// stopped go on, so that it sees that.
+		attributes.Pdeathsig = syscall.SIGCONT
+	}
 	if !i.Confined && !i.Apart {
 		return attributes
 	}

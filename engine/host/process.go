@@ -29,6 +29,9 @@ type Process interface {
 	Start(ctx context.Context, handle func(*pb.Event)) error
 	// Commit makes the sink's output visible.
 	Commit(ctx context.Context) (stage.Receipt, error)
+	// Undo ends what another process of the plugin had announced, in place of Open. The outcomes are in the order of the
+	// request's resources. Secrets are taken out of them.
+	Undo(ctx context.Context, req *pb.UndoRequest, secrets []string) ([]error, error)
 	// Close ends the process and removes its directory. It may be called twice.
 	Close()
 }
@@ -63,6 +66,9 @@ func (l *local) Start(outer context.Context, handle func(*pb.Event)) error {
 			return nil
 		}
 		handle(e)
+		if a := e.GetAnnounced(); a != nil {
+			l.session.Acknowledge(a.Id)
+		}
 		return nil
 	})
 	if err == nil && failure != nil {

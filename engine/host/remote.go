@@ -280,6 +280,7 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 		}
 	})
 	defer silence.stop()
+	var open announced
 	for {
 		event, err := stream.Recv()
 		if err != nil {
@@ -302,7 +303,14 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 			}
 			return r.explainDenied(f)
 		}
+		if err := open.check(r.plugin, event); err != nil {
+			return r.withLog(err)
+		}
 		silence.during(func() { handle(event) })
+		if a := event.GetAnnounced(); a != nil {
+			// Whoever announces waits for it; the events that come meanwhile are not held up.
+			go func() { _, _ = r.rpc.Acknowledge(streamCtx, &pb.AcknowledgeRequest{Id: a.Id}) }()
+		}
 		if event.GetFinished() != nil {
 			return nil
 		}

@@ -63,12 +63,18 @@ type scratch struct {
 	lock *os.File
 }
 
+// scratchBase is where private directories are made.
+func scratchBase(temp string) string {
+	if len(temp) > longestTemp {
+		return "/tmp"
+	}
+	return temp
+}
+
 // newScratch makes a private directory in base, and removes those of dead hosts. The marker comes
 // after the lock: a directory that has one and no lock is a dead host's.
 func newScratch(base string) (*scratch, error) {
-	if len(base) > longestTemp {
-		base = "/tmp"
-	}
+	base = scratchBase(base)
 	sweep(base)
 	for range attempts {
 		path := filepath.Join(base, scratchName())
@@ -114,11 +120,11 @@ func claim(path string) (*os.File, error) {
 	return lock, nil
 }
 
-// remove keeps the lock to the end: what is left when it is cut short is not locked.
+// remove keeps the lock to the end: what is left when it is cut short is not locked. A journal of what could not be undone
+// stays for the next host.
 func (s *scratch) remove() error {
-	err := removeScratch(s.path, s.lock)
-	s.lock.Close()
-	return err
+	defer s.lock.Close()
+	return sweepMarked(s.path, s.lock)
 }
 
 // lockDirectory locks a directory until the file is closed. It follows no link, and waits
@@ -146,29 +152,57 @@ func sweep(base string) {
 		}
 		if lock, err := lockDirectory(path); err == nil {
 			if marked(path) {
-				_ = removeScratch(path, lock)
+				_ = sweepMarked(path, lock) // the next sweep tries again
 			} else {
-				removeBegun(path)
+				removeHalfMarker(path)
+				_ = syscall.Rmdir(path) // which takes a directory, and only an empty one
 			}
 			lock.Close()
 		}
 	}
 }
 
-// removeBegun removes a directory whose host died before it had marked it: it is empty, or holds a part of the marker.
-func removeBegun(path string) {
+// removeHalfMarker removes the marker of a host that died while it wrote it, from a directory that this process has locked.
+func removeHalfMarker(path string) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return
 	}
 	defer root.Close()
-	whole := markerText(filepath.Base(path))
-	if info, err := root.Lstat(scratchMarker); err == nil && info.Mode().IsRegular() && info.Size() < int64(len(whole)) {
-		if begun, err := root.ReadFile(scratchMarker); err == nil && strings.HasPrefix(whole, string(begun)) {
-			_ = root.Remove(scratchMarker)
+	info, err := root.Lstat(scratchMarker)
+	if err != nil || !info.Mode().IsRegular() || !ownedByUser(info) || info.Size() >= int64(len(markerText(filepath.Base(path)))) {
+		return
+	}
+	if text, err := root.ReadFile(scratchMarker); err == nil && strings.HasPrefix(markerText(filepath.Base(path)), string(text)) {
+		_ = root.Remove(scratchMarker) // the next sweep tries again
+	}
+}
+
+// sweepMarked removes a host's directory, but for a journal that somebody may still have a use for.
+func sweepMarked(path string, lock *os.File) error {
+	if root, err := os.OpenRoot(path); err == nil {
+		defer root.Close()
+		if holds(root) {
+			return emptyScratch(root, journalName)
 		}
 	}
-	_ = syscall.Rmdir(path) // which takes a directory, and only an empty one
+	return removeScratch(path, lock)
+}
+
+// emptyScratch removes all that is in a private directory but the marker and, if it is named, the journal.
+func emptyScratch(root *os.Root, keep string) error {
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name() != scratchMarker && entry.Name() != keep {
+			if err := removeWithin(root, entry.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // marked reports whether a directory is a private one of this user's hosts: this user's, closed
@@ -222,16 +256,8 @@ func removeScratch(path string, lock *os.File) error {
 	if there, err := root.Stat("."); err != nil || !os.SameFile(locked, there) {
 		return err
 	}
-	entries, err := fs.ReadDir(root.FS(), ".")
-	if err != nil {
+	if err := emptyScratch(root, ""); err != nil {
 		return err
-	}
-	for _, entry := range entries {
-		if entry.Name() != scratchMarker {
-			if err := removeWithin(root, entry.Name()); err != nil {
-				return err
-			}
-		}
 	}
 	if err := root.Remove(scratchMarker); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -29,7 +29,8 @@ func testBundle(name string) stage.Bundle {
 	b.Stages = append(b.Stages,
 		stage.DefineFilter(stage.About{Name: "leak", Summary: "Tells its secret.", KeepsRows: true}, newLeak),
 		stage.DefineSink(stage.About{Name: "link", Summary: "Makes a link of its secrets."},
-			func(s linkSettings, _ stage.Env) (stage.Sink, error) { return &linkSink{s}, nil }))
+			func(s linkSettings, _ stage.Env) (stage.Sink, error) { return &linkSink{s}, nil }),
+		stage.DefineSink(stage.About{Name: "mark", Summary: "Leaves a mark."}, newMark))
 	return b
 }
 

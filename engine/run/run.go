@@ -21,6 +21,13 @@
 // happens, and when it refuses, the sink is aborted. A Commit that has begun is waited for, whatever ends the run
 // meanwhile, because what it made visible is there: its receipt is then the run's, and not the cancellation.
 // A sink that was opened hears Commit, Abort, or both (after a Commit that failed), and none that was not.
+//
+// # What is left behind
+//
+// A stage announces what it begins outside of its process (stage.Env.Announce) before it begins it. When a run fails and
+// something announced was not released, because its process has died or could not end it, a fresh process of the same plugin
+// is asked to undo it; so is what the runs of a host have announced that has died itself, by the next run to the same
+// place. What cannot be undone the fault names.
 package run
 
 import (
@@ -81,6 +88,10 @@ type Host interface {
 	Local(added ...stage.Definition) host.Process
 	// NewDir makes a private directory, whose path is short enough for sockets.
 	NewDir() (string, error)
+	// Keep remembers what a stage begins beyond the death of this process, until forget. Leftovers shows what the runs of
+	// those who died have begun, and is told which of it is over.
+	Keep(host.Leftover) (forget func(), err error)
+	Leftovers(visit func([]host.Leftover) (over []bool))
 }
 
 // NewID makes an identifier of a run: the pipeline's name, the time in
@@ -104,6 +115,7 @@ type run struct {
 	before, after []peer.Expected
 
 	events *queue
+	ledger ledger
 
 	mu       sync.Mutex // guards what follows
 	progress Progress
@@ -131,8 +143,9 @@ type group struct {
 func Execute(ctx context.Context, h Host, p *plan.Plan, opts Options) (*Receipt, error) {
 	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{}), events: newQueue(opts.Events)}
 	defer r.events.close()
+	r.undoLeftovers(ctx, h)
 	receipt, err := r.execute(ctx, h)
-	err = coded(ctx, r.sink.restore(err))
+	err = r.undo(ctx, h, coded(ctx, r.sink.restore(err)))
 	ended := Ended{Receipt: receipt}
 	if err != nil {
 		receipt = r.account(true)
@@ -176,7 +189,7 @@ func (r *run) execute(ctx context.Context, h Host) (*Receipt, error) {
 	if err = r.start(ctx, h, dir); err != nil {
 		return nil, err
 	}
-	receipt, err := r.watch(ctx, dir)
+	receipt, err := r.watch(ctx, h, dir)
 	return receipt, err
 }
 
@@ -289,7 +302,7 @@ func (r *run) budget(i int) int64 {
 }
 
 // watch runs all groups, closes the run when everything is good, and finds the cause when it is not.
-func (r *run) watch(ctx context.Context, dir string) (*Receipt, error) {
+func (r *run) watch(ctx context.Context, h Host, dir string) (*Receipt, error) {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	type news struct {
@@ -304,7 +317,7 @@ func (r *run) watch(ctx context.Context, dir string) (*Receipt, error) {
 			ended = sinkEnded
 		}
 		go func() {
-			g.err = g.process.Start(running, func(e *pb.Event) { r.handle(i, e) })
+			g.err = g.process.Start(running, func(e *pb.Event) { r.handle(h, i, e) })
 			heard <- news{ended, g.err}
 		}()
 	}
@@ -390,11 +403,15 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 	return causeOf(ctx, ended)
 }
 
-func (r *run) handle(i int, e *pb.Event) {
+func (r *run) handle(h Host, i int, e *pb.Event) {
 	if e.Account != nil {
 		r.conclude(i, e.Account)
 	}
 	switch kind := e.Kind.(type) {
+	case *pb.Event_Announced:
+		r.announced(h, i, kind.Announced)
+	case *pb.Event_Released:
+		r.ledger.release(i, kind.Released.GetId())
 	case *pb.Event_Opened:
 		opened := Opened{}
 		for _, c := range kind.Opened.Columns {

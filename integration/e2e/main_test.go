@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -103,8 +104,8 @@ func newWorkspace(t testing.TB, dsn string) *workspace {
 	w := &workspace{TB: t, dsn: dsn, tmp: tmp, out: t.TempDir()}
 	t.Cleanup(func() {
 		w.nothingRuns()
-		if left := names(t, tmp); len(left) > 0 {
-			t.Errorf("private directories left behind: %v", left)
+		if len(names(t, tmp)) > 0 {
+			t.Errorf("private directories left behind: %v", tree(t, tmp))
 		}
 		os.RemoveAll(tmp)
 	})
@@ -288,6 +289,26 @@ func names(t testing.TB, dir string) (list []string) {
 	}
 	for _, e := range entries {
 		list = append(list, e.Name())
+	}
+	return list
+}
+
+// tree lists all that is below a folder, with the size of files.
+func tree(t testing.TB, dir string) (list []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			name, _ := filepath.Rel(dir, path)
+			list = append(list, fmt.Sprintf("%s (%d bytes)", name, info.Size()))
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 	return list
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -26,12 +25,17 @@ type destination struct {
 	// visible is the digest of what stands under the final name, or empty.
 	visible func() string
 	remove  func()
+	// left lists what is not under its final name.
+	left func() []string
 }
 
+// querier is a server that is looked at.
+type querier interface{ Query(string) string }
+
 // killRounds kills the program or one of its plugin processes, at a random moment of a short run, over and over.
-// A run that was killed leaves no process behind, no query on the server, and nothing under the final name but what
-// is whole, which it reports as its digest.
-func killRounds(w *workspace, db *dbtest.Server, random *rand.Rand, rounds int, pipeline string, to []destination) (want string) {
+// A run that was killed leaves no process behind, no query on the server, nothing unfinished, and nothing under the final
+// name but what is whole, which it reports as its digest.
+func killRounds(w *workspace, db querier, random *rand.Rand, rounds int, pipeline string, to []destination) (want string) {
 	w.Helper()
 	w.run("version") // builds it
 	began := time.Now()
@@ -75,6 +79,9 @@ func killRounds(w *workspace, db *dbtest.Server, random *rand.Rand, rounds int, 
 		default:
 			killed++
 		}
+		if left := d.left(); len(left) > 0 {
+			w.Fatalf("%s: left behind: %v\n%s", where, left, r.stderr)
+		}
 		d.remove()
 	}
 	w.Logf("%d runs were killed, %d were whole", killed, whole)
@@ -103,18 +110,42 @@ func inFile(t testing.TB, name, path string, arguments ...string) destination {
 			remove(path)
 			remove(path + ".attrs")
 		},
+		left: func() (list []string) {
+			for _, name := range names(t, filepath.Dir(path)) {
+				if strings.HasPrefix(name, ".") {
+					list = append(list, name)
+				}
+			}
+			if exists(path+".attrs") && !exists(path) {
+				list = append(list, path+".attrs")
+			}
+			return list
+		},
 	}
 }
 
-// TestKillRounds kills runs that deliver to a file and to a folder. After all of it the sweep
-// finds what uploads were left, and a rerun gives the same bytes as ever.
+// TestKillRounds kills runs that deliver to a file and to a folder. After all of it a rerun gives the same bytes as ever.
 func TestKillRounds(t *testing.T) {
 	db := dbtest.MariaDB(t)
+	killRoundsToFiles(t, db, db.DSN(db.Database()), "SELECT seq, REPEAT('x', seq % 50) AS filler FROM seq_1_to_40000", *rounds)
+}
+
+// TestKillRoundsOnServers does so with other servers.
+func TestKillRoundsOnServers(t *testing.T) {
+	for _, database := range databases {
+		t.Run(database.name, func(t *testing.T) {
+			db := database.shared(t)
+			numbers(db)
+			killRoundsToFiles(t, db, db.DSN(db.Database()), counted, max(1, *rounds/10))
+		})
+	}
+}
+
+func killRoundsToFiles(t *testing.T, db querier, dsn, query string, rounds int) {
 	random := chance(t)
-	w := newWorkspace(t, db.DSN(db.Database()))
+	w := newWorkspace(t, dsn)
 	w.env = []string{"CIPHERSTREAM_KEYS=" + newKey()}
-	source := settings{"query": "SELECT seq, REPEAT('x', seq % 50) AS filler FROM seq_1_to_40000"}
-	pipeline := w.extending("output", source)
+	pipeline := w.extending("output", settings{"query": query})
 	if err := os.Mkdir(w.output("bucket"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -122,22 +153,7 @@ func TestKillRounds(t *testing.T) {
 		inFile(t, "file", w.output("rows"), "-o", w.output("rows")),
 		inFile(t, "object", filepath.Join(w.output("bucket"), "rows"), "--job", "--bucket", w.output("bucket"), "--object", "rows"),
 	}
-	want := killRounds(w, db, random, *rounds, pipeline, to)
-
-	// What is left over is hidden, and the sweep takes it.
-	for _, name := range append(names(t, w.out), names(t, w.output("bucket"))...) {
-		if name != "bucket" && !strings.HasPrefix(name, ".rows.") {
-			t.Errorf("left behind: %s", name)
-		}
-	}
-	eventually(t, "unfinished uploads old enough for the sweep", func() bool {
-		var swept struct{ Uploads int }
-		out := w.run("sweep", "--json", "--bucket", w.output("bucket"), "--abandoned", "1ns").stdout
-		if err := json.Unmarshal(out, &swept); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return len(names(t, w.output("bucket"))) == 0
-	})
+	want := killRounds(w, db, random, rounds, pipeline, to)
 	for _, d := range to {
 		w.must(append([]string{"run", pipeline}, d.arguments...)...)
 		if got := d.visible(); got != want {
@@ -146,46 +162,46 @@ func TestKillRounds(t *testing.T) {
 	}
 }
 
-// TestKillRoundsOnMinIO kills runs that deliver in several parts to MinIO. No object is visible but a whole one, and
-// the sweep ends every upload that was left.
+// TestKillRoundsOnMinIO kills runs that deliver in several parts to MinIO. No object is visible but a whole one, and no
+// upload is left.
 func TestKillRoundsOnMinIO(t *testing.T) {
 	db := dbtest.MariaDB(t)
 	random := chance(t)
 	d := newDeliveries(t, servers.MinIO(t))
 	d.dsn = db.DSN(db.Database())
-	const key = "jobs/rows"
 	bucket := d.store.Bucket()
-	to := destination{name: "MinIO", arguments: []string{"--object", key},
+	// Every run has a name of its own, which holds its id.
+	to := destination{name: "MinIO",
 		visible: func() string {
-			switch objects := d.store.Objects(bucket); {
-			case len(objects) == 0:
+			objects := d.store.Objects(bucket)
+			switch len(objects) {
+			case 0:
 				return ""
-			case len(objects) > 1 || objects[0] != key:
-				t.Fatalf("objects: %v", objects)
+			case 1:
+				digest := sha256.Sum256(d.objectOf(objects[0]))
+				return hex.EncodeToString(digest[:])
 			}
-			digest := sha256.Sum256(d.objectOf(key))
-			return hex.EncodeToString(digest[:])
+			t.Fatalf("objects: %v", objects)
+			return ""
 		},
 		remove: func() {
-			name := key
-			if _, err := d.store.Client().DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: &name}); err != nil {
-				t.Fatal(err)
+			for _, name := range d.store.Objects(bucket) {
+				if _, err := d.store.Client().DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: &name}); err != nil {
+					t.Fatal(err)
+				}
 			}
+		},
+		left: func() (list []string) {
+			for _, u := range d.store.Uploads(bucket, "") {
+				list = append(list, *u.Key)
+			}
+			return list
 		},
 	}
 	pipeline := d.job(delivered, nil)
 	want := killRounds(d.workspace, db, random, max(1, *rounds/5), pipeline, []destination{to})
 
-	stray := int64(len(d.store.Uploads(bucket, key)))
-	t.Logf("%d uploads were left", stray)
-	// MinIO knows the beginnings of names from its memory only, which an upload need not be in whose process was killed
-	// while it was created. By its whole name it is found on the disk.
-	ended := d.sweep("--prefix", "jobs/", "--abandoned", "1ns").Uploads
-	if late := d.sweep("--prefix", key, "--abandoned", "1ns").Uploads; ended+late != stray || late > stray/2 {
-		t.Errorf("the sweeps ended %d and %d uploads, want %d", ended, late, stray)
-	}
-	d.nothing(key)
-	d.must("run", pipeline, "--object", key)
+	d.must("run", pipeline)
 	if got := to.visible(); got != want {
 		t.Errorf("a rerun gives %s, want %s", got, want)
 	}

@@ -49,6 +49,8 @@ func rogue() stage.Bundle {
 			func(s breakage, env stage.Env) (stage.Encryptor, error) { return sealer{newRogue(s, env)}, nil }),
 		stage.DefineSink(stage.About{Name: "rogue", Summary: "Breaks."},
 			func(s breakage, env stage.Env) (stage.Sink, error) { return sink{newRogue(s, env)}, nil }),
+		stage.DefineSink(stage.About{Name: "claim", Summary: "Announces what is not its own."},
+			func(s claimSettings, env stage.Env) (stage.Sink, error) { return claim{s, env}, nil }),
 		stage.DefineSource(stage.About{Name: "spy", Summary: "Tells what its process sees."},
 			func(s spying, env stage.Env) (stage.Source, error) { return spy{s, env}, nil }),
 	}}

@@ -219,22 +219,32 @@ func TestSweep(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(root, "a", "of others"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		abandoned := newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s","key":"a/killed"}`, root))
-		if err := abandoned.Open(ctx, media); err != nil {
+		alive := newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s","key":"a/alive"}`, root))
+		if err := alive.Open(ctx, media); err != nil {
+			t.Fatal(err)
+		}
+		// As a process leaves it that was killed.
+		if err := os.WriteFile(filepath.Join(root, "a", ".killed."+strings.Repeat("A", 26)+".attrs"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s := Settings{Bucket: "file://" + root}
-		if got, err := Sweep(ctx, s, time.Now(), SweepOptions{Abandoned: time.Hour}); err != nil || got != (Swept{Seen: 5}) {
-			t.Errorf("too early: %+v (%v)", got, err)
+		if got, err := Sweep(ctx, s, time.Now(), SweepOptions{Prefix: "b/"}); err != nil || got != (Swept{Seen: 1}) {
+			t.Errorf("elsewhere: %+v (%v)", got, err)
 		}
-		if got, err := Sweep(ctx, s, later, SweepOptions{Prefix: "a/", Abandoned: time.Hour}); err != nil || got != (Swept{Seen: 4, Removed: 1, Bytes: 10, Uploads: 1}) {
+		if got, err := Sweep(ctx, s, time.Now(), SweepOptions{}); err != nil || got != (Swept{Seen: 5, Uploads: 1}) {
+			t.Errorf("too early for objects, but not for what a dead process left: %+v (%v)", got, err)
+		}
+		if err := alive.Write(ctx, []byte("rows")); err != nil {
+			t.Error(err)
+		}
+		if got, err := Sweep(ctx, s, later, SweepOptions{Prefix: "a/", Abandoned: time.Hour}); err != nil || got != (Swept{Seen: 4, Removed: 1, Bytes: 10}) {
 			t.Errorf("%+v (%v)", got, err)
 		}
-		if got := strings.Join(files(t, root), ", "); got != "a/for-ever, a/for-ever.attrs, a/of others, a/stays, a/stays.attrs, b/ends, b/ends.attrs" {
-			t.Errorf("left: %s", got)
+		if _, err := alive.Commit(ctx); err != nil {
+			t.Errorf("the living upload: %v", err)
 		}
-		if err := abandoned.Abort(ctx); err != nil {
-			t.Error(err)
+		if got := strings.Join(files(t, root), ", "); got != "a/alive, a/alive.attrs, a/for-ever, a/for-ever.attrs, a/of others, a/stays, a/stays.attrs, b/ends, b/ends.attrs" {
+			t.Errorf("left: %s", got)
 		}
 	})
 	t.Run("folder with files of others", func(t *testing.T) {
@@ -242,20 +252,15 @@ func TestSweep(t *testing.T) {
 		if err := os.Symlink(root, link); err != nil {
 			t.Fatal(err)
 		}
-		killed := func(key string) {
-			s := newTestSink(t, fmt.Sprintf(`{"bucket":"file://%s","key":%q}`, root, key))
-			if err := s.Open(ctx, media); err != nil {
+		attempt := strings.Repeat("A", 26)
+		for _, dir := range []string{"a", "b"} {
+			if err := os.Mkdir(filepath.Join(root, dir), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() {
-				if err := s.Abort(ctx); err != nil {
-					t.Error(err)
-				}
-			})
+			if err := os.WriteFile(filepath.Join(root, dir, ".killed."+attempt+".attrs"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
-		killed("a/killed")
-		killed("b/killed")
-		attempt := strings.Repeat("A", 26)
 		const theirs = "a/.notes.attrs, a/.object.attrs, a/.x." // another program's objects may begin with a dot
 		for _, name := range append(strings.Split(theirs+attempt+", a/.x."+attempt+".attrs, a/rows.attrs", ", "), "a/.killed."+attempt+".attrs.attrs") {
 			if err := os.WriteFile(filepath.Join(root, name), []byte("{}"), 0o600); err != nil {

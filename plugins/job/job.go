@@ -73,6 +73,9 @@ type sink struct {
 	fact     func(name, value string)
 	to       object.Bucket
 	now      func() time.Time
+	// announcer tells the host of an upload, and release that it is over.
+	announcer func(context.Context, sdk.Resource) (release func(), err error)
+	release   func()
 
 	key     string
 	expires time.Time // zero: never
@@ -84,7 +87,7 @@ type sink struct {
 }
 
 func newSink(s Settings, env sdk.Env) (*sink, error) {
-	k := &sink{settings: s, log: env.Log, fact: env.Fact, now: time.Now}
+	k := &sink{settings: s, log: env.Log, fact: env.Fact, now: time.Now, announcer: env.Announce}
 	if k.fact == nil {
 		k.fact = func(string, string) {}
 	}
@@ -118,12 +121,37 @@ func (s *sink) Open(ctx context.Context, o sdk.Object) error {
 	}
 	s.writes, s.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer s.lasting(ctx)()
-	up, err := s.to.Create(s.writes, s.key, about)
-	if err != nil {
+	if err := s.begin(ctx, o.RunID, about); err != nil {
 		s.close()
 		return err
 	}
+	return nil
+}
+
+// begin begins the upload, which the host knows of before it is there, and by its ID before the first byte.
+func (s *sink) begin(ctx context.Context, runID string, about object.About) error {
+	of := begun{Place: placeOf(s.settings.Bucket), Key: s.key, Run: runID, Own: s.settings.Key == ""}
+	over, err := s.announce(ctx, of)
+	if err != nil {
+		return err
+	}
+	up, err := s.to.Create(s.writes, s.key, about)
+	if err != nil {
+		if ctx.Err() == nil {
+			over() // otherwise the answer may not have been waited for
+		}
+		return err
+	}
 	s.upload = up
+	of.ID = up.Unfinished().ID
+	if s.release, err = s.announce(ctx, of); err != nil {
+		if s.upload.Abort(ctx) == nil {
+			over()
+		}
+		s.upload = nil
+		return err
+	}
+	over()
 	return nil
 }
 
@@ -169,6 +197,7 @@ func (s *sink) Commit(ctx context.Context) (sdk.Receipt, error) {
 		return sdk.Receipt{}, err
 	}
 	s.committed = true
+	s.release()
 	for name, value := range map[string]string{factVerified: made.Verified, factConnection: made.Connection} {
 		if value != "" {
 			s.fact(name, value)
@@ -185,6 +214,9 @@ func (s *sink) Abort(ctx context.Context) error {
 		return nil
 	}
 	err := s.upload.Abort(ctx)
+	if err == nil {
+		s.release() // the host tries once more otherwise
+	}
 	s.close()
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cipherstream/cipherstream/plugins/job/object/folder"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
@@ -14,8 +15,9 @@ type SweepOptions struct {
 	// Prefix limits the sweep to objects and uploads whose names begin with it.
 	Prefix string
 	// Abandoned is the age from which an unfinished upload counts as left behind by a process that
-	// was killed. 0 leaves all of them. No run must take longer, and in S3 no one
-	// else may upload under the prefix. MinIO forgets at a restart what it could list by a prefix that
+	// was killed, where the store cannot tell. 0 leaves those. No run must take longer, and in S3 no one
+	// else may upload under the prefix. A folder can tell: there what a dead process has left goes at any age, and what a
+	// living one is at work on stays. MinIO forgets at a restart what it could list by a prefix that
 	// is not a whole name, and ends such uploads by itself, after a day by default.
 	Abandoned time.Duration
 }
@@ -64,14 +66,16 @@ func Sweep(ctx context.Context, settings Settings, now time.Time, options SweepO
 		swept.Removed++
 		swept.Bytes += info.Size
 	}
-	if options.Abandoned <= 0 {
+	_, inFolder := bucket.(*folder.Bucket)
+	if options.Abandoned <= 0 && !inFolder {
 		return swept, nil
 	}
 	for upload, err := range bucket.Uploads(ctx, options.Prefix) {
 		if err != nil {
 			return swept, err
 		}
-		if !upload.Began.Before(now.Add(-options.Abandoned)) {
+		old := options.Abandoned > 0 && upload.Began.Before(now.Add(-options.Abandoned))
+		if upload.Owner == object.OwnerAlive || upload.Owner == object.OwnerUnknown && !old {
 			continue
 		}
 		if err := bucket.AbortUpload(ctx, upload); err != nil {

@@ -48,6 +48,7 @@ type source struct {
 	flushAfter time.Duration
 
 	session *session
+	release func()   // of the announcement of the session, nil when there is none
 	results *results // of the statement that is under way
 	binary  bool
 	stored  []columnDef // of a table's columns as they are, where the statement reads UNIX times
@@ -110,6 +111,11 @@ func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 	}
 	s.session = ses
 	s.state(ses.facts)
+	if err := s.announce(ctx); err != nil {
+		s.abandon()
+		s.done = err
+		return nil, err
+	}
 	defer ses.watch(ctx)()
 	schema, err := s.begin()
 	if err != nil {
@@ -157,6 +163,7 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 	_ = s.session.c.command(commandQuit, nil) // everything is read; the server may as well find out later
 	s.session.c.conn.Close()
 	s.session = nil
+	s.over()
 	s.done = io.EOF
 	return nil, s.done
 }
@@ -451,10 +458,12 @@ func (s *source) failed(ctx context.Context, err error) (coded error) {
 // abandon closes the connection, and kills the query first unless it is over: a
 // server notices a closed connection only when it writes to it.
 func (s *source) abandon() {
+	ended := true
 	if s.results != nil && !s.results.over {
 		if err := s.session.kill(); err != nil {
 			level := slog.LevelWarn
-			if s.session.c.dead {
+			ended = s.session.c.dead
+			if ended {
 				// The broken connection is what the run fails with. The query ended with the server, or
 				// ends when the server writes its next row.
 				level = slog.LevelDebug
@@ -464,6 +473,9 @@ func (s *source) abandon() {
 	}
 	s.session.c.conn.Close()
 	s.session = nil
+	if ended {
+		s.over() // otherwise the host tries once more
+	}
 }
 
 func noResultSet(wanted, sets int) error {

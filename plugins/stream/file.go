@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/lasting"
+	"github.com/cipherstream/cipherstream/plugins/internal/partial"
+	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -20,14 +22,17 @@ import (
 type file struct {
 	path      string
 	temporary string
-	handle    *os.File
+	handle    *partial.File
 	direct    outlet
+	// announce tells the host of the temporary file before there is one, and release that there is none any more.
+	announce func(context.Context, sdk.Resource) (release func(), err error)
+	release  func()
 }
 
 func (f *file) location() string { return f.path }
 func (f *file) streams() bool    { return f.direct != nil }
 
-func (f *file) open(_ context.Context, runID string) error {
+func (f *file) open(ctx context.Context, runID string) error {
 	info, err := os.Stat(f.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -49,13 +54,27 @@ func (f *file) open(_ context.Context, runID string) error {
 			WithHint("for a pipe, write to standard output and let the shell redirect it")
 	}
 	dir, name := filepath.Split(f.path)
-	f.temporary = filepath.Join(dir, temporaryName(name, runID))
-	f.handle, err = os.OpenFile(f.temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		// It is not ours to remove.
-		f.temporary = ""
+	temporary := filepath.Join(dir, temporaryName(name, runID))
+	if f.announce != nil {
+		if f.release, err = f.announce(ctx, announcement(temporary)); err != nil {
+			return err
+		}
 	}
-	return err
+	if f.handle, err = partial.Create(temporary); err != nil {
+		f.over() // it is not ours to remove
+		return err
+	}
+	f.temporary = temporary
+	return nil
+}
+
+// over says that the temporary file is no more.
+func (f *file) over() {
+	f.temporary = ""
+	if f.release != nil {
+		f.release()
+		f.release = nil
+	}
 }
 
 // maxName is the most bytes in a file name on every common file system.
@@ -85,15 +104,15 @@ func (f *file) commit() error {
 	if err := f.handle.Sync(); err != nil {
 		return err
 	}
-	err := f.handle.Close()
-	f.handle = nil
-	if err != nil {
+	if err := f.handle.Close(); err != nil {
 		return err
 	}
 	if err := os.Rename(f.temporary, f.path); err != nil {
 		return err
 	}
-	f.temporary = ""
+	f.handle.Release()
+	f.handle = nil
+	f.over()
 	if err := lasting.Sync(filepath.Dir(f.path)); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
@@ -106,15 +125,21 @@ func (f *file) abort() error {
 		errs = append(errs, f.direct.close())
 		f.direct = nil
 	}
-	if f.handle != nil {
-		errs = append(errs, f.handle.Close())
-		f.handle = nil
-	}
 	if f.temporary != "" {
-		if err := os.Remove(f.temporary); !errors.Is(err, fs.ErrNotExist) {
+		// What cannot be removed the host tries once more, or names.
+		if err := os.Remove(f.temporary); err == nil || errors.Is(err, fs.ErrNotExist) {
+			f.over()
+		} else {
+			errs = append(errs, err)
+			f.temporary = ""
+		}
+	}
+	if f.handle != nil {
+		if err := f.handle.Close(); !errors.Is(err, os.ErrClosed) {
 			errs = append(errs, err)
 		}
-		f.temporary = ""
+		f.handle.Release()
+		f.handle = nil
 	}
 	return errors.Join(errs...)
 }

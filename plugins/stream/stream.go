@@ -27,7 +27,8 @@ type Settings struct {
 const doc = `A file is written under a hidden name beside its final one, synchronised to the disk and then
 renamed, so that the final name only ever holds a whole file; an existing file is replaced. The file
 can be read by its owner alone (mode 0600), because it holds health data. A device such as /dev/null is
-written to directly.
+written to directly. The hidden file of a run that was killed is removed by its host, by the next run that writes the same
+file, or by cipherstream sweep; it is locked as long as somebody writes it.
 
 On a socket or a device, bytes are on their way before the run has succeeded: whoever
 reads them learns from the run's result, not from the end of the stream, whether they are all.`
@@ -41,12 +42,12 @@ func Stage() sdk.Definition {
 	}, newSink)
 }
 
-func newSink(s Settings, _ sdk.Env) (sdk.Sink, error) {
+func newSink(s Settings, env sdk.Env) (sdk.Sink, error) {
 	sink := &sink{sum: object.NewDigest()}
 	scheme, address, found := strings.Cut(s.To, ":")
 	switch {
 	case strings.HasPrefix(s.To, "/"):
-		sink.to = &file{path: filepath.Clean(s.To)}
+		sink.to = &file{path: filepath.Clean(s.To), announce: env.Announce}
 	case found && address == "":
 		return nil, fault.New("sink.target", fault.Usage, "%q names no path behind the colon", s.To)
 	case found && scheme == "unix":
@@ -88,6 +89,9 @@ type sink struct {
 func (s *sink) Open(ctx context.Context, object sdk.Object) error {
 	err := s.to.open(ctx, object.RunID)
 	s.opened = err == nil
+	if f, is := s.to.(*file); is && f.temporary != "" {
+		_, _ = Sweep(f.path) // what dead runs have left of it; it does not keep this one from its own
+	}
 	return s.code(err)
 }
 

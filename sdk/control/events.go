@@ -33,6 +33,14 @@ func newEventLog() *eventLog {
 // put queues an event that must not be lost. There are only a handful in a run.
 func (l *eventLog) put(e *pb.Event) { l.queue <- e }
 
+// offer queues an event that may be lost when there is no room.
+func (l *eventLog) offer(e *pb.Event) {
+	select {
+	case l.queue <- e:
+	default:
+	}
+}
+
 // Enabled leaves debug lines out.
 func (l *eventLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
 

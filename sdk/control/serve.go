@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -39,8 +40,9 @@ func Serve(bundle stage.Bundle) {
 			bundle.Name, bundle.Version)
 		os.Exit(2)
 	}
+	session := NewSession(bundle)
 	if !attached {
-		watchLifeline()
+		watchLifeline(session)
 		// An interrupt at a terminal reaches the whole foreground group, and what ends a service or
 		// a container often signals all its processes. It is the host that decides what
 		// that means: it lets the sink clean up before it ends this process.
@@ -64,7 +66,7 @@ func Serve(bundle stage.Bundle) {
 		}
 		tlsProvider = func() (*tls.Config, error) { return identity.server(hostPEM) }
 	}
-	service := &GRPC{Session: NewSession(bundle), Stderr: stderr}
+	service := &GRPC{Session: session, Stderr: stderr}
 	if attached {
 		service.Stdout = stdout
 	}
@@ -79,8 +81,13 @@ func Serve(bundle stage.Bundle) {
 	})
 }
 
-// watchLifeline ends this process at once when the host dies, however it dies.
-func watchLifeline() {
+// lastWords bounds how long a process outlives its host, to end what it has begun: its query, its upload, its temporary
+// file.
+const lastWords = 10 * time.Second
+
+// watchLifeline ends this process when the host dies, however it dies: at once when it has begun nothing, and otherwise
+// when that is ended.
+func watchLifeline(session *Session) {
 	fd, err := strconv.Atoi(os.Getenv(EnvLifeline))
 	if err != nil || fd < 3 {
 		return
@@ -90,6 +97,8 @@ func watchLifeline() {
 	go func() {
 		// Nothing is ever written: Read returns when the last writer is gone.
 		_, _ = lifeline.Read(make([]byte, 1))
+		time.AfterFunc(lastWords, func() { os.Exit(3) })
+		session.End()
 		os.Exit(3)
 	}()
 }

@@ -40,6 +40,8 @@ type Session struct {
 	running   context.Context // of Start
 	prepared  bool
 	commit    chan commitResult // the outcome of Commit, for Start
+	announced announcements
+	served    sync.WaitGroup // Start, while it goes on
 }
 
 type commitResult struct{ err error }
@@ -70,6 +72,7 @@ func (s *Session) Open(_ context.Context, req *pb.OpenRequest) error {
 		Stall:       time.Duration(req.GetLimits().GetStallNanoseconds()),
 		Dir:         req.Dir,
 		Log:         slog.New(s.events),
+		Announce:    s.announce,
 		Opened: func(schema *arrow.Schema) {
 			s.events.put(&pb.Event{Kind: &pb.Event_Opened{Opened: &pb.Opened{Columns: columnsToProto(schema)}}})
 		},
@@ -102,6 +105,9 @@ func (s *Session) Start(ctx context.Context, send func(*pb.Event) error) error {
 		return fault.New("control.order", fault.Internal, "Start comes once, after Open")
 	}
 	s.cancel, s.running = cancel, ctx
+	s.announced.begin(ctx)
+	s.served.Add(1)
+	defer s.served.Done()
 	if s.cancelled {
 		cancel()
 	}
@@ -237,6 +243,12 @@ func (s *Session) Commit(ctx context.Context) (stage.Receipt, error) {
 	receipt, err := s.group.Commit(ctx)
 	s.commit <- commitResult{err}
 	return receipt, err
+}
+
+// End cancels the group and waits until it has cleaned up, because nobody is there any more who would.
+func (s *Session) End() {
+	s.Cancel()
+	s.served.Wait()
 }
 
 // Cancel stops the group; Start then ends with a fault. It may come at any time.

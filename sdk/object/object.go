@@ -122,7 +122,19 @@ type Unfinished struct {
 	ID string
 	// Began is when it was begun, or last written to.
 	Began time.Time
+	// Owner says whether somebody is at work on it; OwnerUnknown where the store cannot tell.
+	Owner Owner
 }
+
+// Owner says whether the process that began an upload is still at work on it.
+type Owner int
+
+// The owners. Of OwnerUnknown only the age of the upload tells something.
+const (
+	OwnerUnknown Owner = iota
+	OwnerAlive
+	OwnerDead
+)
 
 // LinkRequest is what is wanted of a link.
 type LinkRequest struct {

@@ -76,6 +76,8 @@ type Config struct {
 	Log *slog.Logger
 	// Opened, if set, is called with the source's schema.
 	Opened func(*arrow.Schema)
+	// Announce, if set, is what stages announce to; see stage.Env.
+	Announce func(ctx context.Context, stage string, r stage.Resource) (release func(), err error)
 }
 
 // Result is the account of a group that has run.
@@ -185,6 +187,12 @@ func (g *Group) build(s Stage) (instance any, err error) {
 			g.mu.Lock()
 			g.facts[s.ID+"."+name] = strings.ToValidUTF8(value[:min(len(value), longestFact)], "")
 			g.mu.Unlock()
+		},
+		Announce: func(ctx context.Context, r stage.Resource) (func(), error) {
+			if g.cfg.Announce == nil {
+				return func() {}, nil
+			}
+			return g.cfg.Announce(ctx, s.ID, r)
 		},
 		Dir:         g.cfg.Dir,
 		Traceparent: g.cfg.Traceparent,

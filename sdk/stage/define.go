@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -41,6 +42,12 @@ type Env struct {
 	// receipt, for instance "connection". It is one line of at most 1,000 bytes; the last
 	// one of a name counts. Never row data or secrets. It is safe for concurrent use.
 	Fact func(name, value string)
+	// Announce tells the host of something outside of this process that the stage is about to begin and that
+	// outlives it: a temporary file, an upload, a session. It returns when the host has it, so that what is begun
+	// afterwards is ended however the process ends; see Undoer, which the stage has to be. The stage calls release
+	// when it has ended the thing itself, or has handed it over in Commit. It is called from Open on, and not when
+	// the stage is made; an error means that nothing may be begun. Outside of a run it is nil or does nothing.
+	Announce func(ctx context.Context, r Resource) (release func(), err error)
 	// Dir is a private directory that is removed when the run ends.
 	Dir string
 	// Traceparent is the W3C trace context of who asked for the run, as the header of that name: for requests that a

@@ -60,6 +60,12 @@ func (h *InMemory) NewDir() (string, error) {
 	return dir, err
 }
 
+// Keep remembers nothing: whoever dies here takes the test along.
+func (h *InMemory) Keep(host.Leftover) (forget func(), err error) { return func() {}, nil }
+
+// Leftovers shows none.
+func (h *InMemory) Leftovers(func([]host.Leftover) []bool) {}
+
 func (h *InMemory) serve(added ...stage.Definition) host.Process {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -893,6 +893,8 @@ type Event struct {
 	//	*Event_Prepared
 	//	*Event_Finished
 	//	*Event_Fault
+	//	*Event_Announced
+	//	*Event_Released
 	Kind isEvent_Kind `protobuf_oneof:"kind"`
 	// Beside a fault: what the group had done by then. A plugin need not send it.
 	Account       *Finished `protobuf:"bytes,11,opt,name=account,proto3" json:"account,omitempty"`
@@ -991,6 +993,24 @@ func (x *Event) GetFault() *Fault {
 	return nil
 }
 
+func (x *Event) GetAnnounced() *Announced {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_Announced); ok {
+			return x.Announced
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetReleased() *Released {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_Released); ok {
+			return x.Released
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetAccount() *Finished {
 	if x != nil {
 		return x.Account
@@ -1026,6 +1046,14 @@ type Event_Fault struct {
 	Fault *Fault `protobuf:"bytes,6,opt,name=fault,proto3,oneof"`
 }
 
+type Event_Announced struct {
+	Announced *Announced `protobuf:"bytes,9,opt,name=announced,proto3,oneof"`
+}
+
+type Event_Released struct {
+	Released *Released `protobuf:"bytes,10,opt,name=released,proto3,oneof"`
+}
+
 func (*Event_Opened) isEvent_Kind() {}
 
 func (*Event_Progress) isEvent_Kind() {}
@@ -1037,6 +1065,10 @@ func (*Event_Prepared) isEvent_Kind() {}
 func (*Event_Finished) isEvent_Kind() {}
 
 func (*Event_Fault) isEvent_Kind() {}
+
+func (*Event_Announced) isEvent_Kind() {}
+
+func (*Event_Released) isEvent_Kind() {}
 
 // Opened says that the group's source knows its schema.
 type Opened struct {
@@ -1670,6 +1702,437 @@ func (x *Receipt) GetLinkExpires() int64 {
 	return 0
 }
 
+// Announced says what a stage is about to begin outside of its process, which somebody has
+// to end when the process cannot. The stage begins it after Acknowledge.
+type Announced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Numbers the announcements of the process.
+	Id int64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The stage's id in Open.
+	Stage         string    `protobuf:"bytes,2,opt,name=stage,proto3" json:"stage,omitempty"`
+	Resource      *Resource `protobuf:"bytes,3,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Announced) Reset() {
+	*x = Announced{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Announced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Announced) ProtoMessage() {}
+
+func (x *Announced) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Announced.ProtoReflect.Descriptor instead.
+func (*Announced) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Announced) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Announced) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *Announced) GetResource() *Resource {
+	if x != nil {
+		return x.Resource
+	}
+	return nil
+}
+
+// Released says that what was announced is over: it was ended, or handed over by Commit.
+type Released struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Released) Reset() {
+	*x = Released{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Released) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Released) ProtoMessage() {}
+
+func (x *Released) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Released.ProtoReflect.Descriptor instead.
+func (*Released) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Released) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// Resource is something outside of the process that outlives it.
+type Resource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is, for people, and how a person ends it. They hold no secrets.
+	Name   string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Remedy string `protobuf:"bytes,2,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	// What the stage needs to find it again, and to know that it is its own. No secrets.
+	State []byte `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// A later run to the same place finds it and ends it without having been told.
+	Discoverable bool `protobuf:"varint,4,opt,name=discoverable,proto3" json:"discoverable,omitempty"`
+	// The run that announced it, as the host knows it; absent in Announced.
+	RunId         string `protobuf:"bytes,5,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resource) Reset() {
+	*x = Resource{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resource) ProtoMessage() {}
+
+func (x *Resource) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resource.ProtoReflect.Descriptor instead.
+func (*Resource) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Resource) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Resource) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
+func (x *Resource) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Resource) GetDiscoverable() bool {
+	if x != nil {
+		return x.Discoverable
+	}
+	return false
+}
+
+func (x *Resource) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+type AcknowledgeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeRequest) Reset() {
+	*x = AcknowledgeRequest{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeRequest) ProtoMessage() {}
+
+func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
+func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AcknowledgeRequest) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+type AcknowledgeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeResponse) Reset() {
+	*x = AcknowledgeResponse{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeResponse) ProtoMessage() {}
+
+func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
+func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{27}
+}
+
+type UndoRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stage with the settings of the run.
+	Stage *Stage `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	RunId string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// A private directory that the host removes when it is done.
+	Dir           string      `protobuf:"bytes,3,opt,name=dir,proto3" json:"dir,omitempty"`
+	Resources     []*Resource `protobuf:"bytes,4,rep,name=resources,proto3" json:"resources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoRequest) Reset() {
+	*x = UndoRequest{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoRequest) ProtoMessage() {}
+
+func (x *UndoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
+func (*UndoRequest) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *UndoRequest) GetStage() *Stage {
+	if x != nil {
+		return x.Stage
+	}
+	return nil
+}
+
+func (x *UndoRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *UndoRequest) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+func (x *UndoRequest) GetResources() []*Resource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+type UndoResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of each of the resources, in their order.
+	Outcomes      []*UndoOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoResponse) Reset() {
+	*x = UndoResponse{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoResponse) ProtoMessage() {}
+
+func (x *UndoResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
+func (*UndoResponse) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *UndoResponse) GetOutcomes() []*UndoOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+type UndoOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why it was not undone; absent when it is gone. undo.elsewhere: it does not belong to the
+	// place that the settings name. undo.foreign: it cannot be shown to be the stage's own.
+	Fault         *Fault `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoOutcome) Reset() {
+	*x = UndoOutcome{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoOutcome) ProtoMessage() {}
+
+func (x *UndoOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoOutcome.ProtoReflect.Descriptor instead.
+func (*UndoOutcome) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *UndoOutcome) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
 type CancelRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1678,7 +2141,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[23]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +2153,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[23]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +2166,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{23}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{31}
 }
 
 type CancelResponse struct {
@@ -1714,7 +2177,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[24]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +2189,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[24]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +2202,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{24}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{32}
 }
 
 // Fault is a coded failure.
@@ -1758,7 +2221,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[25]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +2233,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[25]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +2246,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{25}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Fault) GetCode() string {
@@ -1908,14 +2371,17 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x11stall_nanoseconds\x18\x05 \x01(\x03R\x10stallNanoseconds\"C\n" +
 	"\fOpenResponse\x123\n" +
 	"\x05fault\x18\x01 \x01(\v2\x1d.cipherstream.plugin.v1.FaultR\x05fault\"\x0e\n" +
-	"\fStartRequest\"\xad\x03\n" +
+	"\fStartRequest\"\xb0\x04\n" +
 	"\x05Event\x128\n" +
 	"\x06opened\x18\x01 \x01(\v2\x1e.cipherstream.plugin.v1.OpenedH\x00R\x06opened\x12>\n" +
 	"\bprogress\x18\x02 \x01(\v2 .cipherstream.plugin.v1.ProgressH\x00R\bprogress\x12/\n" +
 	"\x03log\x18\x03 \x01(\v2\x1b.cipherstream.plugin.v1.LogH\x00R\x03log\x12>\n" +
 	"\bprepared\x18\x04 \x01(\v2 .cipherstream.plugin.v1.PreparedH\x00R\bprepared\x12>\n" +
 	"\bfinished\x18\x05 \x01(\v2 .cipherstream.plugin.v1.FinishedH\x00R\bfinished\x125\n" +
-	"\x05fault\x18\x06 \x01(\v2\x1d.cipherstream.plugin.v1.FaultH\x00R\x05fault\x12:\n" +
+	"\x05fault\x18\x06 \x01(\v2\x1d.cipherstream.plugin.v1.FaultH\x00R\x05fault\x12A\n" +
+	"\tannounced\x18\t \x01(\v2!.cipherstream.plugin.v1.AnnouncedH\x00R\tannounced\x12>\n" +
+	"\breleased\x18\n" +
+	" \x01(\v2 .cipherstream.plugin.v1.ReleasedH\x00R\breleased\x12:\n" +
 	"\aaccount\x18\v \x01(\v2 .cipherstream.plugin.v1.FinishedR\aaccountB\x06\n" +
 	"\x04kind\"B\n" +
 	"\x06Opened\x128\n" +
@@ -1973,7 +2439,31 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x06sha256\x18\x02 \x01(\tR\x06sha256\x12\x1a\n" +
 	"\blocation\x18\x03 \x01(\tR\blocation\x12\x12\n" +
 	"\x04link\x18\x04 \x01(\tR\x04link\x12!\n" +
-	"\flink_expires\x18\x05 \x01(\x03R\vlinkExpires\"\x0f\n" +
+	"\flink_expires\x18\x05 \x01(\x03R\vlinkExpires\"o\n" +
+	"\tAnnounced\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x14\n" +
+	"\x05stage\x18\x02 \x01(\tR\x05stage\x12<\n" +
+	"\bresource\x18\x03 \x01(\v2 .cipherstream.plugin.v1.ResourceR\bresource\"\x1a\n" +
+	"\bReleased\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"\x87\x01\n" +
+	"\bResource\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06remedy\x18\x02 \x01(\tR\x06remedy\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\fR\x05state\x12\"\n" +
+	"\fdiscoverable\x18\x04 \x01(\bR\fdiscoverable\x12\x15\n" +
+	"\x06run_id\x18\x05 \x01(\tR\x05runId\"$\n" +
+	"\x12AcknowledgeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"\x15\n" +
+	"\x13AcknowledgeResponse\"\xab\x01\n" +
+	"\vUndoRequest\x123\n" +
+	"\x05stage\x18\x01 \x01(\v2\x1d.cipherstream.plugin.v1.StageR\x05stage\x12\x15\n" +
+	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x10\n" +
+	"\x03dir\x18\x03 \x01(\tR\x03dir\x12>\n" +
+	"\tresources\x18\x04 \x03(\v2 .cipherstream.plugin.v1.ResourceR\tresources\"O\n" +
+	"\fUndoResponse\x12?\n" +
+	"\boutcomes\x18\x01 \x03(\v2#.cipherstream.plugin.v1.UndoOutcomeR\boutcomes\"B\n" +
+	"\vUndoOutcome\x123\n" +
+	"\x05fault\x18\x01 \x01(\v2\x1d.cipherstream.plugin.v1.FaultR\x05fault\"\x0f\n" +
 	"\rCancelRequest\"\x10\n" +
 	"\x0eCancelResponse\"\x95\x02\n" +
 	"\x05Fault\x12\x12\n" +
@@ -1986,14 +2476,16 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x05stage\x18\a \x01(\tR\x05stage\x1a:\n" +
 	"\fDetailsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\x92\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xcd\x05\n" +
 	"\x06Plugin\x12]\n" +
 	"\bDescribe\x12'.cipherstream.plugin.v1.DescribeRequest\x1a(.cipherstream.plugin.v1.DescribeResponse\x12T\n" +
 	"\x05Check\x12$.cipherstream.plugin.v1.CheckRequest\x1a%.cipherstream.plugin.v1.CheckResponse\x12Q\n" +
 	"\x04Open\x12#.cipherstream.plugin.v1.OpenRequest\x1a$.cipherstream.plugin.v1.OpenResponse\x12N\n" +
 	"\x05Start\x12$.cipherstream.plugin.v1.StartRequest\x1a\x1d.cipherstream.plugin.v1.Event0\x01\x12W\n" +
 	"\x06Commit\x12%.cipherstream.plugin.v1.CommitRequest\x1a&.cipherstream.plugin.v1.CommitResponse\x12W\n" +
-	"\x06Cancel\x12%.cipherstream.plugin.v1.CancelRequest\x1a&.cipherstream.plugin.v1.CancelResponseB<Z:github.com/cipherstream/cipherstream/sdk/control/controlpbb\x06proto3"
+	"\x06Cancel\x12%.cipherstream.plugin.v1.CancelRequest\x1a&.cipherstream.plugin.v1.CancelResponse\x12f\n" +
+	"\vAcknowledge\x12*.cipherstream.plugin.v1.AcknowledgeRequest\x1a+.cipherstream.plugin.v1.AcknowledgeResponse\x12Q\n" +
+	"\x04Undo\x12#.cipherstream.plugin.v1.UndoRequest\x1a$.cipherstream.plugin.v1.UndoResponseB<Z:github.com/cipherstream/cipherstream/sdk/control/controlpbb\x06proto3"
 
 var (
 	file_sdk_control_controlpb_control_proto_rawDescOnce sync.Once
@@ -2007,38 +2499,46 @@ func file_sdk_control_controlpb_control_proto_rawDescGZIP() []byte {
 	return file_sdk_control_controlpb_control_proto_rawDescData
 }
 
-var file_sdk_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_sdk_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_sdk_control_controlpb_control_proto_goTypes = []any{
-	(*DescribeRequest)(nil),  // 0: cipherstream.plugin.v1.DescribeRequest
-	(*DescribeResponse)(nil), // 1: cipherstream.plugin.v1.DescribeResponse
-	(*StageManifest)(nil),    // 2: cipherstream.plugin.v1.StageManifest
-	(*CheckRequest)(nil),     // 3: cipherstream.plugin.v1.CheckRequest
-	(*CheckResponse)(nil),    // 4: cipherstream.plugin.v1.CheckResponse
-	(*Finding)(nil),          // 5: cipherstream.plugin.v1.Finding
-	(*OpenRequest)(nil),      // 6: cipherstream.plugin.v1.OpenRequest
-	(*Peer)(nil),             // 7: cipherstream.plugin.v1.Peer
-	(*Stage)(nil),            // 8: cipherstream.plugin.v1.Stage
-	(*Limits)(nil),           // 9: cipherstream.plugin.v1.Limits
-	(*OpenResponse)(nil),     // 10: cipherstream.plugin.v1.OpenResponse
-	(*StartRequest)(nil),     // 11: cipherstream.plugin.v1.StartRequest
-	(*Event)(nil),            // 12: cipherstream.plugin.v1.Event
-	(*Opened)(nil),           // 13: cipherstream.plugin.v1.Opened
-	(*Column)(nil),           // 14: cipherstream.plugin.v1.Column
-	(*Progress)(nil),         // 15: cipherstream.plugin.v1.Progress
-	(*Log)(nil),              // 16: cipherstream.plugin.v1.Log
-	(*Prepared)(nil),         // 17: cipherstream.plugin.v1.Prepared
-	(*Finished)(nil),         // 18: cipherstream.plugin.v1.Finished
-	(*Media)(nil),            // 19: cipherstream.plugin.v1.Media
-	(*CommitRequest)(nil),    // 20: cipherstream.plugin.v1.CommitRequest
-	(*CommitResponse)(nil),   // 21: cipherstream.plugin.v1.CommitResponse
-	(*Receipt)(nil),          // 22: cipherstream.plugin.v1.Receipt
-	(*CancelRequest)(nil),    // 23: cipherstream.plugin.v1.CancelRequest
-	(*CancelResponse)(nil),   // 24: cipherstream.plugin.v1.CancelResponse
-	(*Fault)(nil),            // 25: cipherstream.plugin.v1.Fault
-	nil,                      // 26: cipherstream.plugin.v1.Log.AttributesEntry
-	nil,                      // 27: cipherstream.plugin.v1.Finished.CountersEntry
-	nil,                      // 28: cipherstream.plugin.v1.Finished.FactsEntry
-	nil,                      // 29: cipherstream.plugin.v1.Fault.DetailsEntry
+	(*DescribeRequest)(nil),     // 0: cipherstream.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),    // 1: cipherstream.plugin.v1.DescribeResponse
+	(*StageManifest)(nil),       // 2: cipherstream.plugin.v1.StageManifest
+	(*CheckRequest)(nil),        // 3: cipherstream.plugin.v1.CheckRequest
+	(*CheckResponse)(nil),       // 4: cipherstream.plugin.v1.CheckResponse
+	(*Finding)(nil),             // 5: cipherstream.plugin.v1.Finding
+	(*OpenRequest)(nil),         // 6: cipherstream.plugin.v1.OpenRequest
+	(*Peer)(nil),                // 7: cipherstream.plugin.v1.Peer
+	(*Stage)(nil),               // 8: cipherstream.plugin.v1.Stage
+	(*Limits)(nil),              // 9: cipherstream.plugin.v1.Limits
+	(*OpenResponse)(nil),        // 10: cipherstream.plugin.v1.OpenResponse
+	(*StartRequest)(nil),        // 11: cipherstream.plugin.v1.StartRequest
+	(*Event)(nil),               // 12: cipherstream.plugin.v1.Event
+	(*Opened)(nil),              // 13: cipherstream.plugin.v1.Opened
+	(*Column)(nil),              // 14: cipherstream.plugin.v1.Column
+	(*Progress)(nil),            // 15: cipherstream.plugin.v1.Progress
+	(*Log)(nil),                 // 16: cipherstream.plugin.v1.Log
+	(*Prepared)(nil),            // 17: cipherstream.plugin.v1.Prepared
+	(*Finished)(nil),            // 18: cipherstream.plugin.v1.Finished
+	(*Media)(nil),               // 19: cipherstream.plugin.v1.Media
+	(*CommitRequest)(nil),       // 20: cipherstream.plugin.v1.CommitRequest
+	(*CommitResponse)(nil),      // 21: cipherstream.plugin.v1.CommitResponse
+	(*Receipt)(nil),             // 22: cipherstream.plugin.v1.Receipt
+	(*Announced)(nil),           // 23: cipherstream.plugin.v1.Announced
+	(*Released)(nil),            // 24: cipherstream.plugin.v1.Released
+	(*Resource)(nil),            // 25: cipherstream.plugin.v1.Resource
+	(*AcknowledgeRequest)(nil),  // 26: cipherstream.plugin.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil), // 27: cipherstream.plugin.v1.AcknowledgeResponse
+	(*UndoRequest)(nil),         // 28: cipherstream.plugin.v1.UndoRequest
+	(*UndoResponse)(nil),        // 29: cipherstream.plugin.v1.UndoResponse
+	(*UndoOutcome)(nil),         // 30: cipherstream.plugin.v1.UndoOutcome
+	(*CancelRequest)(nil),       // 31: cipherstream.plugin.v1.CancelRequest
+	(*CancelResponse)(nil),      // 32: cipherstream.plugin.v1.CancelResponse
+	(*Fault)(nil),               // 33: cipherstream.plugin.v1.Fault
+	nil,                         // 34: cipherstream.plugin.v1.Log.AttributesEntry
+	nil,                         // 35: cipherstream.plugin.v1.Finished.CountersEntry
+	nil,                         // 36: cipherstream.plugin.v1.Finished.FactsEntry
+	nil,                         // 37: cipherstream.plugin.v1.Fault.DetailsEntry
 }
 var file_sdk_control_controlpb_control_proto_depIdxs = []int32{
 	2,  // 0: cipherstream.plugin.v1.DescribeResponse.stages:type_name -> cipherstream.plugin.v1.StageManifest
@@ -2046,45 +2546,56 @@ var file_sdk_control_controlpb_control_proto_depIdxs = []int32{
 	19, // 2: cipherstream.plugin.v1.CheckRequest.media:type_name -> cipherstream.plugin.v1.Media
 	5,  // 3: cipherstream.plugin.v1.CheckResponse.findings:type_name -> cipherstream.plugin.v1.Finding
 	19, // 4: cipherstream.plugin.v1.CheckResponse.media:type_name -> cipherstream.plugin.v1.Media
-	25, // 5: cipherstream.plugin.v1.Finding.fault:type_name -> cipherstream.plugin.v1.Fault
+	33, // 5: cipherstream.plugin.v1.Finding.fault:type_name -> cipherstream.plugin.v1.Fault
 	8,  // 6: cipherstream.plugin.v1.OpenRequest.stages:type_name -> cipherstream.plugin.v1.Stage
 	9,  // 7: cipherstream.plugin.v1.OpenRequest.limits:type_name -> cipherstream.plugin.v1.Limits
 	7,  // 8: cipherstream.plugin.v1.OpenRequest.input_peer:type_name -> cipherstream.plugin.v1.Peer
 	7,  // 9: cipherstream.plugin.v1.OpenRequest.output_peer:type_name -> cipherstream.plugin.v1.Peer
-	25, // 10: cipherstream.plugin.v1.OpenResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	33, // 10: cipherstream.plugin.v1.OpenResponse.fault:type_name -> cipherstream.plugin.v1.Fault
 	13, // 11: cipherstream.plugin.v1.Event.opened:type_name -> cipherstream.plugin.v1.Opened
 	15, // 12: cipherstream.plugin.v1.Event.progress:type_name -> cipherstream.plugin.v1.Progress
 	16, // 13: cipherstream.plugin.v1.Event.log:type_name -> cipherstream.plugin.v1.Log
 	17, // 14: cipherstream.plugin.v1.Event.prepared:type_name -> cipherstream.plugin.v1.Prepared
 	18, // 15: cipherstream.plugin.v1.Event.finished:type_name -> cipherstream.plugin.v1.Finished
-	25, // 16: cipherstream.plugin.v1.Event.fault:type_name -> cipherstream.plugin.v1.Fault
-	18, // 17: cipherstream.plugin.v1.Event.account:type_name -> cipherstream.plugin.v1.Finished
-	14, // 18: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
-	26, // 19: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
-	18, // 20: cipherstream.plugin.v1.Prepared.account:type_name -> cipherstream.plugin.v1.Finished
-	27, // 21: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
-	19, // 22: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
-	28, // 23: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
-	25, // 24: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
-	22, // 25: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
-	29, // 26: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
-	0,  // 27: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
-	3,  // 28: cipherstream.plugin.v1.Plugin.Check:input_type -> cipherstream.plugin.v1.CheckRequest
-	6,  // 29: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
-	11, // 30: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
-	20, // 31: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
-	23, // 32: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
-	1,  // 33: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
-	4,  // 34: cipherstream.plugin.v1.Plugin.Check:output_type -> cipherstream.plugin.v1.CheckResponse
-	10, // 35: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
-	12, // 36: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
-	21, // 37: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
-	24, // 38: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
-	33, // [33:39] is the sub-list for method output_type
-	27, // [27:33] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	33, // 16: cipherstream.plugin.v1.Event.fault:type_name -> cipherstream.plugin.v1.Fault
+	23, // 17: cipherstream.plugin.v1.Event.announced:type_name -> cipherstream.plugin.v1.Announced
+	24, // 18: cipherstream.plugin.v1.Event.released:type_name -> cipherstream.plugin.v1.Released
+	18, // 19: cipherstream.plugin.v1.Event.account:type_name -> cipherstream.plugin.v1.Finished
+	14, // 20: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
+	34, // 21: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
+	18, // 22: cipherstream.plugin.v1.Prepared.account:type_name -> cipherstream.plugin.v1.Finished
+	35, // 23: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
+	19, // 24: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
+	36, // 25: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
+	33, // 26: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	22, // 27: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
+	25, // 28: cipherstream.plugin.v1.Announced.resource:type_name -> cipherstream.plugin.v1.Resource
+	8,  // 29: cipherstream.plugin.v1.UndoRequest.stage:type_name -> cipherstream.plugin.v1.Stage
+	25, // 30: cipherstream.plugin.v1.UndoRequest.resources:type_name -> cipherstream.plugin.v1.Resource
+	30, // 31: cipherstream.plugin.v1.UndoResponse.outcomes:type_name -> cipherstream.plugin.v1.UndoOutcome
+	33, // 32: cipherstream.plugin.v1.UndoOutcome.fault:type_name -> cipherstream.plugin.v1.Fault
+	37, // 33: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
+	0,  // 34: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
+	3,  // 35: cipherstream.plugin.v1.Plugin.Check:input_type -> cipherstream.plugin.v1.CheckRequest
+	6,  // 36: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
+	11, // 37: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
+	20, // 38: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
+	31, // 39: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
+	26, // 40: cipherstream.plugin.v1.Plugin.Acknowledge:input_type -> cipherstream.plugin.v1.AcknowledgeRequest
+	28, // 41: cipherstream.plugin.v1.Plugin.Undo:input_type -> cipherstream.plugin.v1.UndoRequest
+	1,  // 42: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
+	4,  // 43: cipherstream.plugin.v1.Plugin.Check:output_type -> cipherstream.plugin.v1.CheckResponse
+	10, // 44: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
+	12, // 45: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
+	21, // 46: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
+	32, // 47: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
+	27, // 48: cipherstream.plugin.v1.Plugin.Acknowledge:output_type -> cipherstream.plugin.v1.AcknowledgeResponse
+	29, // 49: cipherstream.plugin.v1.Plugin.Undo:output_type -> cipherstream.plugin.v1.UndoResponse
+	42, // [42:50] is the sub-list for method output_type
+	34, // [34:42] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_sdk_control_controlpb_control_proto_init() }
@@ -2099,6 +2610,8 @@ func file_sdk_control_controlpb_control_proto_init() {
 		(*Event_Prepared)(nil),
 		(*Event_Finished)(nil),
 		(*Event_Fault)(nil),
+		(*Event_Announced)(nil),
+		(*Event_Released)(nil),
 	}
 	file_sdk_control_controlpb_control_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
@@ -2107,7 +2620,7 @@ func file_sdk_control_controlpb_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_control_controlpb_control_proto_rawDesc), len(file_sdk_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

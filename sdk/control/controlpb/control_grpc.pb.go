@@ -26,12 +26,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Plugin_Describe_FullMethodName = "/cipherstream.plugin.v1.Plugin/Describe"
-	Plugin_Check_FullMethodName    = "/cipherstream.plugin.v1.Plugin/Check"
-	Plugin_Open_FullMethodName     = "/cipherstream.plugin.v1.Plugin/Open"
-	Plugin_Start_FullMethodName    = "/cipherstream.plugin.v1.Plugin/Start"
-	Plugin_Commit_FullMethodName   = "/cipherstream.plugin.v1.Plugin/Commit"
-	Plugin_Cancel_FullMethodName   = "/cipherstream.plugin.v1.Plugin/Cancel"
+	Plugin_Describe_FullMethodName    = "/cipherstream.plugin.v1.Plugin/Describe"
+	Plugin_Check_FullMethodName       = "/cipherstream.plugin.v1.Plugin/Check"
+	Plugin_Open_FullMethodName        = "/cipherstream.plugin.v1.Plugin/Open"
+	Plugin_Start_FullMethodName       = "/cipherstream.plugin.v1.Plugin/Start"
+	Plugin_Commit_FullMethodName      = "/cipherstream.plugin.v1.Plugin/Commit"
+	Plugin_Cancel_FullMethodName      = "/cipherstream.plugin.v1.Plugin/Cancel"
+	Plugin_Acknowledge_FullMethodName = "/cipherstream.plugin.v1.Plugin/Acknowledge"
+	Plugin_Undo_FullMethodName        = "/cipherstream.plugin.v1.Plugin/Undo"
 )
 
 // PluginClient is the client API for Plugin service.
@@ -55,6 +57,13 @@ type PluginClient interface {
 	Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitResponse, error)
 	// Cancel asks the group to stop; Start then ends with a fault.
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
+	// Acknowledge says that the host has an announcement of this group. It comes while Start
+	// streams.
+	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
+	// Undo ends what another process of this plugin had announced and cannot end any more,
+	// because it, or its host, has died. It is called in place of Open, and may be called
+	// again. A plugin need not have it: UNIMPLEMENTED means that its stages cannot undo.
+	Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*UndoResponse, error)
 }
 
 type pluginClient struct {
@@ -134,6 +143,26 @@ func (c *pluginClient) Cancel(ctx context.Context, in *CancelRequest, opts ...gr
 	return out, nil
 }
 
+func (c *pluginClient) Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AcknowledgeResponse)
+	err := c.cc.Invoke(ctx, Plugin_Acknowledge_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *pluginClient) Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*UndoResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndoResponse)
+	err := c.cc.Invoke(ctx, Plugin_Undo_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PluginServer is the server API for Plugin service.
 // All implementations must embed UnimplementedPluginServer
 // for forward compatibility.
@@ -155,6 +184,13 @@ type PluginServer interface {
 	Commit(context.Context, *CommitRequest) (*CommitResponse, error)
 	// Cancel asks the group to stop; Start then ends with a fault.
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
+	// Acknowledge says that the host has an announcement of this group. It comes while Start
+	// streams.
+	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
+	// Undo ends what another process of this plugin had announced and cannot end any more,
+	// because it, or its host, has died. It is called in place of Open, and may be called
+	// again. A plugin need not have it: UNIMPLEMENTED means that its stages cannot undo.
+	Undo(context.Context, *UndoRequest) (*UndoResponse, error)
 	mustEmbedUnimplementedPluginServer()
 }
 
@@ -182,6 +218,12 @@ func (UnimplementedPluginServer) Commit(context.Context, *CommitRequest) (*Commi
 }
 func (UnimplementedPluginServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
+}
+func (UnimplementedPluginServer) Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Acknowledge not implemented")
+}
+func (UnimplementedPluginServer) Undo(context.Context, *UndoRequest) (*UndoResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Undo not implemented")
 }
 func (UnimplementedPluginServer) mustEmbedUnimplementedPluginServer() {}
 func (UnimplementedPluginServer) testEmbeddedByValue()                {}
@@ -305,6 +347,42 @@ func _Plugin_Cancel_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Plugin_Acknowledge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcknowledgeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).Acknowledge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_Acknowledge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).Acknowledge(ctx, req.(*AcknowledgeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Plugin_Undo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndoRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).Undo(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_Undo_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).Undo(ctx, req.(*UndoRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Plugin_ServiceDesc is the grpc.ServiceDesc for Plugin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -331,6 +409,14 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Cancel",
 			Handler:    _Plugin_Cancel_Handler,
+		},
+		{
+			MethodName: "Acknowledge",
+			Handler:    _Plugin_Acknowledge_Handler,
+		},
+		{
+			MethodName: "Undo",
+			Handler:    _Plugin_Undo_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -289,6 +289,13 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 	return rec, nil
 }
 
+func (s *source) Undo(context.Context, stage.Resource) error {
+	if s.breach == "believes everything" {
+		return nil
+	}
+	return stage.Foreign("this source begins nothing")
+}
+
 func (s *source) Close() error {
 	if s.breach == "cannot be closed twice" && s.closed {
 		panic("closed twice")
@@ -305,6 +312,8 @@ type sink struct {
 	size      int64
 	all       bytes.Buffer
 	committed bool
+	env       stage.Env
+	release   func()
 }
 
 type sinkSettings struct {
@@ -313,13 +322,40 @@ type sinkSettings struct {
 
 func sinkOf(breach string) stage.Definition {
 	return stage.DefineSink(stage.About{Name: "tried", Summary: "Writes a file."},
-		func(s sinkSettings, _ stage.Env) (stage.Sink, error) { return &sink{path: s.Path, breach: breach}, nil })
+		func(s sinkSettings, env stage.Env) (stage.Sink, error) {
+			made := &sink{path: s.Path, breach: breach, env: env}
+			if breach == "cannot undo" {
+				return struct{ stage.Sink }{made}, nil
+			}
+			return made, nil
+		})
 }
 
-func (s *sink) Open(context.Context, stage.Object) (err error) {
-	name := filepath.Join(filepath.Dir(s.path), ".hidden")
+// hidden is the file that is on its way.
+func (s *sink) hidden() string {
 	if s.breach == "shows what is not committed" {
-		name = s.path
+		return s.path
+	}
+	return filepath.Join(filepath.Dir(s.path), ".hidden")
+}
+
+func (s *sink) Undo(_ context.Context, r stage.Resource) error {
+	switch {
+	case s.breach == "undoes nothing", s.breach == "believes everything":
+		return nil
+	case string(r.State) != s.hidden():
+		return stage.Foreign("it is not the file of this sink")
+	}
+	if err := os.Remove(s.hidden()); err != nil && (!os.IsNotExist(err) || s.breach == "undoes once") {
+		return fault.New("tried.undo", fault.Sink, "cannot remove the file: %w", err)
+	}
+	return nil
+}
+
+func (s *sink) Open(ctx context.Context, _ stage.Object) (err error) {
+	name := s.hidden()
+	if s.release, err = s.env.Announce(ctx, stage.Resource{Name: "the file " + name, State: []byte(name)}); err != nil {
+		return err
 	}
 	if s.temp, err = os.Create(name); err != nil {
 		return fault.New("tried.open", fault.Sink, "cannot make the file: %w", err)
@@ -351,6 +387,7 @@ func (s *sink) Commit(ctx context.Context) (stage.Receipt, error) {
 		return stage.Receipt{}, fault.New("tried.commit", fault.Sink, "cannot rename: %w", err)
 	}
 	s.committed = true
+	s.release()
 	sum := sha256.Sum256(s.all.Bytes())
 	r := stage.Receipt{Bytes: s.size, SHA256: hex.EncodeToString(sum[:]), Location: s.path}
 	if s.breach == "miscounts" {
@@ -364,6 +401,9 @@ func (s *sink) Abort(context.Context) error {
 		return nil
 	}
 	s.temp.Close()
+	if s.breach != "never releases" {
+		s.release()
+	}
 	switch s.breach {
 	case "leaves its file":
 		return nil

@@ -26,6 +26,42 @@ type instance struct {
 
 	mu   sync.Mutex
 	ends []context.CancelFunc
+	// open are the names of what the stage has announced and not released, by their numbers.
+	open      map[int]string
+	announced int
+}
+
+// announce takes what the stage announces, as a host does.
+func (i *instance) announce(_ context.Context, r stage.Resource) (release func(), err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n := i.announced
+	i.announced++
+	if i.open == nil {
+		i.open = map[int]string{}
+	}
+	i.open[n] = r.Name
+	if breach := resourceBreach(r); breach != "" {
+		i.bench.violate(CheckUndo, "%s", breach)
+	}
+	if _, can := i.made.(stage.Undoer); !can {
+		i.bench.violate(CheckUndo, "the stage announces %q, and has no Undo", r.Name)
+	}
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		delete(i.open, n)
+	}, nil
+}
+
+// unreleased lists what the stage has announced and not released.
+func (i *instance) unreleased() (names []string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, name := range i.open {
+		names = append(names, name)
+	}
+	return names
 }
 
 // benchLabel is the profiler label that goroutines of a tried stage inherit.
@@ -58,8 +94,9 @@ func (b *bench) newInstance(ctx context.Context, d stage.Definition) (*instance,
 				defer mu.Unlock()
 				counters[name] += n
 			},
-			Fact: func(string, string) {},
-			Dir:  dir,
+			Fact:     func(string, string) {},
+			Announce: i.announce,
+			Dir:      dir,
 		})
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -69,6 +70,7 @@ type started struct {
 	client   *plugin.Client
 	rpc      pb.PluginClient
 	lifeline *os.File
+	command  *exec.Cmd
 	once     sync.Once
 }
 
@@ -95,7 +97,7 @@ func (p Program) start() (*started, error) {
 		"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "TZ=UTC", "HOME=" + dir, "TMPDIR=" + dir,
 		control.EnvHostCertificate + "=" + identity.PEM(), control.EnvLifeline + "=3",
 	}
-	s := &started{dir: dir, lifeline: write}
+	s := &started{dir: dir, lifeline: write, command: command}
 	s.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  control.Handshake,
 		VersionedPlugins: map[int]plugin.PluginSet{control.ProtocolVersion: {control.PluginName: &control.GRPC{}}},
@@ -155,6 +157,9 @@ func (s *started) Start(ctx context.Context, handle func(*pb.Event)) error {
 			return f
 		}
 		handle(event)
+		if a := event.GetAnnounced(); a != nil {
+			go func() { _, _ = s.rpc.Acknowledge(streamContext, &pb.AcknowledgeRequest{Id: a.Id}) }()
+		}
 		if event.GetFinished() != nil {
 			return nil
 		}
@@ -171,6 +176,32 @@ func (s *started) Commit(ctx context.Context) (stage.Receipt, error) {
 		return stage.Receipt{}, f
 	}
 	return control.ReceiptFromProto(answer.Receipt), nil
+}
+
+// Kill implements Mortal.
+func (s *started) Kill() {
+	_ = s.command.Process.Kill() // it may have ended by itself
+	for !s.client.Exited() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Undo implements Mortal.
+func (s *started) Undo(ctx context.Context, request *pb.UndoRequest) ([]error, error) {
+	request.Dir = s.dir
+	answer, err := s.rpc.Undo(ctx, request)
+	if err != nil {
+		return nil, s.broken("Undo", err)
+	}
+	var outcomes []error
+	for _, o := range answer.Outcomes {
+		var outcome error
+		if f := control.FaultFromProto(o.GetFault()); f != nil {
+			outcome = f
+		}
+		outcomes = append(outcomes, outcome)
+	}
+	return outcomes, nil
 }
 
 // broken explains a call without an answer.

@@ -119,6 +119,9 @@ func TestBrokenProcessesFail(t *testing.T) {
 		{stage.KindSink, "shows what is not committed", suite.CheckHidden, "visible under its name before Commit"},
 		{stage.KindSink, "miscounts", suite.CheckReceipt, "the receipt says"},
 		{stage.KindSink, "leaves its file", suite.CheckAbort, "is left"},
+		{stage.KindSink, "undoes nothing", suite.CheckUndo, "what it had announced was undone, but .hidden is left"},
+		{stage.KindSink, "undoes once", suite.CheckUndo, "Undo of what is gone: a fault of class sink"},
+		{stage.KindSink, "cannot undo", suite.CheckUndo, "undo.unsupported"},
 	} {
 		t.Run(string(test.kind)+" "+test.breach, func(t *testing.T) {
 			t.Parallel()

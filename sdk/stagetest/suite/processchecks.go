@@ -45,7 +45,7 @@ func Process(m control.Manifest, start Starter, o Options) []Check {
 		if m.In == stage.ShapeTable {
 			checks = append(checks, b.check(CheckTypes, func(p *probe) { b.types(p) }))
 		}
-		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.report(CheckReceipt), b.hidden())
+		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.undo(), b.report(CheckReceipt), b.hidden())
 	}
 	switch m.Kind {
 	case stage.KindFilter, stage.KindEncoder, stage.KindCompressor:

@@ -160,6 +160,9 @@ func (b *sinkBench) deliver(ctx context.Context, list [][]byte) (breach string, 
 		return "", err
 	}
 	breach = receiptBreach(receipt, s.wrote.Bytes(), s.object)
+	if open := s.unreleased(); len(open) > 0 {
+		b.violate(CheckUndo, "after Commit the sink has not released %q", open[0])
+	}
 	if err := s.abort(ctx); err != nil {
 		b.violate(CheckAbort, "Abort after Commit gave an error: %v", err)
 	}
@@ -192,6 +195,7 @@ func (b *sinkBench) checks() []Check {
 			p.breaches(CheckHidden)
 		}),
 		b.check(CheckAbort, func(p *probe) { b.aborts(p) }),
+		b.undo(b.definition),
 		b.leaks(func(ctx context.Context) error { _, err := b.deliver(ctx, pieces()); return err }),
 		b.report(CheckUntouched), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
 	}
@@ -229,6 +233,9 @@ func (b *sinkBench) aborts(p *probe) {
 		p.try("Abort "+phase.what, s.abort(ended))
 		if left := s.left(); len(left) > 0 {
 			p.fail("Abort %s left %s", phase.what, slices.MinFunc(left, func(a, b string) int { return len(a) - len(b) }))
+		}
+		if open := s.unreleased(); len(open) > 0 {
+			b.violate(CheckUndo, "after Abort %s the sink has not released %q", phase.what, open[0])
 		}
 		p.try("the second Abort "+phase.what, s.abort(p.ctx))
 		s.close()

@@ -137,6 +137,7 @@ func (b *sourceBench) checks() []Check {
 		}),
 		b.report(CheckEOF),
 		b.check(CheckClose, func(p *probe) { b.closes(p) }),
+		b.undo(b.definition),
 		b.report(CheckLeak),
 		b.leaks(func(ctx context.Context) error { _, _, err := b.all(ctx); return err }),
 		b.report(CheckSchema), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),

@@ -362,4 +362,5 @@ const (
 	CheckReceipt     = "receipt"
 	CheckCutInput    = "cut-input"
 	CheckHeartbeat   = "heartbeat"
+	CheckUndo        = "undo"
 )

@@ -84,6 +84,10 @@ func TestBrokenStagesFail(t *testing.T) {
 		{stage.KindSink, "leaves its file", suite.CheckAbort, "left .hidden"},
 		{stage.KindSink, "cannot abort twice", suite.CheckAbort, "the second Abort"},
 		{stage.KindSink, "aborts what is committed", suite.CheckAbort, "removed the object"},
+		{stage.KindSink, "never releases", suite.CheckUndo, "after Abort after Open the sink has not released"},
+		{stage.KindSink, "believes everything", suite.CheckUndo, `Undo of "garbage", which no stage has announced, gave <nil>`},
+		{stage.KindSink, "cannot undo", suite.CheckUndo, "and has no Undo"},
+		{stage.KindSource, "believes everything", suite.CheckUndo, `Undo of "garbage", which no stage has announced, gave <nil>`},
 	} {
 		t.Run(string(test.kind)+" "+test.breach, func(t *testing.T) {
 			t.Parallel()

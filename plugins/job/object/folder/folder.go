@@ -21,6 +21,7 @@ import (
 	"syscall"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/lasting"
+	"github.com/cipherstream/cipherstream/plugins/internal/partial"
 	"github.com/cipherstream/cipherstream/plugins/job/object/signed"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/object"
@@ -104,14 +105,16 @@ func (b *Bucket) Create(ctx context.Context, key string, about object.About) (ob
 	u := &upload{Digest: object.NewDigest(), ctx: ctx, bucket: b, key: key, about: about, final: final, hidden: filepath.Join(dir, id)}
 	var err error
 	// It holds health data: the owner alone reads it.
-	if u.file, err = os.OpenFile(u.hidden, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	if u.file, err = partial.Create(u.hidden); err != nil {
 		return nil, b.fault(0, err)
 	}
+	u.locked = u.file
 	info, err := u.file.Stat()
 	if err != nil {
 		return nil, errors.Join(b.fault(0, err), u.Abort(ctx))
 	}
-	u.unfinished = object.Unfinished{Key: key, ID: id, Began: info.ModTime()}
+	u.unfinished = object.Unfinished{Key: key, ID: id, Began: info.ModTime(), Owner: object.OwnerAlive}
+	b.removeDead(dir)
 	return u, nil
 }
 
@@ -125,7 +128,8 @@ type upload struct {
 	unfinished object.Unfinished
 	final      string
 	hidden     string
-	file       *os.File
+	file       *partial.File // nil when it is closed
+	locked     *partial.File // nil when nobody is at work on it any more
 	// placed lists what stands under its final name already, and old is what stood in the place of the attributes.
 	placed []string
 	old    []byte
@@ -178,12 +182,21 @@ func (u *upload) publish() error {
 	if err := os.Rename(u.hidden, u.final); err != nil {
 		return err
 	}
+	u.release()
 	u.placed = append(u.placed, u.final)
 	if err := lasting.Sync(filepath.Dir(u.final)); err != nil {
 		return err
 	}
 	u.done = true
 	return nil
+}
+
+// release says that nobody is at work on the upload any more.
+func (u *upload) release() {
+	if u.locked != nil {
+		u.locked.Release()
+		u.locked = nil
+	}
 }
 
 // attributes is the file beside an object.
@@ -224,6 +237,7 @@ func (u *upload) Abort(context.Context) error {
 		return nil
 	}
 	u.done = true
+	defer u.release()
 	var errs []error
 	if u.file != nil {
 		errs = append(errs, u.file.Close())

@@ -2,14 +2,18 @@ package folder
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/partial"
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
@@ -98,17 +102,14 @@ func (b *Bucket) Uploads(ctx context.Context, prefix string) iter.Seq2[object.Un
 			if !strings.HasPrefix(key, prefix) {
 				return nil
 			}
-			// Another program's object may be called so; these are its attributes.
-			if of := strings.TrimSuffix(path, attributesSuffix); filepath.Ext(of) != attributesSuffix {
-				if _, err := os.Lstat(of); err == nil {
-					return nil
-				}
+			if attributesOfObject(path) {
+				return nil
 			}
 			info, err := d.Info()
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil // another sweep was faster, or the upload has ended
 			}
-			if err == nil && !yield(object.Unfinished{Key: key, ID: d.Name(), Began: info.ModTime()}, nil) {
+			if err == nil && !yield(object.Unfinished{Key: key, ID: d.Name(), Began: info.ModTime(), Owner: ownerOf(path)}, nil) {
 				err = errStop
 			}
 			return err
@@ -117,6 +118,59 @@ func (b *Bucket) Uploads(ctx context.Context, prefix string) iter.Seq2[object.Un
 			yield(object.Unfinished{}, err)
 		}
 	}
+}
+
+// ownerOf says whether somebody is at work on an upload; its attributes are written by the same.
+func ownerOf(path string) object.Owner {
+	of := path
+	if upload := strings.TrimSuffix(path, attributesSuffix); strings.HasSuffix(upload, attributesSuffix) {
+		if _, err := os.Lstat(upload); err == nil {
+			of = upload
+		}
+	}
+	switch partial.OwnerOf(of) {
+	case partial.Alive:
+		return object.OwnerAlive
+	case partial.Dead:
+		return object.OwnerDead
+	}
+	return object.OwnerUnknown
+}
+
+// mostNames bounds how many names of a folder are looked at when an upload begins; the sweep looks at all.
+const mostNames = 20_000
+
+// removeDead removes the uploads that dead processes have left in one folder. What cannot be removed is the sweep's.
+func (b *Bucket) removeDead(dir string) {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return
+	}
+	defer folder.Close()
+	for seen := 0; seen < mostNames; {
+		names, err := folder.Readdirnames(1000)
+		seen += len(names)
+		for _, name := range names {
+			path := filepath.Join(dir, name)
+			if unfinished.MatchString(name) && !attributesOfObject(path) && ownerOf(path) == object.OwnerDead {
+				_, _ = partial.RemoveDead(path)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// attributesOfObject reports whether a file that is called like an upload holds the attributes of an object, which
+// another program has called so.
+func attributesOfObject(path string) bool {
+	of := strings.TrimSuffix(path, attributesSuffix)
+	if filepath.Ext(of) == attributesSuffix {
+		return false
+	}
+	_, err := os.Lstat(of)
+	return err == nil
 }
 
 // AbortUpload removes the hidden file of an upload, or of its attributes.
@@ -134,3 +188,31 @@ func (b *Bucket) AbortUpload(ctx context.Context, of object.Unfinished) error {
 	}
 	return b.fault(0, remove(filepath.Join(b.root, filepath.Dir(name), of.ID)))
 }
+
+// RemoveOrphan removes the attributes that a run has left which died between placing them and placing the object. Those
+// of an object that is there stay, and so do another run's.
+func (b *Bucket) RemoveOrphan(ctx context.Context, key, run string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	path, err := b.path(key)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return b.fault(0, err)
+	}
+	file, err := os.OpenFile(path+attributesSuffix, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil // there are none, or they are not ours
+	}
+	defer file.Close()
+	var of attributes
+	if json.NewDecoder(io.LimitReader(file, maxAttributes)).Decode(&of) != nil || run == "" || of.Metadata[object.MetaRun] != run {
+		return nil
+	}
+	return b.fault(0, remove(path+attributesSuffix))
+}
+
+// maxAttributes bounds what is read of attributes that may be somebody else's.
+const maxAttributes = 1 << 20

@@ -63,18 +63,40 @@ func (b *Bucket) Create(ctx context.Context, key string, about object.About) (ob
 	}
 	maps.Copy(input.Metadata, about.Metadata)
 	began := time.Now()
-	created, err := b.client.CreateMultipartUpload(ctx, input)
+	// Nobody could end an upload whose id was not heard, so that the answer is waited for a moment after the end of ctx.
+	asking, heard := lingering(ctx)
+	defer heard()
+	created, err := b.client.CreateMultipartUpload(asking, input)
 	if slices.Contains(unknownHeader, apiCode(err)) {
 		input.ChecksumAlgorithm = ""
-		created, err = b.client.CreateMultipartUpload(ctx, input)
+		created, err = b.client.CreateMultipartUpload(asking, input)
 	}
 	if err != nil {
 		return nil, b.fault(ctx, "starting the upload", err)
+	}
+	if ctx.Err() != nil {
+		return nil, errors.Join(context.Cause(ctx), b.abortUpload(asking, "ending the upload of the cancelled run", key, created.UploadId))
 	}
 	m := &multipart{Digest: object.NewDigest(), checksums: created.ChecksumAlgorithm == types.ChecksumAlgorithmSha256,
 		bucket: b, key: key, created: input, id: created.UploadId, began: began, slots: make(chan struct{}, inFlight)}
 	m.ctx, m.cancel = context.WithCancelCause(ctx)
 	return m, nil
+}
+
+// answerTime is how long the answer to the beginning of an upload is waited for when nobody wants the upload any more.
+const answerTime = time.Second
+
+// lingering is a context that ends a moment after ctx.
+func lingering(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(answerTime, func() { cancel(context.Cause(ctx)) })
+		context.AfterFunc(longer, func() { timer.Stop() })
+	})
+	return longer, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // unknownHeader are the codes with which stores refuse what they do not know.
