@@ -118,6 +118,21 @@ func (c *child) ownDoing() bool {
 	return !c.cut || c.exceeded != (excess{})
 }
 
+func (c *child) killedOutside() bool {
+	select {
+	case <-c.exited:
+	default:
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.process == nil || c.cut || c.exceeded != (excess{}) {
+		return false
+	}
+	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
 // killFor kills the process for a reason that its exit status then tells.
 func (c *child) killFor(reason string) { c.end(excess{did: reason}) }
 

@@ -64,6 +64,8 @@ type run struct {
 	groups []*group
 	record *recording // nil when nothing is recorded
 	notary *notary    // nil when nothing is sealed
+	// fresh is true when no process is to come from the pool.
+	fresh bool
 	// before and after are who is at the input and the output of each group.
 	before, after []peer.Expected
 
@@ -121,7 +123,10 @@ func (r *run) execute(ctx context.Context, h *host.Host) (*Receipt, error) {
 		}
 		defer func() { r.record.end(err) }()
 	}
-	if err = r.start(ctx, h, dir); err != nil {
+	if err = r.start(ctx, h, dir); host.IsUnused(err) {
+		err = r.startAgain(ctx, h, dir)
+	}
+	if err != nil {
 		return nil, err
 	}
 	receipt, err := r.watch(ctx)
