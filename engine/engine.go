@@ -41,8 +41,12 @@ type Config struct {
 	NoFiles bool
 	// PluginDir holds plugins.lock and third-party plugins. Empty means none.
 	PluginDir string
-	// Warm is how many plugin processes are kept started in advance. Default none.
+	// Warm is how many processes of the first-party stages are kept started in advance, and of
+	// each third-party plugin from its first use on. Default none. A run that finds none ready
+	// starts its own at once. Each has about 10 MiB.
 	Warm int
+	// WarmAge is how long such a process may stand ready before it is ended. Default 15 minutes.
+	WarmAge time.Duration
 	// PluginMemory is the resident memory, in bytes, at which a plugin process is
 	// ended. Default 1 GiB.
 	PluginMemory int64
@@ -72,7 +76,7 @@ type Engine struct {
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	h, err := host.New(host.Config{
 		FirstParty: cfg.FirstParty, Executable: cfg.Executable, Args: cfg.Args,
-		PluginDir: cfg.PluginDir, Warm: cfg.Warm, MemoryLimit: cfg.PluginMemory, CPUs: cfg.PluginCPUs, StrictIsolation: cfg.StrictIsolation,
+		PluginDir: cfg.PluginDir, Warm: cfg.Warm, WarmAge: cfg.WarmAge, MemoryLimit: cfg.PluginMemory, CPUs: cfg.PluginCPUs, StrictIsolation: cfg.StrictIsolation,
 		Log: cfg.Log,
 	})
 	if err != nil {

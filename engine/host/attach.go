@@ -229,6 +229,11 @@ func (a *attached) killedByHost() bool   { return false }
 func (a *attached) advice() string       { return "" }
 func (a *attached) isolation() Isolation { return Isolation{} }
 
+func (a *attached) done() <-chan struct{} { return a.exited }
+
+// killedOutside is not known here.
+func (a *attached) killedOutside() bool { return false }
+
 func (a *attached) ownDoing() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -51,6 +51,18 @@
 // own directory; and the cores that it was not given, if it takes them back, since
 // affinity is a bound for the well-meaning.
 //
+// # Processes in advance
+//
+// With Config.Warm processes stand ready. What is given away lives, answers, and is what a
+// start of today would give: a plugin whose program or grants were changed on disk is not
+// served by a process of what it was. One that dies before it was given anything of the run
+// is replaced by another start, of which nobody hears. Nobody waits for the pool: who finds
+// no process ready starts one, and the pool starts none meanwhile.
+//
+// A confined process is shown its sockets' directories when it starts, and those of its run
+// do not exist yet. One that stands ready has directories of its own, and the sockets have
+// second names there (link(2)).
+//
 // A program that hosts third-party plugins is executed again to confine each of them
 // (package jail), before its main function.
 //
@@ -85,6 +97,7 @@ const (
 	DefaultCancelGrace  = 5 * time.Second
 	DefaultSilence      = runner.DefaultStall
 	DefaultMemoryLimit  = 1 << 30
+	DefaultWarmAge      = 15 * time.Minute
 )
 
 // Config says how plugins are found and held.
@@ -114,8 +127,13 @@ type Config struct {
 	// TempDir is where the host makes its private directory; default os.TempDir(). /tmp
 	// is taken where its path is too long for sockets.
 	TempDir string
-	// Warm is how many first-party processes are kept started in advance.
+	// Warm is how many processes of the first-party stages are kept started in advance, and
+	// of each third-party plugin from its first use on, until it has not been used for
+	// WarmAge. Default none. Who finds none ready starts his own; see PoolStats.
 	Warm int
+	// WarmAge is how long a process that was started in advance may stand ready before it is
+	// ended, and replaced. Default DefaultWarmAge.
+	WarmAge time.Duration
 	// Log receives what plugin processes write to their standard error.
 	Log *slog.Logger
 }
@@ -145,19 +163,11 @@ type Host struct {
 	}
 	warned sync.Map // names of plugins that run unconfined
 
-	mu      sync.Mutex
-	dir     *scratch // nil until something needs it
-	lock    *Lockfile
-	warm    chan *warmProcess
-	filling sync.WaitGroup
-	closed  bool
-	stop    context.CancelFunc
-	running context.Context
-}
-
-type warmProcess struct {
-	process *remote
-	err     error
+	mu     sync.Mutex
+	dir    *scratch // nil until something needs it
+	lock   *Lockfile
+	pool   *pool // nil where nothing is started in advance
+	closed bool
 }
 
 // New prepares a host: it reads the lock file. Nothing is written anywhere until a
@@ -178,6 +188,9 @@ func New(cfg Config) (*Host, error) {
 	}
 	if cfg.MemoryLimit <= 0 {
 		cfg.MemoryLimit = DefaultMemoryLimit
+	}
+	if cfg.WarmAge <= 0 {
+		cfg.WarmAge = DefaultWarmAge
 	}
 	if cfg.TempDir == "" {
 		cfg.TempDir = os.TempDir()
@@ -201,12 +214,8 @@ func New(cfg Config) (*Host, error) {
 	if h.identity, err = control.NewIdentity(); err != nil {
 		return nil, fault.New("host.identity", fault.Internal, "cannot make a certificate: %w", err)
 	}
-	h.running, h.stop = context.WithCancel(context.Background())
 	if cfg.Warm > 0 {
-		h.warm = make(chan *warmProcess, cfg.Warm)
-		for range cfg.Warm {
-			h.refill()
-		}
+		h.pool = newPool(cfg.Warm, cfg.WarmAge, cfg.FirstParty.Name, h.startReady)
 	}
 	return h, nil
 }
@@ -221,15 +230,8 @@ func (h *Host) Close() error {
 	}
 	h.closed = true
 	h.mu.Unlock()
-	h.stop()
-	h.filling.Wait()
-	if h.warm != nil {
-		close(h.warm)
-		for w := range h.warm {
-			if w.process != nil {
-				w.process.Close()
-			}
-		}
+	if h.pool != nil {
+		h.pool.close()
 	}
 	if h.dir == nil {
 		return nil
@@ -269,40 +271,35 @@ func (h *Host) NewDir() (string, error) {
 	return path, nil
 }
 
-// refill starts one warm process in the background.
-func (h *Host) refill() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return
+// Start returns a process that serves one group of one plugin: one that stands ready, or
+// one that it starts. The caller closes it. Reach is where the data sockets are that it
+// uses: a confined process sees those.
+func (h *Host) Start(ctx context.Context, plugin string, reach ...Reach) (Process, error) {
+	if h.pool == nil || !h.knows(plugin) {
+		return h.StartOwn(ctx, plugin, reach...)
 	}
-	h.filling.Go(func() {
-		p, err := h.start(h.running, h.cfg.FirstParty.Name)
-		// There is always room: every taken process makes one refill.
-		h.warm <- &warmProcess{p, err}
-	})
+	if m := h.pool.take(ctx, plugin); m != nil {
+		return &discreet{Process: &handedOut{ready: m.(*ready), host: h, plugin: plugin, reach: reach}}, nil
+	}
+	defer h.pool.starting()()
+	return h.StartOwn(ctx, plugin, reach...)
 }
 
-// Start returns a process that serves one group of one plugin: a warm one where
-// there is one. The caller closes it. Reach is where the data sockets are that it uses:
-// a confined process sees those.
-func (h *Host) Start(ctx context.Context, plugin string, reach ...Reach) (Process, error) {
-	if h.warm != nil && plugin == h.cfg.FirstParty.Name {
-		select {
-		case w := <-h.warm:
-			h.refill()
-			if w.err == nil {
-				return &discreet{Process: w.process}, nil
-			}
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
+// StartOwn is Start, and never gives one that stands ready.
+func (h *Host) StartOwn(ctx context.Context, plugin string, reach ...Reach) (Process, error) {
 	p, err := h.start(ctx, plugin, reach...)
 	if err != nil {
 		return nil, err
 	}
 	return &discreet{Process: p}, nil
+}
+
+// PoolStats says what became of the processes that Config.Warm asks for.
+func (h *Host) PoolStats() PoolStats {
+	if h.pool == nil {
+		return PoolStats{}
+	}
+	return h.pool.count()
 }
 
 // StartEntry starts a program as if the lock file pinned it with entry. The program is in
@@ -341,6 +338,12 @@ type Offer struct {
 	// Isolation is how the plugin's process was kept apart; zero for the first party.
 	Isolation Isolation
 	Stages    []control.Manifest
+}
+
+// knows reports whether there is a plugin of that name.
+func (h *Host) knows(plugin string) bool {
+	_, pinned := h.lock.Find(plugin)
+	return pinned || plugin == h.cfg.FirstParty.Name
 }
 
 // start starts a plugin's program and waits until it answers.

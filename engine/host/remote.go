@@ -57,6 +57,8 @@ type program interface {
 	// given time. awaitEnd waits for the end of one that has started and was killed.
 	exitStatus(within time.Duration) string
 	awaitEnd()
+	// done is closed when it has ended.
+	done() <-chan struct{}
 	// drain waits for the last words of a process that has ended.
 	drain()
 	// chattered reports whether it wrote something before its greeting, and
@@ -66,6 +68,9 @@ type program interface {
 	// ownDoing reports, of a process that has ended, whether that was its own doing: it
 	// ended by itself, or was killed for a reason.
 	ownDoing() bool
+	// killedOutside reports, of a process that has ended, whether it was killed by
+	// somebody else: by the system, for want of memory, or by whoever may.
+	killedOutside() bool
 	// advice is what to do about why the host has killed it; empty if it has not.
 	advice() string
 	// isolation is how it is kept apart.
@@ -144,6 +149,8 @@ func (c *child) prepare(env []string) {
 
 func (c *child) startFailure() error { return c.startErr }
 
+func (c *child) done() <-chan struct{} { return c.exited }
+
 func (c *child) letGo() { c.closeLifeline() }
 
 func (c *child) awaitEnd() {
@@ -175,6 +182,7 @@ func (r *remote) startFault(err error) error {
 		f.Message += ": " + failure.Error()
 	} else if how := r.program.exitStatus(lostPatience); how != "" && !r.program.killedByHost() {
 		f.Message += ": it " + how
+		r.excuse(f)
 	}
 	return r.withLog(f)
 }
@@ -208,8 +216,11 @@ func (r *remote) answerInTime(ctx context.Context) (context.Context, context.Can
 	}
 }
 
-// codeUnresponsive is the code of a process that lives and does not answer.
-const codeUnresponsive = "plugin.unresponsive"
+// Codes of a process that lives and does not answer, and of one that has ended.
+const (
+	codeUnresponsive = "plugin.unresponsive"
+	codeExited       = "plugin.exited"
+)
 
 // Describe says what the plugin offers.
 func (r *remote) Describe(ctx context.Context) (Offer, error) {
@@ -372,7 +383,8 @@ func (r *remote) brokenWithin(ctx context.Context, err error, lost time.Duration
 		}
 	}
 	if how := r.program.exitStatus(patience); how != "" {
-		f := fault.New("plugin.exited", fault.Plugin, "plugin %q %s", r.plugin, how).WithHint("its last lines are in the details")
+		f := fault.New(codeExited, fault.Plugin, "plugin %q %s", r.plugin, how).WithHint("its last lines are in the details")
+		r.excuse(f)
 		if advice := r.program.advice(); advice != "" {
 			f.WithHint("%s", advice)
 		}
@@ -386,6 +398,14 @@ func (r *remote) brokenWithin(ctx context.Context, err error, lost time.Duration
 		return cause
 	}
 	return r.withLog(fault.New(codeUnresponsive, fault.Plugin, "plugin %q does not answer: %w", r.plugin, err))
+}
+
+// excuse marks the fault of a process that has ended without its own doing and the host's.
+func (r *remote) excuse(f *fault.Fault) {
+	if r.program.killedOutside() {
+		f.WithRetry().WithHint("CipherStream did not kill it: the system does when memory runs out, which its log says (dmesg, journalctl -k); " +
+			"run again, with less beside it")
+	}
 }
 
 // Close asks the process to end, kills what is left of its process group, and

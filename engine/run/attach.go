@@ -16,6 +16,9 @@ func (r *run) debugged() bool {
 
 // bringUp starts the process of a group, or waits for the one that somebody else starts.
 func (r *run) bringUp(ctx context.Context, h Host, planned plan.Group, stages []string, reach []host.Reach) (host.Process, error) {
+	if !planned.Attach && (r.fresh || r.debugged()) {
+		return h.StartOwn(ctx, planned.Plugin, reach...)
+	}
 	if !planned.Attach {
 		return h.Start(ctx, planned.Plugin, reach...)
 	}

@@ -28,6 +28,7 @@ func testBundle(name string) stage.Bundle {
 	b := runnertest.Bundle(name)
 	b.Stages = append(b.Stages,
 		stage.DefineFilter(stage.About{Name: "leak", Summary: "Tells its secret.", KeepsRows: true}, newLeak),
+		stage.DefineFilter(stage.About{Name: "once", Summary: "Kills its process when it is made, the first time.", KeepsRows: true}, newOnce),
 		stage.DefineSink(stage.About{Name: "link", Summary: "Makes a link of its secrets."},
 			func(s linkSettings, _ stage.Env) (stage.Sink, error) { return &linkSink{s}, nil }),
 		stage.DefineSink(stage.About{Name: "mark", Summary: "Leaves a mark."}, newMark))

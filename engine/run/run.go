@@ -82,6 +82,8 @@ type Options struct {
 type Host interface {
 	// Start starts a process of a plugin, which may see some folders besides its own.
 	Start(ctx context.Context, plugin string, reach ...host.Reach) (host.Process, error)
+	// StartOwn is Start of a process that has not stood ready for anybody.
+	StartOwn(ctx context.Context, plugin string, reach ...host.Reach) (host.Process, error)
 	// Attach waits for a process of a plugin that somebody else starts.
 	Attach(ctx context.Context, plugin string, waiting func(host.Awaited)) (host.Process, error)
 	// Local serves the stages of this program, and some more, in this process.
@@ -111,6 +113,8 @@ type run struct {
 	relays []*relay    // one for each boundary where there is a tap
 	notary *notary     // nil when nothing is sealed
 	sink   *callerSink // nil when the sink is a plugin's
+	// fresh is true when no process is to come from the pool.
+	fresh bool
 	// before and after are who is at the input and the output of each group.
 	before, after []peer.Expected
 
@@ -186,7 +190,10 @@ func (r *run) execute(ctx context.Context, h Host) (*Receipt, error) {
 			r.relays = append(r.relays, &relay{tap: r.opts.Tap, boundary: n})
 		}
 	}
-	if err = r.start(ctx, h, dir); err != nil {
+	if err = r.start(ctx, h, dir); host.IsUnused(err) {
+		err = r.startAgain(ctx, h, dir)
+	}
+	if err != nil {
 		return nil, err
 	}
 	receipt, err := r.watch(ctx, h, dir)

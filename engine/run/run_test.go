@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -263,31 +262,6 @@ func TestBadSettings(t *testing.T) {
 		_, f := s.execute(t.Context(), s.planOf(isolation, settings{"rowz": 1}), nil)
 		if f == nil || f.Code != "config.invalid" || f.Class != fault.Usage || f.Stage != "source-count" {
 			t.Fatalf("%s: got %+v", isolation, f)
-		}
-	}
-}
-
-func TestWarmProcesses(t *testing.T) {
-	s := newSetup(t, host.Config{Warm: 2})
-	var pids []int
-	for range 5 {
-		receipt, f := s.execute(t.Context(), s.planOf(plan.IsolationGroup, nil), func(e run.Event) {
-			if started, ok := e.(run.Started); ok {
-				pids = append(pids, started.Processes[0].PID)
-			}
-		})
-		if f != nil || receipt.Rows != 100 {
-			t.Fatalf("%+v, %v", receipt, f)
-		}
-	}
-	seen := map[int]bool{}
-	for _, pid := range pids {
-		if seen[pid] {
-			t.Errorf("process %d served two runs", pid)
-		}
-		seen[pid] = true
-		if syscall.Kill(pid, 0) == nil {
-			t.Errorf("process %d is still there", pid)
 		}
 	}
 }

@@ -114,8 +114,9 @@ func (e *encoder) Encode(_ context.Context, rows sdk.Rows, out *sdk.Output) erro
 	// Keep what was written even on failure: the output stays well formed.
 	defer func() { out.Data = b[:n] }()
 	single := len(l.Columns) == 1
-	for row := range int(rows.NumRows()) {
-		b = format.Reserve(b, n, e.needs)
+	all := int(rows.NumRows())
+	for row := range all {
+		b = format.ReserveRows(b, n, e.needs, row, all)
 		at := n
 		for i := range l.Columns {
 			c := &l.Columns[i]
@@ -136,7 +137,7 @@ func (e *encoder) Encode(_ context.Context, rows sdk.Rows, out *sdk.Output) erro
 				}
 			case format.Text:
 				data, from, to := c.Span(row)
-				b = format.Reserve(b, at, to-from+e.needs)
+				b = format.ReserveRows(b, at, to-from+e.needs, row, all)
 				if e.isPlain(data, from, to) {
 					var plain bool
 					if at, plain = format.PutPlain(b, at, data, from, to, e.plain); plain {
@@ -154,10 +155,10 @@ func (e *encoder) Encode(_ context.Context, rows sdk.Rows, out *sdk.Output) erro
 				}
 				grown := e.appendField(b[:at], text)
 				at = len(grown)
-				b = format.Reserve(grown[:cap(grown)], at, e.needs)
+				b = format.ReserveRows(grown[:cap(grown)], at, e.needs, row, all)
 			case format.Binary:
 				data, from, to := c.Span(row)
-				b = format.Reserve(b, at, format.Base64Len(to-from)+e.needs)
+				b = format.ReserveRows(b, at, format.Base64Len(to-from)+e.needs, row, all)
 				if from == to {
 					// Empty binary is no more NULL than empty text is.
 					at += copy(b[at:], `""`)

@@ -15,8 +15,9 @@ const (
 )
 
 // pool is an allocator that keeps freed buffers for the next batch, so that a
-// long run works in the memory of the few batches that are under way. Sizes are
-// powers of two. It is safe for concurrent use: batches are released elsewhere.
+// long run works in the memory of the few batches that are under way. A buffer is used
+// again for its own size: those of fixed width and of offsets have one size in every batch,
+// and for the others bufferSize has few. It is safe for concurrent use: batches are released elsewhere.
 type pool struct {
 	upstream memory.Allocator
 
@@ -29,18 +30,21 @@ func newPool(upstream memory.Allocator) *pool {
 	return &pool{upstream: upstream, free: map[int][][]byte{}}
 }
 
-// bufferSize rounds up to a size that the pool hands out.
+// bufferSize rounds the size of a buffer that may grow up to a power of two.
 func bufferSize(n int) int {
 	if n > largestPooled {
-		return (n + 63) &^ 63
+		return roundUp(n)
 	}
 	return max(smallestBuffer, 1<<bits.Len(uint(n-1)))
 }
 
+// roundUp rounds up to a multiple of 64, at which Arrow's buffers begin.
+func roundUp(n int) int { return (n + 63) &^ 63 }
+
 // Allocate returns a buffer of exactly size bytes; its capacity is the pool's.
 // The content is arbitrary.
 func (p *pool) Allocate(size int) []byte {
-	class := bufferSize(size)
+	class := max(smallestBuffer, roundUp(size))
 	p.mu.Lock()
 	if list := p.free[class]; len(list) > 0 {
 		b := list[len(list)-1]

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -177,8 +176,7 @@ func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (e
 	}
 
 	source := make(chan item)
-	morsels := slices.ContainsFunc(steps, func(s step) bool { return s.encoder != nil })
-	start(func() error { return f.feed(ctx, in, morsels, source) })
+	start(func() error { return f.feed(ctx, in, morselOf(steps), source) })
 	flowing := (<-chan item)(source)
 	for _, seg := range f.segments(steps) {
 		next := make(chan item)
@@ -207,13 +205,28 @@ func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (e
 	}
 }
 
-// morselRows is how many rows a group that encodes works on at once, so that the
-// encoded text is still in the core's cache when it is compressed, sealed or
-// written, and little of it is in flight.
-const morselRows = 2048
+// How many rows a group that encodes works on at once, so that the encoded text is still in
+// the core's cache when it is compressed, sealed or written, and little of it is in flight:
+// lines, which are many times as large as what they are made of, and what a document encoder
+// makes its own units of, record batches for instance.
+const morselLines, morselRows = 1024, 2048
+
+// morselOf is how many rows these steps work on at once; 0 is whole batches.
+func morselOf(steps []step) int64 {
+	for i := range steps {
+		switch s := &steps[i]; {
+		case s.encoder == nil:
+		case s.Definition.Out == stage.ShapeRecords:
+			return morselLines
+		default:
+			return morselRows
+		}
+	}
+	return 0
+}
 
 // feed reads the input and lets batches in as the budget allows.
-func (f *flow) feed(ctx context.Context, in batches, morsels bool, to chan<- item) error {
+func (f *flow) feed(ctx context.Context, in batches, morsel int64, to chan<- item) error {
 	for {
 		it, err := in.next(ctx)
 		if err == errEndOfInput {
@@ -236,12 +249,12 @@ func (f *flow) feed(ctx context.Context, in batches, morsels bool, to chan<- ite
 		}
 		it.cost = cost
 		f.group.rows.Add(it.rows)
-		for it.rec != nil && morsels && it.rows > morselRows {
+		for it.rec != nil && morsel > 0 && it.rows > morsel {
 			head := it
-			head.rec, head.rows, head.cost = it.rec.NewSlice(0, morselRows), morselRows, it.cost/it.rows*morselRows
-			tail := it.rec.NewSlice(morselRows, it.rows)
+			head.rec, head.rows, head.cost = it.rec.NewSlice(0, morsel), morsel, it.cost/it.rows*morsel
+			tail := it.rec.NewSlice(morsel, it.rows)
 			it.rec.Release()
-			it.rec, it.rows, it.cost = tail, it.rows-morselRows, it.cost-head.cost
+			it.rec, it.rows, it.cost = tail, it.rows-morsel, it.cost-head.cost
 			if err := f.give(ctx, head, to); err != nil {
 				f.done(it)
 				return err

@@ -37,6 +37,11 @@ const (
 	DefaultStall      = 10 * time.Second
 )
 
+// batchOfLines is DefaultBatchRows where the source's batches become lines in the same
+// process: nobody gains from larger ones, and three or four are in flight. It is a multiple
+// of morselLines, so that the lines are worked on in the same portions wherever their source is.
+const batchOfLines = DefaultBatchRows / 2
+
 // Stage is one stage of a group.
 type Stage struct {
 	// ID names the stage in messages: "source", "filter-2".
@@ -139,6 +144,11 @@ func Open(cfg Config) (*Group, error) {
 	}
 	if cfg.BatchRows <= 0 {
 		cfg.BatchRows = DefaultBatchRows
+		for _, s := range cfg.Stages {
+			if s.Definition.Kind == stage.KindEncoder && s.Definition.Out == stage.ShapeRecords {
+				cfg.BatchRows = batchOfLines
+			}
+		}
 	}
 	if cfg.BatchBytes <= 0 {
 		cfg.BatchBytes = DefaultBatchBytes

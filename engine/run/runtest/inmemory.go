@@ -43,6 +43,11 @@ func (h *InMemory) Start(_ context.Context, plugin string, _ ...host.Reach) (hos
 	return h.serve(), nil
 }
 
+// StartOwn is Start.
+func (h *InMemory) StartOwn(ctx context.Context, plugin string, reach ...host.Reach) (host.Process, error) {
+	return h.Start(ctx, plugin, reach...)
+}
+
 // Attach refuses: nobody else starts a process here.
 func (h *InMemory) Attach(context.Context, string, func(host.Awaited)) (host.Process, error) {
 	return nil, fault.New("plugin.attach", fault.Usage, "nothing can be attached to a host without processes")

@@ -4,6 +4,7 @@ package runtest
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,6 +22,9 @@ import (
 // Plugin is the name under which the test program serves its stages.
 const Plugin = "test"
 
+// ThirdParty is the name under which it serves them when a lock file names it.
+const ThirdParty = "third"
+
 // Main makes the test program the plugin program too, as cipherstream itself is, and runs the tests.
 func Main(m *testing.M, bundle func(name string) stage.Bundle) {
 	if len(os.Args) > 1 && os.Args[1] == "serve-test-plugin" {
@@ -29,6 +33,10 @@ func Main(m *testing.M, bundle func(name string) stage.Bundle) {
 	}
 	if len(os.Args) > 1 && os.Args[1] == "serve-other-plugin" {
 		sdk.Serve(bundle("other"))
+		os.Exit(0)
+	}
+	if filepath.Base(os.Args[0]) == "program" { // as the host calls the copy of a third party's
+		sdk.Serve(bundle(ThirdParty))
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -86,9 +94,18 @@ func New(t *testing.T, cfg host.Config, bundle stage.Bundle) *Setup {
 }
 
 // children lists the child processes of this one.
-func children(t *testing.T) []string {
+func children(t *testing.T) (list []string) {
 	t.Helper()
-	var list []string
+	for _, pid := range Children(t) {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		list = append(list, string(text[:min(len(text), 40)]))
+	}
+	return list
+}
+
+// Children are the numbers of the child processes of this one.
+func Children(t *testing.T) (list []int) {
+	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +117,9 @@ func children(t *testing.T) []string {
 		}
 		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
-			list = append(list, strings.TrimSpace(string(text[:40])))
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+				list = append(list, pid)
+			}
 		}
 	}
 	return list

@@ -54,3 +54,22 @@ func Reserve(b []byte, n, more int) []byte {
 	b = slices.Grow(b[:n], more)
 	return b[:cap(b)]
 }
+
+// firstStep is the most by which ReserveRows makes room for rows to come, unless a quarter of
+// what is there is more.
+const firstStep = 1 << 20
+
+// ReserveRows is Reserve in row number row, from 0, of as many as rows, of which n bytes are
+// written. Where b has to grow, it grows by what the rows to come take if they are like
+// those so far, so that the output of a batch is not copied again and again and has no more
+// memory than it needs. A large value among few rows does not make it guess far.
+func ReserveRows(b []byte, n, more, row, rows int) []byte {
+	if len(b)-n >= more {
+		return b
+	}
+	if row > 0 {
+		guess := n / row * (rows - row)
+		more += min(guess+guess/16, max(n/4, min(3*n, firstStep)))
+	}
+	return Reserve(b, n, more)
+}

@@ -153,8 +153,9 @@ func (e *Encoder) append(rows sdk.Rows, out *sdk.Output, lines bool) error {
 	if lines {
 		ending = 2
 	}
-	for row := range int(rows.NumRows()) {
-		b = format.Reserve(b, n, e.needs)
+	all := int(rows.NumRows())
+	for row := range all {
+		b = format.ReserveRows(b, n, e.needs, row, all)
 		at := n
 		if !lines && rows.First+int64(row) > 0 {
 			b[at] = ','
@@ -181,7 +182,7 @@ func (e *Encoder) append(rows sdk.Rows, out *sdk.Output, lines bool) error {
 				}
 			case format.Text:
 				data, from, to := c.Span(row)
-				b = format.Reserve(b, at, to-from+e.needs)
+				b = format.ReserveRows(b, at, to-from+e.needs, row, all)
 				var plain bool
 				if !cell.embed {
 					at, plain = format.PutPlain(b, at, data, from, to, format.PlainJSON)
@@ -192,11 +193,11 @@ func (e *Encoder) append(rows sdk.Rows, out *sdk.Output, lines bool) error {
 						return err
 					}
 					at = len(grown)
-					b = format.Reserve(grown[:cap(grown)], at, e.needs)
+					b = format.ReserveRows(grown[:cap(grown)], at, e.needs, row, all)
 				}
 			case format.Binary:
 				data, from, to := c.Span(row)
-				b = format.Reserve(b, at, format.Base64Len(to-from)+e.needs)
+				b = format.ReserveRows(b, at, format.Base64Len(to-from)+e.needs, row, all)
 				at = format.PutBase64(b, at, data[from:to])
 			}
 			b[at] = '"'

@@ -1,0 +1,282 @@
+package host
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// settleTime is how long nobody must have asked for a process before one is started in
+// advance: whoever asks next, in a burst, has the machine to himself.
+const settleTime = 100 * time.Millisecond
+
+// answerTime is how long a process that stood ready may take to say that it is there.
+// One that takes longer is ended, and the run has a start of its own.
+const answerTime = time.Second
+
+// PoolStats says what became of the processes that are started in advance, since the host
+// was made.
+type PoolStats struct {
+	// Ready is how many stand ready now.
+	Ready int
+	// Started is how many were started in advance, Taken how many of them were given to a
+	// run, and Ended how many were not: they died, stood still, grew too old, or their
+	// plugin was changed.
+	Started, Taken, Ended int
+	// Own is how many starts a caller made for himself, because none stood ready.
+	Own int
+}
+
+// member is a process that stands ready.
+type member interface {
+	// done is closed when it has ended.
+	done() <-chan struct{}
+	// current reports, without asking it, whether it can serve and is what a start of
+	// one's own would give.
+	current() bool
+	// answer asks it whether it is there.
+	answer(ctx context.Context) error
+	// drop ends it, and returns when it is gone: nobody has given it anything.
+	drop()
+}
+
+// pool keeps processes started in advance. Nobody waits for it: who finds none that is fit
+// starts his own.
+//
+// It starts them one at a time, and only while nobody else starts one or has asked for one
+// within settleTime. A process that died is not replaced until the next take, so that one
+// which always dies, or is always killed, does not do so in a loop.
+type pool struct {
+	size  int           // of each plugin
+	age   time.Duration // at which a process is ended
+	start func(ctx context.Context, plugin string) (member, error)
+
+	ctx  context.Context
+	stop context.CancelFunc
+	work sync.WaitGroup // starting, waiting for ends, and ending
+
+	mu     sync.Mutex
+	kept   []string             // plugins of which processes are kept, in the order of their first use
+	used   map[string]time.Time // of each, its last take
+	ready  map[string][]*idle   // the oldest first
+	lame   map[string]bool      // plugins that wait for the next take
+	always string               // the plugin that is kept although nobody uses it
+	asked  time.Time            // when the last of them had one
+	busy   int                  // callers who look for a process, or start their own
+	filler bool                 // somebody fills
+	closed bool
+	stats  PoolStats
+}
+
+// idle is a member with the end of its watch.
+type idle struct {
+	member
+	plugin string
+	left   chan struct{} // closed when it has left the pool
+}
+
+// newPool makes a pool that begins to start processes of one plugin.
+func newPool(size int, age time.Duration, always string, start func(context.Context, string) (member, error)) *pool {
+	p := &pool{size: size, age: age, start: start, always: always, kept: []string{always},
+		used: map[string]time.Time{}, ready: map[string][]*idle{}, lame: map[string]bool{}}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fill()
+	return p
+}
+
+// take returns a process of a plugin that lives and answers; nil when none stands ready.
+// From now on the plugin is one of which processes are kept.
+func (p *pool) take(ctx context.Context, plugin string) member {
+	defer p.occupy()()
+	for {
+		i := p.pop(plugin)
+		if i == nil {
+			return nil
+		}
+		fit := i.current()
+		if fit {
+			answering, cancel := context.WithTimeout(ctx, answerTime)
+			fit = i.answer(answering) == nil
+			cancel()
+		}
+		p.mu.Lock()
+		if fit {
+			p.stats.Taken++
+			p.mu.Unlock()
+			return i.member
+		}
+		p.end(i)
+		p.mu.Unlock()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// pop takes the oldest process of a plugin out of the pool.
+func (p *pool) pop(plugin string) *idle {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.kept, plugin) {
+		p.kept = append(p.kept, plugin)
+	}
+	p.used[plugin] = time.Now()
+	delete(p.lame, plugin)
+	defer p.fill()
+	list := p.ready[plugin]
+	if len(list) == 0 {
+		return nil
+	}
+	p.ready[plugin] = list[1:]
+	close(list[0].left)
+	return list[0]
+}
+
+// starting says that a caller starts a process of his own; the function that it returns,
+// that he has done so. The pool starts nothing meanwhile.
+func (p *pool) starting() (done func()) {
+	p.mu.Lock()
+	p.stats.Own++
+	p.mu.Unlock()
+	return p.occupy()
+}
+
+// occupy keeps the pool from starting anything until free is called.
+func (p *pool) occupy() (free func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.busy--
+		p.asked = time.Now()
+	}
+}
+
+// fill sees to it that what is missing is started. The caller holds the lock.
+func (p *pool) fill() {
+	if p.filler || p.closed || p.short() == "" {
+		return
+	}
+	p.filler = true
+	p.work.Go(p.filling)
+}
+
+// short is a plugin of which too few stand ready; empty when there is none. The caller
+// holds the lock.
+func (p *pool) short() string {
+	for _, plugin := range p.kept {
+		if len(p.ready[plugin]) < p.size && !p.lame[plugin] {
+			return plugin
+		}
+	}
+	return ""
+}
+
+// filling starts one process after the other until none is missing.
+func (p *pool) filling() {
+	for {
+		p.mu.Lock()
+		plugin := p.short()
+		if plugin == "" || p.closed {
+			p.filler = false
+			p.mu.Unlock()
+			return
+		}
+		quiet := settleTime - time.Since(p.asked)
+		if p.busy > 0 {
+			quiet = settleTime
+		}
+		p.mu.Unlock()
+		if quiet > 0 {
+			select {
+			case <-time.After(quiet):
+			case <-p.ctx.Done():
+			}
+			continue
+		}
+		m, err := p.start(p.ctx, plugin)
+		p.mu.Lock()
+		switch {
+		case err != nil:
+			p.lame[plugin] = true // whoever needs one hears why
+		case p.closed:
+			p.mu.Unlock()
+			m.drop()
+			continue
+		default:
+			i := &idle{member: m, plugin: plugin, left: make(chan struct{})}
+			p.ready[plugin] = append(p.ready[plugin], i)
+			p.stats.Started++
+			p.work.Go(func() { p.watch(i) })
+		}
+		p.mu.Unlock()
+	}
+}
+
+// watch ends a process that dies while it stands ready, or grows too old.
+func (p *pool) watch(i *idle) {
+	old := time.NewTimer(p.age)
+	defer old.Stop()
+	died := false
+	select {
+	case <-i.left:
+		return
+	case <-p.ctx.Done():
+		return // close ends it
+	case <-i.done():
+		died = true
+	case <-old.C:
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := slices.Index(p.ready[i.plugin], i)
+	if at < 0 || p.closed {
+		return
+	}
+	p.ready[i.plugin] = slices.Delete(p.ready[i.plugin], at, at+1)
+	if died {
+		p.lame[i.plugin] = true
+	} else if i.plugin != p.always && time.Since(p.used[i.plugin]) >= p.age {
+		p.kept = slices.DeleteFunc(p.kept, func(plugin string) bool { return plugin == i.plugin })
+	}
+	p.end(i)
+	p.fill()
+}
+
+// end ends a process that nobody gets. Who asks does not wait for it. The caller holds the
+// lock.
+func (p *pool) end(i *idle) {
+	p.stats.Ended++
+	p.work.Go(i.drop)
+}
+
+// close ends all that stand ready, and returns when they are gone.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.stop()
+	for plugin, list := range p.ready {
+		for _, i := range list {
+			p.end(i)
+		}
+		delete(p.ready, plugin)
+	}
+	p.mu.Unlock()
+	p.work.Wait()
+}
+
+// count is what became of the processes so far.
+func (p *pool) count() PoolStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.stats
+	for _, list := range p.ready {
+		s.Ready += len(list)
+	}
+	return s
+}

@@ -1,0 +1,305 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+// ready is a process that was started before anybody needed it.
+type ready struct {
+	*remote
+	// entry is what the lock file said of its plugin, nil for the first party's, and file
+	// the state of the program that was copied.
+	entry *LockEntry
+	file  fileState
+	// folders are what a confined process was shown in place of the data sockets of a run
+	// that did not exist yet; empty for one that is not confined.
+	folders string
+}
+
+// startReady starts a process for the pool. Whoever needs one finds out himself why it
+// fails; until then the log says it.
+func (h *Host) startReady(ctx context.Context, plugin string) (m member, err error) {
+	defer func() {
+		if err != nil && ctx.Err() == nil {
+			h.cfg.Log.Warn("a plugin process could not be started in advance: "+err.Error(), "plugin", plugin)
+		}
+	}()
+	if plugin == h.cfg.FirstParty.Name {
+		p, err := h.start(ctx, plugin)
+		if err != nil {
+			return nil, err
+		}
+		return &ready{remote: p}, nil
+	}
+	entry, _ := h.lock.Find(plugin)
+	r := &ready{entry: &entry}
+	// Before it is copied, so that a change shows that comes in between.
+	if r.file, err = stateOf(filepath.Join(h.cfg.PluginDir, entry.Program())); err != nil {
+		return nil, err
+	}
+	folders, err := h.NewDir()
+	if err != nil {
+		return nil, err
+	}
+	for _, folder := range []string{inFolder, outFolder} {
+		if err = os.Mkdir(filepath.Join(folders, folder), 0o700); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		r.remote, err = h.start(ctx, plugin, Reach{filepath.Join(folders, inFolder), true}, Reach{filepath.Join(folders, outFolder), false})
+	}
+	if err != nil {
+		os.RemoveAll(folders)
+		return nil, err
+	}
+	r.folders = folders
+	return r, nil
+}
+
+// Where a confined process that stands ready will listen, and find its neighbour's socket.
+const inFolder, outFolder, socketName = "in", "out", "s"
+
+func (r *ready) done() <-chan struct{} { return r.program.done() }
+
+func (r *ready) current() bool {
+	select {
+	case <-r.done():
+		return false
+	default:
+	}
+	return !standsStill(r.PID()) && r.unchanged()
+}
+
+// unchanged reports whether a start of today would give the same: the same program, by the
+// file that it is in, with the same grants.
+func (r *ready) unchanged() bool {
+	if r.entry == nil {
+		return true
+	}
+	folder := r.cfg.PluginDir
+	now, err := stateOf(filepath.Join(folder, r.entry.Program()))
+	if err != nil || now != r.file {
+		return false
+	}
+	lock, err := ReadLockfile(filepath.Join(folder, LockName))
+	if err != nil {
+		return false
+	}
+	entry, pinned := lock.Find(r.entry.Name)
+	return pinned && entry.startsAs(r.entry)
+}
+
+// fileState is another one after every change of a file's content (inode(7)).
+type fileState struct {
+	device, inode     uint64
+	size              int64
+	modified, changed unix.Timespec
+}
+
+func stateOf(path string) (fileState, error) {
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		return fileState{}, err
+	}
+	return fileState{uint64(s.Dev), s.Ino, s.Size, s.Mtim, s.Ctim}, nil
+}
+
+// startsAs reports whether a process of one entry is what a process of the other would be.
+func (e *LockEntry) startsAs(other *LockEntry) bool {
+	return e.SHA256 == other.SHA256 && e.Program() == other.Program() && e.Network == other.Network && e.Grants == other.Grants &&
+		slices.Equal(e.Files, other.Files)
+}
+
+// answer asks it whether it is there.
+func (r *ready) answer(ctx context.Context) error {
+	_, err := r.rpc.Describe(ctx, &pb.DescribeRequest{})
+	return err
+}
+
+// Open opens the group. The sockets of a confined process are where it sees them, with
+// links to where its neighbours look for them.
+func (r *ready) Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error {
+	if !r.isConfined() {
+		return r.remote.Open(ctx, req, secrets)
+	}
+	own := proto.Clone(req).(*pb.OpenRequest)
+	if req.Output != "" {
+		own.Output = filepath.Join(r.folders, outFolder, socketName)
+		if err := os.Link(req.Output, own.Output); err != nil {
+			return unlinked(err)
+		}
+	}
+	if req.Input == "" {
+		return r.remote.Open(ctx, own, secrets)
+	}
+	own.Input = filepath.Join(r.folders, inFolder, socketName)
+	if err := r.remote.Open(ctx, own, secrets); err != nil {
+		return err
+	}
+	if err := os.Link(own.Input, req.Input); err != nil {
+		return unlinked(err)
+	}
+	return nil
+}
+
+func (r *ready) isConfined() bool { return r.program.isolation().Confined }
+
+// unlinked is the fault of a data socket that has no second name.
+func unlinked(err error) error {
+	return fault.New("host.directory", fault.Internal, "cannot give a data socket a second name: %v%w", errors.Unwrap(err), errUnused)
+}
+
+func (r *ready) drop() {
+	r.program.kill()
+	r.Close()
+}
+
+func (r *ready) Close() {
+	r.remote.Close()
+	if r.folders != "" {
+		removeTree(r.folders)
+	}
+}
+
+// errUnused marks the fault of a process from the pool that had nothing of the run yet.
+var errUnused = errors.New("")
+
+// IsUnused reports whether an error of Process.Open is that of a process which stood ready
+// and broke before it was given anything of the run, and which could not be replaced,
+// because its neighbours know it already. Whoever starts all of them anew, with StartOwn,
+// has lost nothing.
+func IsUnused(err error) bool { return errors.Is(err, errUnused) }
+
+// handedOut is a process from the pool in a run. When it breaks before it was given anything
+// of the run, a start of the caller's own takes its place, once, and nobody hears of it.
+type handedOut struct {
+	ready  *ready
+	host   *Host
+	plugin string
+	reach  []Reach
+
+	mu    sync.Mutex
+	other Process // that takes its place
+	given bool    // it has something of the run
+}
+
+// now is the process that serves.
+func (p *handedOut) now() (now Process, replaceable bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.other != nil {
+		return p.other, false
+	}
+	return p.ready, !p.given
+}
+
+// instead starts the process that takes the place of one that is broken.
+func (p *handedOut) instead(ctx context.Context) (Process, error) {
+	p.ready.drop()
+	defer p.host.pool.starting()()
+	other, err := p.host.start(ctx, p.plugin, p.reach...)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.other = other
+	return other, nil
+}
+
+// isBroken reports whether an error is that of a process, and not of what it was asked.
+func isBroken(err error) bool {
+	return fault.Is(err, codeExited) || fault.Is(err, codeUnresponsive)
+}
+
+// first makes a call that may be the first one.
+func first[T any](ctx context.Context, p *handedOut, call func(Process) (T, error)) (T, error) {
+	now, replaceable := p.now()
+	result, err := call(now)
+	if replaceable && isBroken(err) && ctx.Err() == nil {
+		if now, err = p.instead(ctx); err != nil {
+			return result, err
+		}
+		result, err = call(now)
+	}
+	return result, err
+}
+
+func (p *handedOut) Plugin() string { return p.plugin }
+
+func (p *handedOut) PID() int {
+	now, _ := p.now()
+	return now.PID()
+}
+
+func (p *handedOut) Describe(ctx context.Context) (Offer, error) {
+	return first(ctx, p, func(now Process) (Offer, error) { return now.Describe(ctx) })
+}
+
+func (p *handedOut) Check(ctx context.Context, req *pb.CheckRequest, secrets []string) (*pb.CheckResponse, error) {
+	resp, err := first(ctx, p, func(now Process) (*pb.CheckResponse, error) { return now.Check(ctx, req, secrets) })
+	p.use()
+	return resp, err
+}
+
+func (p *handedOut) Undo(ctx context.Context, req *pb.UndoRequest, secrets []string) ([]error, error) {
+	errs, err := first(ctx, p, func(now Process) ([]error, error) { return now.Undo(ctx, req, secrets) })
+	p.use()
+	return errs, err
+}
+
+func (p *handedOut) use() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.given = true
+}
+
+func (p *handedOut) Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error {
+	now, replaceable := p.now()
+	if !replaceable {
+		return now.Open(ctx, req, secrets)
+	}
+	if req.Input == "" && req.Output == "" {
+		_, err := first(ctx, p, func(now Process) (struct{}, error) { return struct{}{}, now.Open(ctx, req, secrets) })
+		p.use()
+		return err
+	}
+	err := now.Open(ctx, req, secrets)
+	p.use()
+	if f := fault.From(err); f != nil && isBroken(err) && ctx.Err() == nil {
+		marked := fault.New(f.Code, f.Class, "%s%w", f.Message, errUnused)
+		marked.Hint, marked.Retryable, marked.Details = f.Hint, f.Retryable, f.Details
+		return marked
+	}
+	return err
+}
+
+func (p *handedOut) Start(ctx context.Context, handle func(*pb.Event)) error {
+	now, _ := p.now()
+	return now.Start(ctx, handle)
+}
+
+func (p *handedOut) Commit(ctx context.Context) (stage.Receipt, error) {
+	now, _ := p.now()
+	return now.Commit(ctx)
+}
+
+func (p *handedOut) Close() {
+	p.ready.Close()
+	if now, _ := p.now(); now != p.ready {
+		now.Close()
+	}
+}

@@ -1,0 +1,28 @@
+package run
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// startAgain starts every process anew, none from the pool: one of those died when its
+// neighbours knew it already, and before any of them had begun.
+func (r *run) startAgain(ctx context.Context, h Host, dir string) error {
+	r.close()
+	left, err := os.ReadDir(dir)
+	if err == nil {
+		for _, entry := range left {
+			if err = os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return fault.New("host.directory", fault.Internal, "cannot empty a private directory: %w", err)
+	}
+	r.fresh = true
+	return r.start(ctx, h, dir)
+}
