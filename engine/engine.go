@@ -12,12 +12,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/budget"
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -39,6 +41,12 @@ type Config struct {
 	Warm int
 	// WarmAge is how long such a process may stand ready before it is ended. Default 15 minutes.
 	WarmAge time.Duration
+	// Budget is shared by all runs: each has to acquire what run.Memory says of its plan before
+	// its processes are started, waits for it as long as it must, and gives it back when they
+	// are gone. The time limit of a run begins after that. A plan that needs more than the
+	// whole is refused with budget.CodeTooLarge. Processes that stand ready (Warm) are not
+	// counted until a run has them. Default none: runs take what they need.
+	Budget *budget.Budget
 	// PluginMemory is the resident memory, in bytes, at which a plugin process is
 	// ended. Default 1 GiB.
 	PluginMemory int64
@@ -59,6 +67,7 @@ type Engine struct {
 	catalog plan.Catalog
 	offers  []host.Offer
 	filters *run.FilterChecker
+	budget  *budget.Budget
 }
 
 // New makes an engine. Third-party plugins of the lock file are started once, to
@@ -77,7 +86,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		h.Close()
 		return nil, err
 	}
-	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, offers: offers, filters: run.NewFilterChecker(h)}
+	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue}, host: h, offers: offers, filters: run.NewFilterChecker(h), budget: cfg.Budget}
 	for _, o := range offers {
 		for _, m := range o.Stages {
 			manifest := plan.Manifest{
@@ -236,6 +245,13 @@ type RunOptions struct {
 func (e *Engine) Run(ctx context.Context, p *plan.Plan, o RunOptions) (*run.Receipt, error) {
 	if o.ID == "" {
 		o.ID = run.NewID(p.Name, time.Now())
+	}
+	if e.budget != nil {
+		release, err := e.budget.Acquire(ctx, run.Memory(e.host, p))
+		if err != nil {
+			return nil, fault.From(err)
+		}
+		defer release()
 	}
 	e.filters.Close() // a run has the machine's memory to itself
 	return run.Execute(ctx, e.host, p, run.Options{ID: o.ID, Events: o.Events, Record: o.Record})

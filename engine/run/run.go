@@ -194,15 +194,11 @@ func (r *run) start(ctx context.Context, h *host.Host, dir string) error {
 
 // request describes group i to its process.
 func (r *run) request(i int, dir string) *pb.OpenRequest {
-	budget := r.plan.Limits.MemoryBytes
-	if budget <= 0 {
-		budget = runner.DefaultBudget
-	}
 	req := &pb.OpenRequest{
 		RunId: r.opts.ID,
 		Dir:   dir,
 		Limits: &pb.Limits{
-			BudgetBytes:      max(budget/int64(len(r.groups)), 1),
+			BudgetBytes:      shareOf(r.plan),
 			Workers:          int32(runtime.GOMAXPROCS(0)),
 			BatchRows:        int32(r.plan.Limits.BatchRows),
 			BatchBytes:       r.plan.Limits.BatchBytes,

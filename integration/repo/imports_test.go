@@ -24,7 +24,7 @@ const testServers, testReaders = "integration/dbtest", "integration/python"
 
 // engineOrder is engine/ from the bottom up: a package may import those before it.
 // Packages of engine/ that are not listed import nothing else in engine/.
-var engineOrder = []string{"engine/sandbox", "engine/sandbox/embedded", "engine/diag", "engine/document", "engine/plan", "engine/host/jail", "engine/host", "engine/install", "engine/run", "engine", "engine/pipelinetest"}
+var engineOrder = []string{"engine/sandbox", "engine/sandbox/embedded", "engine/budget", "engine/diag", "engine/document", "engine/plan", "engine/host/jail", "engine/host", "engine/install", "engine/run", "engine", "engine/pipelinetest"}
 
 // serverLibrary is big and only good for trying things out: one package holds it, and one program
 // that one.
