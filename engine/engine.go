@@ -16,7 +16,9 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/cipherstream/cipherstream/engine/budget"
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
@@ -47,6 +49,12 @@ type Config struct {
 	Warm int
 	// WarmAge is how long such a process may stand ready before it is ended. Default 15 minutes.
 	WarmAge time.Duration
+	// Budget is shared by all runs: each has to acquire what run.Memory says of its plan before
+	// its processes are started, waits for it as long as it must, and gives it back when they
+	// are gone. The time limit of a run begins after that. A plan that needs more than the
+	// whole is refused with budget.CodeTooLarge. Processes that stand ready (Warm) are not
+	// counted until a run has them. Default none: runs take what they need.
+	Budget *budget.Budget
 	// PluginMemory is the resident memory, in bytes, at which a plugin process is
 	// ended. Default 1 GiB.
 	PluginMemory int64
@@ -68,6 +76,7 @@ type Engine struct {
 	broken  []plan.Broken
 	offers  []host.Offer
 	filters *run.FilterChecker
+	budget  *budget.Budget
 }
 
 // New makes an engine. Third-party plugins of the lock file are started once, to
@@ -87,7 +96,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		h.Close()
 		return nil, err
 	}
-	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue, NoFiles: cfg.NoFiles}, host: h, filters: run.NewFilterChecker(h)}
+	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue, NoFiles: cfg.NoFiles}, host: h, filters: run.NewFilterChecker(h), budget: cfg.Budget}
 	for _, found := range plugins {
 		if found.Err != nil {
 			e.broken = append(e.broken, plan.Broken{Plugin: found.Entry.Name, Fault: fault.From(found.Err)})
@@ -164,6 +173,13 @@ type RunOptions struct {
 // The error is a *fault.Fault. With it comes the receipt so far, never nil: what was read, counted and used until
 // then. A time limit and a deadline of ctx end the run with "run.timeout", any other end of ctx with "run.cancelled".
 func (e *Engine) Run(ctx context.Context, p *Plan, sink AnySink, o RunOptions) (*Receipt, error) {
+	if e.budget != nil {
+		release, err := e.budget.Acquire(ctx, run.Memory(e.host, p))
+		if err != nil {
+			return &Receipt{RunID: p.RunID, Pipeline: p.Name}, fault.From(err)
+		}
+		defer release()
+	}
 	e.filters.Close() // a run has the machine's memory to itself
 	options := run.Options{ID: p.RunID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: logged(ctx, p, o.Events)}
 	if o.Record != "" {

@@ -12,6 +12,19 @@ const useCheck = 200 * time.Millisecond
 // (Linux): many for a pool of workers, few for a machine.
 const maxProcesses = 256
 
+// emptyProcess is what a process of the first-party stages has besides what is in flight,
+// in bytes: about half of it when it is idle, and buffers of a connection.
+const emptyProcess = 16 << 20
+
+// Footprint is what a process takes, in bytes, that may have so many in flight: those, by how
+// much the heap grows over them, and what it has without any; no more than its limit.
+func (h *Host) Footprint(inFlight int64) int64 {
+	if inFlight >= h.cfg.MemoryLimit {
+		return h.cfg.MemoryLimit
+	}
+	return min(emptyProcess+inFlight+inFlight/100*gcPercent, h.cfg.MemoryLimit)
+}
+
 // watchUse ends the process when it uses more than it may.
 //
 // The memory that counts is resident. RLIMIT_AS bounds what is reserved, of which

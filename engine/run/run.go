@@ -268,7 +268,7 @@ func (r *run) request(i int, dir string) *pb.OpenRequest {
 		Traceparent: r.plan.Traceparent,
 		Dir:         dir,
 		Limits: &pb.Limits{
-			BudgetBytes:      r.budget(i),
+			BudgetBytes:      shareOf(r.plan, i),
 			Workers:          int32(runtime.GOMAXPROCS(0)),
 			BatchRows:        int32(r.plan.Limits.BatchRows),
 			BatchBytes:       r.plan.Limits.BatchBytes,
@@ -288,24 +288,6 @@ func (r *run) request(i int, dir string) *pb.OpenRequest {
 		})
 	}
 	return req
-}
-
-// budget is what group i has of the run's memory for data in flight. The caller's sink alone holds a few pieces that
-// wait for it, and leaves the others most of theirs.
-func (r *run) budget(i int) int64 {
-	budget := r.plan.Limits.MemoryBytes
-	if budget <= 0 {
-		budget = runner.DefaultBudget
-	}
-	sharing := int64(len(r.groups))
-	if last := len(r.groups) - 1; r.onlyCaller(r.plan.Groups[last]) {
-		if i == last {
-			return max(budget/8, 1)
-		}
-		budget -= budget / 8
-		sharing--
-	}
-	return max(budget/sharing, 1)
 }
 
 // watch runs all groups, closes the run when everything is good, and finds the cause when it is not.

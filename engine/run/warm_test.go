@@ -16,6 +16,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/engine/run/runtest"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -122,8 +123,8 @@ func TestWarmDeath(t *testing.T) {
 // has begun, costs another start and no more, however many neighbours know it already.
 func TestWarmDeathAtOpen(t *testing.T) {
 	for _, isolation := range isolations[1:] {
-		for _, record := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/record=%t", isolation, record), func(t *testing.T) {
+		for _, recorded := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/record=%t", isolation, recorded), func(t *testing.T) {
 				s := newSetup(t, host.Config{Warm: 4})
 				s.ready(t, 4)
 				until := filepath.Join(t.TempDir(), "until")
@@ -133,8 +134,8 @@ func TestWarmDeathAtOpen(t *testing.T) {
 				p := s.planOf(isolation, nil, "once")
 				p.Stages[1].Config = settings{"until": until}
 				o := run.Options{ID: "r1"}
-				if record {
-					o.Record = filepath.Join(t.TempDir(), "record")
+				if recorded {
+					o.Tap = record.New(filepath.Join(t.TempDir(), "record"))
 				}
 				receipt, err := run.Execute(t.Context(), s.host, p, o)
 				if err != nil || receipt.Rows != 100 {

@@ -25,7 +25,7 @@ const testServers, testReaders = "integration/dbtest", "integration/python"
 // engineEdges says which packages of engine/ each package there may import, and engineTestEdges what its tests may besides.
 // One that is not listed imports none.
 var engineEdges = map[string][]string{
-	"engine":                  {"engine/diag", "engine/document", "engine/plan", "engine/host", "engine/run", "engine/record"},
+	"engine":                  {"engine/budget", "engine/diag", "engine/document", "engine/plan", "engine/host", "engine/run", "engine/record"},
 	"engine/document":         {"engine/diag"},
 	"engine/host":             {"engine/host/jail"},
 	"engine/install":          {"engine/host"},

@@ -1,0 +1,41 @@
+package run
+
+import (
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/sdk/runner"
+)
+
+// shareOf is what group i of a plan may have in flight, in bytes. The caller's sink alone holds a few pieces that
+// wait for it, and leaves the others most of theirs.
+func shareOf(p *plan.Plan, i int) int64 {
+	budget := p.Limits.MemoryBytes
+	if budget <= 0 {
+		budget = runner.DefaultBudget
+	}
+	sharing := int64(len(p.Groups))
+	if last := len(p.Groups) - 1; onlyCaller(p, p.Groups[last]) {
+		if i == last {
+			return max(budget/8, 1)
+		}
+		budget -= budget / 8
+		sharing--
+	}
+	return max(budget/sharing, 1)
+}
+
+// Memory is what the processes of a plan take, in bytes, when they use what they are given:
+// for whoever shares out what there is among runs. It is no bound: a single batch is let
+// through whatever its size, and a stage may keep what it likes, as the encoder of Parquet
+// does with a row group. The bound is the host's, for each process.
+func Memory(h *host.Host, p *plan.Plan) (sum int64) {
+	for i, g := range p.Groups {
+		share := shareOf(p, i)
+		if g.InHost {
+			sum += share
+		} else {
+			sum += h.Footprint(share)
+		}
+	}
+	return sum
+}

@@ -1,0 +1,33 @@
+package run_test
+
+import (
+	"testing"
+
+	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine/run"
+)
+
+// TestMemory: what a plan takes grows with its processes and with what may be in flight, and
+// no process takes more than its limit.
+func TestMemory(t *testing.T) {
+	const mib = 1 << 20
+	s := newSetup(t, host.Config{MemoryLimit: 100 * mib})
+	for _, c := range []struct {
+		isolation plan.Isolation
+		inFlight  int64
+		least     int64
+		most      int64
+	}{
+		{plan.IsolationGroup, 4 * mib, 20 * mib, 24 * mib},
+		{plan.IsolationGroup, 0, 48 * mib, 80 * mib},
+		{plan.IsolationGroup, 500 * mib, 100 * mib, 100 * mib},
+		{plan.IsolationStage, 3 * mib, 51 * mib, 60 * mib},
+	} {
+		p := s.planOf(c.isolation, nil)
+		p.Limits.MemoryBytes = c.inFlight
+		if got := run.Memory(s.host, p); got < c.least || got > c.most {
+			t.Errorf("%s, %d MiB in flight: %d MiB, want %d to %d", c.isolation, c.inFlight/mib, got/mib, c.least/mib, c.most/mib)
+		}
+	}
+}
