@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"unicode/utf8"
 
 	engine "modernc.org/sqlite"
 
@@ -160,11 +159,11 @@ func (s *sink) show() error {
 		if err == nil {
 			// The table is there under its name. Abort tries again where this fails.
 			if os.Remove(s.temporary) == nil {
-				s.temporary = ""
+				s.over()
 			}
 		}
 	} else if err = os.Rename(s.temporary, s.path); err == nil {
-		s.temporary = ""
+		s.over()
 	}
 	if err != nil {
 		return s.code(err)
@@ -173,17 +172,4 @@ func (s *sink) show() error {
 		return s.code(err)
 	}
 	return nil
-}
-
-// maxName is the most bytes in a file name on every common file system.
-const maxName = 255
-
-// partialName returns ".NAME.RUNID.partial", with NAME cut where it must be.
-func partialName(name, runID string) string {
-	suffix := "." + runID + ".partial"
-	for len(name) > 0 && 1+len(name)+len(suffix) > maxName {
-		_, size := utf8.DecodeLastRuneInString(name)
-		name = name[:len(name)-size]
-	}
-	return "." + name + suffix
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/format"
+	"github.com/cipherstream/cipherstream/plugins/internal/partial"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -81,9 +82,11 @@ type sink struct {
 	// mu keeps Abort, which may come while a Write goes on, from closing the database under its statement.
 	mu sync.Mutex
 
-	path      string // of the destination
-	temporary string // of the database that is being written; empty when it is the destination itself
-	fresh     bool   // there is nothing at the destination, and must not be at Commit
+	path      string        // of the destination
+	temporary string        // of the database that is being written; empty when it is the destination itself
+	partial   *partial.File // that one, locked as long as somebody is at work on it
+	release   func()        // tells the host that it is no more
+	fresh     bool          // there is nothing at the destination, and must not be at Commit
 	db        *database
 	insert    driver.StmtExecContext
 	table     *format.Table
@@ -104,7 +107,7 @@ func (s *sink) begin(ctx context.Context, table sdk.Table) (err error) {
 			return err
 		}
 	}
-	if err := s.locate(table.RunID); err != nil {
+	if err := s.locate(ctx, table.RunID); err != nil {
 		return err
 	}
 	if s.db, err = openDatabase(s.file(), s.temporary != ""); err != nil {
@@ -135,7 +138,7 @@ func (s *sink) file() string {
 }
 
 // locate looks at the destination, and makes the file that is written instead of it where that is another.
-func (s *sink) locate(runID string) error {
+func (s *sink) locate(ctx context.Context, runID string) error {
 	info, err := os.Stat(s.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -161,15 +164,39 @@ func (s *sink) locate(runID string) error {
 				WithHint("end who uses it, or open the database once with sqlite3, which restores it and removes the journal; or write elsewhere")
 		}
 	}
+	_, _ = partial.Sweep(s.path) // what dead runs have left of it; it does not keep this one from its own
 	dir, name := filepath.Split(s.path)
-	temporary := filepath.Join(dir, partialName(name, runID))
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	temporary := filepath.Join(dir, partial.Name(name, runID))
+	if s.env.Announce != nil {
+		if s.release, err = s.env.Announce(ctx, partial.Announcement(temporary)); err != nil {
+			return err
+		}
+	}
+	file, err := partial.Create(temporary)
 	if err != nil {
+		s.over() // it is not ours to remove
 		return s.code(err)
 	}
-	s.temporary = temporary
+	s.temporary, s.partial = temporary, file
 	return s.code(file.Close())
 }
+
+// over says that the file on its way is no more, or has its name.
+func (s *sink) over() {
+	s.temporary = ""
+	if s.partial != nil {
+		s.partial.Release()
+		s.partial = nil
+	}
+	if s.release != nil {
+		s.release()
+		s.release = nil
+	}
+}
+
+// Undo removes the database of a run whose process has died before it had its name. The rows of one in mode append SQLite
+// takes back itself, when somebody reads.
+func (s *sink) Undo(_ context.Context, r sdk.Resource) error { return s.code(partial.Undo(r, s.path)) }
 
 func (s *sink) exists() error {
 	return fault.New("sqlite.exists", fault.Sink, "%s is there already", s.path).
@@ -255,10 +282,14 @@ func (s *sink) Abort(context.Context) error {
 		s.db = nil
 	}
 	if s.temporary != "" {
-		if err := os.Remove(s.temporary); !errors.Is(err, fs.ErrNotExist) {
+		// What cannot be removed the host tries once more, or names.
+		if err := os.Remove(s.temporary); err == nil || errors.Is(err, fs.ErrNotExist) {
+			s.over()
+		} else {
 			errs = append(errs, err)
+			s.temporary = ""
+			s.partial.Release()
 		}
-		s.temporary = ""
 	}
 	return s.code(errors.Join(errs...))
 }

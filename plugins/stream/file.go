@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"unicode/utf8"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/lasting"
 	"github.com/cipherstream/cipherstream/plugins/internal/partial"
@@ -54,9 +53,9 @@ func (f *file) open(ctx context.Context, runID string) error {
 			WithHint("for a pipe, write to standard output and let the shell redirect it")
 	}
 	dir, name := filepath.Split(f.path)
-	temporary := filepath.Join(dir, temporaryName(name, runID))
+	temporary := filepath.Join(dir, partial.Name(name, runID))
 	if f.announce != nil {
-		if f.release, err = f.announce(ctx, announcement(temporary)); err != nil {
+		if f.release, err = f.announce(ctx, partial.Announcement(temporary)); err != nil {
 			return err
 		}
 	}
@@ -75,19 +74,6 @@ func (f *file) over() {
 		f.release()
 		f.release = nil
 	}
-}
-
-// maxName is the most bytes in a file name on every common file system.
-const maxName = 255
-
-// temporaryName returns ".NAME.RUNID.partial", with NAME cut where it must be.
-func temporaryName(name, runID string) string {
-	suffix := "." + runID + ".partial"
-	for len(name) > 0 && 1+len(name)+len(suffix) > maxName {
-		_, size := utf8.DecodeLastRuneInString(name)
-		name = name[:len(name)-size]
-	}
-	return "." + name + suffix
 }
 
 func (f *file) write(ctx context.Context, p []byte) (int, error) {

@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/partial"
 	"github.com/cipherstream/cipherstream/plugins/internal/sample"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -164,7 +165,7 @@ func TestSymbolicLink(t *testing.T) {
 
 func TestTemporaryName(t *testing.T) {
 	for _, name := range []string{"a", strings.Repeat("x", 255), strings.Repeat("漢", 85)} {
-		got := temporaryName(name, "run-1")
+		got := partial.Name(name, "run-1")
 		if len(got) > 255 || !strings.HasSuffix(got, ".run-1.partial") || strings.ToValidUTF8(got, "") != got {
 			t.Errorf("%q", got)
 		}

@@ -92,9 +92,9 @@ func TestAnnounces(t *testing.T) {
 func TestUndo(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "rows")
-	left := filepath.Join(dir, temporaryName("rows", deadRun))
+	left := filepath.Join(dir, partial.Name("rows", deadRun))
 	die(t, left)
-	r := announcement(left)
+	r := partial.Announcement(left)
 	r.RunID = deadRun
 	for range 2 {
 		if err := newStream(t, path).(*sink).Undo(t.Context(), r); err != nil {
@@ -110,13 +110,13 @@ func TestUndo(t *testing.T) {
 func TestUndoHostile(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	path := filepath.Join(dir, "rows")
-	mark := func(dir, name string) string { return filepath.Join(dir, temporaryName(name, deadRun)) }
+	mark := func(dir, name string) string { return filepath.Join(dir, partial.Name(name, deadRun)) }
 	if err := os.Mkdir(filepath.Join(dir, "below"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	target := filepath.Join(elsewhere, "target")
 	all := []string{path, mark(elsewhere, "rows"), mark(dir, "other"), mark(filepath.Join(dir, "below"), "rows"), target,
-		filepath.Join(dir, temporaryName("rows", "appointments_1700000000000_ffffffff"))}
+		filepath.Join(dir, partial.Name("rows", "appointments_1700000000000_ffffffff"))}
 	for _, name := range all {
 		die(t, name)
 	}
@@ -136,7 +136,7 @@ func TestUndoHostile(t *testing.T) {
 	for _, c := range []struct{ to, state, run string }{
 		{path, path, deadRun}, {path, "", deadRun}, {path, "/", deadRun}, {path, dir, deadRun}, {path, "garbage \x00\xff", deadRun},
 		{path, mark(elsewhere, "rows"), deadRun}, {path, mark(dir, "other"), deadRun}, {path, mark(filepath.Join(dir, "below"), "rows"), deadRun},
-		{path, dir + "/below/.." + "/" + temporaryName("rows", deadRun), deadRun}, {path, all[5], deadRun}, {path, mark(dir, "rows"), ""},
+		{path, dir + "/below/.." + "/" + partial.Name("rows", deadRun), deadRun}, {path, all[5], deadRun}, {path, mark(dir, "rows"), ""},
 		{path, strings.Repeat("x", 1<<20), deadRun}, {path, target, deadRun},
 		{filepath.Join(dir, "alive"), alive.Name(), deadRun}, {filepath.Join(dir, "linked"), mark(dir, "linked"), deadRun},
 		{filepath.Join(dir, "folder"), mark(dir, "folder"), deadRun}, {"unix:" + filepath.Join(dir, "socket"), path, deadRun},
@@ -157,8 +157,8 @@ func TestUndoHostile(t *testing.T) {
 func TestNextRunRemoves(t *testing.T) {
 	dir := t.TempDir()
 	long := strings.Repeat("n", 250)
-	mine := []string{temporaryName("rows", deadRun), temporaryName(long, deadRun)}
-	others := []string{temporaryName("row", deadRun), temporaryName("rows.gz", deadRun), ".rows.download.partial", ".rows.partial", "rows.partial", "x"}
+	mine := []string{partial.Name("rows", deadRun), partial.Name(long, deadRun)}
+	others := []string{partial.Name("row", deadRun), partial.Name("rows.gz", deadRun), ".rows.download.partial", ".rows.partial", "rows.partial", "x"}
 	for _, name := range append(mine, others...) {
 		die(t, filepath.Join(dir, name))
 	}

@@ -153,7 +153,11 @@ func (b *processBench) killed(ctx context.Context) (resources []*pb.Resource, se
 			open[a.Id] = r
 		}
 		delete(open, e.GetReleased().GetId())
-		if e.GetProgress().GetBytes() > 0 && !killed {
+		moved := e.GetProgress().GetBytes()
+		if b.manifest.In == stage.ShapeTable {
+			moved = e.GetProgress().GetRows()
+		}
+		if moved > 0 && !killed {
 			killed = true
 			process.Kill()
 		}
