@@ -383,7 +383,7 @@ func TestTimeLimit(t *testing.T) {
 	p := prepare(t, e)
 	for _, isolation := range []engine.Isolation{engine.IsolationNone, engine.IsolationGroup} {
 		in := given(1 << 40)
-		in.Isolation, in.Timeout = isolation, 300*time.Millisecond
+		in.Isolation, in.Timeout = isolation, 2*time.Second // in which processes start, and rows flow
 		r, err := e.Run(t.Context(), bind(t, p, in), &discard{}, engine.RunOptions{})
 		if !fault.Is(err, "run.timeout") || r == nil || r.RowsRead == 0 {
 			t.Errorf("%s, limit: %v, %+v", isolation, err, r)
