@@ -68,7 +68,7 @@ func newFakes(t *testing.T, size int) *fakes {
 			}
 		}
 	})
-	time.Sleep(time.Minute) // of the bubble: it is filled
+	pass(time.Minute) // it is filled
 	return f
 }
 
@@ -102,11 +102,37 @@ func (f *fakes) get(t *testing.T, plugin string) int {
 	return -1
 }
 
+// begun are the plugins whose start was tried, and nth is the process that came of one.
+func (f *fakes) begun() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.plugins)
+}
+
+func (f *fakes) nth(i int) *fake {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.all[i]
+}
+
+// fail makes all further starts fail, or not.
+func (f *fakes) fail(yes bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fails = yes
+}
+
 func (f *fakes) expect(t *testing.T, want PoolStats) {
 	t.Helper()
 	if got := f.count(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+}
+
+// pass lets time of the bubble pass, and what is due then be done.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // inBubble runs a test in a synctest bubble, with a name.
@@ -131,9 +157,9 @@ func TestPoolBurst(t *testing.T) {
 			t.Errorf("it took %v, and one start takes %v", took, startTime)
 		}
 		f.expect(t, PoolStats{Started: 2, Taken: 2, Own: 6})
-		time.Sleep(settleTime - 1)
+		pass(settleTime - 1)
 		f.expect(t, PoolStats{Started: 2, Taken: 2, Own: 6})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		f.expect(t, PoolStats{Ready: 2, Started: 4, Taken: 2, Own: 6})
 	})
 }
@@ -145,7 +171,7 @@ func TestPoolRefills(t *testing.T) {
 		if got := f.get(t, always); got != 0 {
 			t.Errorf("it was given process %d", got)
 		}
-		time.Sleep(settleTime + startTime)
+		pass(settleTime + startTime)
 		synctest.Wait()
 		f.expect(t, PoolStats{Ready: 2, Started: 3, Taken: 1})
 	})
@@ -165,7 +191,7 @@ func TestPoolDead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				f := newFakes(t, 2)
-				c.happens(f.all[0])
+				c.happens(f.nth(0))
 				began := time.Now()
 				if got := f.get(t, always); got != 1 {
 					t.Errorf("it was given process %d", got)
@@ -173,9 +199,9 @@ func TestPoolDead(t *testing.T) {
 				if waited := time.Since(began); waited != c.waits {
 					t.Errorf("it waited %v", waited)
 				}
-				<-f.all[0].closed
+				<-f.nth(0).closed
 				f.expect(t, PoolStats{Started: 2, Taken: 1, Ended: 1})
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				f.expect(t, PoolStats{Ready: 2, Started: 4, Taken: 1, Ended: 1})
 			})
 		})
@@ -187,20 +213,20 @@ func TestPoolDead(t *testing.T) {
 func TestPoolOfTheDying(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFakes(t, 1)
-		close(f.all[0].ended)
-		time.Sleep(poolAge)
+		close(f.nth(0).ended)
+		pass(poolAge)
 		f.expect(t, PoolStats{Started: 1, Ended: 1})
 		if got := f.get(t, always); got != -1 {
 			t.Errorf("it was given process %d", got)
 		}
-		f.fails = true
-		time.Sleep(poolAge)
-		if n := len(f.plugins); n != 2 {
+		f.fail(true)
+		pass(poolAge)
+		if n := len(f.begun()); n != 2 {
 			t.Errorf("one that does not start was started %d times", n-1)
 		}
-		f.fails = false
+		f.fail(false)
 		f.get(t, always)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if got := f.get(t, always); got != 1 {
 			t.Errorf("it was given process %d", got)
 		}
@@ -216,19 +242,19 @@ func TestPoolAge(t *testing.T) {
 		if got := f.get(t, other); got != -1 {
 			t.Errorf("a plugin that nobody had used gave process %d", got)
 		}
-		time.Sleep(poolAge / 2)
-		if !slices.Equal(f.plugins, []string{always, other}) {
-			t.Errorf("it started %v", f.plugins)
+		pass(poolAge / 2)
+		if !slices.Equal(f.begun(), []string{always, other}) {
+			t.Errorf("it started %v", f.begun())
 		}
 		if got := f.get(t, other); got != 1 {
 			t.Errorf("it was given process %d", got)
 		}
-		time.Sleep(poolAge/2 + time.Second) // the first one is old
-		<-f.all[0].closed
+		pass(poolAge/2 + time.Second) // the first one is old
+		<-f.nth(0).closed
 		f.expect(t, PoolStats{Ready: 2, Started: 4, Taken: 1, Ended: 1, Own: 1})
-		time.Sleep(poolAge) // the other, unused, is old as well, and the second of this program
+		pass(poolAge) // the other, unused, is old as well, and the second of this program
 		f.expect(t, PoolStats{Ready: 1, Started: 5, Taken: 1, Ended: 3, Own: 1})
-		if last := f.plugins[len(f.plugins)-1]; last != always {
+		if last := f.begun()[len(f.begun())-1]; last != always {
 			t.Errorf("%s was replaced, though nobody uses it", last)
 		}
 	})
@@ -239,12 +265,12 @@ func TestPoolClose(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := newFakes(t, 2)
 		f.get(t, always)
-		time.Sleep(settleTime + startTime/2)
+		pass(settleTime + startTime/2)
 		f.close()
 		f.close()
 		if got := f.count(); got.Ready != 0 {
 			t.Errorf("%d are ready after the end", got.Ready)
 		}
-		<-f.all[1].closed
+		<-f.nth(1).closed
 	})
 }
