@@ -23,6 +23,8 @@ func (r *run) rowsKept() error {
 		}
 		var gave int64
 		switch last := i+1 == len(r.groups)-1; {
+		case i+1 == len(r.groups):
+			continue // its sink takes the rows in the same process, and nobody else counts them
 		case encodes && (r.groups[i].finished == nil || r.groups[i].finished.EncodedRows == nil):
 			continue // it ends in a sink, or its program does not say
 		case encodes:

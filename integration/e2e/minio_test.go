@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -295,19 +296,31 @@ func (d *deliveries) uploading(key string) {
 	})
 }
 
-// TestUploadAbandoned kills the host in the middle of an upload: nothing is visible, and a sweep
-// ends the upload.
+// TestUploadAbandoned kills everybody in the middle of an upload, and takes away what the host knew of it, as when the
+// machine is gone: nothing is visible, and a sweep by age ends the upload.
 func TestUploadAbandoned(t *testing.T) {
 	d := newDeliveries(t, servers.MinIO(t))
 	const key = "jobs/abandoned.ndjson"
 	cmd := d.command("run", d.job(endless, nil), "--object", key, "--progress", "none")
 	ended := d.begin(cmd)
 	d.uploading(key)
+	// The host stands still, so that it does not undo what its plugin leaves, nor the plugin what its host does.
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range d.processes() {
+		if pid != cmd.Process.Pid {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	<-ended
 	d.nothingRuns()
+	for _, dir := range names(t, d.tmp) {
+		os.RemoveAll(filepath.Join(d.tmp, dir))
+	}
 	if left := d.store.Objects(d.store.Bucket()); len(left) > 0 {
 		t.Errorf("objects of a killed run: %v", left)
 	}
@@ -320,9 +333,6 @@ func TestUploadAbandoned(t *testing.T) {
 		t.Errorf("%+v, want one upload", s)
 	}
 	d.nothing(key)
-	for _, dir := range names(t, d.tmp) { // nobody could remove it
-		os.RemoveAll(filepath.Join(d.tmp, dir))
-	}
 }
 
 // TestUploadInterrupted ends a run by the usual signal: nothing stays.
