@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -227,6 +228,16 @@ func TestStoreFaults(t *testing.T) {
 				}
 				if left := d.store.Uploads(d.store.Bucket(), key); len(left) > 0 {
 					t.Errorf("%d uploads left behind by the sweep", len(left))
+				}
+				if c.stray > 0 {
+					// The host remembers what it could not undo, for a run or a sweep by the address that the proxy had.
+					kept := names(t, d.tmp)
+					if len(kept) != 1 {
+						t.Errorf("the host keeps %v", kept)
+					}
+					for _, dir := range kept {
+						os.RemoveAll(filepath.Join(d.tmp, dir))
+					}
 				}
 			})
 		})
