@@ -19,6 +19,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine/run/runtest"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
@@ -56,33 +57,16 @@ func TestMain(m *testing.M) {
 type setup struct {
 	*testing.T
 	host     *host.Host
-	log      *lockedBuffer
+	log      *runtest.Buffer
 	out, tmp string
 	plugins  string // the folder
 	// opened, if set, is called when all data sockets of a run are there, and nobody has come to one.
 	opened func()
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *lockedBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *lockedBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 func newSetup(t *testing.T, cfg host.Config, network bool, files ...string) *setup {
 	t.Helper()
-	s := &setup{T: t, log: &lockedBuffer{}, out: t.TempDir()}
+	s := &setup{T: t, log: &runtest.Buffer{}, out: t.TempDir()}
 	var err error
 	// Paths of sockets must be short.
 	if s.tmp, err = os.MkdirTemp("/tmp", "cs"); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/record"
 	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine/run/runtest"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -112,7 +113,7 @@ func (s *setup) stranger(doing string, credential *syscall.Credential) (sent fun
 	if err != nil {
 		s.Fatal(err)
 	}
-	out := &lockedBuffer{}
+	out := &runtest.Buffer{}
 	read, write, err := os.Pipe()
 	if err != nil {
 		s.Fatal(err)
