@@ -139,6 +139,9 @@ shown.`,
 			if err := r.checkObject(p); err != nil {
 				return err
 			}
+			if err := r.checkDatabase(p); err != nil {
+				return err
+			}
 			return a.print(func(w io.Writer) error {
 				if a.json {
 					return p.WriteJSON(w)
