@@ -99,7 +99,7 @@ spec:
 			t.Fatal(err)
 		}
 	}
-	if got := call(t, "run", pipeline, "-o", database); got.code != exitDone {
+	if got := cmdtest.Call(t, "run", pipeline, "-o", database); got.Code != terminal.ExitDone {
 		t.Fatalf("%+v", got)
 	}
 	// Python reads the file with an SQLite of its own.

@@ -39,7 +39,8 @@ func (a *app) pluginTestCommand() *cobra.Command {
 		Long: `Test that a plugin keeps the contract of its stages. PROGRAM is the plugin's program,
 in whatever language; it need not be in plugins.lock. It is started as in a run, once
 for every case, with rows and bytes on its socket that are hard to get right: every type,
-nulls, no rows, huge values, an input that breaks off, a cancellation.
+nulls, no rows, huge values, an input that breaks off, a cancellation. A sink is killed
+while it writes, and asked in another process to undo what it had announced.
 
 It is confined as well as a run would confine it: it has the network only if it declares
 that it needs it, and of the files it sees the folder of the case, and those that
