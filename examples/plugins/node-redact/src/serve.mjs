@@ -46,7 +46,7 @@ export async function serve(plugin) {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
   const versions = (env.PLUGIN_PROTOCOL_VERSIONS ?? '').split(',').map(Number);
   if (!versions.includes(PROTOCOL_VERSION)) {
-    // The greeting says which version this is; the host tells the user.
+    // The handshake says which version this is; the host tells the user.
     console.error(`${plugin.name} speaks protocol version ${PROTOCOL_VERSION}, the host ${versions.join(', ')}`);
   }
 
