@@ -209,13 +209,13 @@ func (p *planner) build() (*Plan, diag.List) {
 	p.diags = append(p.diags, in.check()...)
 	values := p.readParameters()
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	vars := p.variables(p.params)
 	p.checkRules(vars)
 	active := p.active(vars)
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	if in.End.wholly() && !slices.ContainsFunc(active, func(s *preparedStage) bool { return s.stage.Kind == stage.KindSink }) {
 		active = append(active, &preparedStage{stage: &document.Stage{Kind: stage.KindSink, At: doc.StagesAt}})
@@ -247,7 +247,7 @@ func (p *planner) build() (*Plan, diag.List) {
 	ids, clashes := identify(written)
 	p.diags = append(p.diags, clashes...)
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	plan := &Plan{
 		Name: doc.Metadata.Name, Title: doc.Metadata.Title, Class: doc.Metadata.Class, Description: doc.Metadata.Description,
@@ -280,10 +280,10 @@ func (p *planner) build() (*Plan, diag.List) {
 		written = slices.Insert(written, at, &document.Stage{Isolation: document.IsolationGroup})
 	}
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	plan.Groups = group(plan.Stages, written, plan.Isolation)
-	return plan, p.diags.Tidy()
+	return plan, p.diags.Normalise()
 }
 
 // Lint reports what is wrong with a document whatever the values are. It never
@@ -298,13 +298,13 @@ func Lint(c Config, in Inputs) diag.List {
 	for _, s := range p.stages {
 		stages = append(stages, p.resolveStage(s))
 	}
-	if !doc.Broken {
+	if !doc.Invalid {
 		p.checkFilters(stages)
 	}
-	if doc.Kind == document.KindPipeline && !doc.Broken && !p.diags.HasErrors() {
+	if doc.Kind == document.KindPipeline && !doc.Invalid && !p.diags.HasErrors() {
 		p.lintChain(stages)
 	}
-	return p.diags.Tidy()
+	return p.diags.Normalise()
 }
 
 // group spreads a chain of stages over processes.

@@ -124,7 +124,7 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 		return err
 	}
 	defer summary.discard()
-	p, release, err := a.provide(ctx, e, prepared, f, report)
+	p, release, err := a.acquire(ctx, e, prepared, f, report)
 	defer release()
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 	}
 	req.Secrets = withDSN(dsn, ok, secrets)
 	out := &prepared{pipeline: ready, request: req}
-	if err := out.direct(r); err != nil {
+	if err := out.setDestination(r); err != nil {
 		return nil, err
 	}
 	now := time.Now()
@@ -206,8 +206,8 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 	return out, nil
 }
 
-// direct says where the output goes, and what may be asked for.
-func (p *prepared) direct(r *request) (err error) {
+// setDestination sets where the output goes, and which tables and procedures may be asked for.
+func (p *prepared) setDestination(r *request) (err error) {
 	if p.request.Destination.Object, err = r.delivery.Destination(); err != nil {
 		return err
 	}
@@ -258,8 +258,8 @@ func (a *app) fitForTerminal(p *plan.Plan, toStdout bool) error {
 		WithHint("write it to a file with -o FILE, or send it on with a pipe")
 }
 
-// provide starts what the run needs and plans it with that. Release undoes it.
-func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *runFlags, report *terminal.Reporter) (p *plan.Plan, release func(), err error) {
+// acquire starts what the run needs, the sandbox for instance, and plans it with that. Release ends it.
+func (a *app) acquire(ctx context.Context, e *engine.Engine, in *prepared, f *runFlags, report *terminal.Reporter) (p *plan.Plan, release func(), err error) {
 	var undo []func()
 	release = func() {
 		for i := len(undo) - 1; i >= 0; i-- {
