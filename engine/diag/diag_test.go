@@ -138,7 +138,7 @@ func TestErr(t *testing.T) {
 	}
 }
 
-func TestTidy(t *testing.T) {
+func TestNormalise(t *testing.T) {
 	t.Parallel()
 	var l List
 	l.Add(At(Position{File: "b", Line: 2, Column: 1}, "c", "later").AsWarning())
