@@ -50,6 +50,8 @@ type (
 	Definition = stage.Definition
 	Bundle     = stage.Bundle
 
+	Checkpointer = stage.Checkpointer
+
 	Resource = stage.Resource
 	Undoer   = stage.Undoer
 

@@ -409,6 +409,10 @@ func (r *run) handle(h Host, i int, e *pb.Event) {
 		r.emit(opened)
 	case *pb.Event_Progress:
 		r.advance(i, kind.Progress.Rows, kind.Progress.Bytes)
+	case *pb.Event_Checkpoint:
+		if i == 0 {
+			r.emit(Checkpoint{Position: kind.Checkpoint.GetPosition(), Rows: kind.Checkpoint.GetRows()})
+		}
 	case *pb.Event_Log:
 		r.emit(Log{
 			Level: int(kind.Log.Level), Stage: kind.Log.Stage,

@@ -16,9 +16,10 @@ var errClosed = net.ErrClosed
 
 // sourceInput reads items from a source in this process.
 type sourceInput struct {
-	built  built
-	group  *Group
-	opened bool
+	built     built
+	group     *Group
+	opened    bool
+	delivered int64 // rows
 }
 
 func (s *sourceInput) open(ctx context.Context) (schema *arrow.Schema, err error) {
@@ -42,7 +43,19 @@ func (s *sourceInput) next(ctx context.Context) (it item, err error) {
 		}
 		return item{}, err
 	}
-	return item{rec: rec, rows: rec.NumRows()}, nil
+	it = item{rec: rec, rows: rec.NumRows()}
+	s.delivered += it.rows
+	if c, can := s.built.instance.(stage.Checkpointer); can {
+		if it.checkpoint = c.Checkpoint(); it.checkpoint == "" {
+			return it, nil
+		}
+		if problem := stage.CheckpointBreach(it.checkpoint); problem != "" {
+			rec.Release()
+			return item{}, fault.New("plugin.contract", fault.Plugin, "the source gave %s", problem)
+		}
+		s.group.checkpoint.Store(&Checkpoint{it.checkpoint, s.delivered})
+	}
+	return it, nil
 }
 
 func (s *sourceInput) close() (err error) {
@@ -121,7 +134,7 @@ func (t *tableOutput) write(ctx context.Context, it item) (_ int64, err error) {
 		err = &f
 	}()
 	defer recoverPanic(&err, t.group.cfg.Log)
-	if err := t.sink.Write(ctx, stage.Rows{Record: it.rec, First: t.rows}); err != nil {
+	if err := t.sink.Write(ctx, stage.Rows{Record: it.rec, First: t.rows, Checkpoint: it.checkpoint}); err != nil {
 		return 0, err
 	}
 	t.rows += it.rec.NumRows()

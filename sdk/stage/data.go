@@ -94,3 +94,6 @@ const (
 	MetaUnknown = "cipherstream.unknown"
 	MetaOpen    = "cipherstream.open"
 )
+
+// MetaCheckpoint is the key of a source's position in the custom metadata of a record batch on a data socket; see Checkpointer.
+const MetaCheckpoint = "cipherstream.checkpoint"

@@ -74,6 +74,7 @@ func TestBrokenStagesFail(t *testing.T) {
 		{stage.KindSource, "begins anew", suite.CheckEOF, "instead of io.EOF again"},
 		{stage.KindSource, "delivers nulls", suite.CheckSchema, "promised to have none"},
 		{stage.KindSource, "leaks a batch", suite.CheckLeak, "still held after Close"},
+		{stage.KindSource, "gives bytes for a checkpoint", suite.CheckCheckpoints, "a checkpoint that is not UTF-8"},
 		{stage.KindSource, "uses a batch again", suite.CheckOwned, "changed later"},
 		{stage.KindSource, "cannot be closed twice", suite.CheckClose, "panicked: closed twice"},
 		{stage.KindSource, "never ends", suite.CheckCancel, "still delivers batches"},
