@@ -50,6 +50,7 @@ type (
 	Definition = stage.Definition
 	Bundle     = stage.Bundle
 
+	RowEstimator = stage.RowEstimator
 	Checkpointer = stage.Checkpointer
 
 	Resource = stage.Resource

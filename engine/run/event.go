@@ -46,6 +46,9 @@ type ProcessInfo struct {
 // Opened says what the source delivers.
 type Opened struct {
 	Columns []Column
+	// EstimatedRows is about how many rows will come, where the source can say (stage.RowEstimator); 0 is unknown. More may
+	// come, or fewer.
+	EstimatedRows int64
 }
 
 // Column is one column of the source's schema.

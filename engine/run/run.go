@@ -402,7 +402,7 @@ func (r *run) handle(h Host, i int, e *pb.Event) {
 	case *pb.Event_Released:
 		r.ledger.release(i, kind.Released.GetId())
 	case *pb.Event_Opened:
-		opened := Opened{}
+		opened := Opened{EstimatedRows: max(kind.Opened.GetEstimatedRows(), 0)}
 		for _, c := range kind.Opened.Columns {
 			opened.Columns = append(opened.Columns, Column{Name: c.Name, Type: c.Type, Nullable: c.Nullable, SourceType: c.SourceType})
 		}

@@ -56,6 +56,7 @@ type source struct {
 	sets    int         // result sets so far, those of OUT parameters left out
 	wanted  int         // the setting result_set; 0 is the only one
 	wantOut bool        // result_set: out
+	rows    int64       // about how many will come; 0 is unknown
 	out     bool        // OUT parameters are what is delivered
 	outs    []outParameter
 	ended   bool   // the statement was looked back at
@@ -132,6 +133,10 @@ func (s *source) state(facts map[string]string) {
 		}
 	}
 }
+
+// EstimateRows is about how many rows a whole table has by the server's statistics, which come with the description of the
+// table. Of a part of one, a view, a query and a call nothing is known.
+func (s *source) EstimateRows() int64 { return s.rows }
 
 // Next reads the next batch of rows.
 func (s *source) Next(ctx context.Context) (arrow.Record, error) {
@@ -260,7 +265,7 @@ func (s *source) grant() error {
 	if err := s.unixTimes(&granted); err != nil {
 		return err
 	}
-	s.query, s.args, s.doing, s.outs = granted.query, granted.args, granted.doing, granted.outs
+	s.query, s.args, s.doing, s.outs, s.rows = granted.query, granted.args, granted.doing, granted.outs, granted.rows
 	return nil
 }
 

@@ -73,8 +73,8 @@ func (s *Session) Open(_ context.Context, req *pb.OpenRequest) error {
 		Dir:         req.Dir,
 		Log:         slog.New(s.events),
 		Announce:    s.announce,
-		Opened: func(schema *arrow.Schema) {
-			s.events.put(&pb.Event{Kind: &pb.Event_Opened{Opened: &pb.Opened{Columns: columnsToProto(schema)}}})
+		Opened: func(schema *arrow.Schema, estimatedRows int64) {
+			s.events.put(&pb.Event{Kind: &pb.Event_Opened{Opened: &pb.Opened{Columns: columnsToProto(schema), EstimatedRows: estimatedRows}}})
 		},
 	}
 	for _, r := range req.Stages {

@@ -33,6 +33,17 @@ func (s *sourceInput) open(ctx context.Context) (schema *arrow.Schema, err error
 	return source.Open(ctx)
 }
 
+// estimate is about how many rows the source will deliver; 0 where it does not say.
+func (s *sourceInput) estimate() (rows int64) {
+	e, can := s.built.instance.(stage.RowEstimator)
+	if !can {
+		return 0
+	}
+	var panicked error // of something that nobody relies on: the log has it
+	defer recoverPanic(&panicked, s.group.cfg.Log)
+	return max(e.EstimateRows(), 0)
+}
+
 func (s *sourceInput) next(ctx context.Context) (it item, err error) {
 	defer s.named(&err)
 	defer recoverPanic(&err, s.group.cfg.Log)

@@ -290,7 +290,7 @@ func (f *flow) openInput(ctx context.Context) (batches, *arrow.Schema, stage.Med
 			return s, nil, stage.Media{}, err
 		}
 		if g.cfg.Opened != nil {
-			g.cfg.Opened(schema)
+			g.cfg.Opened(schema, s.estimate())
 		}
 		return s, schema, stage.Media{}, nil
 	}

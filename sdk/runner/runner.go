@@ -79,8 +79,8 @@ type Config struct {
 	Dir string
 	// Log receives what stages log.
 	Log *slog.Logger
-	// Opened, if set, is called with the source's schema.
-	Opened func(*arrow.Schema)
+	// Opened, if set, is called with the source's schema, and about how many rows it has; 0 is unknown.
+	Opened func(schema *arrow.Schema, estimatedRows int64)
 	// Announce, if set, is what stages announce to; see stage.Env.
 	Announce func(ctx context.Context, stage string, r stage.Resource) (release func(), err error)
 }

@@ -21,6 +21,12 @@ type Source interface {
 	Close() error
 }
 
+// RowEstimator is an optional ability of a source. After Open the runner asks once: EstimateRows returns about how many
+// rows will come, or 0 where that is not known without reading them. It is for people who wait: nothing relies on it.
+type RowEstimator interface {
+	EstimateRows() int64
+}
+
 // Checkpointer is an optional ability of a source that a later run can continue, such as one that follows changes. The
 // runner asks after each Next that gave a batch, from the same goroutine: Checkpoint returns the position up to which
 // everything that the source has delivered, this batch included, is covered, and "" where there is no new one. A batch without

@@ -1088,8 +1088,10 @@ func (*Event_Checkpoint) isEvent_Kind() {}
 
 // Opened says that the group's source knows its schema.
 type Opened struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Columns       []*Column              `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Columns []*Column              `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	// About how many rows the source will deliver; 0 where it cannot say.
+	EstimatedRows int64 `protobuf:"varint,2,opt,name=estimated_rows,json=estimatedRows,proto3" json:"estimated_rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1129,6 +1131,13 @@ func (x *Opened) GetColumns() []*Column {
 		return x.Columns
 	}
 	return nil
+}
+
+func (x *Opened) GetEstimatedRows() int64 {
+	if x != nil {
+		return x.EstimatedRows
+	}
+	return 0
 }
 
 type Column struct {
@@ -2458,9 +2467,10 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"checkpoint\x18\f \x01(\v2\".cipherstream.plugin.v1.CheckpointH\x00R\n" +
 	"checkpoint\x12:\n" +
 	"\aaccount\x18\v \x01(\v2 .cipherstream.plugin.v1.FinishedR\aaccountB\x06\n" +
-	"\x04kind\"B\n" +
+	"\x04kind\"i\n" +
 	"\x06Opened\x128\n" +
-	"\acolumns\x18\x01 \x03(\v2\x1e.cipherstream.plugin.v1.ColumnR\acolumns\"m\n" +
+	"\acolumns\x18\x01 \x03(\v2\x1e.cipherstream.plugin.v1.ColumnR\acolumns\x12%\n" +
+	"\x0eestimated_rows\x18\x02 \x01(\x03R\restimatedRows\"m\n" +
 	"\x06Column\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1a\n" +

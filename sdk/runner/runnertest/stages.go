@@ -55,6 +55,8 @@ type CountSettings struct {
 	From          int  `config:"from"`
 	Checkpoints   bool `config:"checkpoints"`
 	BadCheckpoint bool `config:"bad_checkpoint"`
+	// Estimate is about how many rows there are, as the source says; 0 is that it does not know.
+	Estimate int64 `config:"estimate"`
 	// Password is something that must not be seen.
 	Password string `config:"password"`
 }
@@ -99,6 +101,8 @@ func (c *count) Next(ctx context.Context) (arrow.Record, error) {
 	defer column.Release()
 	return array.NewRecord(c.schema, []arrow.Array{column}, int64(n)), nil
 }
+
+func (c *count) EstimateRows() int64 { return c.settings.Estimate }
 
 // Checkpoint is the number that comes next.
 func (c *count) Checkpoint() string {
