@@ -84,7 +84,7 @@ func TestBrokenStagesFail(t *testing.T) {
 		{stage.KindSink, "miscounts", suite.CheckCommit, "the receipt says"},
 		{stage.KindSink, "leaves its file", suite.CheckAbort, "left .hidden"},
 		{stage.KindSink, "cannot abort twice", suite.CheckAbort, "the second Abort"},
-		{stage.KindSink, "aborts what is committed", suite.CheckAbort, "removed the object"},
+		{stage.KindSink, "aborts what is committed", suite.CheckAbort, "the object is not there"},
 		{stage.KindSink, "never releases", suite.CheckUndo, "after Abort after Open the sink has not released"},
 		{stage.KindSink, "believes everything", suite.CheckUndo, `Undo of "garbage", which no stage has announced, gave <nil>`},
 		{stage.KindSink, "cannot undo", suite.CheckUndo, "and has no Undo"},
