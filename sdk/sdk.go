@@ -80,6 +80,7 @@ const (
 const (
 	MetaFraction   = stage.MetaFraction
 	MetaLocalTime  = stage.MetaLocalTime
+	MetaClocks     = stage.MetaClocks
 	MetaJSON       = stage.MetaJSON
 	MetaSourceType = stage.MetaSourceType
 	MetaUnknown    = stage.MetaUnknown
