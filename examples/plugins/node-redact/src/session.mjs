@@ -3,7 +3,7 @@
 
 import { once } from 'node:events';
 import { Fault, faultOf } from './fault.mjs';
-import { answered, batchesOf, connect, Listener, openInput, Output } from './stream.mjs';
+import { answered, batchesOf, checkpointOf, connect, Listener, noRows, openInput, Output, withCheckpoint } from './stream.mjs';
 
 const HEARTBEAT = 250; // ms; the host asks for an event every second
 
@@ -22,6 +22,7 @@ export class Session {
   #outputPath;
   #outputPeer;
   #output;
+  #schema; // of what the group gives, or its sink is given
   #started = false;
   #stop = new AbortController();
 
@@ -40,7 +41,7 @@ export class Session {
         const key = `${id}.${counter}`;
         this.counters[key] = (this.counters[key] ?? 0) + n;
       };
-      return { id, kind, stage: named(id, () => new known.Stage(settings, { count })) };
+      return { id, kind, keepsRows: known.manifest.keeps_rows, stage: named(id, () => new known.Stage(settings, { count })) };
     });
     const last = made.at(-1);
     this.#sink = last?.kind === 'sink' ? made.pop() : undefined;
@@ -125,7 +126,7 @@ export class Session {
     try {
       const after = this.#sink ? undefined : held(await connect(this.#outputPath, signal, this.#outputPeer));
       const input = await openInput(held(await this.#listener.accept(signal)));
-      const schema = this.#filters.reduce((s, { id, stage }) => named(id, () => stage.bind(s)), input.schema);
+      const schema = this.#schema = this.#filters.reduce((s, { id, stage }) => named(id, () => stage.bind(s)), input.schema);
       if (after) {
         await answered(after, this.#outputPeer);
         this.#output = new Output(after);
@@ -133,15 +134,22 @@ export class Session {
       } else {
         await namedAsync(this.#sink.id, () => this.#sink.stage.open(schema, this.#runId));
       }
+      // A filter that may hold rows back holds back the positions behind them.
+      const holds = this.#filters.some(({ stage, keepsRows }) => stage.end && !keepsRows);
+      let waiting;
       for await (const batch of batchesOf(input)) {
         this.rows += batch.numRows;
-        await this.#pass(batch, 0);
+        const position = checkpointOf(batch);
+        if (batch.numRows > 0) await this.#pass(batch, 0, holds ? undefined : position);
+        else if (!holds) await this.#write(noRows(this.#schema), position);
+        if (holds) waiting = position ?? waiting;
       }
       signal.throwIfAborted();
       // What a filter gives at its end goes through those behind it, whose own ends come later.
       for (const [i, { id, stage }] of this.#filters.entries()) {
         if (stage.end) await this.#pass(named(id, () => stage.end()), i + 1);
       }
+      if (waiting) await this.#write(noRows(this.#schema), waiting);
       await this.#output?.end();
     } finally {
       for (const socket of sockets) socket.destroy();
@@ -149,15 +157,20 @@ export class Session {
   }
 
   /** Takes a batch through filter i and those behind it, and writes what comes of it; a filter may give nothing. */
-  async #pass(batch, i) {
+  async #pass(batch, i, position) {
     this.#stop.signal.throwIfAborted();
     for (const { id, stage } of this.#filters.slice(i)) batch = batch && named(id, () => stage.apply(batch));
-    if (!batch) return;
+    if (batch || position) await this.#write(batch ?? noRows(this.#schema), position);
+  }
+
+  /** Writes a batch, and behind its rows the source's position, if there is one. */
+  async #write(batch, position) {
+    this.#stop.signal.throwIfAborted();
     if (this.#output) {
-      await this.#output.write(batch);
+      await this.#output.write(withCheckpoint(batch, position));
       return;
     }
-    await namedAsync(this.#sink.id, () => this.#sink.stage.write(batch));
+    await namedAsync(this.#sink.id, () => this.#sink.stage.write(batch, position));
     this.#given += batch.numRows;
   }
 
