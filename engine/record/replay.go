@@ -338,7 +338,7 @@ func (r *replay) feed(ctx context.Context, path string, to peer.Expected) error 
 			return recordUnreadable(err)
 		}
 		r.result.RowsIn += rec.NumRows()
-		err = writer.Write(rec)
+		err = writer.WriteWithMetadata(rec, r.input.reader.Metadata())
 		rec.Release()
 		if err != nil {
 			return nil

@@ -103,6 +103,7 @@ var broken = []string{"mysql.connection_lost", "mysql.connect", "mysql.tls"}
 // TestConnectionReset breaks the connection at random bytes in either direction, by an end and by a reset, with TLS
 // and without; the long form of the tests does it more often.
 func TestConnectionReset(t *testing.T) {
+	t.Parallel()
 	for _, d := range databases {
 		for _, protocol := range []string{"binary", "text"} {
 			t.Run(d.name+" "+protocol, func(t *testing.T) {

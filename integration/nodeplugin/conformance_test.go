@@ -88,7 +88,7 @@ func TestProtocolPage(t *testing.T) {
 		fmt.Sprintf("This is protocol version **%d**", control.ProtocolVersion), fmt.Sprintf("at most %d MiB in either direction", control.MaxMessage>>20),
 		fmt.Sprintf("Within %d seconds", host.DefaultStartTimeout/time.Second), fmt.Sprintf("After %d seconds of silence", host.DefaultSilence/time.Second),
 		fmt.Sprintf("%d seconds the host kills", host.DefaultCancelGrace/time.Second), fmt.Sprintf("its limit (%d GiB)", host.DefaultMemoryLimit>>30),
-		stage.MetaFraction, stage.MetaJSON, stage.MetaSourceType, runner.UpstreamEnded, runner.DownstreamEnded, runner.LinkProtocol,
+		stage.MetaFraction, stage.MetaJSON, stage.MetaSourceType, stage.MetaCheckpoint, runner.UpstreamEnded, runner.DownstreamEnded, runner.LinkProtocol,
 	}
 	for _, kind := range stage.Kinds {
 		says = append(says, "| "+string(kind)+" |")

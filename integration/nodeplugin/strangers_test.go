@@ -101,6 +101,7 @@ func TestStrangers(t *testing.T) {
 		}()
 		go sendOne(ctx, input, before)
 		err = p.Start(ctx, func(*pb.Event) {})
+		listener.Close() // it may have failed before it connected
 		n := <-read
 		if f := fault.From(err); impostor && (f == nil || f.Code != "link.stranger" || n > int64(len(after.Hello))) {
 			t.Errorf("somebody else listens: %d bytes were sent there, and the run ended with %v", n, err)

@@ -154,6 +154,13 @@ func (in *input) next(ctx context.Context) (item, error) {
 			rec.Release()
 			return item{}, fault.New(LinkProtocol, fault.Plugin, "the stage before sends %s", problem)
 		}
+		if at := in.reader.Metadata().FindKey(stage.MetaCheckpoint); at >= 0 {
+			it.checkpoint = in.reader.Metadata().Values()[at]
+		}
+		if problem := stage.CheckpointBreach(it.checkpoint); problem != "" {
+			rec.Release()
+			return item{}, fault.New(LinkProtocol, fault.Plugin, "the stage before sends %s", problem)
+		}
 		it.rec = rec
 		return it, nil
 	}
@@ -240,7 +247,11 @@ func newOutput(conn *net.UnixConn, shape stage.Shape, table *arrow.Schema, media
 
 func (o *output) write(_ context.Context, it item) (int64, error) {
 	if it.rec != nil {
-		if err := o.writer.Write(it.rec); err != nil {
+		var custom arrow.Metadata
+		if it.checkpoint != "" {
+			custom = arrow.NewMetadata([]string{stage.MetaCheckpoint}, []string{it.checkpoint})
+		}
+		if err := o.writer.WriteWithMetadata(it.rec, custom); err != nil {
 			return 0, writeFault(err)
 		}
 		return recordBytes(it.rec), nil

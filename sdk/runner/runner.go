@@ -79,8 +79,8 @@ type Config struct {
 	Dir string
 	// Log receives what stages log.
 	Log *slog.Logger
-	// Opened, if set, is called with the source's schema.
-	Opened func(*arrow.Schema)
+	// Opened, if set, is called with the source's schema, and about how many rows it has; 0 is unknown.
+	Opened func(schema *arrow.Schema, estimatedRows int64)
 	// Announce, if set, is what stages announce to; see stage.Env.
 	Announce func(ctx context.Context, stage string, r stage.Resource) (release func(), err error)
 }
@@ -113,6 +113,7 @@ type Group struct {
 	listener *net.UnixListener
 
 	rows, bytes atomic.Int64
+	checkpoint  atomic.Pointer[Checkpoint]
 	watch       *watchdog
 
 	mu       sync.Mutex
@@ -307,6 +308,21 @@ func (g *Group) inSink(err *error) {
 
 // Progress returns the rows that entered the group and the bytes that left it so far.
 func (g *Group) Progress() (rows, bytes int64) { return g.rows.Load(), g.bytes.Load() }
+
+// Checkpoint is how far a source has come; see stage.Checkpointer.
+type Checkpoint struct {
+	Position string
+	// Rows is how many rows it had delivered by then.
+	Rows int64
+}
+
+// TakeCheckpoint returns the newest checkpoint of the group's source that was not taken yet.
+func (g *Group) TakeCheckpoint() (c Checkpoint, is bool) {
+	if newest := g.checkpoint.Swap(nil); newest != nil {
+		return *newest, true
+	}
+	return c, false
+}
 
 // Result returns the group's account.
 func (g *Group) Result() Result {

@@ -6,7 +6,7 @@ import { lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { Fault } from './fault.mjs';
 import { settingsOf } from './settings.mjs';
-import { Encoding } from './stream.mjs';
+import { Encoding, withCheckpoint } from './stream.mjs';
 
 /** What the host is told of the stage (PROTOCOL.md, "Describe"): a sink that takes a table. */
 export const manifest = {
@@ -58,9 +58,9 @@ export class KeepRows {
     await this.#write(this.#encoding.begin(schema));
   }
 
-  /** Appends a batch. */
-  async write(batch) {
-    await this.#write(this.#encoding.write(batch));
+  /** Appends a batch, and behind its rows the source's position, if there is one. */
+  async write(batch, position) {
+    await this.#write(this.#encoding.write(withCheckpoint(batch, position)));
   }
 
   async #write(pieces) {

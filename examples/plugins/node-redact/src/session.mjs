@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { Announced } from './announced.mjs';
 import { cancelled, Fault, faultOf } from './fault.mjs';
-import { answered, batchesOf, connect, Listener, openInput, Output } from './stream.mjs';
+import { answered, batchesOf, checkpointOf, connect, Listener, noRows, openInput, Output, withCheckpoint } from './stream.mjs';
 
 const HEARTBEAT = 250; // ms; the host asks for an event every second
 
@@ -22,6 +22,7 @@ export class Session {
   #outputPath;
   #outputPeer;
   #output;
+  #schema; // of what the group gives, or its sink is given
   #started = false;
   #over = Promise.resolve(); // when Start has nothing left to do
   #stop = new AbortController();
@@ -35,7 +36,7 @@ export class Session {
   /** Makes the stages and listens for the input. */
   async open(request) {
     if (this.#filters) throw new Fault('control.order', 'internal', 'this process already serves a run');
-    const made = request.stages.map((of) => ({ id: of.id, kind: of.kind, stage: this.#make(of) }));
+    const made = request.stages.map((of) => ({ id: of.id, kind: of.kind, keepsRows: this.#known(of).manifest.keeps_rows, stage: this.#make(of) }));
     const last = made.at(-1);
     this.#sink = last?.kind === 'sink' ? made.pop() : undefined;
     this.#filters = made;
@@ -48,15 +49,21 @@ export class Session {
     this.#listener = await new Listener(request.input_peer).open(request.input);
   }
 
-  #make({ id, kind, name, settings }) {
+  #known({ id, kind, name }) {
     const known = this.#stages.find((s) => s.manifest.kind === kind && s.manifest.name === name);
     if (!known) throw new Fault('plugin.unknown_stage', 'plugin', `there is no ${kind} called ${JSON.stringify(name)} in this plugin`).in(id);
+    return known;
+  }
+
+  #make(of) {
+    const { id, settings } = of;
+    const { Stage } = this.#known(of);
     const count = (counter, n) => {
       const key = `${id}.${counter}`;
       this.counters[key] = (this.counters[key] ?? 0) + n;
     };
     const announce = (resource) => this.#announced.announce(id, resource);
-    return named(id, () => new known.Stage(settings, { count, announce }));
+    return named(id, () => new Stage(settings, { count, announce }));
   }
 
   /** Runs the group; send is given its events, of which the last is finished or fault. */
@@ -167,7 +174,7 @@ export class Session {
     try {
       const after = this.#sink ? undefined : held(await connect(this.#outputPath, signal, this.#outputPeer));
       const input = await openInput(held(await this.#listener.accept(signal)));
-      const schema = this.#filters.reduce((s, { id, stage }) => named(id, () => stage.bind(s)), input.schema);
+      const schema = this.#schema = this.#filters.reduce((s, { id, stage }) => named(id, () => stage.bind(s)), input.schema);
       if (after) {
         await answered(after, this.#outputPeer);
         this.#output = new Output(after);
@@ -175,15 +182,22 @@ export class Session {
       } else {
         await namedAsync(this.#sink.id, () => this.#sink.stage.open(schema, this.#runId));
       }
+      // A filter that may hold rows back holds back the positions behind them.
+      const holds = this.#filters.some(({ stage, keepsRows }) => stage.end && !keepsRows);
+      let waiting;
       for await (const batch of batchesOf(input)) {
         this.rows += batch.numRows;
-        await this.#pass(batch, 0);
+        const position = checkpointOf(batch);
+        if (batch.numRows > 0) await this.#pass(batch, 0, holds ? undefined : position);
+        else if (!holds) await this.#write(noRows(this.#schema), position);
+        if (holds) waiting = position ?? waiting;
       }
       signal.throwIfAborted();
       // What a filter gives at its end goes through those behind it, whose own ends come later.
       for (const [i, { id, stage }] of this.#filters.entries()) {
         if (stage.end) await this.#pass(named(id, () => stage.end()), i + 1);
       }
+      if (waiting) await this.#write(noRows(this.#schema), waiting);
       await this.#output?.end();
     } finally {
       for (const socket of sockets) socket.destroy();
@@ -191,15 +205,20 @@ export class Session {
   }
 
   /** Takes a batch through filter i and those behind it, and writes what comes of it; a filter may give nothing. */
-  async #pass(batch, i) {
+  async #pass(batch, i, position) {
     this.#stop.signal.throwIfAborted();
     for (const { id, stage } of this.#filters.slice(i)) batch = batch && named(id, () => stage.apply(batch));
-    if (!batch) return;
+    if (batch || position) await this.#write(batch ?? noRows(this.#schema), position);
+  }
+
+  /** Writes a batch, and behind its rows the source's position, if there is one. */
+  async #write(batch, position) {
+    this.#stop.signal.throwIfAborted();
     if (this.#output) {
-      await this.#output.write(batch);
+      await this.#output.write(withCheckpoint(batch, position));
       return;
     }
-    await namedAsync(this.#sink.id, () => this.#sink.stage.write(batch));
+    await namedAsync(this.#sink.id, () => this.#sink.stage.write(batch, position));
     this.#given += batch.numRows;
   }
 
