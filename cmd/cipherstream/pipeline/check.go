@@ -81,7 +81,7 @@ func (a *app) checkRun(ctx context.Context, pipeline string, r *request, f *runF
 	if err != nil {
 		return err
 	}
-	p, release, err := a.acquire(ctx, e, prepared, f, report)
+	p, release, err := a.provide(ctx, e, prepared, f, report)
 	defer release()
 	if err != nil {
 		return err

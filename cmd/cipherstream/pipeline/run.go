@@ -124,7 +124,7 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 		return err
 	}
 	defer summary.discard()
-	p, release, err := a.acquire(ctx, e, prepared, f, report)
+	p, release, err := a.provide(ctx, e, prepared, f, report)
 	defer release()
 	if err != nil {
 		return err
@@ -258,8 +258,8 @@ func (a *app) fitForTerminal(p *plan.Plan, toStdout bool) error {
 		WithHint("write it to a file with -o FILE, or send it on with a pipe")
 }
 
-// acquire starts what the run needs, the sandbox for instance, and plans it with that. Release ends it.
-func (a *app) acquire(ctx context.Context, e *engine.Engine, in *prepared, f *runFlags, report *terminal.Reporter) (p *plan.Plan, release func(), err error) {
+// provide starts what the run needs and plans it with that. Release undoes it.
+func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *runFlags, report *terminal.Reporter) (p *plan.Plan, release func(), err error) {
 	var undo []func()
 	release = func() {
 		for i := len(undo) - 1; i >= 0; i-- {
