@@ -36,6 +36,7 @@ var engineEdges = map[string][]string{
 	"engine/run":              {"engine/diag", "engine/host", "engine/link", "engine/plan"},
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
+	"engine/service/config":   {"engine/diag", "engine/document"},
 }
 
 var engineTestEdges = map[string][]string{
