@@ -34,7 +34,7 @@ var dependencies = map[string]string{
 	"golang.org/x/text":                           "the character sets of MySQL",
 	"google.golang.org/grpc":                      "the transport of the control plane",
 	"google.golang.org/protobuf":                  "the messages of the control plane",
-	"modernc.org/sqlite":                          "the sink of rows that writes an SQLite database",
+	"modernc.org/sqlite":                          "the sink of rows that writes an SQLite database, and the record of the service",
 	"gopkg.in/yaml.v3":                            "YAML nodes with positions",
 }
 
