@@ -37,12 +37,12 @@ var engineEdges = map[string][]string{
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
 	"engine/service/config":   {"engine/diag", "engine/document"},
+	"engine/service/delivery": {"engine", "engine/service/spool"},
 
 	"engine/service/api/admin":    {"engine/service/customer"},
 	"engine/service/customer":     {"engine", "engine/service/store", "engine/service/store/datakey"},
 	"engine/service/store/memory": {"engine/service/store"},
 	"engine/service/store/sqlite": {"engine/service/store/memory"},
-	"engine/service/delivery": {"engine", "engine/service/spool"},
 }
 
 var engineTestEdges = map[string][]string{
