@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
@@ -49,6 +51,7 @@ type checker struct {
 	named   map[string]string        // spec.secrets
 	secrets map[string]config.Secret // by reference; those that could be read
 	failed  map[string]bool          // references of which it has been said that they could not
+	hidden  []string                 // what stands in the document and may be a secret
 }
 
 func (c *checker) wrong(code string, path []string, format string, args ...any) {
@@ -58,6 +61,17 @@ func (c *checker) wrong(code string, path []string, format string, args ...any) 
 func (c *checker) add(d diag.Diagnostic, path []string) {
 	d.Pointer = "/spec/" + strings.Join(path, "/")
 	c.diags.Add(d)
+}
+
+// source gives the lines of the document, without what may be a secret in them.
+func (c *checker) source(content diag.Source) diag.Source {
+	return func(file string) []byte {
+		text := content(file)
+		for _, hidden := range c.hidden {
+			text = bytes.ReplaceAll(text, []byte(hidden), bytes.Repeat([]byte("*"), utf8.RuneCountInString(hidden)))
+		}
+		return text
+	}
 }
 
 func (c *checker) settings(w Spec) *Settings {
@@ -81,6 +95,9 @@ func (c *checker) settings(w Spec) *Settings {
 	c.limits(w.Limits)
 	for name, reference := range w.Secrets {
 		c.reference(reference, false, "secrets", name)
+	}
+	if reference := w.DataKey.Reveal(); reference != "" {
+		s.DataKey = c.keys(reference, "data_key")
 	}
 	c.buckets(w)
 	seen := map[string]int{}
@@ -207,10 +224,12 @@ func (c *checker) buckets(w Spec) {
 		at := []string{"buckets", name, "url"}
 		u, err := url.Parse(b.URL)
 		switch {
-		case err != nil || u.Scheme != "s3" && u.Scheme != "file":
+		case err != nil || u.User != nil:
+			c.hidden = append(c.hidden, b.URL)
+			c.add(diag.At(c.doc.At(at...), CodeBucket, "this is no URL of a bucket without credentials in it").
+				WithHint("write s3://NAME?region=REGION, or file:///FOLDER; refer to credentials in access_key_id and secret_access_key"), at)
+		case u.Scheme != "s3" && u.Scheme != "file":
 			c.add(diag.At(c.doc.At(at...), CodeBucket, "the URL of a bucket begins with s3:// or file://").WithHint("write s3://NAME?region=REGION, or file:///FOLDER"), at)
-		case u.User != nil:
-			c.add(diag.At(c.doc.At(at...), CodeBucket, "the URL of a bucket holds no credentials").WithHint("refer to them in access_key_id and secret_access_key"), at)
 		}
 		for key, secret := range map[string]config.Secret{"access_key_id": b.AccessKeyID, "secret_access_key": b.SecretAccessKey} {
 			if secret.Reveal() != "" {
@@ -270,17 +289,22 @@ func (c *checker) customer(w Spec, i int, seen map[string]int) Customer {
 	}
 	for k, reference := range written.EncryptionKeys {
 		place := at("encryption_keys", strconv.Itoa(k))
-		keys, read := c.reference(reference.Reveal(), true, place...)
-		out.EncryptionKeys = append(out.EncryptionKeys, keys)
-		if !read {
-			continue
-		}
-		if _, err := envelope.ParseRing(keys.Reveal(), ""); err != nil {
-			f := fault.From(err) // names a key by its line
-			c.add(diag.At(c.doc.At(place...), f.Code, "%s", f.Message).WithHint("%s", f.Hint), place)
-		}
+		out.EncryptionKeys = append(out.EncryptionKeys, c.keys(reference.Reveal(), place...))
 	}
 	return out
+}
+
+// keys reads encryption keys.
+func (c *checker) keys(reference string, path ...string) config.Secret {
+	keys, read := c.reference(reference, true, path...)
+	if !read {
+		return keys
+	}
+	if _, err := envelope.ParseRing(keys.Reveal(), ""); err != nil {
+		f := fault.From(err) // names a key by its line
+		c.add(diag.At(c.doc.At(path...), f.Code, "%s", f.Message).WithHint("%s", f.Hint), path)
+	}
+	return keys
 }
 
 func hasKey[V any](m map[string]V, key string) bool { _, ok := m[key]; return ok }

@@ -15,6 +15,7 @@ type Settings struct {
 	Spec
 	// File is the document, and Name its metadata.name.
 	File, Name     string
+	DataKey        config.Secret // empty when the data directory has its own
 	AdminNetworks  []netip.Prefix
 	TrustedProxies []netip.Prefix
 	Customers      []Customer
@@ -51,7 +52,7 @@ func Load(ctx context.Context, path string, o Options) (settings *Settings, diag
 	c := &checker{ctx: ctx, doc: doc, options: o, folder: filepath.Dir(path), diags: diags}
 	settings = c.settings(written)
 	if diags = c.diags.Tidy(); diags.HasErrors() {
-		return nil, diags, loader.Source
+		settings = nil
 	}
-	return settings, diags, loader.Source
+	return settings, diags, c.source(loader.Source)
 }

@@ -128,7 +128,7 @@ type Change struct {
 }
 
 // atStart are the settings that are looked at once, when the service starts.
-var atStart = []string{"listen.address", "listen.plain", "operations", "state", "plugins", "catalogue", "limits.memory", "limits.run_memory",
+var atStart = []string{"listen.address", "listen.plain", "operations", "state", "data_key", "plugins", "catalogue", "limits.memory", "limits.run_memory",
 	"limits.max_wait", "limits.spool", "limits.warm", "trusted_proxies", "servers", "shutdown"}
 
 // Changes says what differs, in the order of the document. Of a secret it says that it differs, and nothing more.
@@ -193,7 +193,12 @@ func differ(path string, a, b reflect.Value, add func(string)) {
 		}
 		return
 	}
-	if !reflect.DeepEqual(a.Interface(), b.Interface()) {
-		add(path)
+	empty := (a.Kind() == reflect.Slice || a.Kind() == reflect.Map) && a.Len() == 0 && b.Len() == 0
+	if empty || reflect.DeepEqual(a.Interface(), b.Interface()) {
+		return
 	}
+	if _, secret := a.Interface().(config.Secret); secret {
+		path += " (the reference)"
+	}
+	add(path)
 }

@@ -62,6 +62,7 @@ func (c *checker) resolve(text string, named bool, path []string) (reference str
 		return c.absolute(reference), wellFormed(reference) // what is wrong with it is told where it stands
 	}
 	if !wellFormed(text) {
+		c.hidden = append(c.hidden, text)
 		c.add(diag.At(c.doc.At(path...), CodeReference, "what stands here is no reference to a secret").
 			WithHint("write %s; a secret itself never stands in this file", referenceForms), path)
 		return "", false

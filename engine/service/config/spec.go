@@ -26,6 +26,7 @@ type Spec struct {
 	TrustedProxies []string          `config:"trusted_proxies" doc:"Networks (CIDR) of proxies whose X-Forwarded-For is believed. Default none: the address of who connects counts."`
 	Servers        []string          `config:"servers" doc:"Base URLs that the OpenAPI document names, such as https://api.example.com. Default the one that was asked."`
 	State          string            `config:"state" default:"state" doc:"Data directory: the record of keys and requests. One process has it at a time."`
+	DataKey        config.Secret     `config:"data_key" kind:"keys" doc:"Reference to the key, 32 bytes in base64, under which keys that the service makes are kept in the record. Default a key that the service makes, in a file of the data directory."`
 	Buckets        map[string]Bucket `config:"buckets" doc:"Where results of jobs are stored, by a name that customers refer to."`
 	Limits         Limits            `config:"limits" doc:"What all customers share, and what one may have."`
 	Shutdown       Shutdown          `config:"shutdown" doc:"How the service ends."`
