@@ -289,7 +289,20 @@ func (c *checker) customer(w Spec, i int, seen map[string]int) Customer {
 	}
 	for k, reference := range written.EncryptionKeys {
 		place := at("encryption_keys", strconv.Itoa(k))
-		out.EncryptionKeys = append(out.EncryptionKeys, c.keys(reference.Reveal(), place...))
+		out.EncryptionKeys = append(out.EncryptionKeys, eachKey(c.keys(reference.Reveal(), place...))...)
+	}
+	return out
+}
+
+// eachKey takes keys apart that were good for a ring: one a line or with commas between them, and comments behind #.
+func eachKey(keys config.Secret) (out []config.Secret) {
+	for line := range strings.Lines(keys.Reveal()) {
+		line, _, _ = strings.Cut(line, "#")
+		for word := range strings.SplitSeq(line, ",") {
+			if word = strings.TrimSpace(word); word != "" {
+				out = append(out, config.NewSecret(word))
+			}
+		}
 	}
 	return out
 }

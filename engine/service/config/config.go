@@ -24,7 +24,8 @@ type Settings struct {
 // Customer is a customer with its secrets.
 type Customer struct {
 	CustomerSpec
-	DSN            config.Secret
+	DSN config.Secret
+	// EncryptionKeys are single keys.
 	EncryptionKeys []config.Secret
 	Networks       []netip.Prefix
 }
@@ -55,4 +56,13 @@ func Load(ctx context.Context, path string, o Options) (settings *Settings, diag
 		settings = nil
 	}
 	return settings, diags, c.source(loader.Source)
+}
+
+// Default is a document that says nothing.
+func Default() Spec {
+	s, err := config.Decode[Spec](optional, nil)
+	if err != nil {
+		panic(err) // a default that is wrong is a mistake in the program
+	}
+	return s
 }

@@ -127,16 +127,15 @@ type Change struct {
 	Restart bool
 }
 
-// atStart are the settings that are looked at once, when the service starts.
-var atStart = []string{"listen.address", "listen.plain", "operations", "state", "data_key", "plugins", "catalogue", "limits.memory", "limits.run_memory",
-	"limits.max_wait", "limits.spool", "limits.warm", "trusted_proxies", "servers", "shutdown"}
+// reloaded are the settings that a reload puts into effect. All others are looked at once, when the service starts.
+var reloaded = []string{"listen.certificate", "listen.key", "buckets", "secrets", "customers", "log"}
 
 // Changes says what differs, in the order of the document. Of a secret it says that it differs, and nothing more.
 func Changes(from, to *Settings) []Change {
 	var out []Change
 	add := func(path string) {
-		restart := slices.ContainsFunc(atStart, func(p string) bool { return path == p || strings.HasPrefix(path, p+".") })
-		out = append(out, Change{Path: path, Restart: restart})
+		now := slices.ContainsFunc(reloaded, func(p string) bool { return path == p || strings.HasPrefix(path, p+".") })
+		out = append(out, Change{Path: path, Restart: !now})
 	}
 	for name, member := range members(reflect.ValueOf(from.Spec)) {
 		if name != "customers" {

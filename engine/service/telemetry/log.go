@@ -1,6 +1,6 @@
 // Package telemetry lets operators see what a service does: a log of JSON lines, metrics and traces. It owns their form:
-// the identifier of the request in every line, what must never be in one, names of metrics and the labels that they may
-// have. It never decides anything, and nothing waits for it.
+// what must never be in a line, names of metrics and the labels that they may have. It never decides anything, and
+// nothing waits for it.
 package telemetry
 
 import (
@@ -8,19 +8,6 @@ import (
 	"io"
 	"log/slog"
 )
-
-type requestKey struct{}
-
-// WithRequest is a context of a request, whose lines in the log have its identifier.
-func WithRequest(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, requestKey{}, id)
-}
-
-// RequestID is the identifier of the request that a context is of; empty when it is of none.
-func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestKey{}).(string)
-	return id
-}
 
 // NewLog makes a log of JSON lines. What looks like a secret is left out of them; see Redact.
 func NewLog(w io.Writer, level slog.Leveler) *slog.Logger {
@@ -32,9 +19,6 @@ type handler struct{ slog.Handler }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	r.Message = Redact(r.Message)
-	if id := RequestID(ctx); id != "" {
-		r.AddAttrs(slog.String("request_id", id))
-	}
 	if trace := traceID(ctx); trace != "" {
 		r.AddAttrs(slog.String("trace_id", trace))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -52,13 +53,27 @@ func (t *Traces) Stop(ctx context.Context) error { return t.stop(ctx) }
 
 var w3c = propagation.TraceContext{}
 
-// Start begins the span of a request whose headers are given: the child of the one that its traceparent names.
-func (t *Traces) Start(ctx context.Context, headers propagation.TextMapCarrier, route string) (context.Context, func(status int, code string)) {
-	ctx, span := t.tracer.Start(w3c.Extract(ctx, headers), route, trace.WithSpanKind(trace.SpanKindServer))
-	return ctx, func(status int, code string) {
-		span.SetAttributes(attribute.Int("http.response.status_code", status), attribute.String("http.route", route))
-		if code != "" {
-			span.SetAttributes(attribute.String("error.type", code))
+// Span is what is known of a request at its end. Nothing in it is a value of a field.
+type Span struct {
+	Route, Code, RequestID, RunID, Procedure string
+	Status                                   int
+}
+
+// Start begins the span of a request whose headers are given: the child of the one that its traceparent names. End is to be
+// called once.
+func (t *Traces) Start(ctx context.Context, headers propagation.TextMapCarrier) (_ context.Context, end func(Span)) {
+	ctx, span := t.tracer.Start(w3c.Extract(ctx, headers), "request", trace.WithSpanKind(trace.SpanKindServer))
+	return ctx, func(s Span) {
+		span.SetName(s.Route)
+		span.SetAttributes(attribute.Int("http.response.status_code", s.Status), attribute.String("http.route", s.Route))
+		for key, value := range map[string]string{"error.type": s.Code, "cipherstream.request_id": s.RequestID,
+			"cipherstream.run_id": s.RunID, "cipherstream.procedure": s.Procedure} {
+			if value != "" {
+				span.SetAttributes(attribute.String(key, value))
+			}
+		}
+		if s.Status >= 500 {
+			span.SetStatus(codes.Error, s.Code)
 		}
 		span.End()
 	}
