@@ -27,7 +27,7 @@ UNIT := ./cmd/cipherstream/scaffold ./engine/diag ./engine/document ./engine/pla
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # A build of a commit that has no tag v1.2.3 is no release, and says so itself.
 VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --exact-match 2>/dev/null | sed 's/^v//')
-LDFLAGS    = -s -w $(if $(VERSION),-X main.release=$(VERSION))
+LDFLAGS    = -s -w $(if $(VERSION),-X $(MODULE)/cmd/cipherstream/session.release=$(VERSION))
 
 # Evaluated when used, that is after deps had its chance to install gcc.
 RACE = $(if $(shell command -v gcc),-race,$(warning no gcc: the tests run without the race detector))
@@ -105,7 +105,7 @@ build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and m
 	done
 
 docs: ## write the catalogue's page, pipelines/README.md, anew
-	$(GO) test -tags $(TAGS) -count=1 -run TestCatalogueDocs ./cmd/cipherstream -update
+	$(GO) test -tags $(TAGS) -count=1 -run TestCatalogueDocs ./cmd/cipherstream/pipeline -update
 
 proto: ## generate sdk/control/controlpb with protoc and the pinned generators
 	@bash $(SCRIPTS)/deps.sh protoc

@@ -601,7 +601,7 @@ func bench(t testing.TB) (*Prepared, Inputs) {
 }
 
 // TestBindAllocations: what depends on no input is done by Prepare. In a pipeline of the real catalogue it is
-// held by cmd/cipherstream.
+// held by cmd/cipherstream/pipeline.
 func TestBindAllocations(t *testing.T) {
 	prepared, in := bench(t)
 	allocations := testing.AllocsPerRun(20, func() {
