@@ -83,8 +83,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{cfg: cfg, failed: make(chan error, 1)}
 	s.settings.Store(set)
 	var err error
-	s.registry, err = customer.New(ctx, cfg.Record, customers(set), customer.Options{DataKey: cfg.DataKey, AdminNetworks: set.AdminNetworks, Now: cfg.Now})
-	if err != nil {
+	if s.registry, err = Customers(ctx, set, cfg.Record, cfg.DataKey, cfg.Now); err != nil {
 		return nil, err
 	}
 	spools, err := spool.New(spool.Config{Dir: set.Limits.Spool.Directory, Memory: int64(set.Limits.Spool.Memory),
@@ -117,6 +116,11 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		{name: "keys", every: time.Minute, do: s.registry.Flush, atEnd: true},
 	}
 	return s, nil
+}
+
+// Customers is the registry of the customers of a document, for a service, and for an operator's work where none runs.
+func Customers(ctx context.Context, set *config.Settings, record customer.Record, key *datakey.Key, now func() time.Time) (*customer.Registry, error) {
+	return customer.New(ctx, record, customers(set), customer.Options{DataKey: key, AdminNetworks: set.AdminNetworks, Now: now})
 }
 
 // requestAge is for how long it can be asked what became of a request.
@@ -274,6 +278,9 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 	s.cfg.Log.InfoContext(ctx, "reloaded", "changed", paths)
 	return nil
 }
+
+// ReloadRefused counts a reload that did not come to Reload, because its document has mistakes.
+func (s *Service) ReloadRefused() { s.metrics.Reload(false) }
 
 // LogLevel is the level of a word of the document.
 func LogLevel(word string) (level slog.Level) {

@@ -35,6 +35,8 @@ type Options struct {
 	// Secret reads the secret that a reference names (env:, file: and command:). Nil reads none: references are checked
 	// in form only, and the settings are good for looking at.
 	Secret func(ctx context.Context, reference string) (string, error)
+	// Listen takes the place of listen.address; empty leaves it.
+	Listen string
 }
 
 // Load reads a document. The settings are nil when the diagnostics have errors; source gives the document's lines for
@@ -49,6 +51,9 @@ func Load(ctx context.Context, path string, o Options) (settings *Settings, diag
 	if err != nil {
 		diags.Add(diag.At(doc.At(), document.CodeNotAllowed, "%v", err))
 		return nil, diags, loader.Source
+	}
+	if o.Listen != "" {
+		written.Listen.Address = o.Listen
 	}
 	c := &checker{ctx: ctx, doc: doc, options: o, folder: filepath.Dir(path), diags: diags}
 	settings = c.settings(written)
