@@ -47,9 +47,12 @@ var engineEdges = map[string][]string{
 }
 
 var engineTestEdges = map[string][]string{
-	"engine/record":      {"engine/run/runtest"},
-	"engine/run":         {"engine/run/runtest", "engine/record"},
-	"engine/service/api": {"engine/service/store/memory"},
+	"engine/record": {"engine/run/runtest"},
+	"engine/run":    {"engine/run/runtest", "engine/record"},
+
+	"engine/service/store/memory": {"engine/service/store/storetest"},
+	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
+	"engine/service/api":          {"engine/service/store/memory"},
 }
 
 // serverLibrary is big and only good for trying things out: one package holds it, and one program

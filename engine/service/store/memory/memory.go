@@ -139,13 +139,10 @@ func (s *Store) key(id string) (*store.Key, error) {
 func (s *Store) RevokeKey(ctx context.Context, id string, at time.Time, audit store.Audit) error {
 	return s.do(ctx, true, []store.Audit{audit}, func() error {
 		k, err := s.key(id)
-		if err != nil {
-			return err
-		}
-		if k.RevokedAt.IsZero() {
+		if err == nil && k.RevokedAt.IsZero() {
 			k.RevokedAt = instant(at)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -339,7 +336,7 @@ func (s *Store) Request(ctx context.Context, customer, id string) (store.Request
 func (s *Store) PruneRequests(ctx context.Context, before time.Time) (removed int64, err error) {
 	err = s.do(ctx, false, nil, func() error {
 		for id, r := range s.requests {
-			if r.Status != store.Running && r.EndedAt.Before(before) {
+			if r.Status != store.Running && r.EndedAt.Before(instant(before)) {
 				delete(s.requests, id)
 				removed++
 			}
@@ -363,10 +360,11 @@ func (s *Store) AuditOf(ctx context.Context, customer string, since time.Time, m
 	}
 	var rows []store.Audit
 	for _, a := range s.audit {
-		if len(rows) < most && (customer == "" || a.Customer == customer) && !a.At.Before(since) {
+		if (customer == "" || a.Customer == customer) && !a.At.Before(instant(since)) {
 			a.Details = maps.Clone(a.Details)
 			rows = append(rows, a)
 		}
 	}
-	return rows, nil
+	slices.SortStableFunc(rows, func(a, b store.Audit) int { return a.At.Compare(b.At) })
+	return rows[:min(len(rows), max(0, most))], nil
 }
