@@ -60,7 +60,9 @@ type Column struct {
 type Progress struct {
 	// Rows that the source has delivered, and bytes that the sink was given.
 	Rows, Bytes int64
-	Elapsed     time.Duration
+	// EncodedRows and EncodedBytes are as in the receipt, so far. They stay 0 where the encoder's program does not say.
+	EncodedRows, EncodedBytes int64
+	Elapsed                   time.Duration
 }
 
 // Log is a line from a stage.

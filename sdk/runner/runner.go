@@ -94,6 +94,8 @@ type Result struct {
 	// how many rows that was given.
 	Encodes     bool
 	EncodedRows int64
+	// EncodedBytes is what the group's encoder made, before it was compressed or sealed.
+	EncodedBytes int64
 	// Bytes is what left the last stage; none leaves a sink of rows.
 	Bytes int64
 	// Counters are the stages' own, by "STAGE.NAME".
@@ -112,8 +114,9 @@ type Group struct {
 	built    []built
 	listener *net.UnixListener
 
-	rows, bytes atomic.Int64
-	watch       *watchdog
+	rows, bytes  atomic.Int64
+	encodedBytes atomic.Int64
+	watch        *watchdog
 
 	mu       sync.Mutex
 	counters map[string]int64
@@ -305,10 +308,7 @@ func (g *Group) inSink(err *error) {
 	}
 }
 
-// Progress returns the rows that entered the group and the bytes that left it so far.
-func (g *Group) Progress() (rows, bytes int64) { return g.rows.Load(), g.bytes.Load() }
-
-// Result returns the group's account.
+// Result returns the group's account, so far or at its end.
 func (g *Group) Result() Result {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -318,7 +318,7 @@ func (g *Group) Result() Result {
 	}
 	return Result{
 		Rows: g.rows.Load(), Bytes: g.bytes.Load(), Counters: counters, Facts: maps.Clone(g.facts), Media: g.media,
-		Encodes: g.encodes, EncodedRows: g.encoded, Streams: g.streams,
+		Encodes: g.encodes, EncodedRows: g.encoded, EncodedBytes: g.encodedBytes.Load(), Streams: g.streams,
 	}
 }
 
