@@ -53,6 +53,7 @@ var engineTestEdges = map[string][]string{
 
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
+	"engine/service/api":          {"engine/service/store/memory"},
 }
 
 // commandEdges says which packages of cmd/ each package there may import, and commandTestEdges what its tests may besides:

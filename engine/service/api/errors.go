@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -269,8 +270,8 @@ func fromError(err error) *Error {
 	entry := entryOf(f)
 	e := fail(entry.Code)
 	e.Inner, e.cause, e.RetryAfter = f.Code, err, retryAfter(f)
-	if entry.Code != Internal && entry.Code != ClientGone {
-		e.Details = []Detail{{Code: f.Code}}
+	if entry.Status >= 500 && entry.Code != Internal || strings.HasPrefix(f.Code, "mysql.") {
+		e.Details = []Detail{{Code: f.Code}} // why somebody is not let in is not told closer than the table does
 	}
 	return e
 }

@@ -151,12 +151,17 @@ type describer struct {
 // operation registers an operation. The library routes it and describes it; the rest is ours.
 func (d *describer) operation(op huma.Operation, run func(x *exchange) *Error) {
 	serve := handler(run)
+	body := op.RequestBody
+	op.RequestBody = nil // or the library would read and check it
 	huma.Register(d.library, op, func(context.Context, *struct{}) (*huma.StreamResponse, error) {
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			r, w := humago.Unwrap(ctx)
 			serve(w, r)
 		}}, nil
 	})
+	if body != nil {
+		d.document.Paths[op.Path].Post.RequestBody = body
+	}
 }
 
 // errors adds the answers that are errors.
