@@ -38,6 +38,8 @@ var engineEdges = map[string][]string{
 	"engine/sandbox/embedded": {"engine/sandbox"},
 	"engine/service/config":   {"engine/diag", "engine/document"},
 	"engine/service/delivery": {"engine", "engine/service/spool"},
+	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
+		"engine/service/customer", "engine/service/spool", "engine/service/store/datakey", "engine/service/telemetry"},
 
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
 		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
@@ -60,12 +62,13 @@ var engineTestEdges = map[string][]string{
 // a noun of the command line knows no other, but that a run may start a sandbox. One that is not listed imports none.
 var commandEdges = map[string][]string{
 	"cmd/cipherstream": {"cmd/cipherstream/decrypt", "cmd/cipherstream/pipeline", "cmd/cipherstream/plugin", "cmd/cipherstream/sandbox",
-		"cmd/cipherstream/session", "cmd/cipherstream/sweep"},
+		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep"},
 	"cmd/cipherstream/cmdtest":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/decrypt":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/pipeline": {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/plugin":   {"cmd/cipherstream/scaffold", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/sandbox":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/service":  {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/session":  {"cmd/cipherstream/terminal"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 }

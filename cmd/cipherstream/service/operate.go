@@ -63,14 +63,14 @@ func (a *app) operate(c *cobra.Command, w *where, do func(context.Context, admin
 		if err != nil {
 			return err
 		}
-		return do(ctx, manage)
+		return do(ctx, any(manage).(admin.Manage))
 	}
 	if w.state != "" {
 		manage, err := admin.Dial(ctx, w.state)
 		if err != nil {
 			return err
 		}
-		return do(ctx, manage)
+		return do(ctx, any(manage).(admin.Manage))
 	}
 	set, err := a.settings(ctx, w.config, config.Options{})
 	if err != nil {
