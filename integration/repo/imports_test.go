@@ -79,6 +79,7 @@ var commandTestEdges = map[string][]string{
 	"cmd/cipherstream/pipeline": {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden"},
 	"cmd/cipherstream/plugin":   {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden", "cmd/cipherstream/pipeline"},
 	"cmd/cipherstream/sandbox":  {"cmd/cipherstream/cmdtest"},
+	"cmd/cipherstream/service":  {"cmd/cipherstream/cmdtest"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/cmdtest", "cmd/cipherstream/pipeline"},
 	"cmd/cipherstream/terminal": {"cmd/cipherstream/golden"},
 }
