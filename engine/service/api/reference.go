@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,10 +17,19 @@ import (
 // referenceKey is what answers with a reference list have to have in common to be the same. A customer that was declared
 // anew is another one: its list may come from another database.
 type referenceKey struct {
-	customer            *customer.Customer
-	procedure, version  string
-	format, compression string
-	limit               int64
+	customer *customer.Customer
+	// procedure is its name and version, and parameters all values but the mode, which changes nothing.
+	procedure, parameters string
+}
+
+func (o *order) referenceKey() referenceKey {
+	values := maps.Clone(o.values)
+	delete(values, paramMode)
+	text, err := json.Marshal(values)
+	if err != nil {
+		panic("api: parameters cannot be encoded: " + err.Error()) // they came as JSON
+	}
+	return referenceKey{o.customer, o.procedure.name + " " + o.procedure.version, string(text)}
 }
 
 // references keeps finished reference lists for some minutes, and makes one run of requests for the same list that come
@@ -173,10 +184,8 @@ func (a *API) reference(x *exchange, o *order, conditional bool) {
 		a.answer(x, o)
 		return
 	}
-	key := referenceKey{customer: o.customer, procedure: o.procedure.name, version: o.procedure.version, format: o.format, compression: o.compression}
-	key.limit, _ = o.values[fieldLimit].(int64)
 	who := x.asker()
-	l, cached, err := a.references.get(x.ctx, key, func(ctx context.Context) (delivery.Answer, *Error) {
+	l, cached, err := a.references.get(x.ctx, o.referenceKey(), func(ctx context.Context) (delivery.Answer, *Error) {
 		return a.produceReference(ctx, who, o)
 	})
 	if err != nil {
