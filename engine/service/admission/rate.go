@@ -31,7 +31,9 @@ type Rate struct {
 type Decision struct {
 	Allowed bool
 	Policy  Policy
-	// Quota and Window are the policy's rate; a policy that has none has a Quota of 0, and no header says anything of it.
+	// Limited is false where the policy has no rate: then what follows is 0, and no header says anything of it.
+	Limited bool
+	// Quota and Window are the policy's rate.
 	Quota  int
 	Window time.Duration
 	// Remaining is how many more may be made at once now.
@@ -83,7 +85,7 @@ func (b *buckets) take(key string, now time.Time) Decision {
 	if known != nil && known.Value.(*bucket).whole.After(now) {
 		whole = known.Value.(*bucket).whole
 	}
-	d := Decision{Quota: b.rate.Quota, Window: b.rate.Window}
+	d := Decision{Limited: true, Quota: b.rate.Quota, Window: b.rate.Window}
 	all := b.each * time.Duration(b.rate.Quota)
 	if used := whole.Sub(now); used+b.each <= all {
 		d.Allowed = true

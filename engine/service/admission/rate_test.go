@@ -38,7 +38,7 @@ func TestTake(t *testing.T) {
 	} {
 		at.pass(step.pass)
 		d := c.Take(Procedures, "k")
-		want := Decision{Allowed: step.allowed, Policy: Procedures, Quota: 3, Window: time.Minute, Remaining: step.remaining, Reset: step.reset, RetryAfter: step.retryAfter}
+		want := Decision{Allowed: step.allowed, Policy: Procedures, Limited: true, Quota: 3, Window: time.Minute, Remaining: step.remaining, Reset: step.reset, RetryAfter: step.retryAfter}
 		if d != want {
 			t.Errorf("step %d: %+v, want %+v", i, d, want)
 		}
