@@ -47,6 +47,7 @@ var engineEdges = map[string][]string{
 	"engine/service/customer":     {"engine", "engine/service/store", "engine/service/store/datakey"},
 	"engine/service/store/memory": {"engine/service/store"},
 	"engine/service/store/sqlite": {"engine/service/store/memory"},
+	"engine/service/delivery": {"engine", "engine/service/admission", "engine/service/spool"},
 }
 
 var engineTestEdges = map[string][]string{
