@@ -37,10 +37,11 @@ var engineEdges = map[string][]string{
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
 
-	"engine/service/api/admin":    {"engine/service/customer"},
-	"engine/service/customer":     {"engine", "engine/service/store", "engine/service/store/datakey"},
-	"engine/service/store/memory": {"engine/service/store"},
-	"engine/service/store/sqlite": {"engine/service/store/memory"},
+	"engine/service/api/admin":       {"engine/service/customer"},
+	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
+	"engine/service/store/memory":    {"engine/service/store"},
+	"engine/service/store/sqlite":    {"engine/service/store"},
+	"engine/service/store/storetest": {"engine/service/store"},
 }
 
 var engineTestEdges = map[string][]string{
