@@ -48,6 +48,11 @@ var engineEdges = map[string][]string{
 	"engine/service/store/memory": {"engine/service/store"},
 	"engine/service/store/sqlite": {"engine/service/store/memory"},
 	"engine/service/delivery": {"engine", "engine/service/admission", "engine/service/spool"},
+	"engine/service/api/admin":       {"engine/service/customer"},
+	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
+	"engine/service/store/memory":    {"engine/service/store"},
+	"engine/service/store/sqlite":    {"engine/service/store"},
+	"engine/service/store/storetest": {"engine/service/store"},
 }
 
 var engineTestEdges = map[string][]string{
