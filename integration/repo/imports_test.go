@@ -36,7 +36,7 @@ var engineEdges = map[string][]string{
 	"engine/run":              {"engine/diag", "engine/host", "engine/link", "engine/plan"},
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
-	"engine/service/delivery": {"engine", "engine/service/spool"},
+	"engine/service/delivery": {"engine", "engine/service/admission", "engine/service/spool"},
 
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
 		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
