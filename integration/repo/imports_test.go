@@ -40,6 +40,7 @@ var engineEdges = map[string][]string{
 	"engine/service/delivery": {"engine", "engine/service/spool"},
 	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
 		"engine/service/customer", "engine/service/spool", "engine/service/store/datakey", "engine/service/telemetry"},
+	"engine/service/delivery": {"engine", "engine/service/admission", "engine/service/spool"},
 
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
 		"engine/service/delivery", "engine/service/spool", "engine/service/store"},

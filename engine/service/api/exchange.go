@@ -66,7 +66,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	}
 	defer x.end()
-	if x.r.URL.Path == "" || x.r.URL.Path != path.Clean(x.r.URL.Path) || strings.Contains(x.r.URL.Path, "\x00") {
+	if p := x.r.URL.Path; p != path.Clean(p) && p != "/docs/" || strings.Contains(p, "\x00") {
 		// The mux would send a client that left out a POST's body to somewhere else.
 		x.fail(fail(NotFound))
 		return

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -287,4 +288,23 @@ func (s *server) lines() (out []map[string]any) {
 		}
 	}
 	return out
+}
+
+// raw sends bytes to the server, and reads until it closes the connection.
+func (s *server) raw(request string) string {
+	s.t.Helper()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(c, request); err != nil {
+		s.t.Fatal(err)
+	}
+	b, err := io.ReadAll(c)
+	if err != nil && len(b) == 0 {
+		s.t.Fatal(err)
+	}
+	return string(b)
 }
