@@ -52,6 +52,8 @@ type Config struct {
 	// Log receives what operators should know, and Level is changed by a reload; nil leaves it.
 	Log   *slog.Logger
 	Level *slog.LevelVar
+	// Isolation spreads the stages of a run over processes. Default the engine's.
+	Isolation engine.Isolation
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
@@ -103,7 +105,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		TrustedProxies: set.TrustedProxies, Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
-		Metrics: s.metrics.Handler(),
+		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation,
 	})
 	if err != nil {
 		return nil, err

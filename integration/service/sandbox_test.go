@@ -34,7 +34,7 @@ func TestFromNothingToAnAnswer(t *testing.T) {
 	if code := s.stop(t, syscall.SIGINT); code != 0 {
 		t.Errorf("exit code %d: %s", code, s.stderr)
 	}
-	if _, err := os.Stat(filepath.Dir(s.State)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.State); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the data directory is left: %v", err)
 	}
 	if s.stderr.String() != "" {

@@ -111,7 +111,9 @@ func start(t *testing.T, dir string, env []string, args ...string) *running {
 		close(r.ended)
 	}()
 	t.Cleanup(func() {
-		_ = r.cmd.Process.Kill()
+		_ = r.cmd.Process.Signal(syscall.SIGTERM) // no more when the test has ended it
+		over := time.AfterFunc(patience, func() { _ = r.cmd.Process.Kill() })
+		defer over.Stop()
 		<-r.ended
 		if t.Failed() {
 			t.Logf("the service said:\n%s", r.stderr)

@@ -128,7 +128,7 @@ func (a *app) keyListCommand(w *where) *cobra.Command {
 					}
 					rows := [][]string{{"ID", "KIND", "CUSTOMER", "STATE", "SCOPES", "EXPIRES", "LAST USED", "LABEL"}}
 					for _, k := range keys {
-						rows = append(rows, []string{k.ID, string(k.Kind), k.Customer, k.State, scopeList(k.Scopes), moment(k.ExpiresAt), moment(k.LastUsedAt), k.Label})
+						rows = append(rows, []string{k.ID, string(k.Kind), k.Customer, string(k.State), scopeList(k.Scopes), moment(k.ExpiresAt), moment(k.LastUsedAt), k.Label})
 					}
 					return terminal.WriteTable(out, "", rows)
 				})

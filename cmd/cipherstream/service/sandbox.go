@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/sandbox"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
@@ -44,11 +42,6 @@ func (a *app) serveSandbox(ctx context.Context, f *serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	state, err := os.MkdirTemp("", "cipherstream-serve-") // mode 0700
-	if err != nil {
-		return usage("no folder can be made for the sandbox: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(state)) }()
 	database, err := sandbox.Start(ctx, a.Terminal, &f.data, "", sandbox.ServerLog(report))
 	if err != nil {
 		return err
@@ -57,7 +50,7 @@ func (a *app) serveSandbox(ctx context.Context, f *serveFlags) (err error) {
 	key := make([]byte, envelope.KeySize)
 	_, _ = rand.Read(key) // never fails (crypto/rand)
 	encryption := base64.StdEncoding.EncodeToString(key)
-	set := sandboxSettings(f, filepath.Join(state, "state"), database.DSN(), encryption)
+	set := sandboxSettings(f, database.DSN(), encryption)
 	level := new(slog.LevelVar)
 	if level.Set(slog.LevelWarn); f.verbose {
 		level.Set(slog.LevelInfo)
@@ -80,13 +73,13 @@ func (a *app) serveSandbox(ctx context.Context, f *serveFlags) (err error) {
 }
 
 // sandboxSettings are those of a service for generated data: on loopback, without TLS, and without the operators' listener.
-func sandboxSettings(f *serveFlags, state, dsn, encryption string) *config.Settings {
+func sandboxSettings(f *serveFlags, dsn, encryption string) *config.Settings {
 	set := &config.Settings{Spec: config.Default(), Name: sandboxCustomer}
 	if set.Listen.Address = f.listen; f.listen == "" {
 		set.Listen.Address = sandboxAddress
 	}
 	set.Operations.Address = config.Off
-	set.State = state
+	set.State = "" // one of its own
 	set.Shutdown.Grace = 0
 	set.Customers = []config.Customer{{
 		CustomerSpec: config.CustomerSpec{

@@ -114,8 +114,19 @@ func reload(ctx context.Context, s *service.Service, f *serveFlags, log *slog.Lo
 	}
 }
 
-// running runs a service while do goes on, and ends it properly.
+// running runs a service while do goes on, and ends it properly. Without a data directory it has one of its own, which is gone
+// with it, or with the next engine where it was killed.
 func (a *app) running(ctx context.Context, set *config.Settings, log *slog.Logger, level *slog.LevelVar, do func(context.Context, *service.Service) error) (err error) {
+	e, err := newEngine(ctx, set, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	if set.State == "" {
+		if set.State, err = e.NewDir(); err != nil {
+			return err
+		}
+	}
 	record, err := sqlite.Open(ctx, set.State, time.Now)
 	if err != nil {
 		return err
@@ -125,11 +136,6 @@ func (a *app) running(ctx context.Context, set *config.Settings, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	e, err := newEngine(ctx, set, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, e.Close()) }()
 	s, err := service.New(ctx, service.Config{Settings: set, Engine: e, Record: record, DataKey: key, Version: session.Version(), Log: log, Level: level})
 	if err != nil {
 		return err
