@@ -204,15 +204,36 @@ func (p *Prepared) Bind(in Inputs) (*Plan, diag.List) {
 	return newPlanner(p, in, false).build()
 }
 
-func (p *planner) build() (*Plan, diag.List) {
-	in, doc := &p.in, p.config.Document
-	p.diags = append(p.diags, in.check()...)
+// Values is the first part of Bind: the parameters with their defaults, held against their types and the pipeline's rules.
+// No stage is looked at, so that a request is answered for its own mistakes before anything else of a run is known. The
+// values are nil when the diagnostics have errors.
+func (p *Prepared) Values(in Inputs) ([]Value, diag.List) {
+	planner := newPlanner(p, in, false)
+	values, _ := planner.values()
+	if planner.diags.HasErrors() {
+		return nil, planner.diags.Normalise()
+	}
+	return values, planner.diags.Normalise()
+}
+
+// values reads the parameters, and holds them against the rules. The variables are nil when parameters are wrong.
+func (p *planner) values() ([]Value, map[string]any) {
 	values := p.readParameters()
 	if p.diags.HasErrors() {
-		return nil, p.diags.Normalise()
+		return nil, nil
 	}
 	vars := p.variables(p.params)
 	p.checkRules(vars)
+	return values, vars
+}
+
+func (p *planner) build() (*Plan, diag.List) {
+	in, doc := &p.in, p.config.Document
+	p.diags = append(p.diags, in.check()...)
+	values, vars := p.values()
+	if vars == nil {
+		return nil, p.diags.Normalise()
+	}
 	active := p.active(vars)
 	if p.diags.HasErrors() {
 		return nil, p.diags.Normalise()
