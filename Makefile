@@ -77,7 +77,7 @@ deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, D
 test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE); the last line has the counts
 	@$(GO) run ./integration/testsummary \
 		-check '$(LINT)' \
-		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -parallel 6 -skip $(RACED_OUTSIDE) $(package)') \
+		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -skip $(LARGE_TESTS) $(INSIDE)' \
 		-test '-vet=off -tags $(TAGS) -timeout 45m -p 1 -run $(LARGE_TESTS) $(LARGE)' \
 		-test '-vet=off -tags $(TAGS) -timeout 45m $(SOURCES)' \
