@@ -16,6 +16,8 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 ROWS      ?= 1000000
 ROUNDS    ?= 7
+# Rows of each stream of bench-service.
+SERVICE_ROWS ?= 100000
 KILLS     ?= 2000
 SOAK      ?= 5m
 
@@ -64,7 +66,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test test-unit lint soak fuzz bench bench-run build docs proto clean
+.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -102,6 +104,9 @@ bench: deps ## benchmarks of source decode, wire and stages (BENCH=regexp, BENCH
 
 bench-run: deps ## the whole program side by side with the mariadb client (ROWS=1000000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -rows $(ROWS) -rounds $(ROUNDS)
+
+bench-service: deps ## the service side by side with run and the mariadb client: latencies, streams, memory (SERVICE_ROWS=100000, ROUNDS=7)
+	@$(GO) run -tags $(TAGS) ./integration/bench -service -rows $(SERVICE_ROWS) -rounds $(ROUNDS)
 
 build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and macOS, amd64 and arm64
 	@for platform in $(PLATFORMS); do \

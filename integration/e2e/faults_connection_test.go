@@ -133,7 +133,7 @@ func TestConnectionReset(t *testing.T) {
 						n := random.Int64N(asked + 1)
 						p.asks.Store(n)
 						where += fmt.Sprintf("%d of %d bytes to the server", n, asked)
-					case 1: // greeting, TLS, authentication, session, columns
+					case 1: // handshake, TLS, authentication, session, columns
 						n := random.Int64N(4096)
 						p.limit.Store(n)
 						where += fmt.Sprintf("%d of %d bytes", n, total)

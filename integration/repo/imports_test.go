@@ -42,23 +42,41 @@ var engineEdges = map[string][]string{
 	"engine/run":              {"engine/diag", "engine/host", "engine/link", "engine/plan"},
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
+
+	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
+		"engine/service/customer", "engine/service/spool", "engine/service/store/datakey", "engine/service/telemetry"},
+	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
+		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
+	"engine/service/api/admin":       {"engine/service/customer"},
+	"engine/service/config":          {"engine/diag", "engine/document"},
+	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
+	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
+	"engine/service/store/memory":    {"engine/service/store"},
+	"engine/service/store/sqlite":    {"engine/service/store"},
+	"engine/service/store/storetest": {"engine/service/store"},
 }
 
 var engineTestEdges = map[string][]string{
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
+
+	"engine/service/customer":     {"engine/service/store/memory"},
+	"engine/service/store/memory": {"engine/service/store/storetest"},
+	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
+	"engine/service/api":          {"engine/service/store/memory"},
 }
 
 // commandEdges says which packages of cmd/ each package there may import, and commandTestEdges what its tests may besides:
 // a noun of the command line knows no other, but that a run may start a sandbox. One that is not listed imports none.
 var commandEdges = map[string][]string{
 	"cmd/cipherstream": {"cmd/cipherstream/decrypt", "cmd/cipherstream/pipeline", "cmd/cipherstream/plugin", "cmd/cipherstream/sandbox",
-		"cmd/cipherstream/session", "cmd/cipherstream/sweep"},
+		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep"},
 	"cmd/cipherstream/cmdtest":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/decrypt":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/pipeline": {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/plugin":   {"cmd/cipherstream/scaffold", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/sandbox":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/service":  {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/session":  {"cmd/cipherstream/terminal"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 }
@@ -69,6 +87,7 @@ var commandTestEdges = map[string][]string{
 	"cmd/cipherstream/pipeline": {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden"},
 	"cmd/cipherstream/plugin":   {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden", "cmd/cipherstream/pipeline"},
 	"cmd/cipherstream/sandbox":  {"cmd/cipherstream/cmdtest"},
+	"cmd/cipherstream/service":  {"cmd/cipherstream/cmdtest"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/cmdtest", "cmd/cipherstream/pipeline"},
 	"cmd/cipherstream/terminal": {"cmd/cipherstream/golden"},
 }

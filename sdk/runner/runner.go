@@ -79,8 +79,8 @@ type Config struct {
 	Dir string
 	// Log receives what stages log.
 	Log *slog.Logger
-	// Opened, if set, is called with the source's schema.
-	Opened func(*arrow.Schema)
+	// Opened, if set, is called with the source's schema, and about how many rows it has; 0 is unknown.
+	Opened func(schema *arrow.Schema, estimatedRows int64)
 	// Announce, if set, is what stages announce to; see stage.Env.
 	Announce func(ctx context.Context, stage string, r stage.Resource) (release func(), err error)
 }
@@ -94,6 +94,8 @@ type Result struct {
 	// how many rows that was given.
 	Encodes     bool
 	EncodedRows int64
+	// EncodedBytes is what the group's encoder made, before it was compressed or sealed.
+	EncodedBytes int64
 	// Bytes is what left the last stage; none leaves a sink of rows.
 	Bytes int64
 	// Counters are the stages' own, by "STAGE.NAME".
@@ -112,8 +114,10 @@ type Group struct {
 	built    []built
 	listener *net.UnixListener
 
-	rows, bytes atomic.Int64
-	watch       *watchdog
+	rows, bytes  atomic.Int64
+	encodedBytes atomic.Int64
+	checkpoint   atomic.Pointer[Checkpoint]
+	watch        *watchdog
 
 	mu       sync.Mutex
 	counters map[string]int64
@@ -305,10 +309,22 @@ func (g *Group) inSink(err *error) {
 	}
 }
 
-// Progress returns the rows that entered the group and the bytes that left it so far.
-func (g *Group) Progress() (rows, bytes int64) { return g.rows.Load(), g.bytes.Load() }
+// Checkpoint is how far a source has come; see stage.Checkpointer.
+type Checkpoint struct {
+	Position string
+	// Rows is how many rows it had delivered by then.
+	Rows int64
+}
 
-// Result returns the group's account.
+// TakeCheckpoint returns the newest checkpoint of the group's source that was not taken yet.
+func (g *Group) TakeCheckpoint() (c Checkpoint, is bool) {
+	if newest := g.checkpoint.Swap(nil); newest != nil {
+		return *newest, true
+	}
+	return c, false
+}
+
+// Result returns the group's account, so far or at its end.
 func (g *Group) Result() Result {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -318,7 +334,7 @@ func (g *Group) Result() Result {
 	}
 	return Result{
 		Rows: g.rows.Load(), Bytes: g.bytes.Load(), Counters: counters, Facts: maps.Clone(g.facts), Media: g.media,
-		Encodes: g.encodes, EncodedRows: g.encoded, Streams: g.streams,
+		Encodes: g.encodes, EncodedRows: g.encoded, EncodedBytes: g.encodedBytes.Load(), Streams: g.streams,
 	}
 }
 
