@@ -50,6 +50,7 @@ var engineEdges = map[string][]string{
 	"engine/service/store/sqlite":    {"engine/service/store/memory"},
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
 	"engine/service/api/admin":       {"engine/service/customer"},
+	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
 	"engine/service/store/memory":    {"engine/service/store"},
 	"engine/service/store/sqlite":    {"engine/service/store"},
@@ -60,6 +61,7 @@ var engineTestEdges = map[string][]string{
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
 
+	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
 	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
