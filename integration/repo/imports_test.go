@@ -40,16 +40,19 @@ var engineEdges = map[string][]string{
 
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
 		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
-	"engine/service/api/admin":    {"engine/service/customer"},
-	"engine/service/customer":     {"engine", "engine/service/store", "engine/service/store/datakey"},
-	"engine/service/store/memory": {"engine/service/store"},
-	"engine/service/store/sqlite": {"engine/service/store/memory"},
+	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
+	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
+	"engine/service/store/memory":    {"engine/service/store"},
+	"engine/service/store/sqlite":    {"engine/service/store"},
+	"engine/service/store/storetest": {"engine/service/store"},
 }
 
 var engineTestEdges = map[string][]string{
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
 
+	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
+	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
 	"engine/service/api":          {"engine/service/store/memory"},

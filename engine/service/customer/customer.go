@@ -54,6 +54,24 @@ type Scopes []Scope
 // Has reports whether a scope is in the set.
 func (s Scopes) Has(scope Scope) bool { return slices.Contains(s, scope) }
 
+// texts are the scopes as the record has them.
+func (s Scopes) texts() []string {
+	texts := make([]string, len(s))
+	for i, scope := range s {
+		texts[i] = string(scope)
+	}
+	return texts
+}
+
+// scopesOf are the scopes of a key of the record.
+func scopesOf(k store.Key) Scopes {
+	scopes := make(Scopes, len(k.Scopes))
+	for i, text := range k.Scopes {
+		scopes[i] = Scope(text)
+	}
+	return scopes
+}
+
 // Customer is one that the configuration declares. It does not change: a reload makes new ones.
 type Customer struct {
 	// ID is 1 to 64 letters, digits, underscores and dashes.
