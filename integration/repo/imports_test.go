@@ -36,22 +36,14 @@ var engineEdges = map[string][]string{
 	"engine/run":              {"engine/diag", "engine/host", "engine/link", "engine/plan"},
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
-	"engine/service/config":   {"engine/diag", "engine/document"},
-	"engine/service/delivery": {"engine", "engine/service/spool"},
 	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
 		"engine/service/customer", "engine/service/spool", "engine/service/store/datakey", "engine/service/telemetry"},
-	"engine/service/delivery": {"engine", "engine/service/admission", "engine/service/spool"},
-
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
 		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
-	"engine/service/api/admin":       {"engine/service/customer"},
-	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
-	"engine/service/store/memory":    {"engine/service/store"},
-	"engine/service/store/sqlite":    {"engine/service/store/memory"},
-	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
-	"engine/service/api/admin":       {"engine/service/customer"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
+	"engine/service/config":          {"engine/diag", "engine/document"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
+	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
 	"engine/service/store/memory":    {"engine/service/store"},
 	"engine/service/store/sqlite":    {"engine/service/store"},
 	"engine/service/store/storetest": {"engine/service/store"},
@@ -61,11 +53,12 @@ var engineTestEdges = map[string][]string{
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
 
+	"engine/service":              {"engine/service/store/memory"},
+	"engine/service/api":          {"engine/service/store/memory"},
 	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
 	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
-	"engine/service/api":          {"engine/service/store/memory"},
 }
 
 // commandEdges says which packages of cmd/ each package there may import, and commandTestEdges what its tests may besides:
