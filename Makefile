@@ -44,7 +44,7 @@ export GORACE := atexit_sleep_ms=0
 # that they start are built as for users, without it, in either case. So they run without the detector, but for
 # RACED_OUTSIDE: tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several
 # things at once.
-OUTSIDE       := ./integration/e2e ./integration/sandbox
+OUTSIDE       := ./integration/e2e ./integration/sandbox ./integration/service
 RACED_OUTSIDE := ^(TestSoak|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoad.*|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
 # All others, as go test takes them.
 INSIDE = $(filter-out $(OUTSIDE:./%=$(MODULE)/%),$(shell $(GO) list -tags $(TAGS) ./...))

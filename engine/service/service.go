@@ -230,6 +230,10 @@ const cutTime = 10 * time.Second
 // the settings, and then cuts it. It may be called twice. When ctx ends first, what runs is cut then.
 func (s *Service) Stop(ctx context.Context) {
 	s.api.Drain()
+	if s.public.serving() {
+		s.cfg.Log.InfoContext(ctx, "stopping")
+		defer func() { s.cfg.Log.InfoContext(ctx, "stopped") }()
+	}
 	grace := s.settings.Load().Shutdown.Grace
 	graceful, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
