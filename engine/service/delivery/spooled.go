@@ -152,7 +152,7 @@ func (d *spooledSink) run(ctx context.Context, run Run) (Answer, error) {
 	<-watched
 	d.detach()
 	switch {
-	case d.failed != nil && (err == nil || errors.Is(err, d.failed) || context.Cause(ctx) == d.failed):
+	case d.failed != nil && (err == nil || errors.Is(err, d.failed) || errors.Is(context.Cause(ctx), d.failed)):
 		err = d.failed // and not what it has led to, nor what came before it
 	case d.next == nil && d.Switch != nil && (fault.Is(err, admission.CodeStreamsBusy) || fault.Is(err, admission.CodeLoaded)):
 		if _, err = d.Switch(ctx, ReasonLoad); err == nil {
@@ -213,8 +213,8 @@ func (d *spooledSink) watch(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	if err := d.switchTo(ctx, reason); err != nil {
-		d.end(err)
+	if err := d.switchTo(ctx, reason); err != nil && ctx.Err() == nil {
+		d.end(err) // otherwise the run has ended by itself
 	}
 }
 
