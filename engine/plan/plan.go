@@ -136,8 +136,11 @@ type Stage struct {
 	Concurrent bool          `json:"concurrent,omitempty"`
 	At         diag.Position `json:"at"`
 
-	ofPlan bool // the author did not write it
+	ofPlan bool
 }
+
+// OfPlan reports whether the author of the pipeline did not write the stage: it was put there when the plan was made.
+func (s *Stage) OfPlan() bool { return s.ofPlan }
 
 // Group is consecutive stages that run in one process.
 type Group struct {
@@ -252,6 +255,12 @@ func (p *planner) build() (*Plan, diag.List) {
 		}
 		stages, written = append(stages, r), append(written, r.stage)
 	}
+	encoder := -1
+	if in.Encoder != nil && in.End == EndCaller && endsInTable(active) {
+		encoder = slices.IndexFunc(stages, func(r resolved) bool { return r.stage.Kind == stage.KindSink })
+		r := p.resolveStandIn(&document.Stage{Kind: stage.KindEncoder, At: stages[encoder].stage.At}, *in.Encoder)
+		stages, written = slices.Insert(stages, encoder, r), slices.Insert(written, encoder, r.stage)
+	}
 	if !p.diags.HasErrors() {
 		p.checkFilters(stages)
 	}
@@ -282,7 +291,7 @@ func (p *planner) build() (*Plan, diag.List) {
 	for i, s := range stages {
 		m := s.manifest
 		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Caller: m == in.End.manifest(),
-			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At})
+			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At, ofPlan: i == encoder})
 		for _, use := range s.secrets {
 			use.Stage = ids[i]
 			plan.Secrets = append(plan.Secrets, use)

@@ -52,10 +52,12 @@ type source struct {
 	results *results // of the statement that is under way
 	binary  bool
 	stored  []columnDef // of a table's columns as they are, where the statement reads UNIX times
+	clocks  *zone.Zone  // that these are shown in
 	local   bool        // TIMESTAMP columns were understood in the session's zone
 	sets    int         // result sets so far, those of OUT parameters left out
 	wanted  int         // the setting result_set; 0 is the only one
 	wantOut bool        // result_set: out
+	rows    int64       // about how many will come; 0 is unknown
 	out     bool        // OUT parameters are what is delivered
 	outs    []outParameter
 	ended   bool   // the statement was looked back at
@@ -132,6 +134,10 @@ func (s *source) state(facts map[string]string) {
 		}
 	}
 }
+
+// EstimateRows is about how many rows a whole table has by the server's statistics, which come with the description of the
+// table. Of a part of one, a view, a query and a call nothing is known.
+func (s *source) EstimateRows() int64 { return s.rows }
 
 // Next reads the next batch of rows.
 func (s *source) Next(ctx context.Context) (arrow.Record, error) {
@@ -260,7 +266,7 @@ func (s *source) grant() error {
 	if err := s.unixTimes(&granted); err != nil {
 		return err
 	}
-	s.query, s.args, s.doing, s.outs = granted.query, granted.args, granted.doing, granted.outs
+	s.query, s.args, s.doing, s.outs, s.rows = granted.query, granted.args, granted.doing, granted.outs, granted.rows
 	return nil
 }
 
@@ -321,7 +327,10 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 				return nil, protocolFault("column %q: a UNIX time is of type code 0x%02x", defs[i].name, came[i].typ)
 			}
 			p.kind = unix
-			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: z.Name}
+			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: s.clocks.Name}
+			if text := s.clocks.Text(); text != "" {
+				p.field.Metadata = with(p.field.Metadata, sdk.MetaClocks, text)
+			}
 		case p.kind == kindTimestamp && z == nil:
 			p.kind = kindDatetime
 			p.field.Type = p.arrowType()
@@ -329,9 +338,7 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 			p.kind, p.zone, s.local = kindLocal, z, true
 			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: z.Name}
 			if !z.Fixed() {
-				metadata := p.field.Metadata.ToMap()
-				metadata[sdk.MetaLocalTime] = "true"
-				p.field.Metadata = arrow.MetadataFrom(metadata)
+				p.field.Metadata = with(p.field.Metadata, sdk.MetaLocalTime, "true")
 			}
 		case p.kind == kindTimestamp:
 			s.local = true
@@ -348,6 +355,13 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 	}
 	s.batch = newBatch(s.pool, schema, plans, zero, s.env.BatchRows, s.env.BatchBytes)
 	return schema, nil
+}
+
+// with is metadata and one more entry.
+func with(metadata arrow.Metadata, key, value string) arrow.Metadata {
+	all := metadata.ToMap()
+	all[key] = value
+	return arrow.MetadataFrom(all)
 }
 
 // fill reads rows until the batch is full, for as long as rows may wait for others, or to

@@ -15,6 +15,8 @@ type statement struct {
 	table   string
 	columns []string
 	unix    []string
+	// rows is about how many rows that is; 0 where nobody knows without counting.
+	rows int64
 
 	// allOf is the table whose visible columns were all asked for, and invisible the others.
 	allOf     string
@@ -99,6 +101,9 @@ func (w *wish) read(c catalogue) (statement, error) {
 		query.WriteString(" ORDER BY " + quoteNames(info.clustered))
 	}
 	read := statement{query: query.String(), args: args, doing: "reading table " + shown(table), table: table, columns: columns}
+	if len(args) == 0 { // the statistics do not say how many are in a range
+		read.rows = info.rows
+	}
 	for _, c := range info.columns {
 		// Of a view's column, MySQL makes a UNIX time by way of its local time.
 		if !info.view && c.dataType == "timestamp" && slices.Contains(columns, c.name) {

@@ -289,6 +289,14 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 	return rec, nil
 }
 
+// Checkpoint is the number that comes next.
+func (s *source) Checkpoint() string {
+	if s.breach == "gives bytes for a checkpoint" {
+		return "\xff"
+	}
+	return fmt.Sprint(s.next)
+}
+
 func (s *source) Undo(context.Context, stage.Resource) error {
 	if s.breach == "believes everything" {
 		return nil

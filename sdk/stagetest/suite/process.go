@@ -58,6 +58,8 @@ type trial struct {
 	records []arrow.Record
 	// cut ends the input without its end-of-stream; open leaves it open after the records.
 	cut, open bool
+	// checkpoints are the positions behind the records, where there are any.
+	checkpoints []string
 	// after cancels the run that long after it has started; 0 does not.
 	after time.Duration
 	// refuse cancels the run when the sink has everything, instead of committing.
@@ -66,18 +68,22 @@ type trial struct {
 
 // delivery is what came of a trial.
 type delivery struct {
-	opened   bool // Open took the settings
-	schema   *arrow.Schema
-	rows     [][]string
-	data     []byte
-	units    int
-	ended    bool // the output had its end-of-stream
-	breach   string
-	readErr  error
-	finished *pb.Finished
-	receipt  *stage.Receipt
-	visible  bool // the object was there before Commit
-	prepared bool
+	opened bool // Open took the settings
+	schema *arrow.Schema
+	rows   [][]string
+	data   []byte
+	total  int64 // rows
+	units  int
+	// positions are the checkpoints in the output, and told is the last one that an event said.
+	positions []position
+	told      *pb.Checkpoint
+	ended     bool // the output had its end-of-stream
+	breach    string
+	readErr   error
+	finished  *pb.Finished
+	receipt   *stage.Receipt
+	visible   bool // the object was there before Commit
+	prepared  bool
 	// silence is the longest time without an event; stopped is how long the run went on after it was cancelled, if it was.
 	silence, stopped time.Duration
 	cancelled        bool
@@ -176,6 +182,9 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 		if f := e.GetFinished(); f != nil {
 			d.finished = f
 		}
+		if c := e.GetCheckpoint(); c != nil {
+			d.told = c
+		}
 	})
 	cancelling.Lock()
 	if d.cancelled = !cancelledAt.IsZero(); d.cancelled {
@@ -254,8 +263,12 @@ func feed(ctx context.Context, path string, t trial) {
 	if err != nil {
 		return
 	}
-	for _, rec := range t.records {
-		if err := writer.Write(rec); err != nil {
+	for i, rec := range t.records {
+		var custom arrow.Metadata
+		if i < len(t.checkpoints) {
+			custom = arrow.NewMetadata([]string{stage.MetaCheckpoint}, t.checkpoints[i:i+1])
+		}
+		if err := writer.WriteWithMetadata(rec, custom); err != nil {
 			return
 		}
 	}
@@ -286,7 +299,7 @@ func (b *processBench) drain(ctx context.Context, listener *net.UnixListener, d 
 	for {
 		rec, err := reader.Read()
 		if err == io.EOF {
-			_ = conn.SetReadDeadline(time.Now().Add(wire.EndPatience))
+			_ = conn.SetReadDeadline(time.Now().Add(wire.EndTimeout))
 			if d.ended = !reader.More(); !d.ended {
 				d.readErr = problemf("more came behind the end-of-stream; a stream has one schema, that of its beginning")
 			}
@@ -301,6 +314,10 @@ func (b *processBench) drain(ctx context.Context, listener *net.UnixListener, d 
 				b.violate(CheckSchema, "%s", breach)
 			}
 			d.rows = append(d.rows, cells(rec))
+			d.total += rec.NumRows()
+			if at := reader.Metadata().FindKey(stage.MetaCheckpoint); at >= 0 {
+				d.positions = append(d.positions, position{reader.Metadata().Values()[at], d.total})
+			}
 		} else if column, ok := rec.Column(0).(*array.Binary); ok {
 			for i := range column.Len() {
 				d.data = append(d.data, column.Value(i)...)
@@ -425,6 +442,9 @@ func (b *processBench) outputBreach(t trial, d delivery) error {
 
 // rowsBreach compares the rows of a filter's output with those of its input.
 func (b *processBench) rowsBreach(t trial, d delivery) error {
+	if b.manifest.Kind == stage.KindSource {
+		b.sourceCheckpoints(d)
+	}
 	if b.manifest.Kind != stage.KindFilter || !b.manifest.KeepsRows {
 		return nil
 	}

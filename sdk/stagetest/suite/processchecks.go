@@ -30,6 +30,11 @@ func Process(m control.Manifest, start Starter, o Options) []Check {
 			b.check(CheckOneRow, func(p *probe) { b.tryInput(p, "one row", batch{rows: 1}) }),
 			b.check(CheckHuge, func(p *probe) { b.tryInput(p, "values of 1 MiB", batch{rows: 3, long: 1 << 20}) }),
 		)
+	} else {
+		checks = append(checks, b.report(CheckCheckpoints))
+	}
+	if m.In == stage.ShapeTable {
+		checks = append(checks, b.check(CheckCheckpoints, func(p *probe) { b.checkpoints(p) }))
 	}
 	switch m.Kind {
 	case stage.KindFilter, stage.KindEncoder:

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -27,22 +26,15 @@ type sinkStage struct {
 	wrote  bytes.Buffer
 }
 
-func (b *sinkBench) make(ctx context.Context) (*sinkStage, error) {
-	i, err := b.newInstance(ctx, b.definition)
-	if err != nil {
-		return nil, err
-	}
-	return &sinkStage{instance: i, sink: i.made.(stage.Outcome), object: b.options.object(i.dir)}, nil
-}
-
 // bytes is the sink as one of bytes.
 func (s *sinkStage) bytes() stage.Sink { return s.made.(stage.Sink) }
 
 func (b *sinkBench) open(ctx context.Context) (*sinkStage, error) {
-	s, err := b.make(ctx)
+	i, err := b.newInstance(ctx, b.definition)
 	if err != nil {
 		return nil, err
 	}
+	s := &sinkStage{instance: i, sink: i.made.(stage.Outcome), object: b.options.object(i.dir)}
 	err = s.call(ctx, "Open", func(ctx context.Context) error {
 		return s.bytes().Open(ctx, stage.Object{Media: b.options.Media, RunID: "conformance"})
 	})
@@ -160,15 +152,7 @@ func (b *sinkBench) deliver(ctx context.Context, list [][]byte) (breach string, 
 		return "", err
 	}
 	breach = receiptBreach(receipt, s.wrote.Bytes(), s.object)
-	if open := s.unreleased(); len(open) > 0 {
-		b.violate(CheckUndo, "after Commit the sink has not released %q", open[0])
-	}
-	if err := s.abort(ctx); err != nil {
-		b.violate(CheckAbort, "Abort after Commit gave an error: %v", err)
-	}
-	if s.object != "" && !s.visible() {
-		b.violate(CheckAbort, "Abort after Commit removed the object")
-	}
+	b.committed(ctx, s)
 	return breach, nil
 }
 
@@ -181,8 +165,14 @@ func (b *sinkBench) checks() []Check {
 			}
 		}
 	}
+	phases := twoPhases{b.bench, b.definition, b.open,
+		func(ctx context.Context, s *sinkStage) error { return s.write(ctx, pieces()...) },
+		func(s *sinkStage) (func(context.Context) error, func()) {
+			piece := make([]byte, 1<<20)
+			return func(ctx context.Context) error { return s.bytes().Write(ctx, piece) }, func() {}
+		}}
 	return []Check{
-		b.check(CheckCancel, func(p *probe) { b.cancellation(p) }),
+		b.check(CheckCancel, phases.cancellation),
 		b.check(CheckCommit, commit("several pieces", pieces())),
 		b.check(CheckZeroBatches, commit("an empty object", nil)),
 		b.check(CheckOneRow, commit("one byte", pieces()[:1])),
@@ -194,89 +184,9 @@ func (b *sinkBench) checks() []Check {
 			}
 			p.breaches(CheckHidden)
 		}),
-		b.check(CheckAbort, func(p *probe) { b.aborts(p) }),
+		b.check(CheckAbort, phases.aborts),
 		b.undo(b.definition),
 		b.leaks(func(ctx context.Context) error { _, err := b.deliver(ctx, pieces()); return err }),
 		b.report(CheckUntouched), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
-	}
-}
-
-// aborts ends objects in every phase; nothing may stay.
-func (b *sinkBench) aborts(p *probe) {
-	ended, cancel := context.WithCancel(p.ctx)
-	cancel()
-	for _, phase := range []struct {
-		what string
-		do   func(s *sinkStage) error
-	}{
-		{"after Open", func(*sinkStage) error { return nil }},
-		{"after Write", func(s *sinkStage) error { return s.write(p.ctx, pieces()...) }},
-		{"after a Write that failed", func(s *sinkStage) error {
-			if err := s.write(p.ctx, pieces()...); err != nil {
-				return err
-			}
-			return cancelled(s.write(ended, pieces()[1]))
-		}},
-	} {
-		s, err := b.open(p.ctx)
-		if err == nil {
-			err = phase.do(s)
-		}
-		if !p.try(phase.what, err) {
-			if s != nil {
-				_ = s.abort(p.ctx)
-				s.close()
-			}
-			continue
-		}
-		// The run's context has ended when a sink is aborted because of it.
-		p.try("Abort "+phase.what, s.abort(ended))
-		if left := s.left(); len(left) > 0 {
-			p.fail("Abort %s left %s", phase.what, slices.MinFunc(left, func(a, b string) int { return len(a) - len(b) }))
-		}
-		if open := s.unreleased(); len(open) > 0 {
-			b.violate(CheckUndo, "after Abort %s the sink has not released %q", phase.what, open[0])
-		}
-		p.try("the second Abort "+phase.what, s.abort(p.ctx))
-		s.close()
-	}
-	if s, err := b.make(p.ctx); err == nil {
-		p.try("Abort without Open", s.abort(p.ctx))
-		s.close()
-	}
-	p.breaches(CheckAbort)
-}
-
-func (b *sinkBench) cancellation(p *probe) {
-	for _, already := range []bool{true, false} {
-		s, err := b.open(p.ctx)
-		if err != nil {
-			p.try("opening", err)
-			return
-		}
-		piece := make([]byte, 1<<20)
-		err = s.callCancelled(p.ctx, "Write", already, func(ctx context.Context) error { return s.bytes().Write(ctx, piece) })
-		p.try("a write of a cancelled run", cancelled(err))
-		if b.stuck() != "" {
-			s.close()
-			return
-		}
-		if err := s.abort(p.ctx); err != nil {
-			p.try("Abort after the cancellation", err)
-		}
-		s.close()
-	}
-	s, err := b.open(p.ctx)
-	if err != nil {
-		return
-	}
-	defer s.close()
-	err = s.callCancelled(p.ctx, "Commit", true, func(ctx context.Context) error { _, err := s.sink.Commit(ctx); return err })
-	if err != nil && s.visible() {
-		p.fail("Commit failed, and the object is visible")
-	}
-	p.try("a commit of a cancelled run", cancelled(err))
-	if err != nil {
-		_ = s.abort(p.ctx)
 	}
 }

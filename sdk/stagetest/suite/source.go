@@ -65,6 +65,11 @@ func (s *sourceStage) next(ctx context.Context) (rec arrow.Record, err error) {
 		if breach := schemaBreach(rec, s.schema); breach != "" {
 			s.bench.violate(CheckSchema, "%s", breach)
 		}
+		if c, can := s.source.(stage.Checkpointer); can {
+			if breach := stage.CheckpointBreach(c.Checkpoint()); breach != "" {
+				s.bench.violate(CheckCheckpoints, "the source gave %s", breach)
+			}
+		}
 	}
 	return rec, err
 }
@@ -140,7 +145,7 @@ func (b *sourceBench) checks() []Check {
 		b.undo(b.definition),
 		b.report(CheckLeak),
 		b.leaks(func(ctx context.Context) error { _, _, err := b.all(ctx); return err }),
-		b.report(CheckSchema), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
+		b.report(CheckSchema), b.report(CheckCheckpoints), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
 	}
 }
 

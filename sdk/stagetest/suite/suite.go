@@ -363,4 +363,5 @@ const (
 	CheckCutInput    = "cut-input"
 	CheckHeartbeat   = "heartbeat"
 	CheckUndo        = "undo"
+	CheckCheckpoints = "checkpoints"
 )

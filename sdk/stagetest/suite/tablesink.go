@@ -112,12 +112,7 @@ func (b *tableSinkBench) deliver(ctx context.Context, in input, how way) (object
 	if s.object != "" {
 		object, _ = os.ReadFile(s.object) // a folder is not compared
 	}
-	if err := s.abort(ctx); err != nil {
-		b.violate(CheckAbort, "Abort after Commit gave an error: %v", err)
-	}
-	if s.object != "" && !s.visible() {
-		b.violate(CheckAbort, "after Commit, and an Abort that must do nothing then, the object is not there")
-	}
+	b.committed(ctx, s)
 	return b.steady(object), nil
 }
 
@@ -150,8 +145,20 @@ func (b *tableSinkBench) checks() []Check {
 		_, err := b.deliver(p.ctx, in, kept)
 		p.try(what, err)
 	}
+	schema := plain.schema()
+	phases := twoPhases{b.bench, b.definition,
+		func(ctx context.Context) (*sinkStage, error) { s, _, err := b.open(ctx, schema); return s, err },
+		func(ctx context.Context, s *sinkStage) error {
+			return b.write(ctx, s, s.sink.(stage.TableSink), plain, schema, kept)
+		},
+		func(s *sinkStage) (func(context.Context) error, func()) {
+			rec := b.options.input(batch{rows: 2000, nulls: someNulls}).record(newGuard(), schema, 0, 0)
+			return func(ctx context.Context) error {
+				return s.sink.(stage.TableSink).Write(ctx, stage.Rows{Record: rec})
+			}, rec.Release
+		}}
 	return []Check{
-		b.check(CheckCancel, func(p *probe) { b.cancellation(p) }),
+		b.check(CheckCancel, phases.cancellation),
 		b.check(CheckCommit, func(p *probe) { tried(p, "plain rows", plain) }),
 		b.check(CheckTypes, func(p *probe) {
 			for _, f := range valueTypes() {
@@ -187,7 +194,8 @@ func (b *tableSinkBench) checks() []Check {
 			}
 			p.breaches(CheckHidden)
 		}),
-		b.check(CheckAbort, func(p *probe) { b.aborts(p) }),
+		b.check(CheckAbort, phases.aborts),
+		b.undo(b.definition),
 		b.report(CheckReceipt),
 		b.report(CheckLeak),
 		b.leaks(func(ctx context.Context) error { _, err := b.deliver(ctx, plain, kept); return err }),
@@ -218,88 +226,5 @@ func (b *tableSinkBench) sliced(p *probe) {
 		slice := input{whole.fields, slices.Clone(whole.batches)}
 		slice.batches[0].front, slice.batches[1].front = 3, mostFront
 		b.compare(p, "slices of "+typeName(f), whole, slice, kept, "a slice of "+typeName(f)+" became something else than the same rows in a batch of their own")
-	}
-}
-
-// aborts ends tables in every phase; nothing may stay.
-func (b *tableSinkBench) aborts(p *probe) {
-	ended, cancel := context.WithCancel(p.ctx)
-	cancel()
-	in := b.options.input(plainBatches()...)
-	schema := in.schema()
-	for _, phase := range []struct {
-		what string
-		do   func(s *sinkStage, sink stage.TableSink) error
-	}{
-		{"after Open", func(*sinkStage, stage.TableSink) error { return nil }},
-		{"after Write", func(s *sinkStage, sink stage.TableSink) error { return b.write(p.ctx, s, sink, in, schema, kept) }},
-		{"after a Write that failed", func(s *sinkStage, sink stage.TableSink) error {
-			if err := b.write(p.ctx, s, sink, in, schema, kept); err != nil {
-				return err
-			}
-			return cancelled(b.write(ended, s, sink, in, schema, kept))
-		}},
-	} {
-		s, sink, err := b.open(p.ctx, schema)
-		if err == nil {
-			err = phase.do(s, sink)
-		}
-		if !p.try(phase.what, err) {
-			if s != nil {
-				_ = s.abort(p.ctx)
-				s.close()
-			}
-			continue
-		}
-		// The run's context has ended when a sink is aborted because of it.
-		p.try("Abort "+phase.what, s.abort(ended))
-		if left := s.left(); len(left) > 0 {
-			p.fail("Abort %s left %s", phase.what, slices.MinFunc(left, func(a, b string) int { return len(a) - len(b) }))
-		}
-		p.try("the second Abort "+phase.what, s.abort(p.ctx))
-		s.close()
-	}
-	if i, err := b.newInstance(p.ctx, b.definition); err == nil {
-		s := &sinkStage{instance: i, sink: i.made.(stage.TableSink)}
-		p.try("Abort without Open", s.abort(p.ctx))
-		s.close()
-	}
-	p.breaches(CheckAbort)
-}
-
-func (b *tableSinkBench) cancellation(p *probe) {
-	in := b.options.input(batch{rows: 2000, nulls: someNulls})
-	schema := in.schema()
-	for _, already := range []bool{true, false} {
-		s, sink, err := b.open(p.ctx, schema)
-		if err != nil {
-			p.try("opening", err)
-			return
-		}
-		rec := in.record(newGuard(), schema, 0, 0)
-		err = s.callCancelled(p.ctx, "Write", already, func(ctx context.Context) error { return sink.Write(ctx, stage.Rows{Record: rec}) })
-		p.try("a write of a cancelled run", cancelled(err))
-		if b.stuck() != "" {
-			s.close()
-			return // rec may still be read
-		}
-		rec.Release()
-		if err := s.abort(p.ctx); err != nil {
-			p.try("Abort after the cancellation", err)
-		}
-		s.close()
-	}
-	s, _, err := b.open(p.ctx, schema)
-	if err != nil {
-		return
-	}
-	defer s.close()
-	err = s.callCancelled(p.ctx, "Commit", true, func(ctx context.Context) error { _, err := s.sink.Commit(ctx); return err })
-	if err != nil && s.visible() {
-		p.fail("Commit failed, and the object is visible")
-	}
-	p.try("a commit of a cancelled run", cancelled(err))
-	if err != nil {
-		_ = s.abort(p.ctx)
 	}
 }

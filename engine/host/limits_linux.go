@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// measure returns the memory, in bytes, of a process and, if family is set, of its descendants, and how many processes they
-// are. What cannot be read counts as nothing, and so does a process that has ended and that nobody has waited for, until
-// there are very many of them; it counts no further.
+// measure returns the memory, in bytes, of a process and, if family is set, of its descendants, and how many processes
+// they are. What cannot be read counts as nothing, and so does a process that has ended and that nobody has waited for,
+// until there are very many of them; it counts no further.
 //
-// Memory is what is resident. Of a family it is as well what lies in files in memory, which may be resident nowhere: those
-// that it has open (memfd_create(2)), those it has mapped and closed, as far as they are mapped, and its /tmp. Not counted
-// is a file in memory that is on its way through a socket and open nowhere.
+// Memory is what is resident. Of a family it is as well what lies in files in memory, which may be resident nowhere:
+// those that it has open (memfd_create(2)), those it has mapped and closed, as far as they are mapped, and its /tmp.
+// Not counted is a file in memory that is on its way through a socket and open nowhere.
 //
 // Processes that have forked share pages, which count in each of them. So when the sum
 // is above limit, it is made again from their shares (proc(5), smaps_rollup), which

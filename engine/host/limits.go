@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// useCheck is how often the memory and the processes of a plugin are looked at.
-const useCheck = 200 * time.Millisecond
+// limitCheck is how often the memory and the processes of a plugin are looked at.
+const limitCheck = 200 * time.Millisecond
 
 // maxProcesses is how many processes a third-party plugin may have, itself included
 // (Linux): many for a pool of workers, few for a machine.
@@ -25,14 +25,14 @@ func (h *Host) Footprint(inFlight int64) int64 {
 	return min(emptyProcess+inFlight+inFlight/100*gcPercent, h.cfg.MemoryLimit)
 }
 
-// watchUse ends the process when it uses more than it may.
+// watchLimits ends the process when it uses more than it may.
 //
 // The memory that counts is resident. RLIMIT_AS bounds what is reserved, of which
 // garbage-collected languages have many times what they use: Go more than 1 GiB at
 // its start, a JVM or V8 their greatest heap. RLIMIT_NPROC counts what the user has
 // elsewhere too, and does not hold for root.
-func (c *child) watchUse() {
-	ticker := time.NewTicker(useCheck)
+func (c *child) watchLimits() {
+	ticker := time.NewTicker(limitCheck)
 	defer ticker.Stop()
 	for {
 		select {
@@ -40,7 +40,7 @@ func (c *child) watchUse() {
 			return
 		case <-ticker.C:
 		}
-		resident, processes := measure(c.pid(), c.hold.thirdParty, c.memoryLimit)
+		resident, processes := measure(c.pid(), c.confinement.thirdParty, c.memoryLimit)
 		switch {
 		case processes > maxProcesses:
 			c.end(excess{fmt.Sprintf("had more than %d processes, the most that a plugin may have", maxProcesses),
