@@ -44,7 +44,7 @@ export GORACE := atexit_sleep_ms=0
 # that they start are built as for users, without it, in either case. So they run without the detector, but for
 # RACED_OUTSIDE: tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several
 # things at once.
-OUTSIDE       := ./integration/e2e ./integration/sandbox
+OUTSIDE       := ./integration/e2e ./integration/sandbox ./integration/service
 RACED_OUTSIDE := ^(TestSoak|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoadCreatesTheDatabase|TestLoadFailures|TestLoadOverwritesOnlyWhenTold|TestLoadSomeTables|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
 # Tests by name, in one goroutine of their own or nearly so, of values by the million or of every byte of something, which the
 # race detector makes many times slower as well. They run without it, in full; smaller tests of the same packages run with it.
