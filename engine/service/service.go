@@ -165,22 +165,29 @@ func (s *Service) Start(ctx context.Context) (err error) {
 		}
 	}()
 	set := s.settings.Load()
-	if s.public, err = listen(set.Listen.Address, s.api.Handler(), s.cfg.Log, s.fail); err != nil {
+	if s.public, err = listen(set.Listen.Address, s.cfg.Log, s.fail); err != nil {
 		return err
 	}
 	if err = s.public.certificate(set.Listen.Certificate, set.Listen.Key); err != nil {
 		return err
 	}
 	if set.Operations.Address != config.Off {
-		if s.ops, err = listen(set.Operations.Address, s.api.Operations(), s.cfg.Log, s.fail); err != nil {
+		if s.ops, err = listen(set.Operations.Address, s.cfg.Log, s.fail); err != nil {
 			return err
 		}
-		s.ops.serve()
+		secure := onLoopback(s.ops)
+		if !secure && set.Listen.Certificate != "" {
+			if err = s.ops.certificate(set.Listen.Certificate, set.Listen.Key); err != nil {
+				return err
+			}
+			secure = true
+		}
+		s.ops.serve(s.operations(secure))
 	}
-	if s.admin, err = admin.Listen(set.State, s.registry); err != nil {
+	if s.admin, err = admin.Listen(set.State, s.registry, s.cfg.Log); err != nil {
 		return err
 	}
-	s.public.serve()
+	s.public.serve(s.api.Handler())
 	for _, l := range s.loops {
 		l.start(s.cfg.Log)
 	}
@@ -270,6 +277,9 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 	}
 	before := s.public.pin()
 	s.public.use(pair)
+	if s.ops != nil && s.ops.pair.Load() != nil {
+		s.ops.use(pair)
+	}
 	if s.public.pin() != before {
 		paths = append(paths, "listen.certificate (its content)")
 	}

@@ -3,12 +3,10 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine"
-	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/delivery"
 	"github.com/cipherstream/cipherstream/engine/service/store"
@@ -135,17 +133,6 @@ func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptio
 	return e.runSealed(ctx, sink, o)
 }
 
-// runOrSwitch is run in the mode auto: a request that cannot be a stream now is one for a job.
-func (e *execution) runOrSwitch(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
-	receipt, err := e.run(ctx, sink, o)
-	if f := fault.From(err); f != nil && !e.recorded && (f.Code == admission.CodeStreamsBusy || f.Code == admission.CodeLoaded) {
-		if _, refused := e.api.Switch(ctx, delivery.ReasonLoad); refused != nil {
-			return nil, refused
-		}
-	}
-	return receipt, err
-}
-
 // runSealed runs, and counts what is sealed. A key that has sealed as much as it may ends the run.
 func (e *execution) runSealed(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
 	ctx, stop := context.WithCancelCause(ctx)
@@ -242,6 +229,9 @@ func (a *API) answer(x *exchange, o *order) {
 	var failure *Error
 	if err != nil {
 		failure = x.outcome(err)
+		if receipt != nil {
+			x.info.Rows = receipt.Rows
+		}
 	}
 	e.end(receipt, failure)
 	if failure != nil {
@@ -251,11 +241,11 @@ func (a *API) answer(x *exchange, o *order) {
 
 // spooled answers when the result is whole. In the mode auto it may outgrow an answer.
 func (e *execution) spooled(x *exchange, auto bool) (*engine.Receipt, error) {
-	s, run := delivery.Spooled{Spool: e.api.Spools.New(), Started: e.started}, delivery.Run(e.run)
+	s := delivery.Spooled{Spool: e.api.Spools.New(), Started: e.started}
 	if auto {
-		s.Limits, s.Switch, run = e.api.Auto, e.api.Switch, e.runOrSwitch
+		s.Limits, s.Switch = e.api.Auto, e.api.Switch
 	}
-	answer, err := s.Run(x.ctx, run)
+	answer, err := s.Run(x.ctx, e.run)
 	if err != nil || answer.Spool == nil {
 		return answer.Receipt, err
 	}
@@ -268,20 +258,14 @@ func (x *exchange) closeDelimited() bool {
 	return x.r.ProtoMajor < 1 || x.r.ProtoMajor == 1 && x.r.ProtoMinor == 0
 }
 
-// outcome is what an error of a run is for the client: why its context has ended comes before what that led to.
+// outcome is what an error of a run is for the client. What broke by itself explains the end of the request's context too: an
+// answer that is cut looks to the server as if its client had gone.
 func (x *exchange) outcome(err error) *Error {
-	cause := context.Cause(x.r.Context())
-	switch {
-	case cause == nil:
-		return fromError(err)
-	case fault.Is(cause, codeStopping):
+	e := fromError(err)
+	if cause := context.Cause(x.r.Context()); e.Code == ClientGone && fault.Is(cause, codeStopping) {
 		return fromError(cause)
-	case errors.Is(cause, context.Canceled):
-		e := fail(ClientGone)
-		e.Inner, e.cause = fault.From(err).Code, err
-		return e
 	}
-	return fromError(err)
+	return e
 }
 
 // giveUp ends an exchange that has failed: with an error, when nothing was sent yet, and otherwise by a cut.

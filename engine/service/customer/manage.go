@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -133,8 +135,18 @@ func (m *Manager) customer(id string) (*one, error) {
 	if c := m.r.customers.Load().byID[id]; c != nil {
 		return c, nil
 	}
-	return nil, fault.New(CodeUnknown, fault.Usage, "the configuration declares no customer %.70q", id).
+	return nil, fault.New(CodeUnknown, fault.Usage, "the configuration declares no customer %s", shown(id)).
 		WithHint("cipherstream customer list names them")
+}
+
+// shown is a text that was given, where it is short: somebody who gives a key in the place of a name does not find it in an
+// error afterwards.
+func shown(text string) string {
+	const shortest = len("cs_live_") + randomDigits + checksumDigits
+	if len(text) < shortest {
+		return strconv.Quote(text)
+	}
+	return fmt.Sprintf("of %d bytes", len(text))
 }
 
 // CreateKey issues a bearer key: cs_live_…, cs_demo_… for a demo customer, or cs_admin_… for an operator.
@@ -161,7 +173,7 @@ func (m *Manager) CreateKey(ctx context.Context, want NewKey) (IssuedKey, error)
 		}
 		for i, s := range scopes {
 			if !CustomerScopes.Has(s) || slices.Contains(scopes[:i], s) {
-				return IssuedKey{}, invalid("the scope %.70q is none that a customer's key may have, or is there twice", s).
+				return IssuedKey{}, invalid("the scope %s is none that a customer's key may have, or is there twice", shown(string(s))).
 					WithHint("the scopes are %s", strings.Join(CustomerScopes.texts(), ", "))
 			}
 		}
