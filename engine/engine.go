@@ -188,6 +188,10 @@ func (e *Engine) Run(ctx context.Context, p *Plan, sink AnySink, o RunOptions) (
 	return run.Execute(ctx, e.host, p, options)
 }
 
+// Repeatable reports whether a run that ended with err may be run again with the same inputs and another RunID, without a
+// second output or anything left of the first: see run.Repeatable.
+func Repeatable(err error) bool { return run.Repeatable(err) }
+
 // logged gives what stages log to the plan's log as well.
 func logged(ctx context.Context, p *Plan, events func(Event)) func(Event) {
 	if p.Log == nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/document"
-	"github.com/cipherstream/cipherstream/engine/plan"
 )
 
 // What the ending of a name says about a file.
@@ -98,7 +98,7 @@ func compressionEnding(compression any) string {
 var objectFlags = []string{"bucket", "object", "link-ttl", "link-url", "object-encryption", "object-kms-key"}
 
 // checkObject refuses flags about an object where the pipeline leaves none.
-func (r *request) checkObject(p *plan.Plan) error {
+func (r *request) checkObject(p *engine.Plan) error {
 	if r.job || p.Refers("run.bucket") {
 		return nil
 	}
