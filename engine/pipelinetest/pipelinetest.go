@@ -21,8 +21,6 @@ import (
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
-	"github.com/cipherstream/cipherstream/engine/plan"
-	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -208,9 +206,9 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 		return r, err
 	}
 	in := t.inputs(c)
-	in.Source, in.End = &source, plan.EndCaller
+	in.Source, in.End = &source, engine.EndCaller
 	var output memory
-	var p *plan.Plan
+	var p *engine.Plan
 	diags := t.problems
 	if t.prepared != nil {
 		var more diag.List
@@ -235,7 +233,7 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 }
 
 func (t *tester) inputs(c *document.Case) engine.Inputs {
-	lookup := func(values map[string]string) plan.Lookup {
+	lookup := func(values map[string]string) engine.Lookup {
 		return func(name string) (string, bool) {
 			v, ok := values[name]
 			return v, ok
@@ -244,7 +242,7 @@ func (t *tester) inputs(c *document.Case) engine.Inputs {
 	in := engine.Inputs{
 		Parameters: map[string]any{}, Env: lookup(c.Env), Secrets: lookup(c.Secrets),
 		EnvAllowed: slices.Collect(maps.Keys(c.Env)),
-		Isolation:  plan.IsolationNone,
+		Isolation:  engine.IsolationNone,
 		RunID:      t.doc.Metadata.Name + "_test", StartedAt: startedAt,
 		Hint: func(reference string) string {
 			namespace, name, _ := strings.Cut(reference, ".")
@@ -312,7 +310,7 @@ func failed(c *document.Case, err error, dir string) *Failure {
 
 // compare holds the output of a run against what was expected. The error says that
 // a file could not be read or written.
-func (t *tester) compare(c *document.Case, p *plan.Plan, receipt *run.Receipt, got []byte) (f *Failure, updated string, err error) {
+func (t *tester) compare(c *document.Case, p *engine.Plan, receipt *engine.Receipt, got []byte) (f *Failure, updated string, err error) {
 	switch e := &c.Expect; {
 	case e.Error != nil:
 		return &Failure{Message: fmt.Sprintf("the run succeeded with %d rows, instead of failing", receipt.Rows), Expected: e.Error.Text}, "", nil
