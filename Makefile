@@ -16,6 +16,8 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 ROWS      ?= 1000000
 ROUNDS    ?= 7
+# Rows of each stream of bench-service.
+SERVICE_ROWS ?= 100000
 KILLS     ?= 2000
 SOAK      ?= 5m
 
@@ -44,7 +46,11 @@ export GORACE := atexit_sleep_ms=0
 # things at once.
 OUTSIDE       := ./integration/e2e ./integration/sandbox
 RACED_OUTSIDE := ^(TestSoak|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoad.*|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
-# All others, as go test takes them.
+# Tests by name, in one goroutine of their own or nearly so, of values by the million or of every byte of something, which the
+# race detector makes many times slower as well. They run without it, in full; smaller tests of the same packages run with it.
+LARGE       := ./engine/decrypt ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
+LARGE_TESTS := ^(TestBase64|TestChunks|TestCorruptEveryByte|TestEveryByte|TestEveryCut|TestEveryHour|TestIndexLimit|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree)$$
+# All other packages, as go test takes them.
 INSIDE = $(filter-out $(OUTSIDE:./%=$(MODULE)/%),$(shell $(GO) list -tags $(TAGS) ./...))
 MODULE = $(shell $(GO) list -m)
 
@@ -58,7 +64,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test test-unit lint soak fuzz bench bench-run build docs proto clean
+.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -66,12 +72,14 @@ help: ## list the targets
 deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
 	@bash $(SCRIPTS)/deps.sh
 
-# Lint vets the tests, so that go test need not. All of it goes on at once: those outside wait much.
-test: deps ## lint and every test, with the race detector (see OUTSIDE); the last line has the counts
+# Lint vets the tests, so that go test need not. All of it goes on at once: those outside wait much, for servers and
+# for what takes its time, so that more of them than there are processors run beside each other.
+test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE); the last line has the counts
 	@$(GO) run ./integration/testsummary \
 		-check '$(LINT)' \
-		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -skip $(RACED_OUTSIDE) $(package)') \
-		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m $(INSIDE)' \
+		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -parallel 6 -skip $(RACED_OUTSIDE) $(package)') \
+		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -skip $(LARGE_TESTS) $(INSIDE)' \
+		-test '-vet=off -tags $(TAGS) -timeout 45m -p 1 -run $(LARGE_TESTS) $(LARGE)' \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 -run $(RACED_OUTSIDE) $(OUTSIDE)'; \
 	status=$$?; bash integration/images/engine.sh stop; exit $$status
 
@@ -93,6 +101,9 @@ bench: deps ## benchmarks of source decode, wire and stages (BENCH=regexp, BENCH
 
 bench-run: deps ## the whole program side by side with the mariadb client (ROWS=1000000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -rows $(ROWS) -rounds $(ROUNDS)
+
+bench-service: deps ## the service side by side with run and the mariadb client: latencies, streams, memory (SERVICE_ROWS=100000, ROUNDS=7)
+	@$(GO) run -tags $(TAGS) ./integration/bench -service -rows $(SERVICE_ROWS) -rounds $(ROUNDS)
 
 build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and macOS, amd64 and arm64
 	@for platform in $(PLATFORMS); do \

@@ -174,7 +174,7 @@ type RunOptions struct {
 // then. A time limit and a deadline of ctx end the run with "run.timeout", any other end of ctx with "run.cancelled".
 func (e *Engine) Run(ctx context.Context, p *Plan, sink AnySink, o RunOptions) (*Receipt, error) {
 	if e.budget != nil {
-		release, err := e.budget.Acquire(ctx, run.Memory(e.host, p))
+		release, err := e.budget.Acquire(ctx, e.Memory(p))
 		if err != nil {
 			return &Receipt{RunID: p.RunID, Pipeline: p.Name}, fault.From(err)
 		}
@@ -191,6 +191,10 @@ func (e *Engine) Run(ctx context.Context, p *Plan, sink AnySink, o RunOptions) (
 // Repeatable reports whether a run that ended with err may be run again with the same inputs and another RunID, without a
 // second output or anything left of the first: see run.Repeatable.
 func Repeatable(err error) bool { return run.Repeatable(err) }
+
+// Memory is what the processes of a plan take, in bytes, when they use what they are given: what Run acquires of a
+// Budget, for whoever admits runs himself. See run.Memory.
+func (e *Engine) Memory(p *Plan) int64 { return run.Memory(e.host, p) }
 
 // logged gives what stages log to the plan's log as well.
 func logged(ctx context.Context, p *Plan, events func(Event)) func(Event) {

@@ -74,6 +74,11 @@ type Prepared struct{ plan *plan.Prepared }
 // Document is the pipeline as it was read: its parameters, columns and limits. It must not be changed.
 func (p *Prepared) Document() *Document { return p.plan.Document() }
 
+// Values reads the parameters of one run: their defaults filled in, held against their types and the pipeline's rules. They
+// are nil when the diagnostics have errors, which are those that Bind would begin with. Nothing but the parameters
+// is needed, so that who asks learns of all mistakes of a request before it is known whose data it is about.
+func (p *Prepared) Values(in Inputs) ([]Value, diag.List) { return p.plan.Values(in) }
+
 // Bind makes the plan of one run. It is nil when the diagnostics have errors; List.Problems gives these in the form
 // of a service. A run that is given no identifier or start gets a new one, and now. The plan is the
 // caller's: nothing in it is shared.

@@ -12,6 +12,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/pipeline"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/plugin"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/sandbox"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/service"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/sweep"
 	"github.com/cipherstream/cipherstream/plugins/bundle"
@@ -19,7 +20,7 @@ import (
 )
 
 // nouns are what the commands are about.
-var nouns = []session.Noun{pipeline.Commands, plugin.Commands, sandbox.Commands, sweep.Commands, decrypt.Commands}
+var nouns = []session.Noun{pipeline.Commands, plugin.Commands, sandbox.Commands, sweep.Commands, decrypt.Commands, service.Commands}
 
 func main() {
 	// A plugin process comes first: nothing of the command line is set up for it.

@@ -68,10 +68,12 @@ const (
 	CodeFile          = "test.file"
 )
 
-// What the stages in place of the source are called.
+// What the stages in place of the source are called, and the encoder in which rows are compared: that of a pipeline which
+// ends in rows too, so that a value is written in one way whatever the pipeline's end.
 const (
-	rowsSource = "ndjson"
-	csvSource  = "csv"
+	rowsSource  = "ndjson"
+	csvSource   = "csv"
+	rowsEncoder = "ndjson"
 )
 
 // startedAt is the same in every run, so that outputs can be.
@@ -206,7 +208,7 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 		return r, err
 	}
 	in := t.inputs(c)
-	in.Source, in.End = &source, engine.EndCaller
+	in.Source, in.End, in.Encoder = &source, engine.EndCaller, &engine.StandIn{Use: rowsEncoder, Config: map[string]any{}}
 	var output memory
 	var p *engine.Plan
 	diags := t.problems
@@ -314,6 +316,9 @@ func (t *tester) compare(c *document.Case, p *engine.Plan, receipt *engine.Recei
 	switch e := &c.Expect; {
 	case e.Error != nil:
 		return &Failure{Message: fmt.Sprintf("the run succeeded with %d rows, instead of failing", receipt.Rows), Expected: e.Error.Text}, "", nil
+	case (e.Output != nil || e.OutputFile != nil) && slices.ContainsFunc(p.Stages, func(s engine.Stage) bool { return s.Kind == stage.KindEncoder && s.OfPlan() }):
+		return &Failure{Message: "the pipeline gives rows to its sink, and no text that could be compared",
+			Hint: "expect rows"}, "", nil
 	case e.Output != nil:
 		return compareText([]byte(e.Output.Text), got), "", nil
 	case e.OutputFile != nil:
@@ -334,7 +339,7 @@ func (t *tester) compare(c *document.Case, p *engine.Plan, receipt *engine.Recei
 	for _, s := range p.Stages {
 		switch s.Kind {
 		case stage.KindEncoder, stage.KindCompressor, stage.KindEncryptor:
-			if s.Name != "ndjson" {
+			if s.Name != rowsEncoder {
 				return &Failure{Message: fmt.Sprintf("the output went through %s %q; rows can be compared when it is plain ndjson", s.Kind, s.Name),
 					Hint: "expect output or output_file"}, "", nil
 			}

@@ -136,8 +136,11 @@ type Stage struct {
 	Concurrent bool          `json:"concurrent,omitempty"`
 	At         diag.Position `json:"at"`
 
-	ofPlan bool // the author did not write it
+	ofPlan bool
 }
+
+// OfPlan reports whether the author of the pipeline did not write the stage: it was put there when the plan was made.
+func (s *Stage) OfPlan() bool { return s.ofPlan }
 
 // Group is consecutive stages that run in one process.
 type Group struct {
@@ -201,15 +204,36 @@ func (p *Prepared) Bind(in Inputs) (*Plan, diag.List) {
 	return newPlanner(p, in, false).build()
 }
 
-func (p *planner) build() (*Plan, diag.List) {
-	in, doc := &p.in, p.config.Document
-	p.diags = append(p.diags, in.check()...)
+// Values is the first part of Bind: the parameters with their defaults, held against their types and the pipeline's rules.
+// No stage is looked at, so that a request is answered for its own mistakes before anything else of a run is known. The
+// values are nil when the diagnostics have errors.
+func (p *Prepared) Values(in Inputs) ([]Value, diag.List) {
+	planner := newPlanner(p, in, false)
+	values, _ := planner.values()
+	if planner.diags.HasErrors() {
+		return nil, planner.diags.Tidy()
+	}
+	return values, planner.diags.Tidy()
+}
+
+// values reads the parameters, and holds them against the rules. The variables are nil when parameters are wrong.
+func (p *planner) values() ([]Value, map[string]any) {
 	values := p.readParameters()
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, nil
 	}
 	vars := p.variables(p.params)
 	p.checkRules(vars)
+	return values, vars
+}
+
+func (p *planner) build() (*Plan, diag.List) {
+	in, doc := &p.in, p.config.Document
+	p.diags = append(p.diags, in.check()...)
+	values, vars := p.values()
+	if vars == nil {
+		return nil, p.diags.Tidy()
+	}
 	active := p.active(vars)
 	if p.diags.HasErrors() {
 		return nil, p.diags.Tidy()
@@ -230,6 +254,12 @@ func (p *planner) build() (*Plan, diag.List) {
 			r = p.resolveStage(s)
 		}
 		stages, written = append(stages, r), append(written, r.stage)
+	}
+	encoder := -1
+	if in.Encoder != nil && in.End == EndCaller && endsInTable(active) {
+		encoder = slices.IndexFunc(stages, func(r resolved) bool { return r.stage.Kind == stage.KindSink })
+		r := p.resolveStandIn(&document.Stage{Kind: stage.KindEncoder, At: stages[encoder].stage.At}, *in.Encoder)
+		stages, written = slices.Insert(stages, encoder, r), slices.Insert(written, encoder, r.stage)
 	}
 	if !p.diags.HasErrors() {
 		p.checkFilters(stages)
@@ -261,7 +291,7 @@ func (p *planner) build() (*Plan, diag.List) {
 	for i, s := range stages {
 		m := s.manifest
 		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Caller: m == in.End.manifest(),
-			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At})
+			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At, ofPlan: i == encoder})
 		for _, use := range s.secrets {
 			use.Stage = ids[i]
 			plan.Secrets = append(plan.Secrets, use)

@@ -63,7 +63,9 @@ type Column struct {
 type Progress struct {
 	// Rows that the source has delivered, and bytes that the sink was given.
 	Rows, Bytes int64
-	Elapsed     time.Duration
+	// EncodedRows and EncodedBytes are as in the receipt, so far. They stay 0 where the encoder's program does not say.
+	EncodedRows, EncodedBytes int64
+	Elapsed                   time.Duration
 }
 
 // Checkpoint says how far a source has come that a later run can continue (stage.Checkpointer), about four times a second, the

@@ -68,7 +68,7 @@ func (r *run) introduce(ctx context.Context) error {
 			return fault.InStage(err, r.groups[i].stages[0])
 		}
 	}
-	patience := link.StrangerPatience
+	patience := link.StrangerTimeout
 	if r.debugged() {
 		patience = 0
 	}

@@ -15,6 +15,9 @@ type Receipt struct {
 	Rows int64 `json:"rows"`
 	// RowsRead is the number of rows that the source delivered.
 	RowsRead int64 `json:"rows_read"`
+	// EncodedBytes is what the encoder made of the rows, before it was compressed or sealed; 0 without an encoder, or when
+	// its program does not say.
+	EncodedBytes int64 `json:"encoded_bytes,omitempty"`
 	// Bytes and SHA256 describe the output as it was delivered. A sink of rows that leaves no object of its own says
 	// neither: no bytes, and no digest.
 	Bytes  int64  `json:"bytes"`

@@ -410,7 +410,7 @@ func (r *run) handle(h Host, i int, e *pb.Event) {
 		}
 		r.emit(opened)
 	case *pb.Event_Progress:
-		r.advance(i, kind.Progress.Rows, kind.Progress.Bytes)
+		r.advance(i, kind.Progress)
 	case *pb.Event_Checkpoint:
 		if i == 0 {
 			r.emit(Checkpoint{Position: kind.Checkpoint.GetPosition(), Rows: kind.Checkpoint.GetRows()})
@@ -441,12 +441,21 @@ func (r *run) conclude(i int, account *pb.Finished) {
 	r.mu.Lock()
 	r.groups[i].finished = account
 	r.mu.Unlock()
-	r.advance(i, account.Rows, account.Bytes)
+	r.advance(i, account)
 }
 
-// advance keeps the two numbers that a person wants to see: the rows of the
-// first group and the bytes of the last.
-func (r *run) advance(i int, rows, bytes int64) {
+// totals are what a group says of its progress, and of its end.
+type totals interface {
+	GetRows() int64
+	GetBytes() int64
+	GetEncodedRows() int64
+	GetEncodedBytes() int64
+}
+
+// advance keeps the numbers that a person wants to see: the rows of the
+// first group, the bytes of the last, and what the encoder makes of the one for the other.
+func (r *run) advance(i int, t totals) {
+	rows, bytes := t.GetRows(), t.GetBytes()
 	r.mu.Lock()
 	r.groups[i].rows, r.groups[i].bytes = rows, bytes
 	if i == 0 {
@@ -455,6 +464,8 @@ func (r *run) advance(i int, rows, bytes int64) {
 	if i == len(r.groups)-1 {
 		r.progress.Bytes = bytes
 	}
+	r.progress.EncodedRows = max(r.progress.EncodedRows, t.GetEncodedRows())
+	r.progress.EncodedBytes = max(r.progress.EncodedBytes, t.GetEncodedBytes())
 	r.progress.Elapsed = time.Since(r.began)
 	r.emit(r.progress) // under the lock: totals never fall
 	r.mu.Unlock()
@@ -521,6 +532,7 @@ func (r *run) account(failed bool) *Receipt {
 		if f.EncodedRows != nil {
 			receipt.Rows, encoded = f.GetEncodedRows(), true
 		}
+		receipt.EncodedBytes += f.GetEncodedBytes()
 		for k, v := range f.GetCounters() {
 			receipt.Counters[k] += v
 		}

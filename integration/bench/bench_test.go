@@ -158,7 +158,7 @@ func TestReport(t *testing.T) {
 	b := &bench{
 		options: options{rows: 1_000_000, rounds: 2, output: "RAM", subjects: regexp.MustCompile("source|ndjson-(none|group|stage|filtered-(fused|third))")},
 		columns: 28, serverVersion: "10.11", outputs: map[string]output{"ndjson": {"abc", 5}},
-		use:    serviceUse{memory: []float64{190 << 20, 201 << 20}, pooled: []float64{0.9, 1.8}, alone: []float64{1, 2}},
+		use:    embeddedUse{memory: []float64{190 << 20, 201 << 20}, pooled: []float64{0.9, 1.8}, alone: []float64{1, 2}},
 		others: []written{{"cipherstream", 900, 0.5}, {"pyarrow 26", 1000, 0.25}},
 	}
 	var out bytes.Buffer

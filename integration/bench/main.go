@@ -11,6 +11,8 @@
 // pyarrow and DuckDB, to compare sizes and times. At the end an engine in this process, as a service has one, runs ten NDJSON
 // streams at once and bursts of short runs.
 //
+// With -service it measures what customers of a service wait for instead, over HTTP on loopback, in the same way.
+//
 // It owns the comparison and its table; it never measures stages by themselves
 // (`make bench`), never touches a server that it did not start, and judges no
 // one: a missed aim is printed, and only a wrong output is a failure.
@@ -38,6 +40,7 @@ type options struct {
 	rounds   int
 	subjects *regexp.Regexp
 	output   string
+	service  bool
 }
 
 func main() {
@@ -50,6 +53,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 7, "measured rounds, after one that is not counted")
 	flag.StringVar(&only, "subjects", ".", "measure only subjects whose name matches this `REGEXP`, streams and burst among them; the client always runs")
 	flag.StringVar(&o.output, "output", "/dev/shm", "write output files to a new folder in `DIR`, best in RAM")
+	flag.BoolVar(&o.service, "service", false, "measure the service instead: latencies, and streams over HTTP")
 	flag.Parse()
 	var err error
 	if o.subjects, err = regexp.Compile(only); err != nil || o.rows < 1 || o.rounds < 1 || flag.NArg() > 0 {
@@ -110,11 +114,14 @@ func run(ctx context.Context, o options) (err error) {
 	if err := b.load(ctx); err != nil {
 		return err
 	}
+	if o.service {
+		return b.runService(ctx)
+	}
 	results, err := b.measure(ctx)
 	if err != nil {
 		return err
 	}
-	if b.use, err = b.service(ctx); err != nil {
+	if b.use, err = b.measureEmbedded(ctx); err != nil {
 		return err
 	}
 	return report(os.Stdout, b, results)

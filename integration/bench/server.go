@@ -67,7 +67,7 @@ type bench struct {
 	outputs map[string]output // the first output of each product
 	others  []written         // Parquet files of the same rows
 	key     string            // for sealed outputs
-	use     serviceUse
+	use     embeddedUse
 }
 
 // start starts the server, with memory for the whole table where the machine has
@@ -99,7 +99,7 @@ func (b *bench) environment() []string {
 func (b *bench) load(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, b.program, "sandbox", "load", "--progress", "none",
 		"--patients", fmt.Sprint(max(1, b.rows/10)), "--appointments", fmt.Sprint(b.rows),
-		"--table", "patient", "--table", "appointment")
+		"--table", "patient", "--table", "appointment", "--table", "appointment_type")
 	cmd.Env = b.environment()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("sandbox load: %w\n%s", err, out)

@@ -1,213 +1,420 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
-
-	"github.com/cipherstream/cipherstream/engine"
-	"github.com/cipherstream/cipherstream/pipelines"
-	"github.com/cipherstream/cipherstream/plugins/bundle"
 )
 
-// What a service does that embeds the engine: many streams at once, and bursts of short ones.
+// together is how many streams go on at once, which is what one customer may have.
+const together = 10
+
+// The requests whose latency is measured.
 const (
-	streams      = 10  // NDJSON streams of all appointments
-	burst        = 8   // short runs
-	burstPool    = 2   // processes that stand ready for them
-	mostMemory   = 200 // MiB of the plugin processes of all streams
-	streamsName  = "streams"
-	burstName    = "burst"
-	readyAgainIn = time.Second // after which a pool has refilled
+	referenceList = "appointment_types"
+	// fewRows is how many rows the answer in between has, at least.
+	fewRows = 10_000
 )
 
-// serviceUse is what was measured of it, by round.
-type serviceUse struct {
-	memory []float64 // bytes: the largest sum of the plugin processes' proportional set sizes
-	pooled []float64 // seconds of a burst with a pool, and without one
-	alone  []float64
+// serviceBench measures a service as its customers see it, on loopback.
+type serviceBench struct {
+	*bench
+	cmd     *exec.Cmd
+	stderr  bytes.Buffer
+	mu      sync.Mutex // of stderr
+	client  *http.Client
+	url     string
+	key     string
+	lastDay string // of the answer of fewRows
+	few     int64
+
+	latencies map[string][]latency
+	walls     map[string][]time.Duration // by subject, one a round
+	idle      int64                      // memory of all processes before the first request
+	peak      int64                      // and the most with the streams at once
 }
 
-// throwAway is a caller's sink that keeps nothing.
-type throwAway struct{ bytes int64 }
+// latency is how long one answer took.
+type latency struct{ first, whole time.Duration }
 
-func (*throwAway) Open(context.Context, engine.Object) error { return nil }
-func (t *throwAway) Write(_ context.Context, p []byte) error { t.bytes += int64(len(p)); return nil }
-func (t *throwAway) Commit(context.Context) (engine.Delivery, error) {
-	return engine.Delivery{Bytes: t.bytes}, nil
+// The subjects of the streams.
+const (
+	byClient     = "client"
+	byRun        = "run"
+	oneStream    = "one stream"
+	inTurn       = "ten streams, one after another"
+	atOnce       = "ten streams at once"
+	cachedList   = "reference list, kept"
+	uncachedList = "reference list, run anew"
+	someRows     = "10,000 rows"
+)
+
+// runService runs the comparison of the service.
+func (b *bench) runService(ctx context.Context) (err error) {
+	s := &serviceBench{bench: b, latencies: map[string][]latency{}, walls: map[string][]time.Duration{}}
+	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: together}}
+	if err := s.chooseRange(); err != nil {
+		return err
+	}
+	say("starting the service")
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.end()) }()
+	s.idle = sampled(s.cmd.Process.Pid)
+	if err := s.measureLatencies(ctx); err != nil {
+		return err
+	}
+	if err := s.measureStreams(ctx); err != nil {
+		return err
+	}
+	return s.report(os.Stdout)
 }
-func (*throwAway) Abort(context.Context) error { return nil }
 
-// embedded is an engine as a service has one, with so many warm processes.
-func (b *bench) embedded(ctx context.Context, warm int) (*engine.Engine, *engine.Prepared, error) {
-	e, err := engine.New(ctx, engine.Config{
-		FirstParty: bundle.Bundle("bench"), Executable: b.program, Args: []string{"plugin-serve"}, Catalogue: pipelines.FS(), Warm: warm,
-	})
+// chooseRange finds the days whose appointments are about as many as the answer in between has.
+func (s *serviceBench) chooseRange() error {
+	day := strings.TrimSpace(s.server.Query(fmt.Sprintf("SELECT appointment_date FROM %s.appointment ORDER BY appointment_date LIMIT 1 OFFSET %d",
+		s.server.Database(), min(fewRows, s.rows)-1)))
+	if day, _, _ = strings.Cut(day, " "); day == "" {
+		return errors.New("no appointment was found")
+	}
+	s.lastDay = day
+	return nil
+}
+
+// begin writes the configuration, makes a key, and starts the service.
+func (s *serviceBench) begin(ctx context.Context) error {
+	document := filepath.Join(s.dir, "service.yaml")
+	err := os.WriteFile(document, []byte(`apiVersion: cipherstream/v1
+kind: Service
+metadata: {name: bench}
+spec:
+  listen: {address: "127.0.0.1:0"}
+  operations: {address: "off"}
+  limits: {rates: {procedures: {requests: 1000000, window: 1s}}}
+  customers: [{id: bench, dsn: "env:CIPHERSTREAM_DSN", encryption_keys: ["env:CIPHERSTREAM_KEYS"]}]
+`), 0o600)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	prepared, diags := e.Prepare("appointments")
-	if err := diags.Err(); err != nil {
-		e.Close()
-		return nil, nil, err
+	environment := append(s.environment(), "CIPHERSTREAM_KEYS="+s.bench.key)
+	create := exec.CommandContext(ctx, s.program, "key", "create", "bench", "--config", document, "--json")
+	create.Env = environment
+	out, err := create.Output()
+	if err != nil {
+		return fmt.Errorf("key create: %w", err)
 	}
-	return e, prepared, nil
+	var issued struct{ Key string }
+	if err := json.Unmarshal(out, &issued); err != nil {
+		return err
+	}
+	s.key = issued.Key
+	s.cmd = exec.Command(s.program, "serve", "--config", document)
+	s.cmd.Env = environment
+	pipe, err := s.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(pipe)
+	for s.url == "" && lines.Scan() {
+		s.keep(lines.Bytes())
+		var line struct{ Msg, Address string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
+			s.url = "http://" + line.Address
+		}
+	}
+	if s.url == "" {
+		return fmt.Errorf("the service did not start: %s", s.said())
+	}
+	go func() { _, _ = io.Copy(io.Discard, pipe) }() // a line for every request
+	return nil
 }
 
-// together makes n runs at once, and returns when the last one has ended. Each must deliver so many rows.
-func (b *bench) together(ctx context.Context, e *engine.Engine, p *engine.Prepared, n int, parameters map[string]any, rows int64, events func(engine.Event)) error {
-	dsn := b.server.SocketDSN(b.server.Database())
-	errs := make([]error, n)
-	var wait sync.WaitGroup
-	for i := range n {
-		wait.Go(func() {
-			plan, diags := p.Bind(engine.Inputs{Parameters: parameters, End: engine.EndCaller,
-				Secrets: func(name string) (string, bool) { return dsn, name == "dsn" }})
-			if errs[i] = diags.Err(); errs[i] != nil {
-				return
-			}
-			receipt, err := e.Run(ctx, plan, &throwAway{}, engine.RunOptions{Events: events})
-			if err == nil && receipt.Rows != rows {
-				err = fmt.Errorf("a stream has %s rows, and %s were loaded", grouped(receipt.Rows), grouped(rows))
-			}
-			errs[i] = err
-		})
+func (s *serviceBench) keep(line []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stderr.Write(line)
+	s.stderr.WriteByte('\n')
+}
+
+func (s *serviceBench) said() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stderr.String()
+}
+
+func (s *serviceBench) end() error {
+	s.client.CloseIdleConnections()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	over := time.AfterFunc(time.Minute, func() { _ = s.cmd.Process.Kill() })
+	defer over.Stop()
+	return s.cmd.Wait()
+}
+
+// sampled is what all processes of a tree have in memory now, pages that they share counted once.
+func sampled(pid int) int64 {
+	t := newTree(pid)
+	t.sample()
+	return t.together
+}
+
+// fetch asks for an answer, writes it, and checks its number of rows, where one is wanted.
+func (s *serviceBench) fetch(ctx context.Context, procedure string, body map[string]any, to io.Writer, rows int64) (latency, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return latency{}, err
 	}
-	wait.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
+	var begin time.Time
+	var l latency
+	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() { l.first = time.Since(begin) }}
+	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, s.url+"/v1/procedures/"+procedure, bytes.NewReader(text))
+	if err != nil {
+		return l, err
+	}
+	r.Header.Set("Authorization", "Bearer "+s.key)
+	r.Header.Set("Content-Type", "application/json")
+	begin = time.Now()
+	answer, err := s.client.Do(r)
+	if err != nil {
+		return l, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
+		return l, fmt.Errorf("%s: %s: %s", procedure, answer.Status, why)
+	}
+	if _, err := io.Copy(to, answer.Body); err != nil {
+		return l, fmt.Errorf("%s: %w", procedure, err)
+	}
+	l.whole = time.Since(begin)
+	said := answer.Header.Get("X-CipherStream-Rows") + answer.Trailer.Get("X-CipherStream-Rows")
+	if rows > 0 && said != fmt.Sprint(rows) {
+		return l, fmt.Errorf("%s: the service says %q rows, and %d are right", procedure, said, rows)
+	}
+	return l, nil
+}
+
+// measureLatencies measures small answers, one after another, the kinds by turns.
+func (s *serviceBench) measureLatencies(ctx context.Context) error {
+	s.few = 0
+	kinds := []struct {
+		name, procedure string
+		body            map[string]any
+		times           int // in a round
+	}{
+		{cachedList, referenceList, map[string]any{"customer_id": "bench"}, 100},
+		// What is sealed is never kept.
+		{uncachedList, referenceList, map[string]any{"customer_id": "bench", "encrypted": true}, 10},
+		{someRows, "appointments", map[string]any{"customer_id": "bench", "to_date": s.lastDay}, 5},
+	}
+	for round := range s.rounds + 1 {
+		for _, k := range kinds {
+			for range k.times {
+				var lines lineCounter
+				l, err := s.fetch(ctx, k.procedure, k.body, &lines, 0)
+				if err != nil {
+					return err
+				}
+				if k.name == someRows {
+					s.few = lines.lines
+				}
+				if round > 0 {
+					s.latencies[k.name] = append(s.latencies[k.name], l)
+				}
+			}
 		}
+		say("latencies, round %d of %d", round, s.rounds)
 	}
 	return nil
 }
 
-// stream runs all streams at once, and returns the most that their plugin processes had in memory together.
-func (b *bench) stream(ctx context.Context) (most float64, err error) {
-	e, prepared, err := b.embedded(ctx, 0)
+// stream fetches all appointments into a file, which is removed.
+func (s *serviceBench) stream(ctx context.Context, name string) error {
+	file, err := os.Create(filepath.Join(s.dir, name))
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer e.Close()
-	var mu sync.Mutex
-	var pids []int
-	stop, ended := make(chan struct{}), make(chan struct{})
+	defer os.Remove(file.Name())
+	_, err = s.fetch(ctx, "appointments", map[string]any{"customer_id": "bench", "mode": "stream"}, file, s.rows)
+	return errors.Join(err, file.Close())
+}
+
+// measureStreams measures whole tables, the subjects by turns.
+func (s *serviceBench) measureStreams(ctx context.Context) error {
+	run := subject{name: byRun, output: "ndjson", isolation: "group"}
+	subjects := []struct {
+		name string
+		do   func(count bool) error
+	}{
+		{byClient, func(count bool) error {
+			_, err := s.runClient(ctx, count)
+			return err
+		}},
+		{byRun, func(count bool) error {
+			_, err := s.runProgram(ctx, run, count)
+			return err
+		}},
+		{oneStream, func(bool) error { return s.stream(ctx, "stream") }},
+		{inTurn, func(bool) error {
+			for range together {
+				if err := s.stream(ctx, "stream"); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{atOnce, func(bool) error { return s.streamsAtOnce(ctx) }},
+	}
+	for round := range s.rounds + 1 {
+		var line []string
+		for i := range subjects {
+			sub := subjects[(i+round)%len(subjects)]
+			begin := time.Now()
+			if err := sub.do(round == 0); err != nil {
+				return fmt.Errorf("%s: %w", sub.name, err)
+			}
+			took := time.Since(begin)
+			line = append(line, fmt.Sprintf("%s %.2f", sub.name, took.Seconds()))
+			if round > 0 {
+				s.walls[sub.name] = append(s.walls[sub.name], took)
+			}
+		}
+		say("streams, round %d of %d, seconds: %s", round, s.rounds, strings.Join(line, ", "))
+	}
+	return nil
+}
+
+func (s *serviceBench) streamsAtOnce(ctx context.Context) error {
+	stop, sampledAll := make(chan struct{}), make(chan int64)
 	go func() {
-		defer close(ended)
+		t := newTree(s.cmd.Process.Pid)
 		tick := time.NewTicker(sampleEvery)
 		defer tick.Stop()
 		for {
+			t.sample()
 			select {
 			case <-tick.C:
 			case <-stop:
+				sampledAll <- t.together
 				return
 			}
-			mu.Lock()
-			now := slices.Clone(pids)
-			mu.Unlock()
-			var sum int64
-			for _, pid := range now {
-				sum += kilobytes(filepath.Join(procDir(pid), "smaps_rollup"), "Pss:")
-			}
-			most = max(most, float64(sum))
 		}
 	}()
-	err = b.together(ctx, e, prepared, streams, nil, b.rows, func(event engine.Event) {
-		if started, is := event.(engine.Started); is {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, p := range started.Processes {
-				pids = append(pids, p.PID)
-			}
-		}
-	})
+	errs := make([]error, together)
+	var streams sync.WaitGroup
+	for i := range together {
+		streams.Go(func() { errs[i] = s.stream(ctx, fmt.Sprint("stream", i)) })
+	}
+	streams.Wait()
 	close(stop)
-	<-ended
-	return most, err
+	s.peak = max(s.peak, <-sampledAll)
+	return errors.Join(errs...)
 }
 
-// service measures all rounds of both. A burst is of runs that have no rows, so that it is the starts that are measured.
-func (b *bench) service(ctx context.Context) (use serviceUse, err error) {
-	for range b.rounds {
-		if !b.subjectMatches(streamsName) {
-			break
+// report prints what was measured, in Markdown.
+func (s *serviceBench) report(w io.Writer) error {
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n| answer | first byte ms, p50 | p99 | whole ms, p50 | p99 | measured |\n|---|--:|--:|--:|--:|--:|\n")
+	for _, name := range []string{cachedList, uncachedList, someRows} {
+		of := s.latencies[name]
+		first, whole := make([]float64, len(of)), make([]float64, len(of))
+		for i, l := range of {
+			first[i], whole[i] = l.first.Seconds()*1000, l.whole.Seconds()*1000
 		}
-		most, err := b.stream(ctx)
-		if err != nil {
-			return use, fmt.Errorf("%d streams: %w", streams, err)
+		if name == someRows {
+			name = fmt.Sprintf("%s rows", grouped(s.few))
 		}
-		use.memory = append(use.memory, most)
-		say("%d streams at once: %s MiB", streams, mebibytes(int64(most)))
+		fmt.Fprintf(&out, "| %s | %.2f | %.2f | %.2f | %.2f | %d |\n", name, quantile(first, .5), quantile(first, .99), quantile(whole, .5), quantile(whole, .99), len(of))
 	}
-	if !b.subjectMatches(burstName) {
-		return use, nil
+	fmt.Fprintf(&out, "\n%s appointments a stream, medians of %d interleaved rounds.\n", grouped(s.rows), s.rounds)
+	fmt.Fprintf(&out, "\n| subject | | wall s | k rows/s | wall ÷ client | wall ÷ run |\n|---|---|--:|--:|--:|--:|\n")
+	for _, sub := range []struct {
+		name, what string
+		streams    int64
+	}{
+		{byClient, "`mariadb --quick --batch -N`, rows thrown away", 1},
+		{byRun, "`cipherstream run -f ndjson -o FILE`", 1},
+		{oneStream, "mode stream over HTTP to a file", 1},
+		{inTurn, "the same", together},
+		{atOnce, "the same, of one customer", together},
+	} {
+		seconds := medianOf(s.walls[sub.name])
+		fmt.Fprintf(&out, "| %s | %s | %.2f | %.0f | %.2f | %.2f |\n", sub.name, sub.what, seconds, float64(s.rows*sub.streams)/seconds/1000,
+			medianRatio(s.walls[sub.name], s.walls[byClient]), medianRatio(s.walls[sub.name], s.walls[byRun]))
 	}
-	none := map[string]any{"from_date": "2999-01-01"}
-	pooled, withPool, err := b.embedded(ctx, burstPool)
-	if err != nil {
-		return use, err
-	}
-	defer pooled.Close()
-	plain, without, err := b.embedded(ctx, 0)
-	if err != nil {
-		return use, err
-	}
-	defer plain.Close()
-	for round := range b.rounds + 1 {
-		time.Sleep(readyAgainIn)
-		var seconds [2]float64
-		for k := range 2 {
-			i := (k + round) % 2
-			e, p := pooled, withPool
-			if i == 1 {
-				e, p = plain, without
-			}
-			began := time.Now()
-			if err := b.together(ctx, e, p, burst, none, 0, nil); err != nil {
-				return use, fmt.Errorf("a burst of %d: %w", burst, err)
-			}
-			seconds[i] = time.Since(began).Seconds()
-			time.Sleep(readyAgainIn) // the pool refills beside nobody
+	fmt.Fprintf(&out, "\nMemory of the service and its processes, shared pages counted once: %s MiB idle, %s MiB at most with ten streams at once.\n",
+		mebibytes(s.idle), mebibytes(s.peak))
+	fmt.Fprintf(&out, "\n| aim | | measured | |\n|---|--:|--:|---|\n")
+	wholes := func(name string) (ms []float64) {
+		for _, l := range s.latencies[name] {
+			ms = append(ms, l.whole.Seconds()*1000)
 		}
-		if round > 0 {
-			use.pooled, use.alone = append(use.pooled, seconds[0]), append(use.alone, seconds[1])
-			say("burst %d of %d: %.3f s with a pool of %d, %.3f s without", round, b.rounds, seconds[0], burstPool, seconds[1])
-		}
+		return ms
 	}
-	return use, nil
+	for _, a := range []struct {
+		what            string
+		limit, measured float64
+		atLeast         bool
+	}{
+		{"kept reference list, whole, p99 ms", 2, quantile(wholes(cachedList), .99), false},
+		{"reference list run anew, whole, p99 ms", 50, quantile(wholes(uncachedList), .99), false},
+		{"ten streams at once: rows/s ÷ one after another", .8, medianRatio(s.walls[inTurn], s.walls[atOnce]), true},
+		{"one stream: wall ÷ run to a file", 1.10, medianRatio(s.walls[oneStream], s.walls[byRun]), false},
+		{"ten streams at once: memory MiB", 384, float64(s.peak) / (1 << 20), false},
+	} {
+		sign, verdict := "≤", "reached"
+		missed := a.measured > a.limit
+		if a.atLeast {
+			sign, missed = "≥", a.measured < a.limit
+		}
+		if missed {
+			verdict = "**missed**"
+		}
+		fmt.Fprintf(&out, "| %s | %s %.2f | %.2f | %s |\n", a.what, sign, a.limit, a.measured, verdict)
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
 }
 
-func (b *bench) subjectMatches(name string) bool { return b.options.subjects.MatchString(name) }
-
-// report prints what a service is promised.
-func (u serviceUse) report(out *strings.Builder) {
-	if len(u.memory)+len(u.pooled) == 0 {
-		return
+// quantile is that of values, which need not be sorted, by the nearest rank.
+func quantile(values []float64, q float64) float64 {
+	if len(values) == 0 {
+		return 0
 	}
-	fmt.Fprint(out, "\n| service | at most | measured | lowest and highest round | |\n|---|--:|--:|--:|---|\n")
-	if len(u.memory) > 0 {
-		most := slices.Max(u.memory)
-		fmt.Fprintf(out, "| %d NDJSON streams at once: memory of their plugin processes together, MiB (PSS, highest round) | %d | %s | %s–%s | %s |\n",
-			streams, mostMemory, mebibytes(int64(most)), mebibytes(int64(slices.Min(u.memory))), mebibytes(int64(most)), verdict(most < mostMemory<<20))
-	}
-	if len(u.pooled) > 0 {
-		var r []float64
-		for i := range u.pooled {
-			r = append(r, u.pooled[i]/u.alone[i])
-		}
-		fmt.Fprintf(out, "| burst of %d runs without rows: wall with a pool of %d ÷ without | 1.00 | %.2f | %.2f–%.2f | %s |\n",
-			burst, burstPool, median(r), slices.Min(r), slices.Max(r), verdict(median(r) <= 1))
-	}
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-// verdict says whether an aim is met.
-func verdict(met bool) string {
-	if met {
-		return "met"
+func medianOf(of []time.Duration) float64 {
+	seconds := make([]float64, len(of))
+	for i, d := range of {
+		seconds[i] = d.Seconds()
 	}
-	return "**missed**"
+	return quantile(seconds, .5)
+}
+
+// medianRatio is the median of the ratios in the same round.
+func medianRatio(of, reference []time.Duration) float64 {
+	ratios := make([]float64, len(of))
+	for i := range of {
+		ratios[i] = of[i].Seconds() / reference[i].Seconds()
+	}
+	return quantile(ratios, .5)
 }

@@ -46,8 +46,8 @@ func TestStrangers(t *testing.T) {
 		if offer, err := p.Describe(ctx); err != nil || !offer.LinkWords {
 			t.Fatalf("it does not know the words: %+v, %v", offer, err)
 		}
-		before := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Patience: patience}
-		after := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Patience: patience}
+		before := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Timeout: patience}
+		after := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Timeout: patience}
 		input, output := filepath.Join(dir, "i"), filepath.Join(dir, "o")
 		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: output, Net: "unix"})
 		if err != nil {
@@ -126,7 +126,7 @@ func sendOne(ctx context.Context, path string, to peer.Expected) {
 	}
 	defer c.Close()
 	conn := c.(*net.UnixConn)
-	if to.Greet(conn) != nil || to.Heed(ctx, conn) != nil {
+	if to.SendHello(conn) != nil || to.AwaitWelcome(ctx, conn) != nil {
 		return
 	}
 	schema := arrow.NewSchema([]arrow.Field{{Name: "note", Type: arrow.BinaryTypes.String}}, nil)

@@ -18,9 +18,15 @@ var mayImport = map[string][]string{
 	"integration": {"sdk", "plugins", "engine", "pipelines", "cmd"},
 }
 
-// testServers and testReaders may be imported by every test: they start the real servers, and the
-// readers of others, that tests compare with, and import nothing of ours themselves.
-const testServers, testReaders = "integration/dbtest", "integration/python"
+// testServers, testReaders and testProgram may be imported by every test, and by commandTests, which only tests import: they
+// start the real servers, and the readers of others, that tests compare with, and build the program; and they import nothing
+// of ours themselves.
+const (
+	testServers  = "integration/dbtest"
+	testReaders  = "integration/python"
+	testProgram  = "integration/program"
+	commandTests = "cmd/cipherstream/cmdtest"
+)
 
 // engineEdges says which packages of engine/ each package there may import, and engineTestEdges what its tests may besides.
 // One that is not listed imports none.
@@ -36,24 +42,42 @@ var engineEdges = map[string][]string{
 	"engine/run":              {"engine/diag", "engine/host", "engine/link", "engine/plan"},
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
+
+	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
+		"engine/service/customer", "engine/service/spool", "engine/service/store/datakey", "engine/service/telemetry"},
+	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
+		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
+	"engine/service/api/admin":       {"engine/service/customer"},
+	"engine/service/config":          {"engine/diag", "engine/document"},
+	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
+	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
+	"engine/service/store/memory":    {"engine/service/store"},
+	"engine/service/store/sqlite":    {"engine/service/store"},
+	"engine/service/store/storetest": {"engine/service/store"},
 }
 
 var engineTestEdges = map[string][]string{
 	"engine/host":   {"engine/run/runtest"},
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
+
+	"engine/service/customer":     {"engine/service/store/memory"},
+	"engine/service/store/memory": {"engine/service/store/storetest"},
+	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
+	"engine/service/api":          {"engine/service/store/memory"},
 }
 
 // commandEdges says which packages of cmd/ each package there may import, and commandTestEdges what its tests may besides:
 // a noun of the command line knows no other, but that a run may start a sandbox. One that is not listed imports none.
 var commandEdges = map[string][]string{
 	"cmd/cipherstream": {"cmd/cipherstream/decrypt", "cmd/cipherstream/pipeline", "cmd/cipherstream/plugin", "cmd/cipherstream/sandbox",
-		"cmd/cipherstream/session", "cmd/cipherstream/sweep"},
+		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep"},
 	"cmd/cipherstream/cmdtest":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/decrypt":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/pipeline": {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/plugin":   {"cmd/cipherstream/scaffold", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/sandbox":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/service":  {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/session":  {"cmd/cipherstream/terminal"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 }
@@ -64,6 +88,7 @@ var commandTestEdges = map[string][]string{
 	"cmd/cipherstream/pipeline": {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden"},
 	"cmd/cipherstream/plugin":   {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden", "cmd/cipherstream/pipeline"},
 	"cmd/cipherstream/sandbox":  {"cmd/cipherstream/cmdtest"},
+	"cmd/cipherstream/service":  {"cmd/cipherstream/cmdtest"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/cmdtest", "cmd/cipherstream/pipeline"},
 	"cmd/cipherstream/terminal": {"cmd/cipherstream/golden"},
 }
@@ -75,12 +100,11 @@ var (
 )
 
 // serverLibrary is big and only good for trying things out: one package holds it, and one program
-// that one. The tests of the commands have it through serverTests, which only they import.
+// that one.
 const (
 	serverLibrary = "github.com/dolthub/go-mysql-server"
 	serverOwner   = "engine/sandbox/embedded"
 	serverProgram = "cmd/cipherstream-sandbox"
-	serverTests   = "cmd/cipherstream/cmdtest"
 )
 
 // storeLibrary is that of S3. Only the store of objects in S3 needs it, and tests that look at a real one: an author of a
@@ -107,7 +131,7 @@ func badImport(dir, imported string, test bool) string {
 	if within(imported, serverLibrary) && dir != serverOwner {
 		return "only " + serverOwner + " may use the embedded server's library"
 	}
-	if imported == module+"/"+serverOwner && !test && dir != serverProgram && dir != serverTests {
+	if imported == module+"/"+serverOwner && !test && dir != serverProgram {
 		return "only " + serverProgram + " may hold the embedded server"
 	}
 	if within(imported, storeLibrary) && dir != storeOwner && !within(dir, "integration") {
@@ -117,7 +141,7 @@ func badImport(dir, imported string, test bool) string {
 		return "there is no package at the top"
 	}
 	to, ours := strings.CutPrefix(imported, module+"/")
-	if !ours || test && (to == testServers || to == testReaders) {
+	if !ours || (test || dir == commandTests) && slices.Contains([]string{testServers, testReaders, testProgram}, to) {
 		return ""
 	}
 	fromTop, _, _ := strings.Cut(dir, "/")
@@ -201,7 +225,9 @@ func TestBadImport(t *testing.T) {
 		{"cmd/cipherstream", module + "/engine/sandbox/embedded", false, true},
 		{"cmd/cipherstream", module + "/engine/sandbox/embedded", true, false},
 		{"cmd/cipherstream-sandbox", module + "/engine/sandbox/embedded", false, false},
-		{"cmd/cipherstream/cmdtest", module + "/engine/sandbox/embedded", false, false},
+		{"cmd/cipherstream/cmdtest", module + "/engine/sandbox/embedded", false, true},
+		{"cmd/cipherstream/cmdtest", module + "/integration/program", false, false},
+		{"cmd/cipherstream/session", module + "/integration/program", false, true},
 		{"cmd/cipherstream/pipeline", module + "/engine/sandbox/embedded", false, true},
 		{"cmd/cipherstream", module + "/cmd/cipherstream/plugin", false, false},
 		{"cmd/cipherstream/plugin", module + "/cmd/cipherstream/session", false, false},

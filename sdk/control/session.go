@@ -126,8 +126,7 @@ func (s *Session) Start(ctx context.Context, send func(*pb.Event) error) error {
 		case event := <-s.events.queue:
 			err = send(event)
 		case <-ticker.C:
-			rows, bytes := group.Progress()
-			err = send(&pb.Event{Kind: &pb.Event_Progress{Progress: &pb.Progress{Rows: rows, Bytes: bytes}}})
+			err = send(progressOf(group))
 			if e := checkpointOf(group); e != nil && err == nil {
 				err = send(e)
 			}
@@ -156,8 +155,7 @@ func checkpointOf(group *runner.Group) *pb.Event {
 // execute runs the group, and for a sink waits for the host's decision.
 func (s *Session) execute(ctx context.Context, group *runner.Group) error {
 	err := group.Run(ctx)
-	rows, bytes := group.Progress()
-	s.events.put(&pb.Event{Kind: &pb.Event_Progress{Progress: &pb.Progress{Rows: rows, Bytes: bytes}}}) // the last one before Prepared is exact
+	s.events.put(progressOf(group)) // the last one before Prepared is exact
 	if e := checkpointOf(group); e != nil {
 		s.events.put(e)
 	}
@@ -229,6 +227,25 @@ func (s *Session) conclude(group *runner.Group, err error, send func(*pb.Event) 
 	return send(&pb.Event{Kind: &pb.Event_Finished{Finished: account}})
 }
 
+// progressOf is how far a group is.
+func progressOf(group *runner.Group) *pb.Event {
+	result := group.Result()
+	progress := &pb.Progress{Rows: result.Rows, Bytes: result.Bytes}
+	progress.EncodedRows, progress.EncodedBytes = encodedOf(&result)
+	return &pb.Event{Kind: &pb.Event_Progress{Progress: progress}}
+}
+
+// encodedOf is what a group has encoded: no rows without an encoder or a sink of rows, and no bytes where none were made.
+func encodedOf(r *runner.Result) (rows, bytes *int64) {
+	if r.Encodes {
+		rows = &r.EncodedRows
+	}
+	if r.EncodedBytes > 0 {
+		bytes = &r.EncodedBytes
+	}
+	return rows, bytes
+}
+
 // accountOf is the account of a group so far, and whether the bytes of its sink are seen as they come.
 func accountOf(group *runner.Group) (account *pb.Finished, streams bool) {
 	result := group.Result()
@@ -238,9 +255,7 @@ func accountOf(group *runner.Group) (account *pb.Finished, streams bool) {
 		Media:          MediaToProto(&result.Media),
 		CpuNanoseconds: cpu.Nanoseconds(), PeakMemoryBytes: peak,
 	}
-	if result.Encodes {
-		account.EncodedRows = &result.EncodedRows
-	}
+	account.EncodedRows, account.EncodedBytes = encodedOf(&result)
 	return account, result.Streams
 }
 

@@ -146,7 +146,7 @@ func (f *flow) run(ctx context.Context) (err error) {
 
 	var out drain
 	if conn != nil {
-		if err := g.cfg.OutputPeer.Heed(ctx, conn); err != nil {
+		if err := g.cfg.OutputPeer.AwaitWelcome(ctx, conn); err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				return cause
 			}

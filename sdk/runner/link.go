@@ -69,7 +69,7 @@ func accept(ctx context.Context, l *net.UnixListener, from peer.Expected, log *s
 	return conn, nil
 }
 
-// dial connects to the downstream neighbour, and sends no more than the word of greeting.
+// dial connects to the downstream neighbour, and sends no more than the hello.
 func dial(ctx context.Context, path string, to peer.Expected) (*net.UnixConn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", path)
@@ -77,7 +77,7 @@ func dial(ctx context.Context, path string, to peer.Expected) (*net.UnixConn, er
 		return nil, fault.New(DownstreamEnded, fault.Plugin, "cannot connect to the stage after: %w", errors.Unwrap(err))
 	}
 	conn := c.(*net.UnixConn)
-	if err := to.Greet(conn); err != nil {
+	if err := to.SendHello(conn); err != nil {
 		conn.Close()
 		return nil, PeerFault(err)
 	}
@@ -135,7 +135,7 @@ func (in *input) next(ctx context.Context) (item, error) {
 	rec, err := in.reader.Read()
 	if err == io.EOF {
 		// A writer that keeps its side open past its end has nothing more to say.
-		_ = in.conn.SetReadDeadline(time.Now().Add(wire.EndPatience))
+		_ = in.conn.SetReadDeadline(time.Now().Add(wire.EndTimeout))
 		if in.reader.More() {
 			return item{}, fault.New(LinkProtocol, fault.Plugin,
 				"the stage before sends more behind the end of its stream; a stream has one schema, that of its beginning")

@@ -94,6 +94,8 @@ type Result struct {
 	// how many rows that was given.
 	Encodes     bool
 	EncodedRows int64
+	// EncodedBytes is what the group's encoder made, before it was compressed or sealed.
+	EncodedBytes int64
 	// Bytes is what left the last stage; none leaves a sink of rows.
 	Bytes int64
 	// Counters are the stages' own, by "STAGE.NAME".
@@ -112,9 +114,10 @@ type Group struct {
 	built    []built
 	listener *net.UnixListener
 
-	rows, bytes atomic.Int64
-	checkpoint  atomic.Pointer[Checkpoint]
-	watch       *watchdog
+	rows, bytes  atomic.Int64
+	encodedBytes atomic.Int64
+	checkpoint   atomic.Pointer[Checkpoint]
+	watch        *watchdog
 
 	mu       sync.Mutex
 	counters map[string]int64
@@ -306,9 +309,6 @@ func (g *Group) inSink(err *error) {
 	}
 }
 
-// Progress returns the rows that entered the group and the bytes that left it so far.
-func (g *Group) Progress() (rows, bytes int64) { return g.rows.Load(), g.bytes.Load() }
-
 // Checkpoint is how far a source has come; see stage.Checkpointer.
 type Checkpoint struct {
 	Position string
@@ -324,7 +324,7 @@ func (g *Group) TakeCheckpoint() (c Checkpoint, is bool) {
 	return c, false
 }
 
-// Result returns the group's account.
+// Result returns the group's account, so far or at its end.
 func (g *Group) Result() Result {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -334,7 +334,7 @@ func (g *Group) Result() Result {
 	}
 	return Result{
 		Rows: g.rows.Load(), Bytes: g.bytes.Load(), Counters: counters, Facts: maps.Clone(g.facts), Media: g.media,
-		Encodes: g.encodes, EncodedRows: g.encoded, Streams: g.streams,
+		Encodes: g.encodes, EncodedRows: g.encoded, EncodedBytes: g.encodedBytes.Load(), Streams: g.streams,
 	}
 }
 

@@ -327,6 +327,13 @@ func (s *segment) encoded(rows int64) {
 	}
 }
 
+// encodedBytes accounts for what a step has made, where it is an encoder.
+func (s *segment) encodedBytes(by *step, made *stage.Output) {
+	if by.encoder != nil {
+		s.flow.group.encodedBytes.Add(int64(len(made.Data)))
+	}
+}
+
 // locate says in which row of the stream a step has failed; given is how many rows each
 // step was given before.
 func (s *segment) locate(err error, given []int64) error {
@@ -430,6 +437,7 @@ func (w *worker) pass(ctx context.Context, i int, p payload, emit func(payload))
 	if err := checkEnds(s, out); err != nil {
 		return err
 	}
+	w.segment.encodedBytes(s, out)
 	err = w.pass(ctx, i+1, payload{out: out, first: p.first}, emit)
 	if !last && cap(out.Data) > maxKept {
 		*out = stage.Output{}
@@ -614,6 +622,7 @@ func (w *worker) edge(ctx context.Context, total stage.Totals, begin bool) (item
 		if len(out.Data) == 0 {
 			continue
 		}
+		w.segment.encodedBytes(s, out)
 		var outs []*stage.Output
 		if err := w.pass(ctx, i+1, payload{out: out}, func(p payload) { outs = append(outs, p.out) }); err != nil {
 			return item{}, err

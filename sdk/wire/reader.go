@@ -171,8 +171,8 @@ func (r *Reader) body(n int) (*block, error) {
 	}
 }
 
-// EndPatience is how long a reader waits for the end of a connection whose stream has ended.
-const EndPatience = time.Second
+// EndTimeout is how long a reader waits for the end of a connection whose stream has ended.
+const EndTimeout = time.Second
 
 // More reports whether anything comes behind the end-of-stream marker, where nothing may come: libraries write a second
 // stream there when the schema changes. It waits for the end of what the stream is read from.

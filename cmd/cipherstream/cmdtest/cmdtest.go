@@ -1,6 +1,9 @@
 // Package cmdtest lets the tests of the program's commands start them, in the test's process or as a program of its
 // own, and gives them what commands work on: a database, a sealed delivery, a terminal. It never holds a command, and
 // never says what is right: its caller does. Only tests import it.
+//
+// What a command starts beside itself, the process of the first-party plugin and the sandbox, are the programs as they are
+// built for users: a test binary carries neither, and the race detector is for the commands.
 package cmdtest
 
 import (
@@ -13,7 +16,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,12 +25,15 @@ import (
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
-	"github.com/cipherstream/cipherstream/plugins/bundle"
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/sdk"
 )
 
 // EnvAs makes this test binary be something else.
 const EnvAs = "CIPHERSTREAM_TEST_AS"
+
+// envBuilt tells this test binary, when it is the program, where cipherstream is.
+const envBuilt = "CIPHERSTREAM_TEST_BUILT"
 
 // Program is what a test binary is, besides a test.
 type Program struct {
@@ -41,17 +46,9 @@ type Program struct {
 // nouns are those of the package under test.
 var nouns []session.Noun
 
-// Main lets the test binary be the program, and the plugin that the program
-// starts, so that nothing has to be built for the tests: the TestMain of a package.
+// Main lets the test binary be the program, and a plugin of others that the program starts: the TestMain of a package.
 func Main(m *testing.M, as Program) {
 	nouns = as.Nouns
-	if slices.Equal(os.Args[1:], []string{session.ServePlugin}) {
-		sdk.Serve(bundle.Bundle(session.Version()))
-		return
-	}
-	if isSandbox() {
-		os.Exit(serveSandbox())
-	}
 	if as.Plugin != nil {
 		if b, ok := as.Plugin(filepath.Base(os.Args[0])); ok {
 			sdk.Serve(b)
@@ -60,7 +57,9 @@ func Main(m *testing.M, as Program) {
 	}
 	switch os.Getenv(EnvAs) {
 	case "program":
-		os.Exit(session.Program(os.Args[1:], nouns...))
+		s := session.New(terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[1:], nouns...)
+		s.Executable = os.Getenv(envBuilt)
+		os.Exit(s.Program())
 	case "stuck":
 		// A command that is interrupted and never ends.
 		s := session.New(terminal.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[1:])
@@ -75,11 +74,14 @@ func Main(m *testing.M, as Program) {
 		os.Unsetenv(name)
 	}
 	flag.Parse()
-	programs := beSandbox()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(programs)
-		os.Exit(code)
-	}))
+	path, err := built.Path()
+	if err == nil {
+		err = errors.Join(os.Setenv(envBuilt, path), os.Setenv(session.EnvSandbox, filepath.Join(filepath.Dir(path), sandboxName)))
+	}
+	if err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
 }
 
 // Result is how a command line ended.
@@ -112,7 +114,9 @@ func CallWith(t *testing.T, ctx context.Context, args ...string) Result {
 	}
 	defer in.Close()
 	out, errs := open("stdout"), open("stderr")
-	code := session.New(terminal.Streams{In: in, Out: out, Err: errs}, args, nouns...).Execute(ctx)
+	s := session.New(terminal.Streams{In: in, Out: out, Err: errs}, args, nouns...)
+	s.Executable = os.Getenv(envBuilt)
+	code := s.Execute(ctx)
 	read := func(f *os.File) string {
 		content, err := os.ReadFile(f.Name())
 		if err != nil {

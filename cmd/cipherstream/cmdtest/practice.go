@@ -1,23 +1,17 @@
 package cmdtest
 
 import (
-	"context"
-	"io/fs"
+	"encoding/json"
+	"fmt"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"syscall"
+	"os/exec"
 	"testing"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/engine/sandbox"
-	"github.com/cipherstream/cipherstream/engine/sandbox/embedded"
-	"github.com/cipherstream/cipherstream/pipelines"
 )
 
-// All that the tests of commands have of the embedded server is in this file.
-
-// sandboxName is the name of the file by which this test binary is the sandbox's program.
+// sandboxName is the name of the program with the embedded server.
 const sandboxName = "cipherstream-sandbox"
 
 // The size of SmallPractice.
@@ -34,51 +28,31 @@ func SmallPractice(t *testing.T) string {
 // Practice serves a small practice for a test and returns its URL.
 func Practice(t *testing.T, options sandbox.Options) string {
 	t.Helper()
-	sql, err := fs.Sub(pipelines.FS(), "sql")
+	server := exec.Command(os.Getenv(session.EnvSandbox), "-patients", fmt.Sprint(options.Patients), "-appointments", fmt.Sprint(options.Appointments))
+	server.Stderr = os.Stderr
+	hold, err := server.StdinPipe() // it serves until this is closed
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := embedded.Start(t.Context(), embedded.Config{SQL: sql, Options: options})
+	out, err := server.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
+		hold.Close()
+		if err := server.Wait(); err != nil {
+			t.Errorf("the sandbox: %v", err)
 		}
 	})
-	return server.DSN()
-}
-
-// beSandbox makes this test binary the sandbox's program as well, by another name of its file.
-func beSandbox() (dir string) {
-	executable, err := os.Executable()
-	if err == nil {
-		dir, err = os.MkdirTemp("", "programs")
+	var said struct {
+		DSN   string
+		Fault json.RawMessage
 	}
-	path := filepath.Join(dir, sandboxName)
-	if err == nil {
-		err = os.Symlink(executable, path)
+	if err := json.NewDecoder(out).Decode(&said); err != nil || said.DSN == "" {
+		t.Fatalf("the sandbox says %s (%v)", said.Fault, err)
 	}
-	if err == nil {
-		err = os.Setenv(session.EnvSandbox, path)
-	}
-	if err != nil {
-		panic(err)
-	}
-	return dir
-}
-
-// isSandbox reports whether this process was started as the sandbox's program.
-func isSandbox() bool { return filepath.Base(os.Args[0]) == sandboxName }
-
-// serveSandbox is cmd/cipherstream-sandbox.
-func serveSandbox() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	sql, err := fs.Sub(pipelines.FS(), "sql")
-	if err != nil {
-		panic(err)
-	}
-	return embedded.Program(ctx, sql, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	return said.DSN
 }

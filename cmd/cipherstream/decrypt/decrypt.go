@@ -12,8 +12,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,20 +133,20 @@ func (a *app) decrypt(ctx context.Context, name string, f *decryptFlags) error {
 			return err
 		}
 	}
-	out, err := a.openOutput(f.output, in)
+	out, err := session.OpenOutput(a.Terminal, f.output, in)
 	if err != nil {
 		return err
 	}
-	defer out.discard()
+	defer out.Discard()
 	result, err := copyDelivery(ctx, out, in, o)
 	if err != nil {
 		return err
 	}
-	if err := out.commit(); err != nil {
+	if err := out.Commit(); err != nil {
 		return err
 	}
 	a.warnUnproved(&result)
-	return a.reportDecrypted(result, out.path, receipt)
+	return a.reportDecrypted(result, out.Path(), receipt)
 }
 
 // options are those of the opener, but for the receipt.
@@ -261,7 +259,7 @@ const interruptGrace = time.Second
 
 // copyDelivery opens the delivery. It comes back when ctx ends, even while nobody writes
 // to in or reads from out; the goroutine that is stuck then ends with the program.
-func copyDelivery(ctx context.Context, out *output, in io.Reader, o decrypt.Options) (decrypt.Result, error) {
+func copyDelivery(ctx context.Context, out *session.Output, in io.Reader, o decrypt.Options) (decrypt.Result, error) {
 	type outcome struct {
 		result decrypt.Result
 		err    error
@@ -286,108 +284,6 @@ func copyDelivery(ctx context.Context, out *output, in io.Reader, o decrypt.Opti
 	case <-time.After(interruptGrace):
 	}
 	return decrypt.Result{}, context.Cause(ctx)
-}
-
-// output is where what was opened goes: a file that gets its name when it is whole, a device
-// such as /dev/null, or standard output.
-type output struct {
-	file *os.File
-	// path is that of the file, or empty.
-	path string
-	// device says that the file has its name already.
-	device bool
-	// finished is true when the temporary file is no more.
-	finished bool
-}
-
-// openOutput opens the output. What is read must not be overwritten.
-func (a *app) openOutput(name string, in *os.File) (*output, error) {
-	if name == "-" {
-		return &output{file: a.Out}, nil
-	}
-	path, err := session.OutputPath(name)
-	if err != nil {
-		return nil, err
-	}
-	info, err := os.Stat(path)
-	if err == nil {
-		if info.Mode()&fs.ModeCharDevice != 0 {
-			file, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOCTTY, 0)
-			if err != nil {
-				return nil, terminal.UsageFault("the output cannot be written: %w", err)
-			}
-			return &output{file: file, path: path, device: true}, nil
-		}
-		if !info.Mode().IsRegular() {
-			return nil, terminal.UsageFault("the output cannot be written to %s: it is not a file", path).
-				WithHint("for a pipe, let the shell redirect standard output")
-		}
-		if delivery, err := in.Stat(); err == nil && os.SameFile(info, delivery) {
-			return nil, terminal.UsageFault("the output would replace the delivery, %s", path).WithHint("give another name with -o")
-		}
-		// Behind a symbolic link, replace the file and leave the link.
-		if path, err = filepath.EvalSymlinks(path); err != nil {
-			return nil, terminal.UsageFault("the output cannot be written: %w", err)
-		}
-	}
-	dir, base := filepath.Split(path)
-	file, err := os.CreateTemp(dir, "."+base[:min(len(base), 200)]+".*.partial") // mode 0600
-	if err != nil {
-		return nil, terminal.UsageFault("the output cannot be written: %w", err).WithHint("create its folder first, or choose another")
-	}
-	return &output{file: file, path: path}, nil
-}
-
-// Write codes what goes wrong.
-func (o *output) Write(p []byte) (int, error) {
-	n, err := o.file.Write(p)
-	if err != nil {
-		return n, o.failed(err)
-	}
-	return n, nil
-}
-
-func (o *output) failed(err error) error {
-	if o.path == "" {
-		return terminal.OutputFault(err)
-	}
-	return fault.New(terminal.CodeOutput, fault.Sink, "%s cannot be written: %w", o.path, err)
-}
-
-// commit gives a file its name.
-func (o *output) commit() error {
-	switch {
-	case o.path == "":
-		return nil
-	case o.device:
-		o.finished = true
-		if err := o.file.Close(); err != nil {
-			return o.failed(err)
-		}
-		return nil
-	}
-	err := o.file.Sync()
-	if closeErr := o.file.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(o.file.Name(), o.path)
-	}
-	if err != nil {
-		return o.failed(err)
-	}
-	o.finished = true
-	return nil
-}
-
-// discard removes a file that did not get its name.
-func (o *output) discard() {
-	if o.path != "" && !o.finished {
-		o.file.Close()
-		if !o.device {
-			os.Remove(o.file.Name())
-		}
-	}
 }
 
 // warnUnproved says what nothing has shown.

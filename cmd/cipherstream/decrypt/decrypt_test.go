@@ -533,7 +533,10 @@ func TestDecryptFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer full.Close()
-	out := &output{file: full}
+	out, err := session.OpenOutput(terminal.New(terminal.Streams{Out: full}, false), "-", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := out.Write([]byte("x")); !fault.Is(err, terminal.CodeOutput) || fault.From(err).Class != fault.Sink {
 		t.Errorf("got %v", err)
 	}

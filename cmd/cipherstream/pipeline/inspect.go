@@ -133,6 +133,9 @@ shown.`,
 			if err := r.checkObject(p); err != nil {
 				return err
 			}
+			if err := r.checkDatabase(p); err != nil {
+				return err
+			}
 			return a.Print(func(w io.Writer) error {
 				if a.JSON {
 					return p.WriteJSON(w)

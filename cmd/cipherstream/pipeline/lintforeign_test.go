@@ -16,6 +16,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine/host"
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -80,7 +81,7 @@ func (k *knowing) Before(out *arrow.Schema) *arrow.Schema { return out }
 func installForeign(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	self, err := os.Executable()
+	self, err := built.Self()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
 // What the ending of a name says about a file.
@@ -16,7 +18,12 @@ var (
 		".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".arrow": "arrow",
 	}
 	compressionEndings = map[string]string{".gz": "gzip", ".zip": "zip", ".zst": "zstd"}
+	// databaseEndings are those of files that no stream of bytes makes: a database takes rows.
+	databaseEndings = []string{".sqlite", ".sqlite3", ".db"}
 )
+
+// codeDatabase says that the output has the name of a database, and is none.
+const codeDatabase = "cli.database"
 
 const (
 	noCompression = "none"
@@ -45,14 +52,19 @@ func readName(name string) (n namedOutput) {
 	return n
 }
 
+// named is the name that the output has, and the flag that gives it. It may be empty.
+func (r *request) named() (flag, name string) {
+	if r.toStdout() {
+		return "--object", r.delivery.Object
+	}
+	return "-o", r.output
+}
+
 // infer sets format and compression by the name of the output, where the pipeline leaves them
 // open and nothing else says them, and refuses a name that says something else than a flag or a parameter.
 func (r *request) infer(doc *document.Document, values map[string]any) error {
-	flag, name := "-o", r.output
-	if r.toStdout() {
-		flag, name = "--object", r.delivery.Object
-	}
-	if name == "" || name == "-" {
+	flag, name := r.named()
+	if name == "" {
 		return nil
 	}
 	said := readName(name)
@@ -83,6 +95,23 @@ func (r *request) infer(doc *document.Document, values map[string]any) error {
 		}
 	}
 	return nil
+}
+
+// checkDatabase refuses to give text, or another stream of bytes, the name of an SQLite database. What the encoders of others
+// make is not known: it may be one.
+func (r *request) checkDatabase(p *engine.Plan) error {
+	flag, name := r.named()
+	if !slices.Contains(databaseEndings, strings.ToLower(path.Ext(name))) {
+		return nil
+	}
+	at := slices.IndexFunc(p.Stages, func(s engine.Stage) bool { return s.Kind == stage.KindEncoder })
+	if at < 0 || !p.Stages[at].FirstParty {
+		return nil
+	}
+	return fault.New(codeDatabase, fault.Usage, "%s names %q, which is the name of an SQLite database, but the output is %s", flag, name, p.Stages[at].Name).
+		WithHint("a database takes rows: end the stages of a pipeline of your own, without an encoder, in " +
+			`sink: {use: sqlite, with: {path: "${run.output}", table: NAME}}` +
+			" (\"cipherstream plugin info sqlite\" has its settings); or give another name")
 }
 
 func compressionEnding(compression any) string {

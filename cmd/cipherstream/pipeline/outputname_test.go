@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -59,6 +60,9 @@ func TestNamedOutput(t *testing.T) {
 		{"-o x.csv -c gzip", `which is not compressed, but compression is "gzip"\n  help: give a name that ends in \.gz`},
 		{"-o x.csv.sealed.ndjson", `the output is not sealed\n  help: give --encrypted`},
 		{"--job --object x.parquet -f csv", `--object names "x.parquet"`},
+		{"-o x.sqlite", `\[cli\.database\]: -o names "x\.sqlite", which is the name of an SQLite database, but the output is ndjson\n  help: .*sink: \{use: sqlite, with: \{path: "\$\{run\.output\}", table: NAME\}\}`},
+		{"-o X.DB -f csv", `-o names "X\.DB", which is the name of an SQLite database, but the output is csv`},
+		{"--job --object a/x.sqlite3", `--object names "a/x\.sqlite3", which is the name of an SQLite database`},
 		{"--bucket b", `--bucket is about an object in a bucket, but the output goes elsewhere\n  help: give --job`},
 		{"-o x.csv --object y", `--object is about an object`},
 		{"--link-ttl 1h", `--link-ttl is about an object`},
@@ -75,6 +79,35 @@ func TestNamedOutput(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNamedDatabase does what the refusal of such a name says: a pipeline that ends in sink: sqlite writes what -o names.
+func TestNamedDatabase(t *testing.T) {
+	dir := t.TempDir()
+	rows, pipeline, database := filepath.Join(dir, "rows.ndjson"), filepath.Join(dir, "visits.yaml"), filepath.Join(dir, "visits.db")
+	text := `apiVersion: cipherstream/v1
+kind: Pipeline
+metadata: {name: visits, title: Visits}
+spec:
+  stages:
+    source: {use: ndjson, with: {path: ` + rows + `, columns: [{name: id, type: int64}, {name: fee, type: "decimal(12,4)"}, {name: note, type: string}]}}
+    sink: {use: sqlite, with: {path: "${run.output}", table: visits}}
+`
+	for path, content := range map[string]string{pipeline: text, rows: `{"id":9223372036854775807,"fee":"148.4","note":"Zoë"}` + "\n" + `{"id":-1}` + "\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := cmdtest.Call(t, "run", pipeline, "-o", database); got.Code != terminal.ExitDone {
+		t.Fatalf("%+v", got)
+	}
+	// Python reads the file with an SQLite of its own.
+	const read = `import sqlite3, sys
+print(sqlite3.connect(sys.argv[1]).execute("SELECT id, fee, note FROM visits ORDER BY rowid").fetchall())`
+	out, err := exec.CommandContext(t.Context(), "python3", "-c", read, database).CombinedOutput()
+	if want := "[(9223372036854775807, '148.4000', 'Zoë'), (-1, None, None)]\n"; err != nil || string(out) != want {
+		t.Errorf("%v: %s, want %s", err, out, want)
 	}
 }
 

@@ -219,6 +219,9 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 	if err := r.checkObject(p); err != nil {
 		return nil, err
 	}
+	if err := r.checkDatabase(p); err != nil {
+		return nil, err
+	}
 	if r.toStdout() {
 		out.handsOver = p.EndsAtCaller()
 		return out, a.fitForTerminal(p, out.handsOver)

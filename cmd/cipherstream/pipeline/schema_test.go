@@ -58,7 +58,7 @@ func TestSchema(t *testing.T) {
 	documents := []string{}
 	for _, pattern := range []string{"../../../pipelines/*.yaml", "../../../pipelines/templates/*.yaml", "../../../examples/pipelines/*.yaml",
 		"../../../pipelines/tests/*.yaml", "../../../examples/plugins/node-redact/recall_notes.yaml", "../../../examples/plugins/*/pipelines/*.yaml",
-		"testdata/everything.yaml", "testdata/tests/good.test.yaml", "testdata/tests/failing.test.yaml"} {
+		"testdata/everything.yaml", "testdata/tests/good.test.yaml", "testdata/tests/register.test.yaml", "testdata/tests/failing.test.yaml"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil || len(paths) == 0 {
 			t.Fatalf("%s: %v", pattern, err)

@@ -24,7 +24,7 @@ func (a *app) testCommand() *cobra.Command {
 		Short: "Test pipelines on rows given beside them",
 		Long: `Test pipelines without a database. A test file names a pipeline and holds cases:
 rows, which take the source's place, and what is expected of them. The filters, the
-encoder and everything after it run for real; the output goes to a private file.
+encoder and everything after it run for real, but for the sink: the output is kept in memory.
 
   apiVersion: cipherstream/v1
   kind: Test
@@ -46,7 +46,8 @@ pipeline declares. Numbers keep every digit, a column that a row leaves out is
 NULL. Rows may come from a file, rows_file: rows.ndjson or rows.csv, instead.
 
 Expect holds one of output, the exact text; output_file, a file with the exact
-bytes; rows, for output that is plain NDJSON; and error, the code of what goes wrong.
+bytes; rows, for output that is plain NDJSON and for pipelines whose sink takes rows, such as
+sqlite; and error, the code of what goes wrong.
 ${run.id} is the pipeline's name with _test, ${run.started_at} is the year 2000, so that
 the output is the same in every run. Real secrets and variables are out of reach.
 

@@ -18,7 +18,7 @@ import (
 
 // TestPipelineTests runs the tests of the catalogue's pipelines and of the examples.
 func TestPipelineTests(t *testing.T) {
-	for _, pattern := range []string{"../../../pipelines/tests/*.test.yaml", "../../../examples/pipelines/*.test.yaml", "testdata/tests/good.test.yaml"} {
+	for _, pattern := range []string{"../../../pipelines/tests/*.test.yaml", "../../../examples/pipelines/*.test.yaml", "testdata/tests/good.test.yaml", "testdata/tests/register.test.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
@@ -70,6 +70,43 @@ func TestFailingTests(t *testing.T) {
 	}
 	if got := cmdtest.Call(t, "test"); got.Code != 2 || !strings.Contains(got.Stderr, "at least one test file") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestRowsWithoutText: of a pipeline that ends in rows rows can be expected, down to a digit, and no text, which nothing of it
+// has made; no file of such a text is written.
+func TestRowsWithoutText(t *testing.T) {
+	pipeline, err := filepath.Abs("testdata/tests/register.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.test.yaml")
+	text := `apiVersion: cipherstream/v1
+kind: Test
+pipeline: ` + pipeline + `
+cases:
+  - {name: another digit, rows: &rows [{id: 1, amount: "0.0000000001"}], expect: {rows: [{id: 1, amount: "0.0000000002"}]}}
+  - {name: text for a number, rows: *rows, expect: {rows: [{id: "1", amount: "0.0000000001"}]}}
+  - {name: text, rows: *rows, expect: {output: "{}\n"}}
+  - {name: a file, rows: *rows, expect: {output_file: new.ndjson}}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := cmdtest.Call(t, "test", "--update", file)
+	for _, want := range []string{
+		`column "amount" differs`, `expected: "0.0000000002" got: "0.0000000001"`, `column "id" differs`, "4 cases: 0 passed, 4 failed",
+	} {
+		if got.Code != 1 || !strings.Contains(strings.Join(strings.Fields(got.Stdout), " "), want) {
+			t.Errorf("exit code %d, and nothing says %s:\n%s%s", got.Code, want, got.Stdout, got.Stderr)
+		}
+	}
+	if strings.Count(got.Stdout, "the pipeline gives rows to its sink, and no text that could be compared") != 2 || strings.Count(got.Stdout, "expect rows") != 2 {
+		t.Errorf("got:\n%s", got.Stdout)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("in the folder are %v, %v", left, err)
 	}
 }
 

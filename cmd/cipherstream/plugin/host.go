@@ -38,7 +38,8 @@ func (a *app) requiredFolder() (string, error) {
 // hostConfig is how the commands about plugins start those of a folder. The log may be
 // nil.
 func (a *app) hostConfig(dir string, log *slog.Logger) host.Config {
-	return host.Config{FirstParty: bundle.Bundle(session.Version()), Args: []string{session.ServePlugin}, PluginDir: dir, StrictIsolation: a.StrictIsolation(), Log: log}
+	return host.Config{FirstParty: bundle.Bundle(session.Version()), Executable: a.Executable, Args: []string{session.ServePlugin}, PluginDir: dir,
+		StrictIsolation: a.StrictIsolation(), Log: log}
 }
 
 // pluginHost starts the plugins of the folder, whose path it returns.

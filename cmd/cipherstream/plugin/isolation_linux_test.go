@@ -14,13 +14,14 @@ import (
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/engine/host"
+	built "github.com/cipherstream/cipherstream/integration/program"
 )
 
 // TestPluginIsolation: the list says how a third-party plugin is kept apart, and
 // --strict-isolation starts none that is not.
 func TestPluginIsolation(t *testing.T) {
 	dir := t.TempDir()
-	self, err := os.Executable()
+	self, err := built.Self()
 	if err != nil {
 		t.Fatal(err)
 	}

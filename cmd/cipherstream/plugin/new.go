@@ -23,7 +23,7 @@ import (
 const envSDK = "CIPHERSTREAM_SDK"
 
 type pluginNewOptions struct {
-	kind, dir, module, sdk string
+	kind, variant, dir, module, sdk string
 }
 
 func (a *app) pluginNewCommand() *cobra.Command {
@@ -36,18 +36,20 @@ small, its tests, a Makefile, a README, a workflow for CI and a pipeline that us
 builds and passes its tests as it is.
 
   filter      writes a text column in capitals
+    --variant end     counts the rows of every value of a column, and gives them at the end
   source      reads the lines of a text file
   encoder     writes tab-separated values
   compressor  compresses with zlib
   encryptor   seals a stream in chunks
   sink        leaves the object in a folder
+    --variant table   takes rows, and leaves them in a folder as SQL statements
 
 The module goes into the folder NAME, or the one that --dir names, which must be empty or
 not there yet. Nothing is overwritten, and a failure leaves nothing behind.
 
 The SDK is not published yet, so go.mod refers to a checkout of it: the one that --sdk
 names, or ` + envSDK + `, or the one that this program was built from if it is still there.`,
-		Example: "  cipherstream plugin new upper --kind filter\n  cipherstream plugin new hl7 --kind source --module example.org/clinic/hl7 --sdk ../cipherstream",
+		Example: "  cipherstream plugin new upper --kind filter\n  cipherstream plugin new warehouse --kind sink --variant table\n  cipherstream plugin new hl7 --kind source --module example.org/clinic/hl7 --sdk ../cipherstream",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return terminal.UsageFault("%s takes one name, but got %d arguments", c.CommandPath(), len(args)).WithHint("give the plugin a name: lower-case letters, digits and dashes")
@@ -58,10 +60,12 @@ names, or ` + envSDK + `, or the one that this program was built from if it is s
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	c.Flags().StringVar(&o.kind, "kind", "", "`KIND` of the stage: "+kindNames())
+	c.Flags().StringVar(&o.variant, "variant", "", "another `EXAMPLE` of the kind than the usual one: "+strings.Join(variantNames(), ", "))
 	c.Flags().StringVar(&o.dir, "dir", "", "write into `FOLDER` instead of ./NAME")
 	c.Flags().StringVar(&o.module, "module", "", "`PATH` of the module (default example.com/cipherstream-plugin-NAME)")
 	c.Flags().StringVar(&o.sdk, "sdk", "", "`FOLDER` with a checkout of the SDK (default $"+envSDK+")")
 	session.Complete(c, "kind", cobra.FixedCompletions(strings.Split(kindNames(), ", "), cobra.ShellCompDirectiveNoFileComp))
+	session.Complete(c, "variant", cobra.FixedCompletions(variantNames(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.MarkFlagDirname("dir") // the flags exist
 	_ = c.MarkFlagDirname("sdk")
 	return c
@@ -75,6 +79,15 @@ func kindNames() string {
 	return strings.Join(names, ", ")
 }
 
+func variantNames() (names []string) {
+	for _, x := range scaffold.Examples {
+		if x.Variant != "" {
+			names = append(names, x.Variant)
+		}
+	}
+	return names
+}
+
 // pluginNew writes the module of a new plugin.
 func (a *app) pluginNew(ctx context.Context, name string, o pluginNewOptions) error {
 	if o.kind == "" {
@@ -83,7 +96,7 @@ func (a *app) pluginNew(ctx context.Context, name string, o pluginNewOptions) er
 	if name == bundle.Name {
 		return terminal.UsageFault("%q is the plugin of this program", name).WithHint("give yours another name")
 	}
-	m := scaffold.Module{Name: name, Kind: stage.Kind(o.kind), Path: o.module, SDKVersion: session.Version(), SDK: o.sdk}
+	m := scaffold.Module{Name: name, Kind: stage.Kind(o.kind), Variant: o.variant, Path: o.module, SDKVersion: session.Version(), SDK: o.sdk}
 	if m.SDK == "" {
 		m.SDK = os.Getenv(envSDK)
 	}

@@ -94,6 +94,8 @@ func TestPluginNewUsage(t *testing.T) {
 		{[]string{"a", "b", "--kind", "filter"}, `takes one name, but got 2 arguments`},
 		{[]string{"upper"}, `the kind of the stage is not given\n  help: give it with --kind: source, filter, encoder, compressor, encryptor, sink`},
 		{[]string{"upper", "--kind", "filtre"}, `"filtre" is no kind of stage\n  help: kinds are source,`},
+		{[]string{"upper", "--kind", "filter", "--variant", "table"}, `there is no filter that is called "table"\n  help: variants are end; without one it is the usual filter`},
+		{[]string{"upper", "--kind", "source", "--variant", "table"}, `there is no source that is called "table"\n  help: leave the variant out`},
 		{[]string{"Upper", "--kind", "filter"}, `"Upper" is no name of a plugin\n  help: use at most 63`},
 		{[]string{bundle.Name, "--kind", "filter"}, `is the plugin of this program\n  help: give yours another name`},
 		{[]string{"upper", "--kind", "filter", "--dir", "no/upper"}, `no such file or directory\n  help: make the folder above it first: mkdir -p no`},

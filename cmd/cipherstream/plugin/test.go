@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -38,7 +39,8 @@ func (a *app) pluginTestCommand() *cobra.Command {
 		Long: `Test that a plugin keeps the contract of its stages. PROGRAM is the plugin's program,
 in whatever language; it need not be in plugins.lock. It is started as in a run, once
 for every case, with rows and bytes on its socket that are hard to get right: every type,
-nulls, no rows, huge values, an input that breaks off, a cancellation.
+nulls, no rows, huge values, an input that breaks off, a cancellation. A sink is killed
+while it writes, and asked in another process to undo what it had announced.
 
 It is confined as well as a run would confine it: it has the network only if it declares
 that it needs it, and of the files it sees the folder of the case, and those that
@@ -117,7 +119,11 @@ func (a *app) pluginTest(ctx context.Context, program string, o pluginTestOption
 		return err
 	}
 	start := func(ctx context.Context, dir string) (suite.Running, error) {
-		return pinned.start(ctx, host.Reach{Path: dir, Write: true})
+		process, err := pinned.start(ctx, host.Reach{Path: dir, Write: true})
+		if err != nil {
+			return nil, err
+		}
+		return killable{process}, nil
 	}
 	results := []suite.Result{}
 	for _, m := range chosen {
@@ -136,6 +142,19 @@ func (a *app) pluginTest(ctx context.Context, program string, o pluginTestOption
 		}
 	}
 	return a.concludePluginTest(offer, len(chosen), results)
+}
+
+// killable is a process of the host that the checks can kill, to see what is left and whether it can be undone
+// (suite.Mortal). It is killed as the system would, and not as the host does, which cleans up first.
+type killable struct{ host.Process }
+
+var _ suite.Mortal = killable{}
+
+// Kill sends the signal; Start returns when the process is gone.
+func (k killable) Kill() {
+	if pid := k.PID(); pid > 0 {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
+	}
 }
 
 // printText prints for people.

@@ -19,6 +19,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/golden"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -144,7 +145,7 @@ func (s *folderSink) Commit(context.Context) (sdk.Receipt, error) {
 // pluginProgram is a path at which the test binary is that plugin.
 func pluginProgram(t *testing.T, name string) string {
 	t.Helper()
-	executable, err := os.Executable()
+	executable, err := built.Self()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func (s *Server) DSN() string { return s.dsn }
 func (s *Server) Close() error {
 	_ = s.hold.Close()
 	// It waits for the queries that it ends; one that does not is left to the system.
-	over := time.AfterFunc(sandboxPatience, s.kill)
+	over := time.AfterFunc(sandboxTimeout, s.kill)
 	defer over.Stop()
 	if err := s.cmd.Wait(); err != nil {
 		return fmt.Errorf("%w%s", err, s.said.tail())
@@ -59,8 +59,8 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// sandboxPatience is how long the sandbox may take to end.
-const sandboxPatience = 30 * time.Second
+// sandboxTimeout is how long the sandbox may take to end.
+const sandboxTimeout = 30 * time.Second
 
 func (s *Server) kill() { _ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL) }
 

@@ -23,6 +23,8 @@ type Noun func(*Session) []*cobra.Command
 // Session is one execution of the command line.
 type Session struct {
 	*terminal.Terminal
+	// Executable is the program that serves the first-party plugin; empty is this one.
+	Executable string
 	// nouns make the commands that there are.
 	nouns []Noun
 	// args are the arguments as given.

@@ -42,6 +42,7 @@ func (s *Session) Engine(ctx context.Context, log *slog.Logger) (*engine.Engine,
 	}
 	cfg := engine.Config{
 		FirstParty: bundle.Bundle(Version()),
+		Executable: s.Executable,
 		Args:       []string{ServePlugin},
 		Catalogue:  pipelines.FS(),
 		PluginDir:  dir,

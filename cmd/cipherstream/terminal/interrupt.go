@@ -45,7 +45,9 @@ func (n *notice) give() {
 // clean up then is announced to do so, and another signal that comes more than a moment
 // after that ends the process at once; its plugin processes notice that and end
 // themselves. All other signals are the first one's echoes.
-func heedSignals(cancel context.CancelCauseFunc, announce func()) {
+//
+// A hang-up that hungUp takes is no interruption.
+func heedSignals(cancel context.CancelCauseFunc, announce func(), hungUp func() bool) {
 	signals := make(chan os.Signal, 1)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		// nohup and background jobs ignore some, and should stay so.
@@ -54,7 +56,11 @@ func heedSignals(cancel context.CancelCauseFunc, announce func()) {
 		}
 	}
 	go func() {
-		<-signals
+		for s := range signals {
+			if s != syscall.SIGHUP || !hungUp() {
+				break
+			}
+		}
 		cancel(ErrInterrupted)
 		deaf(signals)
 		go announce() // where nobody reads standard error, this waits for ever
@@ -65,7 +71,19 @@ func heedSignals(cancel context.CancelCauseFunc, announce func()) {
 }
 
 // HeedSignals has the first signal end the context, and says on standard error when the command is slow to end then.
-func (t *Terminal) HeedSignals(cancel context.CancelCauseFunc) { heedSignals(cancel, t.notice.give) }
+func (t *Terminal) HeedSignals(cancel context.CancelCauseFunc) {
+	heedSignals(cancel, t.notice.give, func() bool {
+		take := t.hangUp.Load()
+		if take != nil {
+			(*take)()
+		}
+		return take != nil
+	})
+}
+
+// OnHangUp has SIGHUP call a function, which must not wait, instead of interrupting the command: for a service, which
+// reads its configuration anew then.
+func (t *Terminal) OnHangUp(take func()) { t.hangUp.Store(&take) }
 
 // deaf drops what comes within a moment.
 func deaf(signals <-chan os.Signal) {

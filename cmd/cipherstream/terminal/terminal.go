@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"sync/atomic"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -23,6 +24,8 @@ type Terminal struct {
 	JSON bool
 	// notice says that an interrupted command still cleans up.
 	notice notice
+	// hangUp takes SIGHUP; nil when that interrupts.
+	hangUp atomic.Pointer[func()]
 }
 
 // New speaks through the files. Machine says that a machine may read.

@@ -1214,7 +1214,10 @@ type Progress struct {
 	// Rows that entered the group, in total.
 	Rows int64 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
 	// Bytes that left the group's last stage, in total; for a sink: bytes delivered, none of rows.
-	Bytes         int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// As in Finished, so far; absent without an encoder.
+	EncodedRows   *int64 `protobuf:"varint,3,opt,name=encoded_rows,json=encodedRows,proto3,oneof" json:"encoded_rows,omitempty"`
+	EncodedBytes  *int64 `protobuf:"varint,4,opt,name=encoded_bytes,json=encodedBytes,proto3,oneof" json:"encoded_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1259,6 +1262,20 @@ func (x *Progress) GetRows() int64 {
 func (x *Progress) GetBytes() int64 {
 	if x != nil {
 		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Progress) GetEncodedRows() int64 {
+	if x != nil && x.EncodedRows != nil {
+		return *x.EncodedRows
+	}
+	return 0
+}
+
+func (x *Progress) GetEncodedBytes() int64 {
+	if x != nil && x.EncodedBytes != nil {
+		return *x.EncodedBytes
 	}
 	return 0
 }
@@ -1459,7 +1476,9 @@ type Finished struct {
 	EncodedRows *int64 `protobuf:"varint,7,opt,name=encoded_rows,json=encodedRows,proto3,oneof" json:"encoded_rows,omitempty"`
 	// What the stages have to say of this run that no number tells, such as how a
 	// connection was protected: "STAGE.NAME". They appear in the receipt.
-	Facts         map[string]string `protobuf:"bytes,8,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Facts map[string]string `protobuf:"bytes,8,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Bytes that the group's encoder made, before they were compressed or sealed; absent when there are none.
+	EncodedBytes  *int64 `protobuf:"varint,9,opt,name=encoded_bytes,json=encodedBytes,proto3,oneof" json:"encoded_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1548,6 +1567,13 @@ func (x *Finished) GetFacts() map[string]string {
 		return x.Facts
 	}
 	return nil
+}
+
+func (x *Finished) GetEncodedBytes() int64 {
+	if x != nil && x.EncodedBytes != nil {
+		return *x.EncodedBytes
+	}
+	return 0
 }
 
 type Media struct {
@@ -2476,10 +2502,14 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1a\n" +
 	"\bnullable\x18\x03 \x01(\bR\bnullable\x12\x1f\n" +
 	"\vsource_type\x18\x04 \x01(\tR\n" +
-	"sourceType\"4\n" +
+	"sourceType\"\xa9\x01\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"<\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12&\n" +
+	"\fencoded_rows\x18\x03 \x01(\x03H\x00R\vencodedRows\x88\x01\x01\x12(\n" +
+	"\rencoded_bytes\x18\x04 \x01(\x03H\x01R\fencodedBytes\x88\x01\x01B\x0f\n" +
+	"\r_encoded_rowsB\x10\n" +
+	"\x0e_encoded_bytes\"<\n" +
 	"\n" +
 	"Checkpoint\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12\x12\n" +
@@ -2496,7 +2526,7 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"`\n" +
 	"\bPrepared\x12:\n" +
 	"\aaccount\x18\x01 \x01(\v2 .cipherstream.plugin.v1.FinishedR\aaccount\x12\x18\n" +
-	"\astreams\x18\x02 \x01(\bR\astreams\"\xfd\x03\n" +
+	"\astreams\x18\x02 \x01(\bR\astreams\"\xb9\x04\n" +
 	"\bFinished\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\x03R\x04rows\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12J\n" +
@@ -2505,7 +2535,8 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x0fcpu_nanoseconds\x18\x05 \x01(\x03R\x0ecpuNanoseconds\x12*\n" +
 	"\x11peak_memory_bytes\x18\x06 \x01(\x03R\x0fpeakMemoryBytes\x12&\n" +
 	"\fencoded_rows\x18\a \x01(\x03H\x00R\vencodedRows\x88\x01\x01\x12A\n" +
-	"\x05facts\x18\b \x03(\v2+.cipherstream.plugin.v1.Finished.FactsEntryR\x05facts\x1a;\n" +
+	"\x05facts\x18\b \x03(\v2+.cipherstream.plugin.v1.Finished.FactsEntryR\x05facts\x12(\n" +
+	"\rencoded_bytes\x18\t \x01(\x03H\x01R\fencodedBytes\x88\x01\x01\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a8\n" +
@@ -2513,7 +2544,8 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
-	"\r_encoded_rows\"|\n" +
+	"\r_encoded_rowsB\x10\n" +
+	"\x0e_encoded_bytes\"|\n" +
 	"\x05Media\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1c\n" +
 	"\textension\x18\x02 \x01(\tR\textension\x12)\n" +
@@ -2705,6 +2737,7 @@ func file_sdk_control_controlpb_control_proto_init() {
 		(*Event_Released)(nil),
 		(*Event_Checkpoint)(nil),
 	}
+	file_sdk_control_controlpb_control_proto_msgTypes[15].OneofWrappers = []any{}
 	file_sdk_control_controlpb_control_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

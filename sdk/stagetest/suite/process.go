@@ -299,7 +299,7 @@ func (b *processBench) drain(ctx context.Context, listener *net.UnixListener, d 
 	for {
 		rec, err := reader.Read()
 		if err == io.EOF {
-			_ = conn.SetReadDeadline(time.Now().Add(wire.EndPatience))
+			_ = conn.SetReadDeadline(time.Now().Add(wire.EndTimeout))
 			if d.ended = !reader.More(); !d.ended {
 				d.readErr = problemf("more came behind the end-of-stream; a stream has one schema, that of its beginning")
 			}

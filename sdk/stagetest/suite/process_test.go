@@ -12,6 +12,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/sdk/control"
 	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -41,7 +42,7 @@ func triedBundle(breach string) stage.Bundle {
 
 func program(t *testing.T, breach string) suite.Program {
 	t.Helper()
-	path, err := os.Executable()
+	path, err := built.Self()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ export class Listener {
   }
 }
 
-/** Connects to the neighbour downstream, and says the word of greeting. */
+/** Connects to the neighbour downstream, and says hello. */
 export async function connect(path, signal, peer) {
   const socket = net.connect(path);
   try {

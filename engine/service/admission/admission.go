@@ -1,0 +1,283 @@
+// Package admission says who may begin, and when: how many streams a customer has at once, how often a key may ask, and
+// whose turn it is for the memory that all runs of the process share. It owns no run: whoever is admitted gives back
+// what it has when its run is over.
+//
+// Memory is shared out in turn: of the customers that wait, the one that was served longest ago is next, with the
+// request that it made first. Nobody overtakes, whatever fits: so a large request gets its memory too, and a customer
+// with one request waits for no more than one of each other customer.
+package admission
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// Codes of what is refused. Each but CodeTooLarge, which never passes, has the detail DetailRetryAfter.
+const (
+	// CodeStreamsBusy is the code of a customer that has as many streams as it may have at once.
+	CodeStreamsBusy = "admission.streams_busy"
+	// CodeLoaded is the code of a run that did not get its memory in time.
+	CodeLoaded = "admission.loaded"
+	// CodeTooLarge is the code of a run that needs more memory than there is for all.
+	CodeTooLarge = "admission.too_large"
+)
+
+// DetailRetryAfter is the detail of a fault that says after how many whole seconds it may be tried again.
+const DetailRetryAfter = "retry_after_seconds"
+
+// Config is what there is to be shared.
+type Config struct {
+	// Memory is how many bytes all runs together may need; see (*engine.Engine).Memory. 0 is no limit.
+	Memory int64
+	// Streams is how many streams a customer may have at once, those that wait included. Default 10.
+	Streams int
+	// Rates are the quotas by policy. A policy that is not named, or whose rate is 0, has none.
+	Rates map[Policy]Rate
+	// MaxWait is how long a run waits for memory. Default 5 seconds.
+	MaxWait time.Duration
+	// Keys is of how many keys a policy knows at most what they have asked. Beyond that, the key that has not asked for
+	// longest has its whole quota again. Default 65,536.
+	Keys int
+	// Now is the clock of the rates. Default time.Now.
+	Now func() time.Time
+}
+
+// Controller is safe for concurrent use.
+type Controller struct {
+	cfg   Config
+	rates map[Policy]*buckets
+
+	mu        sync.Mutex // guards what follows
+	customers map[string]*customer
+	turn      []*customer // those that have somebody waiting; the first one is next
+	used      int64
+	running   int
+	waiting   int
+	pace      time.Duration // how long runs have taken of late
+}
+
+// customer is one that has streams.
+type customer struct {
+	streams int // those that wait included
+	queue   []*request
+}
+
+type request struct {
+	memory  int64
+	granted chan struct{} // closed when it has its memory
+}
+
+// New makes a controller.
+func New(cfg Config) *Controller {
+	cfg.Streams = cmp.Or(cfg.Streams, 10)
+	cfg.MaxWait = cmp.Or(cfg.MaxWait, 5*time.Second)
+	cfg.Keys = cmp.Or(cfg.Keys, 1<<16)
+	if cfg.Memory <= 0 {
+		cfg.Memory = math.MaxInt64
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	c := &Controller{cfg: cfg, customers: map[string]*customer{}, rates: map[Policy]*buckets{}}
+	for policy, rate := range cfg.Rates {
+		if rate.Quota > 0 && rate.Window > 0 {
+			c.rates[policy] = newBuckets(rate, cfg.Keys)
+		}
+	}
+	return c
+}
+
+// Stream takes one of the customer's streams, of which it may have so many at once (0 is the default), and so many bytes of
+// memory. Release gives both back and may be called more than once.
+//
+// A customer that has all its streams is refused at once. For memory Stream waits, MaxWait at most. When ctx ends first,
+// its cause is the error, and nothing is taken.
+func (c *Controller) Stream(ctx context.Context, name string, streams int, memory int64) (release func(), err error) {
+	memory, streams = max(memory, 0), cmp.Or(streams, c.cfg.Streams)
+	if memory > c.cfg.Memory {
+		return nil, fault.New(CodeTooLarge, fault.Usage, "a run needs %d MiB of memory, and all runs together may have %d MiB",
+			mebibytes(memory), c.cfg.Memory>>20).WithHint("give all runs more, or this one less: a smaller limits.memory")
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	r, err := c.enter(name, streams, memory)
+	if err != nil {
+		return nil, err
+	}
+	late := time.NewTimer(c.cfg.MaxWait)
+	defer late.Stop()
+	select {
+	case <-r.granted:
+	case <-ctx.Done():
+		if !c.withdraw(name, r) {
+			c.leave(name, memory)
+		}
+		return nil, context.Cause(ctx)
+	case <-late.C:
+		if c.withdraw(name, r) {
+			return nil, c.late()
+		}
+	}
+	began := c.cfg.Now()
+	var once sync.Once
+	return func() {
+		once.Do(func() {
+			c.learn(c.cfg.Now().Sub(began))
+			c.leave(name, memory)
+		})
+	}, nil
+}
+
+// mebibytes rounds up, so that what is too large looks so.
+func mebibytes(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
+
+// enter takes a stream and stands in line for the memory, which may be granted at once.
+func (c *Controller) enter(name string, streams int, memory int64) (*request, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	of := c.customers[name]
+	if of == nil {
+		of = &customer{}
+	}
+	if of.streams >= streams {
+		return nil, c.retry(fault.New(CodeStreamsBusy, fault.Cancelled, "the customer has all of its %d streams", streams), streams)
+	}
+	c.customers[name] = of
+	of.streams++
+	r := &request{memory: memory, granted: make(chan struct{})}
+	of.queue = append(of.queue, r)
+	if len(of.queue) == 1 {
+		c.turn = append(c.turn, of)
+	}
+	c.waiting++
+	c.serve()
+	return r, nil
+}
+
+// serve grants memory to those whose turn it is. The caller holds the lock.
+func (c *Controller) serve() {
+	for len(c.turn) > 0 {
+		of := c.turn[0]
+		r := of.queue[0]
+		if r.memory > c.cfg.Memory-c.used {
+			return
+		}
+		c.used += r.memory
+		c.waiting--
+		c.running++
+		close(r.granted)
+		of.queue = of.queue[1:]
+		c.turn = c.turn[1:]
+		if len(of.queue) > 0 {
+			c.turn = append(c.turn, of)
+		}
+	}
+}
+
+// withdraw takes a request out of the line; false when it was granted.
+func (c *Controller) withdraw(name string, r *request) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	of := c.customers[name]
+	if of == nil || !remove(&of.queue, r) {
+		return false
+	}
+	if len(of.queue) == 0 {
+		remove(&c.turn, of)
+	}
+	c.waiting--
+	c.drop(name)
+	c.serve() // those behind it may need less
+	return true
+}
+
+// remove removes one element, if it is there.
+func remove[T comparable](list *[]T, one T) bool {
+	for i, other := range *list {
+		if other == one {
+			*list = append((*list)[:i:i], (*list)[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// leave gives a stream and its memory back.
+func (c *Controller) leave(name string, memory int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used -= memory
+	c.running--
+	c.drop(name)
+	c.serve()
+}
+
+// drop takes a stream from a customer, and forgets one that has none. The caller holds the lock.
+func (c *Controller) drop(name string) {
+	of := c.customers[name]
+	if of.streams--; of.streams == 0 {
+		delete(c.customers, name)
+	}
+}
+
+// learn keeps how long runs take: the newest counts for an eighth.
+func (c *Controller) learn(took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pace == 0 {
+		c.pace = took
+	}
+	c.pace += (took - c.pace) / 8
+}
+
+// late is the fault of a run that has waited as long as it may.
+func (c *Controller) late() *fault.Fault {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.retry(fault.New(CodeLoaded, fault.Cancelled, "there was no memory for the run within %s", c.cfg.MaxWait), 1)
+}
+
+// retry says when it may be tried again: when one of so many runs is likely to be over, within half a minute. The caller
+// holds the lock.
+func (c *Controller) retry(f *fault.Fault, runs int) *fault.Fault {
+	seconds := math.Ceil((c.pace / time.Duration(runs)).Seconds())
+	return f.WithRetry().WithDetail(DetailRetryAfter, strconv.Itoa(int(min(max(seconds, 1), 30))))
+}
+
+// Loaded reports whether somebody waits for memory.
+func (c *Controller) Loaded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting > 0
+}
+
+// Stats is the state of a controller at a moment.
+type Stats struct {
+	// Memory is what there is, 0 without a limit, and Used what the runs have.
+	Memory, Used int64
+	// Streams have what they need, and Waiting wait for memory.
+	Streams, Waiting int
+	// Keys are those of which it is known what they have asked, of all policies.
+	Keys int
+}
+
+// Stats is the state now.
+func (c *Controller) Stats() Stats {
+	c.mu.Lock()
+	s := Stats{Memory: c.cfg.Memory, Used: c.used, Streams: c.running, Waiting: c.waiting}
+	c.mu.Unlock()
+	if s.Memory == math.MaxInt64 {
+		s.Memory = 0
+	}
+	for _, b := range c.rates {
+		s.Keys += b.len()
+	}
+	return s
+}
