@@ -30,14 +30,14 @@ type listener struct {
 }
 
 // listen takes an address. Fail is called when serving ends by itself.
-func listen(address string, handler http.Handler, log *slog.Logger, fail func(error)) (*listener, error) {
+func listen(address string, log *slog.Logger, fail func(error)) (*listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fault.New(CodeListen, fault.Usage, "%s cannot be listened on: %w", address, err).
 			WithHint("another program may have it; give another address")
 	}
 	base, cut := context.WithCancelCause(context.Background())
-	server := api.Server(handler, log)
+	server := api.Server(nil, log)
 	server.BaseContext = func(net.Listener) context.Context { return base }
 	return &listener{net: l, server: server, fail: fail, cut: cut}, nil
 }
@@ -65,7 +65,8 @@ func readCertificate(certificate, key string) (*tls.Certificate, error) {
 func (l *listener) use(pair *tls.Certificate) { l.pair.Store(pair) }
 
 // serve answers from now on.
-func (l *listener) serve() {
+func (l *listener) serve(handler http.Handler) {
+	l.server.Handler = handler
 	l.done = make(chan struct{})
 	secure := l.pair.Load() != nil
 	if secure {
@@ -108,6 +109,19 @@ func (l *listener) stop(ctx context.Context) (cut bool) {
 	})
 	l.cut(nil)
 	return l.wasCut
+}
+
+// serving reports whether it answers, or did and was not stopped.
+func (l *listener) serving() bool {
+	if l == nil || l.done == nil {
+		return false
+	}
+	select {
+	case <-l.done:
+		return false
+	default:
+		return true
+	}
 }
 
 func (l *listener) address() string {

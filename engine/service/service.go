@@ -101,7 +101,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	s.gauges(admitted, spools)
 	s.api, err = api.New(api.Config{
-		Engine: cfg.Engine, Customers: s.registry, Admission: admitted, Spools: spools, Requests: cfg.Record,
+		Engine: limited{cfg.Engine, int64(set.Limits.RunMemory)}, Customers: s.registry, Admission: admitted, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		TrustedProxies: set.TrustedProxies, Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
@@ -165,22 +165,29 @@ func (s *Service) Start(ctx context.Context) (err error) {
 		}
 	}()
 	set := s.settings.Load()
-	if s.public, err = listen(set.Listen.Address, s.api.Handler(), s.cfg.Log, s.fail); err != nil {
+	if s.public, err = listen(set.Listen.Address, s.cfg.Log, s.fail); err != nil {
 		return err
 	}
 	if err = s.public.certificate(set.Listen.Certificate, set.Listen.Key); err != nil {
 		return err
 	}
 	if set.Operations.Address != config.Off {
-		if s.ops, err = listen(set.Operations.Address, s.api.Operations(), s.cfg.Log, s.fail); err != nil {
+		if s.ops, err = listen(set.Operations.Address, s.cfg.Log, s.fail); err != nil {
 			return err
 		}
-		s.ops.serve()
+		secure := onLoopback(s.ops)
+		if !secure && set.Listen.Certificate != "" {
+			if err = s.ops.certificate(set.Listen.Certificate, set.Listen.Key); err != nil {
+				return err
+			}
+			secure = true
+		}
+		s.ops.serve(s.operations(secure))
 	}
-	if s.admin, err = admin.Listen(set.State, s.registry); err != nil {
+	if s.admin, err = admin.Listen(set.State, s.registry, s.cfg.Log); err != nil {
 		return err
 	}
-	s.public.serve()
+	s.public.serve(s.api.Handler())
 	for _, l := range s.loops {
 		l.start(s.cfg.Log)
 	}
@@ -223,6 +230,10 @@ const cutTime = 10 * time.Second
 // the settings, and then cuts it. It may be called twice. When ctx ends first, what runs is cut then.
 func (s *Service) Stop(ctx context.Context) {
 	s.api.Drain()
+	if s.public.serving() {
+		s.cfg.Log.InfoContext(ctx, "stopping")
+		defer func() { s.cfg.Log.InfoContext(ctx, "stopped") }()
+	}
 	grace := s.settings.Load().Shutdown.Grace
 	graceful, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
@@ -270,6 +281,9 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 	}
 	before := s.public.pin()
 	s.public.use(pair)
+	if s.ops != nil && s.ops.pair.Load() != nil {
+		s.ops.use(pair)
+	}
 	if s.public.pin() != before {
 		paths = append(paths, "listen.certificate (its content)")
 	}

@@ -47,7 +47,7 @@ var engineEdges = map[string][]string{
 		"engine/service/customer", "engine/service/spool", "engine/service/store/datakey", "engine/service/telemetry"},
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
 		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
-	"engine/service/api/admin":       {"engine/service/customer"},
+	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
 	"engine/service/config":          {"engine/diag", "engine/document"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
@@ -61,10 +61,12 @@ var engineTestEdges = map[string][]string{
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
 
+	"engine/service":              {"engine/service/store/memory"},
+	"engine/service/api":          {"engine/service/store/memory"},
+	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
 	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
-	"engine/service/api":          {"engine/service/store/memory"},
 }
 
 // commandEdges says which packages of cmd/ each package there may import, and commandTestEdges what its tests may besides:

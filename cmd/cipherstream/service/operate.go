@@ -59,18 +59,18 @@ func (a *app) operate(c *cobra.Command, w *where, do func(context.Context, admin
 		if err != nil {
 			return err
 		}
-		manage, err := admin.Connect(w.remote.server, secrets.NewSecret(key), client)
+		manage, err := admin.Connect(w.remote.server, secrets.NewSecret(key), client.Transport)
 		if err != nil {
 			return err
 		}
-		return do(ctx, any(manage).(admin.Manage))
+		return do(ctx, manage)
 	}
 	if w.state != "" {
 		manage, err := admin.Dial(ctx, w.state)
 		if err != nil {
 			return err
 		}
-		return do(ctx, any(manage).(admin.Manage))
+		return do(ctx, manage)
 	}
 	set, err := a.settings(ctx, w.config, config.Options{})
 	if err != nil {

@@ -3,12 +3,10 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine"
-	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/delivery"
 	"github.com/cipherstream/cipherstream/engine/service/store"
@@ -67,6 +65,9 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 			return nil, err
 		}
 		keys = e.sealing.Key
+		if w := e.sealing.Warning; w != nil {
+			a.Log.WarnContext(who.ctx, w.Message, "request_id", who.requestID, "customer", o.customer.ID, "code", w.Code, "hint", w.Hint)
+		}
 	}
 	plan, diags := o.procedure.prepared.Bind(engine.Inputs{
 		Parameters: o.given,
@@ -90,6 +91,11 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 		if len(wrong) > 0 && !rest.HasErrors() {
 			return nil, mistakes(wrong)
 		}
+		var problems []string // without their messages, which may hold values of the request
+		for _, d := range rest {
+			problems = append(problems, d.Code+" "+d.Position.String()+" "+d.Pointer)
+		}
+		a.Log.ErrorContext(who.ctx, "a pipeline cannot be run", "request_id", who.requestID, "pipeline", o.procedure.name, "problems", problems)
 		return nil, rest.Err()
 	}
 	e.plan = plan
@@ -133,17 +139,6 @@ func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptio
 		return e.api.Engine.Run(ctx, e.plan, sink, o)
 	}
 	return e.runSealed(ctx, sink, o)
-}
-
-// runOrSwitch is run in the mode auto: a request that cannot be a stream now is one for a job.
-func (e *execution) runOrSwitch(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
-	receipt, err := e.run(ctx, sink, o)
-	if f := fault.From(err); f != nil && !e.recorded && (f.Code == admission.CodeStreamsBusy || f.Code == admission.CodeLoaded) {
-		if _, refused := e.api.Switch(ctx, delivery.ReasonLoad); refused != nil {
-			return nil, refused
-		}
-	}
-	return receipt, err
 }
 
 // runSealed runs, and counts what is sealed. A key that has sealed as much as it may ends the run.
@@ -242,6 +237,9 @@ func (a *API) answer(x *exchange, o *order) {
 	var failure *Error
 	if err != nil {
 		failure = x.outcome(err)
+		if receipt != nil {
+			x.info.Rows = receipt.Rows
+		}
 	}
 	e.end(receipt, failure)
 	if failure != nil {
@@ -251,11 +249,11 @@ func (a *API) answer(x *exchange, o *order) {
 
 // spooled answers when the result is whole. In the mode auto it may outgrow an answer.
 func (e *execution) spooled(x *exchange, auto bool) (*engine.Receipt, error) {
-	s, run := delivery.Spooled{Spool: e.api.Spools.New(), Started: e.started}, delivery.Run(e.run)
+	s := delivery.Spooled{Spool: e.api.Spools.New(), Started: e.started}
 	if auto {
-		s.Limits, s.Switch, run = e.api.Auto, e.api.Switch, e.runOrSwitch
+		s.Limits, s.Switch = e.api.Auto, e.api.Switch
 	}
-	answer, err := s.Run(x.ctx, run)
+	answer, err := s.Run(x.ctx, e.run)
 	if err != nil || answer.Spool == nil {
 		return answer.Receipt, err
 	}
@@ -268,20 +266,14 @@ func (x *exchange) closeDelimited() bool {
 	return x.r.ProtoMajor < 1 || x.r.ProtoMajor == 1 && x.r.ProtoMinor == 0
 }
 
-// outcome is what an error of a run is for the client: why its context has ended comes before what that led to.
+// outcome is what an error of a run is for the client. What broke by itself explains the end of the request's context too: an
+// answer that is cut looks to the server as if its client had gone.
 func (x *exchange) outcome(err error) *Error {
-	cause := context.Cause(x.r.Context())
-	switch {
-	case cause == nil:
-		return fromError(err)
-	case fault.Is(cause, codeStopping):
+	e := fromError(err)
+	if cause := context.Cause(x.r.Context()); e.Code == ClientGone && fault.Is(cause, codeStopping) {
 		return fromError(cause)
-	case errors.Is(cause, context.Canceled):
-		e := fail(ClientGone)
-		e.Inner, e.cause = fault.From(err).Code, err
-		return e
 	}
-	return fromError(err)
+	return e
 }
 
 // giveUp ends an exchange that has failed: with an error, when nothing was sent yet, and otherwise by a cut.

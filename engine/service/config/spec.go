@@ -47,7 +47,7 @@ type Listen struct {
 
 // Operations is the listener for operators.
 type Operations struct {
-	Address string `config:"address" default:"127.0.0.1:9090" doc:"Address and port of /metrics, /healthz and /readyz; off is none."`
+	Address string `config:"address" default:"127.0.0.1:9090" doc:"Address and port of /metrics, /healthz and /readyz, and of administration with an operator's key; off is none. On loopback it is without TLS; elsewhere it has the certificate of listen, and without one no administration."`
 }
 
 // Bucket is a place for objects.

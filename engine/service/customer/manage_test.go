@@ -43,6 +43,17 @@ func TestWhatKeysMayBeAskedFor(t *testing.T) {
 	b.ok(err)
 	b.equal(len(rows), 0)
 
+	// A key in the place of a name is not repeated.
+	text := newText(t)
+	_, asCustomer := b.manage.CreateKey(t.Context(), customer.NewKey{Customer: text})
+	_, asScope := b.manage.CreateKey(t.Context(), customer.NewKey{Customer: "live", Scopes: customer.Scopes{customer.Scope(text)}})
+	_, toEnable := b.manage.Enable(t.Context(), text)
+	for _, err := range []error{asCustomer, asScope, toEnable} {
+		if err == nil || strings.Contains(everything(err), text[8:30]) {
+			t.Errorf("the error has the key in it: %v", err)
+		}
+	}
+
 	k := b.key(customer.NewKey{Customer: "live", Label: "Nächte", ExpiresAt: noon.Add(time.Hour)})
 	b.equal(k.Scopes, customer.CustomerScopes)
 	b.equal([]any{k.State, k.Label, k.ExpiresAt}, []any{customer.KeyActive, "Nächte", noon.Add(time.Hour)})

@@ -1,14 +1,31 @@
 // Package admin is the work of an operator over HTTP: the handler that a running service answers on admin.sock in its data
-// directory, and to keys of operators on its public address, and the client of both that the commands use.
+// directory, and to keys of operators on its public address, and the client of both that the commands use. It changes
+// nothing itself: it reads requests strictly, has a Manage do what they say, and writes down what came of it.
 package admin
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/customer"
-	"github.com/cipherstream/cipherstream/sdk/config"
+)
+
+// Codes of what goes wrong between a command and a service.
+const (
+	// CodeRequest: the request is none that there is, or its body cannot be read.
+	CodeRequest = "admin.request"
+	// CodeTooLarge: the body is larger than any that has a meaning.
+	CodeTooLarge = "admin.too_large"
+	// CodePeer: the process at the other end of the socket is another user's.
+	CodePeer = "admin.peer"
+	// CodeSocket: the socket cannot be made.
+	CodeSocket = "admin.socket"
+	// CodeNotRunning: no service runs with the data directory.
+	CodeNotRunning = "admin.not_running"
+	// CodeServer: the address of a service is not one that a key may be sent to.
+	CodeServer = "admin.server"
+	// CodeConnection: the service cannot be reached, or its answer cannot be read.
+	CodeConnection = "admin.connection"
 )
 
 // Manage is what an operator can do. It is a *customer.Manager, or a *Client.
@@ -44,42 +61,34 @@ type SealingKeys interface {
 // Prefix is where the operations stand, on the socket and on the public address.
 const Prefix = "/v1/admin/"
 
-// Config is what a handler needs.
-type Config struct {
-	// Manage says whose work a request is, and may refuse it.
-	Manage func(r *http.Request) (Manage, error)
-	// Fail answers an error; nil answers with the fault itself, as on the socket.
-	Fail func(w http.ResponseWriter, r *http.Request, err error)
-}
+// The bodies that are not types of package customer.
+type (
+	keyList struct {
+		Keys []customer.KeyInfo `json:"keys"`
+	}
+	customerList struct {
+		Customers []customer.Info `json:"customers"`
+	}
+	sealingKeyList struct {
+		SealingKeys []customer.SealingKeyInfo `json:"sealing_keys"`
+	}
+	rotation struct {
+		GraceSeconds int64 `json:"grace_seconds,omitempty"`
+	}
+	nothing struct{}
+	// problem is the answer of an error, in the shape of the public API with what a fault has besides.
+	problem struct {
+		Error problemBody `json:"error"`
+	}
+	problemBody struct {
+		Code       string            `json:"code"`
+		Message    string            `json:"message"`
+		Suggestion string            `json:"suggestion,omitempty"`
+		Details    map[string]string `json:"details,omitempty"`
+		Class      string            `json:"class,omitempty"`
+		Retryable  bool              `json:"retryable,omitempty"`
+	}
+)
 
-// NewHandler returns the handler of the operations under Prefix.
-func NewHandler(cfg Config) http.Handler { panic("not built yet") }
-
-// Server answers on the socket of a data directory.
-type Server struct{}
-
-// Listen begins to answer on admin.sock in the data directory, which the caller has locked. Manage gets the user's name.
-func Listen(dir string, registry *customer.Registry) (*Server, error) { panic("not built yet") }
-
-// Close ends it, when the requests that run are answered, and removes the socket. It may be called twice.
-func (s *Server) Close() error { panic("not built yet") }
-
-// Client is the work of an operator on a service that runs.
-type Client struct{}
-
-// Dial returns a client of the service that runs with a data directory; its error has CodeNotRunning when none does.
-func Dial(ctx context.Context, dir string) (*Client, error) { panic("not built yet") }
-
-// Connect returns a client of a service elsewhere, with a key of an operator.
-func Connect(server string, key config.Secret, over *http.Client) (*Client, error) {
-	panic("not built yet")
-}
-
-// CodeNotRunning is the code of Dial when no service runs with the data directory.
-const CodeNotRunning = "admin.not_running"
-
-// Pick returns a client of the service that runs with a data directory, or, where none does, what direct opens: the record
-// itself. Done is to be called at the end.
-func Pick(ctx context.Context, dir string, direct func() (m Manage, done func() error, err error)) (m Manage, done func() error, err error) {
-	panic("not built yet")
-}
+// mostGrace bounds the grace of a rotation: ten years.
+const mostGrace = 10 * 366 * 24 * time.Hour

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -200,7 +201,7 @@ func (s *suite) sealing(customer string) []store.SealingKey {
 func (s *suite) sealingKeys() {
 	ctx := s.Context()
 	for _, k := range []store.SealingKey{
-		{Customer: "c", ID: "k1", Sealed: []byte{1, 0, 255}, State: store.SealingActive, CreatedAt: noon, Uses: 7},
+		{Customer: "c", ID: "k1", Sealed: []byte{1, 0, 255}, State: store.SealingActive, CreatedAt: noon},
 		{Customer: "d", ID: "k2", Sealed: []byte{2}, CreatedAt: noon},
 		{Customer: "c", ID: "k0", Sealed: []byte{3}, CreatedAt: after(time.Minute)},
 	} {
@@ -256,7 +257,11 @@ func (s *suite) sealingUses() {
 		s.ok(err)
 		s.equal(got, c.want)
 	}
-	s.equal(s.sealing("c")[0].Uses, int64(3))
+	for customer, want := range map[string]map[string]int64{"c": {"k": 3, "of the configuration": 2}, "d": {"k": 1}, "nobody": {}} {
+		got, err := s.store.SealingUses(ctx, customer)
+		s.ok(err)
+		s.equal(got, want)
+	}
 	s.equal(len(s.sealing("c")), 1)
 }
 
@@ -295,17 +300,25 @@ func (s *suite) requests() {
 
 func (s *suite) prune() {
 	ctx := s.Context()
-	for i := range 2500 { // more than are removed together
-		id := fmt.Sprint("old", i)
-		s.ok(s.store.BeginRequest(ctx, store.Request{ID: id, Customer: "c", StartedAt: noon}))
-		s.ok(s.store.EndRequest(ctx, store.Request{ID: id, Status: store.Completed, EndedAt: noon}))
+	const old, of = 2496, 32 // more than are removed together
+	var wg sync.WaitGroup
+	for g := range of {
+		wg.Go(func() {
+			for i := range old / of {
+				r := store.Request{ID: fmt.Sprint("old", g*old/of+i), Customer: "c", StartedAt: noon, EndedAt: noon, Status: store.Completed}
+				if err := errors.Join(s.store.BeginRequest(ctx, r), s.store.EndRequest(ctx, r)); err != nil {
+					s.Error(err)
+				}
+			}
+		})
 	}
+	wg.Wait()
 	s.ok(s.store.BeginRequest(ctx, store.Request{ID: "runs", Customer: "c", StartedAt: noon}))
 	s.ok(s.store.BeginRequest(ctx, store.Request{ID: "later", Customer: "c", StartedAt: noon}))
 	s.ok(s.store.EndRequest(ctx, store.Request{ID: "later", Status: store.Completed, EndedAt: after(time.Hour)}))
 	removed, err := s.store.PruneRequests(ctx, after(time.Hour))
 	s.ok(err)
-	s.equal(removed, int64(2500))
+	s.equal(removed, int64(old))
 	_, err = s.store.Request(ctx, "c", "old7")
 	s.refused(err, store.CodeUnknown)
 	for _, id := range []string{"runs", "later"} {
