@@ -40,6 +40,7 @@ type counting struct {
 	*memory.Store
 	reads, touches atomic.Int64
 	fail           atomic.Bool
+	read           func() // called when the keys were read; nil is nothing
 }
 
 var errBroken = fault.New(store.CodeFailed, fault.Internal, "the disk is gone")
@@ -49,7 +50,11 @@ func (c *counting) Keys(ctx context.Context) ([]store.Key, error) {
 	if c.fail.Load() {
 		return nil, errBroken
 	}
-	return c.Store.Keys(ctx)
+	keys, err := c.Store.Keys(ctx)
+	if c.read != nil {
+		c.read()
+	}
+	return keys, err
 }
 
 func (c *counting) TouchKeys(ctx context.Context, used map[string]time.Time) error {
@@ -469,6 +474,21 @@ func TestNoQueryOnTheWay(t *testing.T) {
 	b.refused(ask(), customer.CodeKeyRevoked)
 }
 
+// TestChangedWhileRead: a change that comes while the keys are read is not missed.
+func TestChangedWhileRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	k := b.key(customer.NewKey{Customer: "live"})
+	b.record.read = func() {
+		b.record.read = nil
+		b.ok(b.record.RevokeKey(t.Context(), k.ID, noon, store.Audit{}))
+	}
+	_, err := b.Authenticate(t.Context(), k.Text, home)
+	b.ok(err) // it was good when it was looked at
+	_, err = b.Authenticate(t.Context(), k.Text, home)
+	b.refused(err, customer.CodeKeyRevoked)
+}
+
 // TestRevokedAtOnce: when the one who revokes a key hears of it, the key opens nothing.
 func TestRevokedAtOnce(t *testing.T) {
 	t.Parallel()
@@ -502,9 +522,9 @@ func TestLastUse(t *testing.T) {
 		b.clock.pass(time.Millisecond)
 	}
 	b.equal(b.record.touches.Load(), int64(0))
-	// A change in between forgets nothing.
-	b.key(customer.NewKey{Customer: "other"})
-	_, err := b.Authenticate(t.Context(), used.Text, home)
+	// A change in between, and another key that is used after it, forget nothing.
+	another := b.key(customer.NewKey{Customer: "other"})
+	_, err := b.Authenticate(t.Context(), another.Text, home)
 	b.ok(err)
 	b.record.fail.Store(true)
 	b.refused(b.Flush(t.Context()), store.CodeFailed) // nor does a failure
