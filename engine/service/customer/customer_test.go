@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -603,6 +604,8 @@ func FuzzBearer(f *testing.F) {
 	})
 }
 
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
 // TestKeyTexts: as long as promised, all different, and a slip of one letter is seen without a look.
 func TestKeyTexts(t *testing.T) {
 	t.Parallel()
@@ -620,14 +623,29 @@ func TestKeyTexts(t *testing.T) {
 			letters[r]++
 		}
 	}
+	// The checksum is CRC-32 (IEEE) in base 62, and what is wrong in it is not looked up.
+	k := b.key(customer.NewKey{Admin: true})
+	body, sum := k.Text[:len(k.Text)-6], uint32(0)
+	for _, r := range k.Text[len(body):] {
+		sum = sum*62 + uint32(strings.IndexRune(base62, r))
+	}
+	b.equal(sum, crc32.ChecksumIEEE([]byte(body)))
+	fresh := setup(t)
+	_, err := fresh.Authenticate(t.Context(), body+"000000", home)
+	b.refused(err, customer.CodeKeyUnknown)
+	b.equal(fresh.record.reads.Load(), int64(0))
+	_, err = fresh.Authenticate(t.Context(), k.Text, admin.Addr())
+	b.refused(err, customer.CodeKeyUnknown)
+	b.equal(fresh.record.reads.Load(), int64(1))
+
 	// 9,000 letters over 62: one that is not there, or twice as often as it should be, is no chance.
-	for _, r := range "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" {
+	for _, r := range base62 {
 		if letters[r] < 60 || letters[r] > 290 {
 			t.Errorf("%c is there %d times", r, letters[r])
 		}
 	}
 	b.equal(len(letters), 62)
-	k := b.key(customer.NewKey{Customer: "demo"})
+	k = b.key(customer.NewKey{Customer: "demo"})
 	if !strings.HasPrefix(k.Text, "cs_demo_") || k.Kind != store.Demo {
 		t.Errorf("a demo customer's key is %q, %s", k.Text, k.Kind)
 	}
