@@ -36,7 +36,7 @@ func (e *Engine) lint(doc *Document, diags diag.List) diag.List {
 	if doc == nil {
 		return diags
 	}
-	return append(diags, plan.Lint(e.config(doc), Inputs{})...).Tidy()
+	return append(diags, plan.Lint(e.config(doc), Inputs{})...).Normalise()
 }
 
 func (e *Engine) config(doc *Document) plan.Config {
@@ -55,12 +55,12 @@ func (e *Engine) prepare(doc *Document, diags diag.List) (*Prepared, diag.List) 
 	if doc == nil {
 		return nil, diags
 	}
-	if doc.Broken {
+	if doc.Invalid {
 		// Whether its stages are on is not known, nor what they would need.
 		return nil, e.lint(doc, diags)
 	}
 	prepared, more := plan.Prepare(e.config(doc))
-	diags = append(diags, more...).Tidy()
+	diags = append(diags, more...).Normalise()
 	if prepared == nil {
 		return nil, diags
 	}
@@ -73,6 +73,11 @@ type Prepared struct{ plan *plan.Prepared }
 
 // Document is the pipeline as it was read: its parameters, columns and limits. It must not be changed.
 func (p *Prepared) Document() *Document { return p.plan.Document() }
+
+// Values reads the parameters of one run: their defaults filled in, held against their types and the pipeline's rules. They
+// are nil when the diagnostics have errors, which are those that Bind would begin with. Nothing but the parameters
+// is needed, so that who asks learns of all mistakes of a request before it is known whose data it is about.
+func (p *Prepared) Values(in Inputs) ([]Value, diag.List) { return p.plan.Values(in) }
 
 // Bind makes the plan of one run. It is nil when the diagnostics have errors; List.Problems gives these in the form
 // of a service. A run that is given no identifier or start gets a new one, and now. The plan is the

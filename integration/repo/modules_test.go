@@ -15,6 +15,7 @@ var dependencies = map[string]string{
 	"github.com/aws/aws-sdk-go-v2/credentials":    "credentials that were given",
 	"github.com/aws/aws-sdk-go-v2/service/s3":     "multipart uploads to S3",
 	"github.com/aws/smithy-go":                    "what the store's errors are called",
+	"github.com/danielgtaylor/huma/v2":            "the operations of the service, and the OpenAPI document that describes them",
 	"github.com/dolthub/go-mysql-server":          "the embedded server of the sandbox",
 	"github.com/dolthub/vitess":                   "the embedded server's log of its connections, so that its lines go into ours",
 	"github.com/go-mysql-org/go-mysql":            "how passwords are mixed with what MySQL and MariaDB send, for the mysql source",
@@ -28,14 +29,21 @@ var dependencies = map[string]string{
 	"github.com/testcontainers/testcontainers-go": "containers of the tests' servers",
 	"github.com/parquet-go/parquet-go":            "the Parquet encoder",
 	"github.com/spf13/cobra":                      "commands, flags and completion of the CLI",
+	"github.com/swaggest/swgui":                   "the browser of the OpenAPI document, embedded in the program",
 	"go.uber.org/goleak":                          "tests that no goroutine is left behind",
 	"golang.org/x/sys":                            "limits and signals of processes",
 	"golang.org/x/term":                           "whether the progress goes to a terminal, and its width",
 	"golang.org/x/text":                           "the character sets of MySQL",
 	"google.golang.org/grpc":                      "the transport of the control plane",
 	"google.golang.org/protobuf":                  "the messages of the control plane",
-	"modernc.org/sqlite":                          "the sink of rows that writes an SQLite database",
+	"modernc.org/sqlite":                          "the sink of rows that writes an SQLite database, and the record of the service",
 	"gopkg.in/yaml.v3":                            "YAML nodes with positions",
+
+	"github.com/prometheus/client_golang":                             "the service's metrics",
+	"go.opentelemetry.io/otel":                                        "the service's traces: trace contexts of requests, attributes of spans",
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp": "spans to a collector",
+	"go.opentelemetry.io/otel/sdk":                                    "spans that are recorded",
+	"go.opentelemetry.io/otel/trace":                                  "spans",
 }
 
 var requirement = regexp.MustCompile(`^(?:require )?([\w./~-]+) (v[\w.+-]+)( // indirect)?$`)

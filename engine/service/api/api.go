@@ -1,0 +1,201 @@
+// Package api is the service's HTTP: the operations, made from the catalogue of pipelines; what a request may say; how an
+// answer is sent, and how one that is not whole is kept from looking whole; and the errors, which are one table. It is
+// the only package of the service that knows HTTP. It owns no customer, no limit and no record: it asks the interfaces
+// below, and runs what was asked for on the engine.
+//
+// # Where the bytes are in order
+//
+// The library of operations (huma) routes and describes. Bodies, answers and errors are read and written here:
+// its own reading of a body answers a mistake at a time, in an error model of its own, and takes members of JSON that are
+// given twice.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/service/admission"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/delivery"
+	"github.com/cipherstream/cipherstream/engine/service/spool"
+	"github.com/cipherstream/cipherstream/engine/service/store"
+)
+
+// Engine runs pipelines; *engine.Engine is one.
+type Engine interface {
+	Names() []string
+	Prepare(name string) (*engine.Prepared, diag.List)
+	Memory(plan *engine.Plan) int64
+	Run(ctx context.Context, plan *engine.Plan, sink engine.AnySink, o engine.RunOptions) (*engine.Receipt, error)
+}
+
+// Customers says who asks, and what they may have; *customer.Registry is one.
+type Customers interface {
+	// Authenticate says whose a bearer key is.
+	Authenticate(ctx context.Context, bearer string, from netip.Addr) (customer.Principal, error)
+	// Customer is a customer that a principal may use for something.
+	Customer(ctx context.Context, p customer.Principal, id string, scope customer.Scope) (*customer.Customer, error)
+	// Sealing is the key with which the customer's answers are sealed now, for one run.
+	Sealing(ctx context.Context, c *customer.Customer) (*customer.Sealing, error)
+}
+
+// Admission says who may begin, and when; *admission.Controller is one.
+type Admission interface {
+	Stream(ctx context.Context, customer string, limit int, memory int64) (release func(), err error)
+	Take(policy admission.Policy, key string) admission.Decision
+}
+
+// Requests remembers what became of requests, for a day; the record is one.
+type Requests interface {
+	BeginRequest(ctx context.Context, r store.Request, audit ...store.Audit) error
+	EndRequest(ctx context.Context, r store.Request, audit ...store.Audit) error
+	Request(ctx context.Context, customer, id string) (store.Request, error)
+}
+
+// Spools makes spools; *spool.Pool is one.
+type Spools interface{ New() *spool.Spool }
+
+// Observer is told of every request, for metrics and traces. It may be nil.
+type Observer interface {
+	// Begin is called when a request has come. The context that it returns is that of the request from then on, and
+	// traceparent what its runs are to carry, empty for that of the client.
+	Begin(ctx context.Context, r *http.Request) (_ context.Context, traceparent string)
+	// Answering is called when the first byte of the answer is about to be sent.
+	Answering(ctx context.Context)
+	// End is called when the answer has ended.
+	End(ctx context.Context, x Exchange)
+}
+
+// Exchange is a request and what became of it: no row, no key, no value of a field that is free text.
+type Exchange struct {
+	RequestID string
+	// Route is the pattern that the request matched, such as "POST /v1/procedures/patients"; empty is none.
+	Route, Method, Proto string
+	Status               int
+	// Code is the code of the error; of an answer that was cut it is why, beside the status that was sent.
+	Code Code
+	// Cut is true of an answer that was begun and not ended.
+	Cut bool
+	// Customer and KeyID are empty when nobody was recognised.
+	Customer, KeyID  string
+	From             netip.Addr
+	Procedure, RunID string
+	Mode, Format     string
+	// Cached is true of an answer that was kept from an earlier request.
+	Cached bool
+	// Rows are those of the answer, and Bytes those of its body.
+	Rows, Bytes         int64
+	Started             time.Time
+	FirstByte, Duration time.Duration
+}
+
+// Config is what the API is made of. Engine, Customers, Admission, Spools and Requests have to be given.
+type Config struct {
+	Engine    Engine
+	Customers Customers
+	Admission Admission
+	Spools    Spools
+	Requests  Requests
+	// Observer is told of every request. Default none.
+	Observer Observer
+	// Log receives a line for every request. Default nowhere.
+	Log *slog.Logger
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// TrustedProxies are the networks whose X-Forwarded-For is believed. Default none.
+	TrustedProxies []netip.Prefix
+	// Servers are the base URLs in the OpenAPI document. Default the one that it is fetched from.
+	Servers []string
+	// TLS says that clients come by TLS, here or at a proxy: the answers tell them to stay with it.
+	TLS bool
+	// Version is that of the program.
+	Version string
+	// Isolation spreads the stages of a run over processes. Default the engine's.
+	Isolation engine.Isolation
+	// StreamTimeout is the time limit of a run that is streamed. Default 30 seconds.
+	StreamTimeout time.Duration
+	// BodyTimeout is how long the body of a request may take. Default 10 seconds.
+	BodyTimeout time.Duration
+	// Auto are the limits of the mode auto. Default delivery.AutoLimits.
+	Auto delivery.Limits
+	// Switch makes a job of a request that has outgrown them. Default delivery.NoJobs.
+	Switch delivery.Switch
+	// ReferenceAge is how long a reference list is kept. Default 5 minutes.
+	ReferenceAge time.Duration
+	// ReferenceBytes is how many bytes of reference lists are kept in all. Default 64 MiB.
+	ReferenceBytes int64
+	// Metrics, if set, is served at /metrics of Operations.
+	Metrics http.Handler
+}
+
+// API serves the operations. It is safe for concurrent use.
+type API struct {
+	Config
+	procedures map[string]*procedure
+	names      []string
+	mux        *http.ServeMux
+	document   []byte // of OpenAPI
+	references *references
+	draining   atomic.Bool
+}
+
+// New makes an API of a catalogue that has no mistakes.
+func New(cfg Config) (*API, error) {
+	if cfg.Engine == nil || cfg.Customers == nil || cfg.Admission == nil || cfg.Spools == nil || cfg.Requests == nil {
+		return nil, errors.New("api: Engine, Customers, Admission, Spools and Requests have to be given")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = nobody{}
+	}
+	if cfg.Switch == nil {
+		cfg.Switch = delivery.NoJobs
+	}
+	orDefault(&cfg.StreamTimeout, 30*time.Second)
+	orDefault(&cfg.BodyTimeout, 10*time.Second)
+	orDefault(&cfg.Auto, delivery.AutoLimits)
+	orDefault(&cfg.ReferenceAge, 5*time.Minute)
+	orDefault(&cfg.ReferenceBytes, 64<<20)
+	a := &API{Config: cfg, mux: http.NewServeMux()}
+	var err error
+	if a.procedures, a.names, err = loadCatalogue(cfg.Engine); err != nil {
+		return nil, err
+	}
+	a.references = newReferences(cfg.ReferenceAge, cfg.ReferenceBytes, cfg.Now)
+	if err := a.register(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func orDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// Drain makes the service not ready: whoever spreads requests over services sends it no more. Requests are still answered.
+func (a *API) Drain() { a.draining.Store(true) }
+
+// Close forgets the reference lists that are kept.
+func (a *API) Close() { a.references.close() }
+
+// nobody observes nothing.
+type nobody struct{}
+
+func (nobody) Begin(ctx context.Context, _ *http.Request) (context.Context, string) { return ctx, "" }
+func (nobody) Answering(context.Context)                                            {}
+func (nobody) End(context.Context, Exchange)                                        {}

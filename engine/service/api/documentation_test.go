@@ -1,0 +1,141 @@
+package api
+
+import (
+	"bytes"
+	"encoding/base64"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/cipherstream/cipherstream/sdk/envelope"
+)
+
+// TestPages: the browser of the document and every guide are there, load nothing from elsewhere and hold no script, and
+// what they link to is there.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(c *Config) { c.Servers = []string{"https://api.example.com/"} })
+	link := regexp.MustCompile(`(?:href|src)="([^"#]+)`)
+	seen := map[string]bool{"/docs": false, "/docs/": false}
+	for {
+		page := ""
+		for p, done := range seen {
+			if !done {
+				page = p
+			}
+		}
+		if page == "" {
+			break
+		}
+		seen[page] = true
+		a := s.do("GET", page, "", "Authorization", "-")
+		if a.StatusCode != 200 || a.Header.Get("ETag") == "" || a.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Fatalf("%s: %s %v", page, a.Status, a.Header)
+		}
+		if b := s.do("GET", page, "", "Authorization", "-", "If-None-Match", a.Header.Get("ETag")); b.StatusCode != 304 || len(b.body) > 0 {
+			t.Errorf("%s again: %s", page, b.Status)
+		}
+		if !strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") {
+			continue
+		}
+		policy := a.Header.Get("Content-Security-Policy")
+		if !strings.Contains(policy, "default-src 'none'; script-src 'self';") || !strings.HasSuffix(policy, "connect-src 'self' https://api.example.com") {
+			t.Errorf("%s: policy %s", page, policy)
+		}
+		text := string(a.body)
+		if regexp.MustCompile(`<script[^>]*>[^<]|style="|\son\w+="|javascript:`).MatchString(text) {
+			t.Errorf("%s holds a script or a style", page)
+		}
+		if !strings.HasSuffix(strings.TrimSpace(text), "</html>") || strings.Contains(text, "{{") {
+			t.Errorf("%s is not whole", page)
+		}
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if !strings.HasPrefix(m[1], "/") {
+				t.Errorf("%s loads %s", page, m[1])
+			} else if _, ok := seen[m[1]]; !ok {
+				seen[m[1]] = false
+			}
+		}
+	}
+	if len(seen) < 13 {
+		t.Errorf("only %d pages: %v", len(seen), seen)
+	}
+	errors := string(s.do("GET", "/docs/errors", "").body)
+	for _, e := range table {
+		if !strings.Contains(errors, `id="`+string(e.Code)+`"`) {
+			t.Errorf("%s is not documented", e.Code)
+		}
+	}
+}
+
+// program looks for a program that a guide needs. One that the machine does not have is left out.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not here", name)
+	}
+	return path
+}
+
+// TestGuidesDecrypt runs the programs of the guide on what envelope seals.
+func TestGuidesDecrypt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
+	write := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	keyFile := write("key.txt", []byte(key+"\n"))
+	ring, err := envelope.ParseRing(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := ring.Sealer("clinic-7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sealed []byte
+	var plain strings.Builder
+	for i, row := range []string{`{"name":"Zoë"}`, `{"name":null}`, strings.Repeat("x", 100_000)} {
+		plain.WriteString(row + "\n")
+		sealed = sealer.Seal(sealed, []byte(row+"\n"), int64(i))
+	}
+	for name, command := range map[string][]string{
+		"decrypt.py": {"python3"}, "decrypt.mjs": {"node"}, "Decrypt.java": {"java"}, "decrypt.go.txt": {"go", "run"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, err := guideCode(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := write(strings.TrimSuffix(name, ".txt"), []byte(code))
+			if name == "decrypt.py" && exec.Command(program(t, "python3"), "-c", "import cryptography").Run() != nil {
+				t.Skip("python3 has no package cryptography")
+			}
+			for _, c := range []struct {
+				customer string
+				input    []byte
+				good     bool
+			}{{"clinic-7", sealed, true}, {"clinic-8", sealed, false}, {"clinic-7", sealed[:len(sealed)-1], name == "Decrypt.java"}, {"clinic-7", bytes.Replace(sealed, []byte("\n"), []byte("\n{}\n"), 1), false}} {
+				run := exec.Command(program(t, command[0]), append(command[1:len(command):len(command)], file, c.customer, keyFile)...)
+				run.Stdin, run.Dir = bytes.NewReader(c.input), dir
+				run.Env = append(os.Environ(), "GO111MODULE=off", "GOFLAGS=")
+				var stderr strings.Builder
+				run.Stderr = &stderr
+				out, err := run.Output()
+				if (err == nil) != c.good || c.good && string(out) != plain.String() {
+					t.Errorf("%s, %d bytes: %v, %d bytes\n%s", c.customer, len(c.input), err, len(out), stderr.String())
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,277 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// Code is the code of an error as customers see it. It is stable.
+type Code string
+
+// The codes. What each means, with which status it comes and what to do about it, stands in Errors.
+const (
+	InvalidJSON           Code = "INVALID_JSON"
+	InvalidRequest        Code = "INVALID_REQUEST"
+	UnknownField          Code = "UNKNOWN_FIELD"
+	DuplicateField        Code = "DUPLICATE_FIELD"
+	MissingParameter      Code = "MISSING_PARAMETER"
+	InvalidParameter      Code = "INVALID_PARAMETER"
+	InvalidDateRange      Code = "INVALID_DATE_RANGE"
+	ConflictingParameters Code = "CONFLICTING_PARAMETERS"
+
+	AuthenticationRequired Code = "AUTHENTICATION_REQUIRED"
+	InvalidAPIKey          Code = "INVALID_API_KEY"
+	IPNotAllowed           Code = "IP_NOT_ALLOWED"
+	ScopeMissing           Code = "SCOPE_MISSING"
+	CustomerDisabled       Code = "CUSTOMER_DISABLED"
+
+	NotFound             Code = "NOT_FOUND"
+	UnknownProcedure     Code = "UNKNOWN_PROCEDURE"
+	CustomerNotFound     Code = "CUSTOMER_NOT_FOUND"
+	RequestNotFound      Code = "REQUEST_NOT_FOUND"
+	ReceiptNotFound      Code = "RECEIPT_NOT_FOUND"
+	TableNotAvailable    Code = "TABLE_NOT_AVAILABLE"
+	CallNotAvailable     Code = "CALL_NOT_AVAILABLE"
+	MethodNotAllowed     Code = "METHOD_NOT_ALLOWED"
+	BodyTimeout          Code = "BODY_TIMEOUT"
+	NoSealingKey         Code = "ENCRYPTION_KEY_MISSING"
+	BodyTooLarge         Code = "BODY_TOO_LARGE"
+	UnsupportedMediaType Code = "UNSUPPORTED_MEDIA_TYPE"
+
+	RateLimited    Code = "RATE_LIMITED"
+	TooManyStreams Code = "TOO_MANY_STREAMS"
+
+	Internal         Code = "INTERNAL"
+	SourceFailed     Code = "SOURCE_FAILED"
+	DataRefused      Code = "DATA_NOT_REPRESENTABLE"
+	SchemaChanged    Code = "SCHEMA_CHANGED"
+	StageFailed      Code = "STAGE_FAILED"
+	ServiceRestarted Code = "SERVICE_RESTARTED"
+
+	DatabaseUnavailable Code = "DATABASE_UNAVAILABLE"
+	DatabaseBusy        Code = "DATABASE_BUSY"
+	TimeLimit           Code = "TIME_LIMIT"
+	ServiceBusy         Code = "SERVICE_BUSY"
+	ShuttingDown        Code = "SHUTTING_DOWN"
+	SpoolFull           Code = "SPOOL_FULL"
+	SealingExhausted    Code = "ENCRYPTION_KEY_EXHAUSTED"
+	RecordUnavailable   Code = "RECORD_UNAVAILABLE"
+	JobsNotAvailable    Code = "JOBS_NOT_AVAILABLE"
+	WebhooksUnavailable Code = "WEBHOOKS_NOT_AVAILABLE"
+
+	ClientGone Code = "CLIENT_GONE"
+)
+
+// Entry is a row of the table of errors.
+type Entry struct {
+	Code   Code
+	Status int
+	// Meaning is what has happened, in a sentence for customers: it is the message of an error that has none of
+	// its own, and stands in the documentation.
+	Meaning string
+	// Suggestion is what to do.
+	Suggestion string
+	// Retryable is true when the same request may succeed later, unchanged.
+	Retryable bool
+	// inner are the codes of faults that become this one. A code that ends in a dot stands for all that begin so.
+	inner []string
+}
+
+// Errors is the table of errors: every code that the API answers with. What customers read about errors is made from it.
+func Errors() []Entry { return slices.Clone(table) }
+
+var table = []Entry{
+	{Code: InvalidJSON, Status: http.StatusBadRequest, Meaning: "The body is not a JSON object.",
+		Suggestion: "Send one JSON object in UTF-8."},
+	{Code: InvalidRequest, Status: http.StatusBadRequest, Meaning: "Several things are wrong with the request; details lists them all.",
+		Suggestion: "Mend what details lists."},
+	{Code: UnknownField, Status: http.StatusBadRequest, Meaning: "The body has a field that this procedure does not take.",
+		Suggestion: "Leave it out, or spell it as GET /v1/procedures/{procedure} lists it.",
+		inner:      []string{"parameter.unknown"}},
+	{Code: DuplicateField, Status: http.StatusBadRequest, Meaning: "A member of a JSON object is given twice.",
+		Suggestion: "Give every field once."},
+	{Code: MissingParameter, Status: http.StatusBadRequest, Meaning: "A required field is missing.",
+		Suggestion: "Give the field that details names.", inner: []string{"parameter.missing"}},
+	{Code: InvalidParameter, Status: http.StatusBadRequest, Meaning: "A field has a value that it does not take.",
+		Suggestion: "Give a value as details says.",
+		inner: []string{"parameter.invalid", "parameter.not_allowed", "mysql.request", "mysql.argument", "mysql.argument_count",
+			"mysql.unknown_column", "mysql.date_column", "mysql.time_zone"}},
+	{Code: InvalidDateRange, Status: http.StatusBadRequest, Meaning: "to_date is before from_date.",
+		Suggestion: "Give from_date and to_date in order; they may be equal.", inner: []string{"mysql.date_range"}},
+	{Code: ConflictingParameters, Status: http.StatusBadRequest, Meaning: "Fields are given that do not go together.",
+		Suggestion: "Leave out the field that details names."},
+
+	{Code: AuthenticationRequired, Status: http.StatusUnauthorized, Meaning: "The request has no API key.",
+		Suggestion: "Send the header Authorization: Bearer KEY.", inner: []string{"customer.key_missing"}},
+	{Code: InvalidAPIKey, Status: http.StatusUnauthorized, Meaning: "The API key is unknown, expired or revoked.",
+		Suggestion: "Check the key, or ask for a new one.", inner: []string{"customer.key_unknown", "customer.key_revoked", "customer.key_expired"}},
+
+	{Code: IPNotAllowed, Status: http.StatusForbidden, Meaning: "The customer's requests are not accepted from this address.",
+		Suggestion: "Send from an address of the customer's allow-list, or have this one added.", inner: []string{"customer.address_not_allowed"}},
+	{Code: ScopeMissing, Status: http.StatusForbidden, Meaning: "The API key does not have the scope that this needs.",
+		Suggestion: "Use a key with that scope.", inner: []string{"customer.scope_missing"}},
+	{Code: CustomerDisabled, Status: http.StatusForbidden, Meaning: "The customer is disabled.",
+		Suggestion: "Ask the operator of the service.", inner: []string{"customer.disabled"}},
+
+	{Code: NotFound, Status: http.StatusNotFound, Meaning: "There is nothing at this address.",
+		Suggestion: "See /docs for what there is."},
+	{Code: UnknownProcedure, Status: http.StatusNotFound, Meaning: "There is no such procedure.",
+		Suggestion: "GET /v1/procedures lists them."},
+	{Code: CustomerNotFound, Status: http.StatusNotFound, Meaning: "There is no such customer for this API key.",
+		Suggestion: "Check customer_id, or use that customer's key.", inner: []string{"customer.unknown"}},
+	{Code: RequestNotFound, Status: http.StatusNotFound, Meaning: "There is no such request of this customer, or it is older than 24 hours.",
+		Suggestion: "Check the identifier: it is the X-Request-Id of the answer."},
+	{Code: ReceiptNotFound, Status: http.StatusNotFound, Meaning: "The request has no receipt: it was not sealed, is still running or has failed.",
+		Suggestion: "Ask for a receipt when a sealed answer has ended."},
+	{Code: TableNotAvailable, Status: http.StatusNotFound, Meaning: "The table is not there, or the customer may not read it.",
+		Suggestion: "Check table_name, or have the table added to the customer's allow-list.",
+		inner:      []string{"mysql.table_not_available", "mysql.unknown_table"}},
+	{Code: CallNotAvailable, Status: http.StatusNotFound, Meaning: "The database's procedure is not there, or the customer may not call it.",
+		Suggestion: "Check procedure_name, or have the procedure added to the customer's allow-list.",
+		inner:      []string{"mysql.procedure_not_available"}},
+	{Code: MethodNotAllowed, Status: http.StatusMethodNotAllowed, Meaning: "The address does not take this method.",
+		Suggestion: "Use a method of the header Allow."},
+	{Code: BodyTimeout, Status: http.StatusRequestTimeout, Meaning: "The body of the request did not arrive in time.", Retryable: true,
+		Suggestion: "Send the request again."},
+	{Code: NoSealingKey, Status: http.StatusConflict, Meaning: "The customer has no active encryption key.",
+		Suggestion: "Have a key made and activated, or ask with encrypted: false.", inner: []string{"customer.no_sealing_key"}},
+	{Code: BodyTooLarge, Status: http.StatusRequestEntityTooLarge, Meaning: "The body of the request is larger than 1 MiB.",
+		Suggestion: "Send a smaller body."},
+	{Code: UnsupportedMediaType, Status: http.StatusUnsupportedMediaType, Meaning: "The body is not announced as JSON, or is compressed.",
+		Suggestion: "Send Content-Type: application/json and no Content-Encoding."},
+
+	{Code: RateLimited, Status: http.StatusTooManyRequests, Meaning: "The API key has used up its requests for now.", Retryable: true,
+		Suggestion: "Wait as Retry-After says."},
+	{Code: TooManyStreams, Status: http.StatusTooManyRequests, Meaning: "As many streams of the customer are open as it may have.", Retryable: true,
+		Suggestion: "Wait as Retry-After says, or let a stream end first.", inner: []string{"admission.streams_busy"}},
+
+	{Code: Internal, Status: http.StatusInternalServerError, Meaning: "Something in the service is broken.",
+		Suggestion: "Tell the operator of the service the request_id."},
+	{Code: SourceFailed, Status: http.StatusInternalServerError, Meaning: "The database reported an error, or delivered what cannot be used.",
+		Suggestion: "Tell the operator of the service the request_id and the code in details.", inner: []string{"mysql."}},
+	{Code: DataRefused, Status: http.StatusInternalServerError, Meaning: "A stored value cannot be delivered exactly, and nothing is delivered otherwise.",
+		Suggestion: "Ask in another format, or for custom_table with another policy; the code in details says what it is about.",
+		inner:      []string{"mysql.zero_date", "mysql.value", "mysql.warning", "mysql.row_size", "encoder."}},
+	{Code: SchemaChanged, Status: http.StatusInternalServerError, Meaning: "The database no longer delivers the columns that the procedure promises.",
+		Suggestion: "Tell the operator of the service the request_id.", inner: []string{"drift.", "mysql.table_changed"}},
+	{Code: StageFailed, Status: http.StatusInternalServerError, Meaning: "A process of the run broke.", Retryable: true,
+		Suggestion: "Send the request again; if it happens again, tell the operator of the service the request_id.",
+		inner:      []string{"plugin.", "link."}},
+	{Code: ServiceRestarted, Status: http.StatusInternalServerError, Meaning: "The service ended while the request was running.", Retryable: true,
+		Suggestion: "Send the request again."},
+
+	{Code: DatabaseUnavailable, Status: http.StatusServiceUnavailable, Meaning: "The customer's database cannot be reached.", Retryable: true,
+		Suggestion: "Try again later. Other customers are not affected.",
+		inner:      []string{"mysql.connect", "mysql.auth", "mysql.tls", "mysql.unknown_database", "mysql.connection_lost", "mysql.access_denied"}},
+	{Code: DatabaseBusy, Status: http.StatusServiceUnavailable, Meaning: "The customer's database ended the query.", Retryable: true,
+		Suggestion: "Try again later.",
+		inner:      []string{"mysql.deadlock", "mysql.lock_wait", "mysql.killed", "mysql.snapshot", "mysql.timeout"}},
+	{Code: TimeLimit, Status: http.StatusServiceUnavailable, Meaning: "The result was not complete within the time limit.",
+		Suggestion: "Ask for less, such as a shorter range.", inner: []string{"run.timeout"}},
+	{Code: ServiceBusy, Status: http.StatusServiceUnavailable, Meaning: "The service has too much to do.", Retryable: true,
+		Suggestion: "Wait as Retry-After says.", inner: []string{"admission.loaded", "budget."}},
+	{Code: ShuttingDown, Status: http.StatusServiceUnavailable, Meaning: "The service is about to end.", Retryable: true,
+		Suggestion: "Send the request again.", inner: []string{codeStopping, "admission.closed"}},
+	{Code: SpoolFull, Status: http.StatusServiceUnavailable, Meaning: "The answer is larger than what can be kept for it, or there is no room for it.", Retryable: true,
+		Suggestion: "Ask for less, or with mode: stream over HTTP/1.1 or later.", inner: []string{"spool."}},
+	{Code: SealingExhausted, Status: http.StatusServiceUnavailable, Meaning: "The customer's encryption key has sealed as much as a key may.",
+		Suggestion: "Have a new key made and activated.", inner: []string{"customer.sealing_key_spent"}},
+	{Code: RecordUnavailable, Status: http.StatusServiceUnavailable, Meaning: "The service's own record cannot be used.", Retryable: true,
+		Suggestion: "Try again later.", inner: []string{"store."}},
+	{Code: JobsNotAvailable, Status: http.StatusServiceUnavailable, Meaning: "The result is one for a background job, and this service runs none yet.",
+		Suggestion: "Ask for less, or with mode: stream.", inner: []string{"delivery.jobs_not_available"}},
+	{Code: WebhooksUnavailable, Status: http.StatusServiceUnavailable, Meaning: "A webhook is asked for, and this service sends none yet.",
+		Suggestion: "Leave out webhook_url."},
+
+	// It is never answered with: nobody is there to read it. It is the code of the request's outcome.
+	{Code: ClientGone, Status: 499, Meaning: "The client went away before the answer had ended.", Retryable: true,
+		Suggestion: "Send the request again, and read the answer to its end.", inner: []string{"delivery.client_gone", "run.cancelled"}},
+}
+
+var entries = func() map[Code]*Entry {
+	m := make(map[Code]*Entry, len(table))
+	for i := range table {
+		m[table[i].Code] = &table[i]
+	}
+	return m
+}()
+
+// Detail is one mistake of a request, or what is known of the cause of another error.
+type Detail struct {
+	Code string `json:"code" doc:"What is wrong: a code of this API, or the code of the part of the service that has failed."`
+	// Field is the name of a field of the body, the JSON Pointer of a place deeper in it, or that of a header or parameter.
+	Field      string `json:"field,omitempty" doc:"The field that it is about; a JSON Pointer for a place within one."`
+	Message    string `json:"message,omitempty" doc:"What was expected, and what came."`
+	Suggestion string `json:"suggestion,omitempty" doc:"What to do."`
+}
+
+// Error is an error of the API. It is an answer, or the outcome of a request that could not be answered any more.
+type Error struct {
+	*Entry
+	// Message is for customers; default the code's meaning.
+	Message    string
+	Suggestion string
+	Details    []Detail
+	RetryAfter time.Duration
+	// Inner is the code of the fault behind it, for the log, and cause the fault.
+	Inner string
+	cause error
+}
+
+// Error returns the code and the message.
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// fail makes an error of a code.
+func fail(code Code) *Error {
+	entry := entries[code]
+	return &Error{Entry: entry, Message: entry.Meaning, Suggestion: entry.Suggestion}
+}
+
+func (e *Error) saying(message string) *Error {
+	e.Message = message
+	return e
+}
+
+func (e *Error) with(details ...Detail) *Error {
+	e.Details = append(e.Details, details...)
+	return e
+}
+
+// mistakes makes one error of all mistakes of a request: theirs when they have one code, and InvalidRequest otherwise.
+func mistakes(details []Detail) *Error {
+	code := Code(details[0].Code)
+	if slices.ContainsFunc(details, func(d Detail) bool { return d.Code != string(code) }) || entries[code] == nil {
+		code = InvalidRequest
+	}
+	e := fail(code).with(details...)
+	if len(details) == 1 && details[0].Message != "" {
+		e.Message = details[0].Message
+		if s := details[0].Suggestion; s != "" {
+			e.Suggestion = s
+		}
+	}
+	return e
+}
+
+// fromError turns what went wrong inside into what customers see. Nothing of a fault is shown but its code: its message
+// may name a host, a statement or a value.
+func fromError(err error) *Error {
+	if e, ok := asError(err); ok {
+		return e
+	}
+	f := fault.From(err)
+	entry := entryOf(f)
+	e := fail(entry.Code)
+	e.Inner, e.cause, e.RetryAfter = f.Code, err, retryAfter(f)
+	if entry.Status >= 500 && entry.Code != Internal || strings.HasPrefix(f.Code, "mysql.") {
+		e.Details = []Detail{{Code: f.Code}} // why somebody is not let in is not told closer than the table does
+	}
+	return e
+}

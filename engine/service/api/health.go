@@ -1,0 +1,59 @@
+package api
+
+import (
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Operations serves what operators look at: /healthz, /readyz and /metrics. It belongs on a listener of its own.
+func (a *API) Operations() http.Handler {
+	mux := http.NewServeMux()
+	say := func(w http.ResponseWriter, status int, text string) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text+"\n")
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { a.ready(say, w) })
+	if a.Metrics != nil {
+		mux.Handle("GET /metrics", a.Metrics)
+	}
+	return mux
+}
+
+// ready never asks a customer's database: one that is away is that customer's matter.
+func (a *API) ready(say func(http.ResponseWriter, int, string), w http.ResponseWriter) {
+	if a.draining.Load() {
+		say(w, http.StatusServiceUnavailable, "stopping")
+		return
+	}
+	say(w, http.StatusOK, "ready")
+}
+
+// The limits of a server for a handler of this package. Bodies and answers have deadlines of their own, which move on
+// with them: a stream may take as long as its run, and its client only a while for each piece.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 60 * time.Second
+	maxHeader     = 32 << 10
+	maxStreams    = 128 // of an HTTP/2 connection
+)
+
+// Server makes the server for a handler: Handler, or Operations. It speaks HTTP/1.1 and, with TLS, HTTP/2, and TLS of 1.3 only.
+// Its listeners and its end are the caller's; see Stopping.
+func Server(handler http.Handler, log *slog.Logger) *http.Server {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS13},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second,
+			WriteByteTimeout: writeTimeout},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}

@@ -1,0 +1,193 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+)
+
+// call is a request for a procedure whose fields are good.
+type call struct {
+	customer string
+	// given are the parameters as they came, and values all of the pipeline's, with their defaults.
+	given  map[string]any
+	values map[string]any
+
+	mode, format, compression string
+	encrypted                 bool
+	webhook                   string
+}
+
+// The modes.
+const (
+	modeAuto   = "auto"
+	modeStream = "stream"
+	modeJob    = "job"
+)
+
+// customerPattern is that of identifiers of customers: without a colon, because of the AAD of sealed rows.
+var customerPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// read makes a call of a body. The error names every mistake in it.
+func (p *procedure) read(raw []byte) (*call, *Error) {
+	members, details, err := readObject(raw)
+	if err != nil {
+		return nil, err
+	}
+	return p.readMembers(members, details)
+}
+
+// readMembers makes a call of members, of which details says already what is wrong.
+func (p *procedure) readMembers(members []member, details []Detail) (*call, *Error) {
+	c := &call{given: map[string]any{}, values: map[string]any{}}
+	add := func(code Code, name, format string, args ...any) {
+		details = append(details, Detail{Code: string(code), Field: name, Message: fmt.Sprintf(format, args...)})
+	}
+	for _, m := range members {
+		f := p.field(m.name)
+		if f == nil {
+			details = append(details, unknownField(p, m.name))
+			continue
+		}
+		if m.value == nil {
+			continue // null is not given
+		}
+		switch {
+		case f.name == fieldCustomer:
+			text, ok := m.value.(string)
+			if !ok || !customerPattern.MatchString(text) {
+				add(InvalidParameter, f.name, "%s: expected 1 to 64 letters, digits, underscores and dashes.", f.name)
+				continue
+			}
+			c.customer = text
+		case f.name == fieldWebhook:
+			text, ok := m.value.(string)
+			if !ok || !validWebhook(text) {
+				add(InvalidParameter, f.name, "%s: expected an https address.", f.name)
+			}
+			c.webhook = text
+		case f.ignored:
+			if problem := f.check(m.value); problem != "" {
+				add(InvalidParameter, f.name, "%s: %s", f.name, problem)
+			}
+		default:
+			c.given[f.name] = f.asText(m.value)
+		}
+	}
+	if c.customer == "" && !mentioned(details, fieldCustomer) {
+		add(MissingParameter, fieldCustomer, "%s is missing.", fieldCustomer)
+	}
+	values, diags := p.prepared.Values(engine.Inputs{Parameters: c.given})
+	wrong, rest := fromDiagnostics(diags)
+	details = append(details, wrong...)
+	if rest.HasErrors() {
+		return nil, fromError(rest.Err())
+	}
+	for _, v := range values {
+		c.values[v.Name] = v.Value
+	}
+	c.settle()
+	if n, ok := c.values[fieldLimit].(int64); ok {
+		if n < 1 || n > maxPreview {
+			add(InvalidParameter, fieldLimit, "%s: expected a whole number from 1 to %d, not %d.", fieldLimit, maxPreview, n)
+		} else if c.mode == modeJob && !p.reference() {
+			add(ConflictingParameters, fieldLimit, "%s is a preview of an answer, and mode asks for a job.", fieldLimit)
+		}
+	}
+	if len(details) > 0 {
+		return nil, mistakes(details)
+	}
+	return c, nil
+}
+
+// settle reads what the service itself needs to know of the parameters.
+func (c *call) settle() {
+	text := func(name string) string { s, _ := c.values[name].(string); return s }
+	c.mode, c.format, c.compression = text(paramMode), text(paramFormat), text(paramCompression)
+	c.encrypted, _ = c.values[paramEncrypted].(bool)
+}
+
+func mentioned(details []Detail, name string) bool {
+	for _, d := range details {
+		if d.Field == name && d.Code != string(DuplicateField) {
+			return true
+		}
+	}
+	return false
+}
+
+func unknownField(p *procedure, name string) Detail {
+	shown := name
+	if r := []rune(shown); len(r) > 64 {
+		shown = string(r[:64]) + "…"
+	}
+	return Detail{Code: string(UnknownField), Field: shown, Message: fmt.Sprintf("%s takes no field %s.", p.name, strconv.Quote(shown)), Suggestion: nearest(name, p.fieldNames())}
+}
+
+// nearest suggests names that may be meant, or says which there are.
+func nearest(name string, names []string) string {
+	return diag.Diagnostic{}.WithSuggestion(name, names).Hint
+}
+
+// readQuery is read of the parameters of a query.
+func (p *procedure) readQuery(query string) (*call, *Error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, fail(InvalidRequest).saying("The query of the address cannot be read.")
+	}
+	var members []member
+	var details []Detail
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if len(values[name]) > 1 {
+			details = append(details, Detail{Code: string(DuplicateField), Field: name, Message: name + " is given twice."})
+		}
+		members = append(members, member{name, values[name][0]})
+	}
+	return p.readMembers(members, details)
+}
+
+// check says what is wrong with the value of a field that goes nowhere.
+func (f *field) check(value any) string {
+	parsed, err := f.kind.ParseValue(value)
+	if err != nil {
+		return err.Error()
+	}
+	if len(f.allowed) > 0 {
+		for _, a := range f.allowed {
+			if a == parsed {
+				return ""
+			}
+		}
+		return fmt.Sprintf("expected one of %v", f.allowed)
+	}
+	return ""
+}
+
+// asText gives a list to a parameter that takes one as text.
+func (f *field) asText(value any) any {
+	list, ok := value.([]any)
+	if !ok || !f.list || f.kind != document.TypeString {
+		return value
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return value
+	}
+	return string(text)
+}
+
+// maxWebhook bounds an address, in bytes.
+const maxWebhook = 2048
+
+func validWebhook(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && len(text) <= maxWebhook
+}

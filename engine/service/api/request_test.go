@@ -1,0 +1,173 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestEveryMistakeAtOnce: whatever is wrong with a body is told in one answer, each mistake with its field.
+func TestEveryMistakeAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	for _, c := range []struct {
+		procedure, body string
+		code            Code
+		mistakes        string
+	}{
+		{"visits", `{"from_dat":"2024-01-01","customer_id":5,"encrypted":"yes","compression":"rar","x":1,"x":2}`, InvalidRequest,
+			"DUPLICATE_FIELD x, INVALID_PARAMETER compression, INVALID_PARAMETER customer_id, INVALID_PARAMETER encrypted, " +
+				"MISSING_PARAMETER from_date, UNKNOWN_FIELD from_dat, UNKNOWN_FIELD x"},
+		{"visits", `{"customer_id":"clinic-7","from_date":"2024-02-30"}`, InvalidParameter, "INVALID_PARAMETER from_date"},
+		{"visits", `{"customer_id":"clinic-7","from_date":"2024-02-02","to_date":"2024-02-01"}`, InvalidDateRange, "INVALID_DATE_RANGE to_date"},
+		{"visits", `{"customer_id":"clinic-7"}`, MissingParameter, "MISSING_PARAMETER from_date"},
+		{"visits", `{"from_date":"2024-01-01"}`, MissingParameter, "MISSING_PARAMETER customer_id"},
+		{"visits", `{}`, MissingParameter, "MISSING_PARAMETER customer_id, MISSING_PARAMETER from_date"},
+		{"visits", `{"customer_id":null,"from_date":null}`, MissingParameter, "MISSING_PARAMETER customer_id, MISSING_PARAMETER from_date"},
+		{"visits", `{"customer_id":"a:b","from_date":"2024-01-01"}`, InvalidParameter, "INVALID_PARAMETER customer_id"},
+		{"visits", `{"customer_id":"clinic-7","from_date":"2024-01-01","webhook_url":"http://x"}`, InvalidParameter, "INVALID_PARAMETER webhook_url"},
+		{"visits", `{"customer_id":"clinic-7","from_date":"2024-01-01","rows":1.5}`, InvalidParameter, "INVALID_PARAMETER rows"},
+		{"visits", `{"customer_id":"clinic-7","from_date":["2024-01-01"]}`, InvalidParameter, "INVALID_PARAMETER from_date"},
+		{"visits", `{"customer_id":"clinic-7","from_date":{"a":1,"a":2}}`, InvalidRequest, "DUPLICATE_FIELD /from_date/a, INVALID_PARAMETER from_date"},
+		{"visits", `{"customer_id":"clinic-7","from_date":"2024-01-01","from_date":"2024-01-02"}`, DuplicateField, "DUPLICATE_FIELD from_date"},
+		{"visits", `{"Customer_ID":"clinic-7","from_date":"2024-01-01"}`, InvalidRequest, "MISSING_PARAMETER customer_id, UNKNOWN_FIELD Customer_ID"},
+		// A reference list takes a range, and it has to be one.
+		{"places", `{"customer_id":"clinic-7","from_date":"yesterday","date_modifier":"None"}`, InvalidParameter, "INVALID_PARAMETER date_modifier, INVALID_PARAMETER from_date"},
+	} {
+		a := s.post(c.procedure, c.body)
+		e := a.refusal(t)
+		if e.Code != c.code || e.mistakes() != c.mistakes || a.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s\n got %s: %s\nwant %s: %s", c.body, e.Code, e.mistakes(), c.code, c.mistakes)
+		}
+	}
+	e := s.post("visits", `{"customer_id":"clinic-7","from_dat":"2024-01-01"}`).refusal(t)
+	if d := e.Details[0]; !strings.Contains(d.Suggestion, `"from_date"`) {
+		t.Errorf("no suggestion for from_dat: %+v", d)
+	}
+}
+
+// TestUnreadableBodies: what is no JSON object is refused as such, and says where it stops to be one.
+func TestUnreadableBodies(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	for body, want := range map[string]string{
+		" ": "empty", "[]": "not an object", `"x"`: "not an object", `{"a":1}{}`: "line 1, column 8", "{\n \"a\": tru}": "line 2, column 10",
+		`{"a":1,}`: "line 1, column 8", "{\"a\":\"\xff\"}": "UTF-8", `{'a':1}`: "line 1, column 2", "{\"a\":01}": "line 1, column 7",
+		strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40): "levels",
+		strings.Repeat(`[`, 20000) + strings.Repeat("]", 20000):     "not JSON",
+	} {
+		if e := s.post("visits", body).refusal(t); e.Code != InvalidJSON || !strings.Contains(e.Message, want) {
+			t.Errorf("%.40q: %s %s; want %s", body, e.Code, e.Message, want)
+		}
+	}
+}
+
+// TestBodiesAreBounded: a body has 1 MiB at most, is JSON and not compressed, and is not read for who may not ask.
+func TestBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	large := func(n int) string {
+		return fmt.Sprintf(`{"customer_id":"clinic-7","from_date":"2024-01-01","webhook_url":"https://x/%s"}`, strings.Repeat("x", n))
+	}
+	for _, c := range []struct {
+		body   string
+		header []string
+		status int
+		code   Code
+	}{
+		{large(MaxBody), nil, 413, BodyTooLarge},
+		{large(MaxBody - 1000), nil, 400, InvalidParameter}, // it is read, and is too long for an address
+		{large(1), []string{"Content-Type", "text/plain"}, 415, UnsupportedMediaType},
+		{large(1), []string{"Content-Type", "application/json; charset=latin1"}, 415, UnsupportedMediaType},
+		{large(1), []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, UnsupportedMediaType},
+		{large(1), []string{"Content-Encoding", "gzip"}, 415, UnsupportedMediaType},
+		{large(1), []string{"Content-Type", "application/json;charset=UTF-8"}, 503, WebhooksUnavailable},
+		{large(1), []string{"Content-Type", "-"}, 503, WebhooksUnavailable},
+		{large(MaxBody), []string{"Authorization", "-"}, 401, AuthenticationRequired},
+	} {
+		a := s.post("visits", c.body, c.header...)
+		if e := a.refusal(t); a.StatusCode != c.status || e.Code != c.code {
+			t.Errorf("%d bytes, %v: %d %s; want %d %s", len(c.body), c.header, a.StatusCode, e.Code, c.status, c.code)
+		}
+	}
+}
+
+// TestWhoMayAsk: without a good key nothing is told but that; another's customer and one that is not there look alike.
+func TestWhoMayAsk(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	body := func(id string) string { return `{"customer_id":"` + id + `","from_date":"2024-01-01","mode":"job"}` }
+	for _, c := range []struct {
+		authorization, customer string
+		code                    Code
+	}{
+		{"-", "clinic-7", AuthenticationRequired}, {"Basic good", "clinic-7", AuthenticationRequired}, {"good", "clinic-7", AuthenticationRequired},
+		{"Bearer bad", "clinic-7", InvalidAPIKey}, {"bearer good", "clinic-7", JobsNotAvailable}, {"Bearer  good", "clinic-7", JobsNotAvailable}, {"Bearer go od", "clinic-7", AuthenticationRequired},
+		{"Bearer good", "clinic-8", CustomerNotFound}, {"Bearer good", "nobody", CustomerNotFound}, {"Bearer unscoped", "clinic-7", ScopeMissing},
+		{"Bearer other", "clinic-8", JobsNotAvailable},
+	} {
+		a := s.post("visits", body(c.customer), "Authorization", c.authorization)
+		if e := a.refusal(t); e.Code != c.code {
+			t.Errorf("%s for %s: %s, want %s", c.authorization, c.customer, e.Code, c.code)
+		}
+		if (a.StatusCode == 401) != (a.Header.Get("WWW-Authenticate") != "") {
+			t.Errorf("%s: status %d, WWW-Authenticate %q", c.authorization, a.StatusCode, a.Header.Get("WWW-Authenticate"))
+		}
+	}
+	for _, path := range []string{"/v1/procedures", "/v1/procedures/visits", "/v1/procedures/nothing", "/v1/procedures/places/rows", "/v1/requests/req_1", "/v1/requests/req_1/receipt"} {
+		if e := s.do("GET", path, "", "Authorization", "Bearer bad").refusal(t); e.Code != InvalidAPIKey {
+			t.Errorf("%s without a key: %s", path, e.Code)
+		}
+	}
+	if e := s.post("nothing", "{}", "Authorization", "Bearer bad").refusal(t); e.Code != InvalidAPIKey {
+		t.Errorf("an unknown procedure without a key: %s", e.Code)
+	}
+	if e := s.post("visit", "{}").refusal(t); e.Code != UnknownProcedure || !strings.Contains(e.Suggestion, `"visits"`) {
+		t.Errorf("an unknown procedure: %+v", e)
+	}
+}
+
+// TestProblemJSON: an error is in the form of RFC 9457 for who names its media type, and for nobody else.
+func TestProblemJSON(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	a := s.post("visits", "{}", "Accept", "text/html, application/problem+json;q=0.9")
+	if a.Header.Get("Content-Type") != typeProblem || !strings.Contains(string(a.body), `"type":"/docs/errors#MISSING_PARAMETER"`) ||
+		!strings.Contains(string(a.body), `"status":400`) || !strings.Contains(string(a.body), `"instance":"/v1/requests/req_`) {
+		t.Errorf("%v\n%s", a.Header, a.body)
+	}
+	for _, accept := range []string{"*/*", "application/json", "application/problem+json;q=0", ""} {
+		a := s.post("visits", "{}", "Accept", accept)
+		if a.Header.Get("Content-Type") != typeJSON || a.refusal(t).Code != MissingParameter {
+			t.Errorf("%q: %v", accept, a.Header)
+		}
+	}
+}
+
+// TestNothingThere: paths that are not there, or not by that method, and those that try to leave.
+func TestNothingThere(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	for _, c := range []struct {
+		method, path string
+		code         Code
+		allow        string
+	}{
+		{"GET", "/", NotFound, ""}, {"GET", "/v1", NotFound, ""}, {"GET", "/v1/procedures/visits/", NotFound, ""}, {"POST", "/v1/procedures/", NotFound, ""},
+		{"DELETE", "/v1/procedures/visits", MethodNotAllowed, "GET, POST, HEAD"}, {"PUT", "/v1/procedures", MethodNotAllowed, "GET, HEAD"},
+		{"POST", "/v1/procedures", MethodNotAllowed, "GET, HEAD"}, {"POST", "/v1/requests/req_1", MethodNotAllowed, "GET, HEAD"},
+		{"POST", "/v1/procedures/../procedures/visits", NotFound, ""}, {"POST", "/v1//procedures/visits", NotFound, ""},
+		{"POST", "/v1/procedures/..%2f..%2fetc%2fpasswd", NotFound, ""}, {"POST", "/v1/procedures/%2e%2e", NotFound, ""},
+		{"GET", "/v1/procedures/..%2Fvisits", NotFound, ""}, {"GET", "/v1/procedures/visits%2Frows", UnknownProcedure, ""},
+		{"GET", "/v1/procedures/visits%00", NotFound, ""}, {"GET", "/v1/procedures/templates%2Fcommon", UnknownProcedure, ""},
+		{"GET", "/v1/procedures/visits.yaml", UnknownProcedure, ""}, {"GET", "/v1/procedures/visits/rows?customer_id=clinic-7", NotFound, ""},
+		{"GET", "/v1/procedures/nothing/rows", UnknownProcedure, ""}, {"GET", "/v1/requests/..%2f..%2f", NotFound, ""},
+		{"GET", "/docs/nothing", NotFound, ""}, {"GET", "/docs/assets/../../api.go", NotFound, ""}, {"GET", "/healthz", NotFound, ""}, {"GET", "/metrics", NotFound, ""},
+	} {
+		a := s.do(c.method, c.path, "")
+		if e := a.refusal(t); e.Code != c.code || a.Header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: %s, Allow %q; want %s, %q", c.method, c.path, e.Code, a.Header.Get("Allow"), c.code, c.allow)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+// Package storetest holds what every record has to do, as tests that each implementation runs. What it asks for here is
+// what the packages that stand on the record may rely on.
+package storetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine/service/store"
+)
+
+// Store is a record, whole.
+type Store interface {
+	Version() uint64
+	Close() error
+
+	Keys(ctx context.Context) ([]store.Key, error)
+	CreateKey(ctx context.Context, k store.Key, most int, audit store.Audit) error
+	RevokeKey(ctx context.Context, id string, at time.Time, audit store.Audit) error
+	RotateKey(ctx context.Context, old string, ends time.Time, next store.Key, most int, audit store.Audit) error
+	TouchKeys(ctx context.Context, used map[string]time.Time) error
+
+	Disabled(ctx context.Context) ([]string, error)
+	SetDisabled(ctx context.Context, customer string, disabled bool, audit store.Audit) error
+
+	SealingKeys(ctx context.Context, customer string) ([]store.SealingKey, error)
+	CreateSealingKey(ctx context.Context, k store.SealingKey, audit store.Audit) error
+	ActivateSealingKey(ctx context.Context, customer, id string, at time.Time, audit store.Audit) error
+	RetireSealingKey(ctx context.Context, customer, id string, at time.Time, audit store.Audit) error
+	AddSealingUses(ctx context.Context, customer, id string, n int64) (int64, error)
+	SealingUses(ctx context.Context, customer string) (map[string]int64, error)
+
+	BeginRequest(ctx context.Context, r store.Request, audit ...store.Audit) error
+	EndRequest(ctx context.Context, r store.Request, audit ...store.Audit) error
+	Request(ctx context.Context, customer, id string) (store.Request, error)
+	PruneRequests(ctx context.Context, before time.Time) (int64, error)
+
+	AppendAudit(ctx context.Context, a store.Audit) error
+	AuditOf(ctx context.Context, customer string, since time.Time, most int) ([]store.Audit, error)
+}
+
+// Run runs the suite on empty records, which open gives and closes when the test ends.
+func Run(t *testing.T, open func(t *testing.T) Store) {
+	for name, test := range map[string]func(*suite){
+		"Keys":         (*suite).keys,
+		"KeyLimit":     (*suite).keyLimit,
+		"Rotation":     (*suite).rotation,
+		"LastUse":      (*suite).lastUse,
+		"Disabled":     (*suite).disabled,
+		"SealingKeys":  (*suite).sealingKeys,
+		"SealingUses":  (*suite).sealingUses,
+		"Requests":     (*suite).requests,
+		"Prune":        (*suite).prune,
+		"Audit":        (*suite).audit,
+		"AuditIsPart":  (*suite).auditIsPart,
+		"Version":      (*suite).version,
+		"Text":         (*suite).text,
+		"Copies":       (*suite).copies,
+		"Cancelled":    (*suite).cancelled,
+		"Closed":       (*suite).closed,
+		"ManyAtOnce":   (*suite).manyAtOnce,
+		"OneKeyAtMost": (*suite).oneKeyAtMost,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(&suite{T: t, store: open(t)})
+		})
+	}
+}
