@@ -44,8 +44,8 @@ export GORACE := atexit_sleep_ms=0
 # that they start are built as for users, without it, in either case. So they run without the detector, but for
 # RACED_OUTSIDE: tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several
 # things at once.
-OUTSIDE       := ./integration/e2e ./integration/sandbox
-RACED_OUTSIDE := ^(TestSoak|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoad.*|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
+OUTSIDE       := ./integration/e2e ./integration/sandbox ./integration/service
+RACED_OUTSIDE := ^(TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoad.*|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
 # Tests by name, in one goroutine of their own or nearly so, of values by the million or of every byte of something, which the
 # race detector makes many times slower as well. They run without it, in full; smaller tests of the same packages run with it.
 LARGE       := ./engine/decrypt ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire

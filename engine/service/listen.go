@@ -111,6 +111,19 @@ func (l *listener) stop(ctx context.Context) (cut bool) {
 	return l.wasCut
 }
 
+// serving reports whether it answers, or did and was not stopped.
+func (l *listener) serving() bool {
+	if l == nil || l.done == nil {
+		return false
+	}
+	select {
+	case <-l.done:
+		return false
+	default:
+		return true
+	}
+}
+
 func (l *listener) address() string {
 	if l == nil {
 		return ""

@@ -101,7 +101,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	s.gauges(admitted, spools)
 	s.api, err = api.New(api.Config{
-		Engine: cfg.Engine, Customers: s.registry, Admission: admitted, Spools: spools, Requests: cfg.Record,
+		Engine: limited{cfg.Engine, int64(set.Limits.RunMemory)}, Customers: s.registry, Admission: admitted, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		TrustedProxies: set.TrustedProxies, Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
@@ -230,6 +230,10 @@ const cutTime = 10 * time.Second
 // the settings, and then cuts it. It may be called twice. When ctx ends first, what runs is cut then.
 func (s *Service) Stop(ctx context.Context) {
 	s.api.Drain()
+	if s.public.serving() {
+		s.cfg.Log.InfoContext(ctx, "stopping")
+		defer func() { s.cfg.Log.InfoContext(ctx, "stopped") }()
+	}
 	grace := s.settings.Load().Shutdown.Grace
 	graceful, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()

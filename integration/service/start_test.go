@@ -37,19 +37,19 @@ const patience = 2 * time.Minute
 type running struct {
 	cmd    *exec.Cmd
 	stdout *bufio.Reader
-	stderr *lines
+	stderr *saidLines
 	ended  chan struct{}
 	code   int
 }
 
-// lines keeps what a process writes, and tells who waits for a line.
-type lines struct {
+// saidLines keeps what a process writes, and tells who waits for a line.
+type saidLines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 	more chan struct{} // closed, and made anew, with every write
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *saidLines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text.Write(p)
@@ -60,14 +60,14 @@ func (l *lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (l *lines) String() string {
+func (l *saidLines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
 // await waits until a text is there.
-func (l *lines) await(t *testing.T, text string) {
+func (l *saidLines) await(t *testing.T, text string) {
 	t.Helper()
 	over := time.After(patience)
 	for {
@@ -92,7 +92,7 @@ func (l *lines) await(t *testing.T, text string) {
 // start starts the program in a folder of its own. It is ended with the test.
 func start(t *testing.T, dir string, env []string, args ...string) *running {
 	t.Helper()
-	r := &running{cmd: exec.Command(program(t), args...), stderr: &lines{}, ended: make(chan struct{})}
+	r := &running{cmd: exec.Command(program(t), args...), stderr: &saidLines{}, ended: make(chan struct{})}
 	r.cmd.Dir, r.cmd.Stderr = dir, r.stderr
 	r.cmd.Env = append(os.Environ(), env...)
 	out, err := r.cmd.StdoutPipe()

@@ -25,11 +25,11 @@ func (x *exchange) authenticate(policy admission.Policy) *Error {
 	if len(given) == 0 {
 		return fail(AuthenticationRequired)
 	}
-	scheme, bearer, _ := strings.Cut(given[0], " ")
-	if len(given) > 1 || !strings.EqualFold(scheme, "Bearer") {
+	bearer, err := customer.ParseBearer(given[0])
+	if len(given) > 1 || err != nil {
 		return fail(AuthenticationRequired).saying("The header Authorization is not one of the form Bearer KEY.")
 	}
-	p, err := x.api.Customers.Authenticate(x.ctx, strings.TrimSpace(bearer), x.info.From)
+	p, err := x.api.Customers.Authenticate(x.ctx, bearer, x.info.From)
 	if err != nil {
 		return fromError(err)
 	}

@@ -103,7 +103,7 @@ func TestWhoMayAsk(t *testing.T) {
 		code                    Code
 	}{
 		{"-", "clinic-7", AuthenticationRequired}, {"Basic good", "clinic-7", AuthenticationRequired}, {"good", "clinic-7", AuthenticationRequired},
-		{"Bearer bad", "clinic-7", InvalidAPIKey}, {"bearer good", "clinic-7", JobsNotAvailable}, {"Bearer  good ", "clinic-7", JobsNotAvailable},
+		{"Bearer bad", "clinic-7", InvalidAPIKey}, {"bearer good", "clinic-7", JobsNotAvailable}, {"Bearer  good", "clinic-7", JobsNotAvailable}, {"Bearer go od", "clinic-7", AuthenticationRequired},
 		{"Bearer good", "clinic-8", CustomerNotFound}, {"Bearer good", "nobody", CustomerNotFound}, {"Bearer unscoped", "clinic-7", ScopeMissing},
 		{"Bearer other", "clinic-8", JobsNotAvailable},
 	} {

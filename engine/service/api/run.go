@@ -65,6 +65,9 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 			return nil, err
 		}
 		keys = e.sealing.Key
+		if w := e.sealing.Warning; w != nil {
+			a.Log.WarnContext(who.ctx, w.Message, "request_id", who.requestID, "customer", o.customer.ID, "code", w.Code, "hint", w.Hint)
+		}
 	}
 	plan, diags := o.procedure.prepared.Bind(engine.Inputs{
 		Parameters: o.given,
@@ -88,6 +91,11 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 		if len(wrong) > 0 && !rest.HasErrors() {
 			return nil, mistakes(wrong)
 		}
+		var problems []string // without their messages, which may hold values of the request
+		for _, d := range rest {
+			problems = append(problems, d.Code+" "+d.Position.String()+" "+d.Pointer)
+		}
+		a.Log.ErrorContext(who.ctx, "a pipeline cannot be run", "request_id", who.requestID, "pipeline", o.procedure.name, "problems", problems)
 		return nil, rest.Err()
 	}
 	e.plan = plan
