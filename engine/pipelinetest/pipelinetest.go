@@ -98,7 +98,7 @@ type tester struct {
 // errors, the file is wrong and no case was run. The error is that of ctx.
 func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Result, diag.List, error) {
 	test, diags := e.LoadTest(file)
-	if test == nil || test.Broken {
+	if test == nil || test.Invalid {
 		return nil, diags, nil
 	}
 	t := &tester{engine: e, options: o, test: test}
@@ -111,7 +111,7 @@ func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Resul
 		if len(problems) == 1 && problems[0].Line == 0 {
 			problems[0].Position = test.Pipeline.At
 		}
-		return nil, append(diags, problems...).Tidy(), nil
+		return nil, append(diags, problems...).Normalise(), nil
 	}
 	t.doc = doc
 	t.prepared, t.problems = prepare(pipeline)
@@ -119,7 +119,7 @@ func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Resul
 	for i := range test.Cases {
 		t.check(&test.Cases[i], &diags)
 	}
-	if diags = diags.Tidy(); diags.HasErrors() {
+	if diags = diags.Normalise(); diags.HasErrors() {
 		return nil, diags, nil
 	}
 	var results []Result
@@ -153,7 +153,7 @@ func (t *tester) beside(name string) string {
 func (t *tester) check(c *document.Case, diags *diag.List) {
 	columns := t.columns(c)
 	if len(columns) == 0 {
-		if !t.doc.Broken {
+		if !t.doc.Invalid {
 			diags.Add(diag.At(c.At, CodeNoColumns, "the pipeline declares no columns, so that the case must").
 				WithHint("give columns: [{name: …, type: …}] for the rows"))
 		}

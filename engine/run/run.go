@@ -222,7 +222,7 @@ func (r *run) start(ctx context.Context, h Host, dir string) error {
 			continue
 		}
 		wait.Go(func() {
-			process, err := r.bringUp(starting, h, planned, g.stages, r.reach(i, dir))
+			process, err := r.startProcess(starting, h, planned, g.stages, r.reach(i, dir))
 			if err != nil {
 				// Nobody need wait for another process to be attached.
 				failed(fault.InStage(err, g.stages[0]))

@@ -177,7 +177,7 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 	}
 	req.Secrets = withDSN(dsn, ok, secrets)
 	out := &prepared{pipeline: ready, request: req}
-	if err := out.direct(r); err != nil {
+	if err := out.setDestination(r); err != nil {
 		return nil, err
 	}
 	now := time.Now()
@@ -206,8 +206,8 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 	return out, nil
 }
 
-// direct says where the output goes, and what may be asked for.
-func (p *prepared) direct(r *request) (err error) {
+// setDestination sets where the output goes, and which tables and procedures may be asked for.
+func (p *prepared) setDestination(r *request) (err error) {
 	if p.request.Destination.Object, err = r.delivery.Destination(); err != nil {
 		return err
 	}
