@@ -153,9 +153,10 @@ func (d *directory) sync() error {
 	return nil
 }
 
-// unlock lets the directory go.
+// unlock lets the directory go. Closing the file is not enough: a process that is being started at the moment has it open
+// too, until it runs a program of its own.
 func (d *directory) unlock() error {
-	if err := d.lock.Close(); err != nil {
+	if err := errors.Join(syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close()); err != nil {
 		return d.failed(err)
 	}
 	return nil
