@@ -328,6 +328,9 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 	}
 }
 
+// DetailCommit is the detail of a fault after which nobody knows whether the output is visible.
+const DetailCommit = "commit"
+
 func (r *remote) Commit(ctx context.Context) (stage.Receipt, error) {
 	// When ctx ends, Start cancels the group. The answer to the commit is waited for all the same, until the process is
 	// killed: it says whether the output is visible.
@@ -335,7 +338,7 @@ func (r *remote) Commit(ctx context.Context) (stage.Receipt, error) {
 	if err != nil {
 		f := *fault.From(r.broken(ctx, err)) // a copy: the cause of a context is the run's
 		f.Details = maps.Clone(f.Details)
-		return stage.Receipt{}, f.WithDetail("commit", "unknown: the plugin ended while it made the output visible")
+		return stage.Receipt{}, f.WithDetail(DetailCommit, "unknown: the plugin ended while it made the output visible")
 	}
 	if f := control.FaultFromProto(resp.Fault); f != nil {
 		return stage.Receipt{}, r.explainDenied(f)

@@ -51,6 +51,9 @@ func (e End) manifest() *Manifest {
 // EndsAtCaller reports whether the last stage is a sink that the caller hands to the run.
 func (p *Plan) EndsAtCaller() bool { return len(p.Stages) > 0 && p.Stages[len(p.Stages)-1].Caller }
 
+// OnlyCaller reports whether a group of the plan is the caller's sink and nothing else.
+func (p *Plan) OnlyCaller(g Group) bool { return len(g.Stages) == 1 && p.Stages[g.Stages[0]].Caller }
+
 // Refers reports whether a stage that is on refers to something, such as "run.output".
 func (p *Plan) Refers(reference string) bool { return p.refers[reference] }
 

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/sdk/runner"
 )
@@ -14,7 +13,7 @@ func shareOf(p *plan.Plan, i int) int64 {
 		budget = runner.DefaultBudget
 	}
 	sharing := int64(len(p.Groups))
-	if last := len(p.Groups) - 1; onlyCaller(p, p.Groups[last]) {
+	if last := len(p.Groups) - 1; p.OnlyCaller(p.Groups[last]) {
 		if i == last {
 			return max(budget/8, 1)
 		}
@@ -27,7 +26,7 @@ func shareOf(p *plan.Plan, i int) int64 {
 // Memory estimates how much memory, in bytes, the processes of a plan take, for a caller that divides what there is
 // among runs. It is no upper bound: a single batch passes whatever its size, and a stage may keep data, as the encoder
 // of Parquet keeps a row group. Only the host's limit for each process is one.
-func Memory(h *host.Host, p *plan.Plan) (sum int64) {
+func Memory(h Host, p *plan.Plan) (sum int64) {
 	for i, g := range p.Groups {
 		share := shareOf(p, i)
 		if g.InHost {
