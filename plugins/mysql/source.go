@@ -59,6 +59,8 @@ type source struct {
 	out     bool        // OUT parameters are what is delivered
 	outs    []outParameter
 	ended   bool   // the statement was looked back at
+	rows    int64  // so far
+	preview bool   // max_rows are there, and the rest is not wanted
 	batch   *batch // nil before the data and after it
 	done    error  // what Next returns from now on: io.EOF, or why the run failed
 }
@@ -155,6 +157,11 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 		if b.rows > 0 {
 			return b.record(), nil
 		}
+	}
+	if s.preview {
+		s.abandon()
+		s.done = io.EOF
+		return nil, s.done
 	}
 	// What comes after the data decides whether the data is good.
 	if err := s.finish(); err != nil {
@@ -379,6 +386,10 @@ func (s *source) fill() (end bool, err error) {
 		}
 		if err != nil {
 			return false, err
+		}
+		if s.rows++; s.rows == s.settings.MaxRows {
+			s.preview = true
+			return true, nil
 		}
 		if b.full() {
 			return false, nil

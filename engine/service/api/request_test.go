@@ -171,3 +171,28 @@ func TestNothingThere(t *testing.T) {
 		}
 	}
 }
+
+// TestPreview: limit is 1 to 1,000 rows of a stream, where the pipeline has it.
+func TestPreview(t *testing.T) {
+	t.Parallel()
+	with := strings.Replace(common, "    - {name: rows, type: integer, default: 3}", "    - {name: rows, type: integer, default: 3}\n    - {name: limit, type: integer, default: 0}", 1)
+	catalogue := pipelines("templates/common.yaml", with)
+	s := newServerOf(t, catalogue, nil)
+	for value, want := range map[string]string{
+		"0": "INVALID_PARAMETER limit", "-1": "INVALID_PARAMETER limit", "1001": "INVALID_PARAMETER limit", `"x"`: "INVALID_PARAMETER limit", "1.5": "INVALID_PARAMETER limit",
+		`5,"mode":"job"`: "CONFLICTING_PARAMETERS limit",
+	} {
+		if e := s.post("visits", ask(`,"limit":`+value)).refusal(t); e.mistakes() != want {
+			t.Errorf("%s: %s, want %s", value, e.mistakes(), want)
+		}
+	}
+	for _, value := range []string{"1", "1000", `"7"`, "null"} {
+		if a := s.post("visits", ask(`,"limit":`+value)); a.StatusCode != 200 {
+			t.Errorf("%s: %s", value, a.body)
+		}
+	}
+	s = newServer(t, nil)
+	if e := s.post("visits", ask(`,"limit":1`)).refusal(t); e.mistakes() != "UNKNOWN_FIELD limit" {
+		t.Errorf("a pipeline without previews: %s", e.mistakes())
+	}
+}
