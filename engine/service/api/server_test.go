@@ -122,6 +122,11 @@ func TestSlowClients(t *testing.T) {
 	if !strings.HasPrefix(got, "HTTP/1.1 401") {
 		t.Errorf("a body is asked for before the key is known: %.200q", got)
 	}
+	began = time.Now()
+	got = s.raw("POST /v1/procedures/visits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer bad\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	if !strings.HasPrefix(got, "HTTP/1.1 401") || time.Since(began) > 20*time.Second {
+		t.Errorf("a refused body that does not come: %v, %.200q", time.Since(began), got)
+	}
 	settings := Server(s.api.Handler(), nil)
 	if settings.ReadHeaderTimeout <= 0 || settings.IdleTimeout <= 0 || settings.MaxHeaderBytes <= 0 || settings.TLSConfig.MinVersion != 0x0304 {
 		t.Errorf("a server without limits: %+v", settings)
@@ -198,7 +203,6 @@ type watcher struct{ seen chan Exchange }
 func (watcher) Begin(ctx context.Context, r *http.Request) (context.Context, string) {
 	return context.WithValue(ctx, watcher{}, "mine"), "00-" + strings.Repeat("a", 32) + "-" + strings.Repeat("b", 16) + "-01"
 }
-func (watcher) Answering(context.Context)             {}
 func (w watcher) End(ctx context.Context, x Exchange) { w.seen <- x }
 
 // TestObserver: whoever measures is told of every request, and of no more than may be a label.
