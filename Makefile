@@ -16,6 +16,8 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 ROWS      ?= 1000000
 ROUNDS    ?= 7
+# Rows of each stream of bench-service.
+SERVICE_ROWS ?= 100000
 KILLS     ?= 2000
 SOAK      ?= 5m
 
@@ -27,7 +29,7 @@ UNIT := ./cmd/cipherstream/scaffold ./engine/diag ./engine/document ./engine/pla
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 # A build of a commit that has no tag v1.2.3 is no release, and says so itself.
 VERSION   ?= $(shell git describe --tags --match 'v[0-9]*' --exact-match 2>/dev/null | sed 's/^v//')
-LDFLAGS    = -s -w $(if $(VERSION),-X main.release=$(VERSION))
+LDFLAGS    = -s -w $(if $(VERSION),-X $(MODULE)/cmd/cipherstream/session.release=$(VERSION))
 
 # Evaluated when used, that is after deps had its chance to install gcc.
 RACE = $(if $(shell command -v gcc),-race,$(warning no gcc: the tests run without the race detector))
@@ -43,9 +45,15 @@ export GORACE := atexit_sleep_ms=0
 # RACED_OUTSIDE: tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several
 # things at once.
 OUTSIDE       := ./integration/e2e ./integration/sandbox
-RACED_OUTSIDE := ^(TestSoak|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoad.*|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
-# All others, as go test takes them.
-INSIDE = $(filter-out $(OUTSIDE:./%=$(MODULE)/%),$(shell $(GO) list -tags $(TAGS) ./...))
+RACED_OUTSIDE := ^(TestSoak|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoadCreatesTheDatabase|TestLoadFailures|TestLoadOverwritesOnlyWhenTold|TestLoadSomeTables|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
+# Tests by name, in one goroutine of their own or nearly so, of values by the million or of every byte of something, which the
+# race detector makes many times slower as well. They run without it, in full; smaller tests of the same packages run with it.
+LARGE       := ./engine/decrypt ./engine/sandbox ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
+LARGE_TESTS := ^(TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
+# Packages in whose own process nothing of ours runs: they read the sources, or are clients of the program as it is built.
+UNRACED := ./integration/repo ./integration/service
+# All other packages, as go test takes them.
+INSIDE = $(filter-out $(UNRACED:./%=$(MODULE)/%) $(OUTSIDE:./%=$(MODULE)/%),$(shell $(GO) list -tags $(TAGS) ./...))
 MODULE = $(shell $(GO) list -m)
 
 SCRIPTS := integration/scripts
@@ -58,7 +66,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test test-unit lint soak fuzz bench bench-run build docs proto clean
+.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -66,12 +74,15 @@ help: ## list the targets
 deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
 	@bash $(SCRIPTS)/deps.sh
 
-# Lint vets the tests, so that go test need not. All of it goes on at once: those outside wait much.
-test: deps ## lint and every test, with the race detector (see OUTSIDE); the last line has the counts
+# Lint vets the tests, so that go test need not. All of it goes on at once: those outside wait much, for servers and
+# for what takes its time, so that more of them than there are processors run beside each other.
+test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE); the last line has the counts
 	@$(GO) run ./integration/testsummary \
 		-check '$(LINT)' \
-		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -skip $(RACED_OUTSIDE) $(package)') \
-		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m $(INSIDE)' \
+		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
+		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -skip $(LARGE_TESTS) $(INSIDE)' \
+		-test '-vet=off -tags $(TAGS) -timeout 45m -p 1 -run $(LARGE_TESTS) $(LARGE)' \
+		-test '-vet=off -tags $(TAGS) -timeout 45m -parallel 4 $(UNRACED)' \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 -run $(RACED_OUTSIDE) $(OUTSIDE)'; \
 	status=$$?; bash integration/images/engine.sh stop; exit $$status
 
@@ -94,6 +105,9 @@ bench: deps ## benchmarks of source decode, wire and stages (BENCH=regexp, BENCH
 bench-run: deps ## the whole program side by side with the mariadb client (ROWS=1000000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -rows $(ROWS) -rounds $(ROUNDS)
 
+bench-service: deps ## the service side by side with run and the mariadb client: latencies, streams, memory (SERVICE_ROWS=100000, ROUNDS=7)
+	@$(GO) run -tags $(TAGS) ./integration/bench -service -rows $(SERVICE_ROWS) -rounds $(ROUNDS)
+
 build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and macOS, amd64 and arm64
 	@for platform in $(PLATFORMS); do \
 		os=$${platform%/*} arch=$${platform#*/}; \
@@ -105,7 +119,7 @@ build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and m
 	done
 
 docs: ## write the catalogue's page, pipelines/README.md, anew
-	$(GO) test -tags $(TAGS) -count=1 -run TestCatalogueDocs ./cmd/cipherstream -update
+	$(GO) test -tags $(TAGS) -count=1 -run TestCatalogueDocs ./cmd/cipherstream/pipeline -update
 
 proto: ## generate sdk/control/controlpb with protoc and the pinned generators
 	@bash $(SCRIPTS)/deps.sh protoc

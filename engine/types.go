@@ -70,6 +70,7 @@ type (
 	Opened      = run.Opened
 	Column      = run.Column
 	Progress    = run.Progress
+	Checkpoint  = run.Checkpoint
 	LogLine     = run.Log
 	Ended       = run.Ended
 )

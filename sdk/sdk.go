@@ -50,6 +50,9 @@ type (
 	Definition = stage.Definition
 	Bundle     = stage.Bundle
 
+	RowEstimator = stage.RowEstimator
+	Checkpointer = stage.Checkpointer
+
 	Resource = stage.Resource
 	Undoer   = stage.Undoer
 
@@ -77,6 +80,7 @@ const (
 const (
 	MetaFraction   = stage.MetaFraction
 	MetaLocalTime  = stage.MetaLocalTime
+	MetaClocks     = stage.MetaClocks
 	MetaJSON       = stage.MetaJSON
 	MetaSourceType = stage.MetaSourceType
 	MetaUnknown    = stage.MetaUnknown

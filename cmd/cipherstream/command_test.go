@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,12 +8,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/golden"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// TestGolden holds what the commands that only look at things print.
+// TestGolden holds what the help says of the program as a whole.
 func TestGolden(t *testing.T) {
-	const visits = "testdata/visits.yaml"
 	for _, c := range []struct {
 		file string
 		code int
@@ -26,24 +28,14 @@ func TestGolden(t *testing.T) {
 		{"help_run.txt", 0, []string{"help", "run"}},
 		{"help_sandbox_load.txt", 0, []string{"help", "sandbox", "load"}},
 		{"help_exit_codes.txt", 0, []string{"help", "exit-codes"}},
-		{"describe.txt", 0, []string{"describe", visits}},
-		{"describe.json", 0, []string{"describe", visits, "--json"}},
-		{"plan.txt", 0, []string{"plan", visits, "-p", "since=2024-01-31", "-c", "gzip", "-o", "/data/out.gz"}},
-		{"plan.json", 0, []string{"plan", visits, "-p", "since=2024-01-31", "-f", "csv", "--isolation", "stage", "--json"}},
-		{"plan_missing.txt", 2, []string{"plan", visits}},
-		{"plan_rule.txt", 2, []string{"plan", visits, "-p", "since=2024-02-30", "-p", "mots=1"}},
-		{"lint_good.txt", 0, []string{"lint", visits, "testdata/everything.yaml"}},
-		{"lint_bad.txt", 2, []string{"lint", visits, "testdata/bad.yaml"}},
-		{"lint_bad.json", 2, []string{"lint", "testdata/bad.yaml", "--json"}},
-		{"lint_bad.sarif", 2, []string{"lint", "testdata/bad.yaml", "--sarif"}},
 	} {
 		t.Run(strings.Join(append([]string{c.file}, c.args...), " "), func(t *testing.T) {
-			got := call(t, c.args...)
-			if got.code != c.code {
-				t.Errorf("exit code %d, want %d", got.code, c.code)
+			got := cmdtest.Call(t, c.args...)
+			if got.Code != c.code {
+				t.Errorf("exit code %d, want %d", got.Code, c.code)
 			}
-			golden(t, c.file, got.stdout+got.stderr)
-			if got.stdout != "" && got.stderr != "" {
+			golden.Compare(t, c.file, got.Stdout+got.Stderr)
+			if got.Stdout != "" && got.Stderr != "" {
 				t.Error("a result and an error came together")
 			}
 		})
@@ -60,7 +52,7 @@ func TestUsage(t *testing.T) {
 		}
 		return path
 	}
-	const visits, dsn = "testdata/visits.yaml", "mysql://nobody:geheim@127.0.0.1:1/x"
+	const visits, dsn = "pipeline/testdata/visits.yaml", "mysql://nobody:geheim@127.0.0.1:1/x"
 	for _, c := range []struct {
 		name  string
 		args  string
@@ -93,8 +85,8 @@ func TestUsage(t *testing.T) {
 		{"missing parameter", "run " + visits + " --sandbox", `give it with -p since=VALUE: First day\.`},
 		{"format twice", "plan " + visits + " -p since=2024-01-01 -f csv -p output_format=json", `twice, with -p and with --format`},
 		{"format not allowed", "plan " + visits + " -p since=2024-01-01 -f xml", `"xml" is not allowed; allowed: ndjson, json, csv`},
-		{"format not declared", "run testdata/everything.yaml -f csv --sandbox", `"everything" has no parameter "output_format", which --format sets`},
-		{"compression not declared", "plan testdata/everything.yaml -c gzip", `no parameter "compression", which --compression sets`},
+		{"format not declared", "run pipeline/testdata/everything.yaml -f csv --sandbox", `"everything" has no parameter "output_format", which --format sets`},
+		{"compression not declared", "plan pipeline/testdata/everything.yaml -c gzip", `no parameter "compression", which --compression sets`},
 		{"isolation", "plan " + visits + " -p since=2024-01-01 --isolation full", `group, stage or none, not "full"`},
 		{"progress", "run " + visits + " --sandbox --progress dots", `auto, bar, plain, json, none, not "dots"`},
 		{"no database", "run " + visits + " -p since=2024-01-01", `secret\.dsn is not set[\s\S]*CIPHERSTREAM_DSN`},
@@ -106,7 +98,7 @@ func TestUsage(t *testing.T) {
 		{"empty file of a URL", "run " + visits + " --dsn-file " + file("empty", "\n"), `is empty`},
 		{"long file of a URL", "run " + visits + " --dsn-file " + file("long", "a\nb"), `holds more than a connection URL`},
 		{"malformed URL", "run " + visits + " -p since=2024-01-01 --dsn postgres://u:geheim@h/x", `error\[mysql\.settings\]`},
-		{"own output", "run testdata/own_output.yaml -o x --dsn " + dsn, `"own_output" chooses its own output`},
+		{"own output", "run pipeline/testdata/own_output.yaml -o x --dsn " + dsn, `"own_output" chooses its own output`},
 		{"empty output", "run " + visits + " --output= --dsn " + dsn, `--output names no file`},
 		{"summary among data", "run " + visits + " -p since=2024-01-01 --summary - --sandbox", `cannot both go to standard output`},
 		{"summary on the data", "run " + visits + " -p since=2024-01-01 --dsn " + dsn + " -o " + dir + "/x --summary " + dir + "/./x", `cannot both go to`},
@@ -120,83 +112,45 @@ func TestUsage(t *testing.T) {
 		{"size of the sandbox", "sandbox --scale 0", `scale must be above 0`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := call(t, strings.Fields(c.args)...)
-			if got.code != exitUsage {
-				t.Errorf("exit code %d, want %d", got.code, exitUsage)
+			got := cmdtest.Call(t, strings.Fields(c.args)...)
+			if got.Code != terminal.ExitUsage {
+				t.Errorf("exit code %d, want %d", got.Code, terminal.ExitUsage)
 			}
-			if !regexp.MustCompile(c.wants).MatchString(got.stderr) {
-				t.Errorf("standard error does not match %s:\n%s", c.wants, got.stderr)
+			if !regexp.MustCompile(c.wants).MatchString(got.Stderr) {
+				t.Errorf("standard error does not match %s:\n%s", c.wants, got.Stderr)
 			}
-			if got.stdout != "" {
-				t.Errorf("standard output: %s", got.stdout)
+			if got.Stdout != "" {
+				t.Errorf("standard output: %s", got.Stdout)
 			}
-			if strings.Contains(got.stderr, "geheim") {
-				t.Errorf("the password is shown: %s", got.stderr)
+			if strings.Contains(got.Stderr, "geheim") {
+				t.Errorf("the password is shown: %s", got.Stderr)
 			}
-			asJSON := call(t, append(strings.Fields(c.args), "--json")...)
-			var machine struct{ Error failure }
-			if err := json.Unmarshal([]byte(asJSON.stderr), &machine); err != nil {
-				t.Fatalf("with --json: %v: %s", err, asJSON.stderr)
-			} else if machine.Error.ExitCode != exitUsage || machine.Error.Class != fault.Usage || machine.Error.Code == "" || asJSON.code != exitUsage {
-				t.Errorf("with --json: %d, %s", asJSON.code, asJSON.stderr)
+			asJSON := cmdtest.Call(t, append(strings.Fields(c.args), "--json")...)
+			var machine struct {
+				Error struct {
+					Code     string
+					Class    fault.Class
+					ExitCode int `json:"exit_code"`
+				}
+			}
+			if err := json.Unmarshal([]byte(asJSON.Stderr), &machine); err != nil {
+				t.Fatalf("with --json: %v: %s", err, asJSON.Stderr)
+			} else if machine.Error.ExitCode != terminal.ExitUsage || machine.Error.Class != fault.Usage || machine.Error.Code == "" || asJSON.Code != terminal.ExitUsage {
+				t.Errorf("with --json: %d, %s", asJSON.Code, asJSON.Stderr)
 			}
 		})
 	}
-	if names := leftovers(t, dir); len(names) != 3 {
+	if names := cmdtest.Leftovers(t, dir); len(names) != 3 {
 		t.Errorf("something was left behind: %v", names)
 	}
 }
 
-// TestCatalogue looks at the catalogue through list and describe.
-func TestCatalogue(t *testing.T) {
-	text := call(t, "list")
-	if !strings.HasPrefix(text.stdout, "NAME ") || !regexp.MustCompile(`(?m)^patients +Patients +Patient Management +data$`).MatchString(text.stdout) {
-		t.Errorf("list: %s%s", text.stdout, text.stderr)
-	}
-	var list struct{ Pipelines []entry }
-	if err := json.Unmarshal([]byte(call(t, "list", "--json").stdout), &list); err != nil {
-		t.Fatal(err)
-	}
-	if len(list.Pipelines) != strings.Count(text.stdout, "\n")-1 || len(list.Pipelines) < 2 {
-		t.Errorf("list --json has %d pipelines, list %d lines", len(list.Pipelines), strings.Count(text.stdout, "\n"))
-	}
-	for _, p := range list.Pipelines {
-		if p.Name == "" || p.Title == "" || p.Category == "" || p.Class == "" {
-			t.Errorf("list --json: %+v", p)
-		}
-		if got := call(t, "describe", p.Name); got.code != 0 || !strings.HasPrefix(got.stdout, p.Name+": "+p.Title) {
-			t.Errorf("describe %s: %d %s%s", p.Name, got.code, got.stdout, got.stderr)
-		}
-		if got := call(t, "lint", p.Name); got.code != 0 || got.stdout != "1 pipeline: no problems\n" {
-			t.Errorf("lint %s: %d %s%s", p.Name, got.code, got.stdout, got.stderr)
-		}
-	}
-}
-
-func TestPluginList(t *testing.T) {
-	text := call(t, "plugin", "list")
-	if !regexp.MustCompile(`(?m)^cipherstream \S+ \(first party\)\n  source +mysql +→ table +\S`).MatchString(text.stdout) {
-		t.Errorf("plugin list: %s%s", text.stdout, text.stderr)
-	}
-	var list struct{ Plugins []offeredPlugin }
-	if err := json.Unmarshal([]byte(call(t, "plugin", "list", "--json").stdout), &list); err != nil {
-		t.Fatal(err)
-	}
-	settings := map[string]int{}
-	for _, s := range list.Plugins[0].Stages {
-		settings[string(s.Kind)+"/"+s.Name] = len(s.Settings)
-	}
-	if len(settings) != strings.Count(text.stdout, "\n")-1 || settings["source/mysql"] == 0 || settings["sink/stream"] != 1 {
-		t.Errorf("plugin list --json: %v", settings)
-	}
-}
-
 func TestVersion(t *testing.T) {
-	if got := call(t, "version"); got.code != 0 || !strings.HasPrefix(got.stdout, "cipherstream "+version()+"\n") {
+	if got := cmdtest.Call(t, "version"); got.Code != 0 || !strings.HasPrefix(got.Stdout, "cipherstream "+session.Version()+"\n") {
 		t.Errorf("version: %+v", got)
 	}
-	var b build
-	if err := json.Unmarshal([]byte(call(t, "version", "--json").stdout), &b); err != nil || b.Version != version() || b.Platform == "" {
+	var b struct{ Version, Platform string }
+	if err := json.Unmarshal([]byte(cmdtest.Call(t, "version", "--json").Stdout), &b); err != nil || b.Version != session.Version() || b.Platform == "" {
 		t.Errorf("version --json: %+v %v", b, err)
 	}
 }
@@ -211,49 +165,19 @@ func TestCompletion(t *testing.T) {
 		{[]string{"plan", "patients", "-p", "from"}, []string{"from_date=\tFirst day"}},
 		{[]string{"run", "patients", "-p", "date_modifier="}, []string{"date_modifier=Created"}},
 		{[]string{"run", "patients", "-f", ""}, []string{"ndjson", "csv"}},
-		{[]string{"run", "testdata/visits.yaml", "-c", ""}, []string{"none", "gzip"}},
+		{[]string{"run", "pipeline/testdata/visits.yaml", "-c", ""}, []string{"none", "gzip"}},
 		{[]string{"run", "x", "--progress", ""}, []string{"plain"}},
 		{[]string{"lint", "patients", "appoin"}, []string{"appointments\t"}},
 		{[]string{"help", "sandbox", ""}, []string{"load\t"}},
 	} {
-		got := call(t, append([]string{"__complete"}, c.args...)...)
+		got := cmdtest.Call(t, append([]string{"__complete"}, c.args...)...)
 		for _, want := range c.want {
-			if !strings.Contains(got.stdout, want) {
-				t.Errorf("%v: %q is not in\n%s", c.args, want, got.stdout)
+			if !strings.Contains(got.Stdout, want) {
+				t.Errorf("%v: %q is not in\n%s", c.args, want, got.Stdout)
 			}
 		}
 	}
-	if got := call(t, "completion", "bash"); got.code != 0 || !strings.Contains(got.stdout, "__start_cipherstream") {
-		t.Errorf("completion bash: %d %.200s", got.code, got.stdout)
-	}
-}
-
-// TestExitCodes holds the contract for every class of fault.
-func TestExitCodes(t *testing.T) {
-	interruptedCtx, cancel := context.WithCancelCause(t.Context())
-	cancel(errInterrupted)
-	for _, c := range []struct {
-		ctx  context.Context
-		err  error
-		want int
-	}{
-		{t.Context(), nil, 0},
-		{t.Context(), fault.New("x", fault.Source, "x"), 1},
-		{t.Context(), fault.New("x", fault.Data, "x"), 1},
-		{t.Context(), fault.New("x", fault.Sink, "x"), 1},
-		{t.Context(), fault.New("x", fault.Plugin, "x"), 1},
-		{t.Context(), fault.New("x", fault.Internal, "x"), 1},
-		{t.Context(), fault.New("run.timeout", fault.Cancelled, "x"), 1},
-		{t.Context(), os.ErrClosed, 1},
-		{t.Context(), fault.New("x", fault.Usage, "x"), 2},
-		{t.Context(), fault.New("x", fault.Connect, "x"), 3},
-		{interruptedCtx, context.Canceled, 130},
-		{interruptedCtx, fault.New("x", fault.Sink, "x"), 130},
-		// What was done before the signal came is done.
-		{interruptedCtx, nil, 0},
-	} {
-		if got := exitCode(c.ctx, c.err); got != c.want {
-			t.Errorf("%v: %d, want %d", c.err, got, c.want)
-		}
+	if got := cmdtest.Call(t, "completion", "bash"); got.Code != 0 || !strings.Contains(got.Stdout, "__start_cipherstream") {
+		t.Errorf("completion bash: %d %.200s", got.Code, got.Stdout)
 	}
 }

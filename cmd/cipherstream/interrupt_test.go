@@ -10,25 +10,28 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine/sandbox"
 )
 
 // longRun starts a run that would take minutes, and waits until its sink writes into dir. Ended gives the exit code.
-func longRun(t *testing.T, dsn, temporary, dir string, args ...string) (p *process, ended <-chan int) {
+func longRun(t *testing.T, dsn, temporary, dir string, args ...string) (p *cmdtest.Process, ended <-chan int) {
 	t.Helper()
-	p = start(t, []string{envDSN + "=" + dsn, "TMPDIR=" + temporary},
-		append([]string{"run", "testdata/everything.yaml", "-o", filepath.Join(dir, "out")}, args...)...)
+	p = cmdtest.Start(t, []string{session.EnvDSN + "=" + dsn, "TMPDIR=" + temporary},
+		append([]string{"run", "pipeline/testdata/everything.yaml", "-o", filepath.Join(dir, "out")}, args...)...)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan int, 1)
-	go func() { done <- p.wait(t) }()
+	go func() { done <- p.ExitCode(t) }()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for len(leftovers(t, dir)) == 0 {
+	for len(cmdtest.Leftovers(t, dir)) == 0 {
 		select {
 		case code := <-done:
-			t.Fatalf("the run ended by itself: %d %s", code, p.errs.String())
+			t.Fatalf("the run ended by itself: %d %s", code, p.Errs.String())
 		case <-look.C:
 		}
 	}
@@ -38,7 +41,7 @@ func longRun(t *testing.T, dsn, temporary, dir string, args ...string) (p *proce
 // TestSignalsTogether: what timeout(1), a service manager, a terminal and an impatient person send cleans up
 // like one signal, also when the plugin processes get it before their host.
 func TestSignalsTogether(t *testing.T) {
-	dsn := practiceServer(t, sandbox.Options{Patients: patients, Appointments: 10_000_000})
+	dsn := cmdtest.Practice(t, sandbox.Options{Patients: cmdtest.Patients, Appointments: 10_000_000})
 	const term, hup, interrupt = syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT
 	for _, c := range []struct {
 		name    string
@@ -74,10 +77,10 @@ func TestSignalsTogether(t *testing.T) {
 					}
 				}
 			}
-			if code := <-ended; code != exitInterrupted || !strings.Contains(p.errs.String(), "error[cli.interrupted]: the command was interrupted\n") {
-				t.Errorf("exit code %d: %s", code, p.errs.String())
+			if code := <-ended; code != terminal.ExitInterrupted || !strings.Contains(p.Errs.String(), "error[cli.interrupted]: the command was interrupted\n") {
+				t.Errorf("exit code %d: %s", code, p.Errs.String())
 			}
-			if names := append(leftovers(t, dir), leftovers(t, temporary)...); len(names) != 0 {
+			if names := append(cmdtest.Leftovers(t, dir), cmdtest.Leftovers(t, temporary)...); len(names) != 0 {
 				t.Errorf("left behind: %v", names)
 			}
 		})
@@ -109,13 +112,16 @@ func childrenOf(t *testing.T, parent int) (pids []int) {
 	return pids
 }
 
+// moment is how long an interrupted command may take before it says so.
+const moment = time.Second
+
 // TestSecondSignal: a command that does not come to its end says so, and another signal after that ends it.
 func TestSecondSignal(t *testing.T) {
 	for _, c := range []struct{ flag, announced string }{
 		{"-v", "warning[cli.interrupted]: interrupted, and still ending"},
 		{"--json", `{"warning":{"code":"cli.interrupted",`},
 	} {
-		p := start(t, []string{envAs + "=stuck"}, c.flag)
+		p := cmdtest.Start(t, []string{cmdtest.EnvAs + "=stuck"}, c.flag)
 		out, err := p.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -131,7 +137,7 @@ func TestSecondSignal(t *testing.T) {
 		is := func(text string) func(string) bool {
 			return func(line string) bool { return strings.HasPrefix(line, text) }
 		}
-		firstLine(t, out, is("ready"))
+		cmdtest.FirstLine(t, out, is("ready"))
 		began := time.Now()
 		send := func() {
 			if err := p.Process.Signal(syscall.SIGTERM); err != nil && err != os.ErrProcessDone {
@@ -140,7 +146,7 @@ func TestSecondSignal(t *testing.T) {
 		}
 		send()
 		send()
-		firstLine(t, out, is("cli.interrupted"))
+		cmdtest.FirstLine(t, out, is("cli.interrupted"))
 		send()
 		if line, err := bufio.NewReader(errs).ReadString('\n'); err != nil || !strings.HasPrefix(line, c.announced) {
 			t.Errorf("it says %q (%v)", line, err)
@@ -161,10 +167,10 @@ func TestSecondSignal(t *testing.T) {
 				}
 			}
 		}()
-		code := p.wait(t)
+		code := p.ExitCode(t)
 		again.Stop()
 		close(ended)
-		if took := time.Since(began); code != exitInterrupted || took < 2*moment {
+		if took := time.Since(began); code != terminal.ExitInterrupted || took < 2*moment {
 			t.Errorf("it ended with %d after %s", code, took)
 		}
 	}

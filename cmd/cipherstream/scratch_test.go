@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine/sandbox"
 )
 
@@ -20,23 +23,23 @@ func TestFoldersOfOthers(t *testing.T) {
 	}
 	defer os.RemoveAll(temporary)
 	t.Setenv("TMPDIR", temporary)
-	theirs := []string{"cipherstream", "cipherstream-1", "cipherstream-main", "cipherstream.scratch.1", defaultBucket}
+	theirs := []string{"cipherstream", "cipherstream-1", "cipherstream-main", "cipherstream.scratch.1", "cipherstream-objects"}
 	for _, name := range theirs {
 		if err := os.MkdirAll(filepath.Join(temporary, name, "within"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	slices.Sort(theirs)
-	t.Setenv(envDSN, practiceServer(t, sandbox.Options{Patients: 2, Appointments: 3}))
+	t.Setenv(session.EnvDSN, cmdtest.Practice(t, sandbox.Options{Patients: 2, Appointments: 3}))
 	for _, args := range []string{
 		"list", "describe appointments", "lint appointments", "plan appointments", "schema", "version", "plugin list",
 		"test ../../examples/pipelines/contact_list.test.yaml", "run appointments -o " + out,
-		"run appointments --job --bucket " + filepath.Join(temporary, defaultBucket),
+		"run appointments --job --bucket " + filepath.Join(temporary, "cipherstream-objects"),
 	} {
-		if got := call(t, strings.Fields(args)...); got.code != exitDone {
+		if got := cmdtest.Call(t, strings.Fields(args)...); got.Code != terminal.ExitDone {
 			t.Errorf("%s: %+v", args, got)
 		}
-		if left := leftovers(t, temporary); !slices.Equal(left, theirs) {
+		if left := cmdtest.Leftovers(t, temporary); !slices.Equal(left, theirs) {
 			t.Fatalf("after %s there is %v, and was %v", args, left, theirs)
 		}
 	}

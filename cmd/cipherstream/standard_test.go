@@ -3,11 +3,12 @@ package main
 import (
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/cipherstream/cipherstream/plugins/aesgcm"
 	"github.com/cipherstream/cipherstream/plugins/ndjson"
@@ -16,19 +17,19 @@ import (
 // writers are command lines that write to standard output, of every command. DSN is a server's URL.
 func writers(t *testing.T, dsn string) map[string][]string {
 	t.Helper()
-	sealed, _ := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
+	sealed, _ := cmdtest.Deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
 	lines := map[string][]string{}
 	for _, line := range []string{
 		"", "help", "help run", "run --help", "help exit-codes", "version", "version --json", "list", "list --json",
 		"describe appointments", "describe appointments --json", "describe --markdown appointments",
-		"plan appointments", "plan appointments --json", "lint appointments", "lint --json appointments", "lint --sarif testdata/bad.yaml", "schema",
+		"plan appointments", "plan appointments --json", "lint appointments", "lint --json appointments", "lint --sarif pipeline/testdata/bad.yaml", "schema",
 		"test ../../examples/pipelines/contact_list.test.yaml", "test --json ../../examples/pipelines/contact_list.test.yaml",
 		"plugin list", "plugin list --json", "plugin info cipherstream", "plugin verify --json --plugins " + t.TempDir(), "completion bash", "completion zsh", "__complete run app",
 		"sandbox --patients 2 --appointments 2", "sweep --bucket " + t.TempDir(),
 		"run appointments --progress none --dsn " + dsn, "run appointments --json --isolation none --dsn " + dsn,
 		"run appointments --progress none --dsn " + dsn + " --job --bucket " + t.TempDir(),
-		"decrypt " + sealed + " --customer " + testCustomer + " --keys " + keyFile(t, currentKey) + " --newer-than 2025-12-31",
-		"decrypt --json " + sealed + " --customer " + testCustomer + " --keys " + keyFile(t, currentKey) + " --newer-than 2025-12-31" + " -o " + filepath.Join(t.TempDir(), "opened"),
+		"decrypt " + sealed + " --customer " + cmdtest.Customer + " --keys " + cmdtest.KeyFile(t, cmdtest.CurrentKey) + " --newer-than 2025-12-31",
+		"decrypt --json " + sealed + " --customer " + cmdtest.Customer + " --keys " + cmdtest.KeyFile(t, cmdtest.CurrentKey) + " --newer-than 2025-12-31" + " -o " + filepath.Join(t.TempDir(), "opened"),
 	} {
 		lines[line] = strings.Fields(line)
 	}
@@ -42,17 +43,17 @@ func TestFullOutput(t *testing.T) {
 		t.Skip("only Linux has such a device")
 	}
 	defer full.Close()
-	for line, args := range writers(t, practiceServer(t, sandbox.Options{Patients: 2, Appointments: 3})) {
+	for line, args := range writers(t, cmdtest.Practice(t, sandbox.Options{Patients: 2, Appointments: 3})) {
 		t.Run(line, func(t *testing.T) {
-			p := start(t, nil, args...)
+			p := cmdtest.Start(t, nil, args...)
 			p.Stdout = full
 			if err := p.Start(); err != nil {
 				t.Fatal(err)
 			}
-			code := p.wait(t)
-			coded := strings.Contains(p.errs.String(), codeOutput) || strings.Contains(p.errs.String(), "sink.disk_full")
-			if code != exitFailed || !coded || !strings.Contains(p.errs.String(), "no space left on device") {
-				t.Errorf("exit code %d: %s", code, p.errs.String())
+			code := p.ExitCode(t)
+			coded := strings.Contains(p.Errs.String(), terminal.CodeOutput) || strings.Contains(p.Errs.String(), "sink.disk_full")
+			if code != terminal.ExitFailed || !coded || !strings.Contains(p.Errs.String(), "no space left on device") {
+				t.Errorf("exit code %d: %s", code, p.Errs.String())
 			}
 		})
 	}
@@ -60,9 +61,9 @@ func TestFullOutput(t *testing.T) {
 
 // TestReaderGone is "… | true": every command ends without a word, as SIGPIPE would end it.
 func TestReaderGone(t *testing.T) {
-	for line, args := range writers(t, practiceServer(t, sandbox.Options{Patients: 2, Appointments: 3})) {
+	for line, args := range writers(t, cmdtest.Practice(t, sandbox.Options{Patients: 2, Appointments: 3})) {
 		t.Run(line, func(t *testing.T) {
-			p := start(t, nil, args...)
+			p := cmdtest.Start(t, nil, args...)
 			r, w, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)
@@ -73,13 +74,13 @@ func TestReaderGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.Close()
-			code := p.wait(t)
+			code := p.ExitCode(t)
 			// The library that completes says this first in any case; shells throw it away.
-			errs := strings.TrimPrefix(p.errs.String(), "Completion ended with directive: ShellCompDirectiveNoFileComp\n")
+			errs := strings.TrimPrefix(p.Errs.String(), "Completion ended with directive: ShellCompDirectiveNoFileComp\n")
 			if strings.HasPrefix(line, "run appointments --json") {
 				errs = "" // the events of the run
 			}
-			if code != exitPipe || errs != "" {
+			if code != terminal.ExitPipe || errs != "" {
 				t.Errorf("exit code %d: %s", code, errs)
 			}
 		})
@@ -89,7 +90,7 @@ func TestReaderGone(t *testing.T) {
 // TestReaderGoneUnderGoRun: "go run" says something on standard error after every other exit code.
 func TestReaderGoneUnderGoRun(t *testing.T) {
 	for _, folder := range []string{"go-build123/b001/exe", "cache/0f/" + strings.Repeat("0f", 32) + "-d"} {
-		p := start(t, nil, "list")
+		p := cmdtest.Start(t, nil, "list")
 		program := filepath.Join(t.TempDir(), folder, "cipherstream")
 		if err := os.MkdirAll(filepath.Dir(program), 0o700); err != nil {
 			t.Fatal(err)
@@ -112,32 +113,10 @@ func TestReaderGoneUnderGoRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.Close()
-		if code := p.wait(t); code != exitDone || p.errs.Len() != 0 {
-			t.Errorf("%s: exit code %d: %s", folder, code, p.errs.String())
+		if code := p.ExitCode(t); code != terminal.ExitDone || p.Errs.Len() != 0 {
+			t.Errorf("%s: exit code %d: %s", folder, code, p.Errs.String())
 		}
 	}
-}
-
-// inShell prepares a command line with redirections of a shell.
-func inShell(t *testing.T, redirections string, args ...string) *process {
-	t.Helper()
-	p := start(t, nil, args...)
-	p.Args = append([]string{"sh", "-c", `exec "$0" "$@" ` + redirections, p.Path}, args...)
-	shell, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("there is no shell")
-	}
-	p.Path = shell
-	return p
-}
-
-// ended runs a prepared command line to its end.
-func (p *process) ended(t *testing.T) (int, string) {
-	t.Helper()
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return p.wait(t), p.errs.String()
 }
 
 // TestClosedOutput: rows and receipts do not vanish in a standard output that was closed from the beginning; the
@@ -160,9 +139,9 @@ func TestClosedOutput(t *testing.T) {
 	}()
 	defer server.Close()
 	nowhere := "mysql://nobody:x@" + server.Addr().String() + "/x?tls=disabled"
-	sealed, _ := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
+	sealed, _ := cmdtest.Deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
 	bucket := t.TempDir()
-	decrypt := []string{"decrypt", sealed, "--customer", testCustomer, "--keys", keyFile(t, currentKey), "--newer-than", "2025-12-31"}
+	decrypt := []string{"decrypt", sealed, "--customer", cmdtest.Customer, "--keys", cmdtest.KeyFile(t, cmdtest.CurrentKey), "--newer-than", "2025-12-31"}
 	for _, c := range []struct {
 		args []string
 		hint string
@@ -172,20 +151,20 @@ func TestClosedOutput(t *testing.T) {
 		{[]string{"run", "practitioners", "--dsn", nowhere, "--job", "--bucket", bucket}, "--summary FILE"},
 		{decrypt, "-o /dev/null"},
 	} {
-		code, errs := inShell(t, ">&-", c.args...).ended(t)
-		if code != exitFailed || !strings.HasPrefix(errs, "error["+codeNoOutput+"]: ") || !strings.Contains(errs, c.hint) {
+		code, errs := cmdtest.InShell(t, ">&-", c.args...).Ended(t)
+		if code != terminal.ExitFailed || !strings.HasPrefix(errs, "error["+"cli.no_output"+"]: ") || !strings.Contains(errs, c.hint) {
 			t.Errorf("%v: exit code %d: %s", c.args, code, errs)
 		}
 	}
-	if len(asked) > 0 || len(leftovers(t, bucket)) > 0 {
-		t.Errorf("the server was asked %d times, the bucket has %v", len(asked), leftovers(t, bucket))
+	if len(asked) > 0 || len(cmdtest.Leftovers(t, bucket)) > 0 {
+		t.Errorf("the server was asked %d times, the bucket has %v", len(asked), cmdtest.Leftovers(t, bucket))
 	}
-	dsn := practiceServer(t, sandbox.Options{Patients: 2, Appointments: 3})
+	dsn := cmdtest.Practice(t, sandbox.Options{Patients: 2, Appointments: 3})
 	for _, args := range [][]string{{"run", "practitioners", "--progress", "none", "--dsn", dsn}, decrypt} {
-		if code, errs := inShell(t, ">/dev/null", args...).ended(t); code != exitDone || errs != "" {
+		if code, errs := cmdtest.InShell(t, ">/dev/null", args...).Ended(t); code != terminal.ExitDone || errs != "" {
 			t.Errorf("%v >/dev/null: exit code %d: %s", args, code, errs)
 		}
-		if code, errs := inShell(t, ">&-", append(args, "-o", "/dev/null")...).ended(t); code != exitDone {
+		if code, errs := cmdtest.InShell(t, ">&-", append(args, "-o", "/dev/null")...).Ended(t); code != terminal.ExitDone {
 			t.Errorf("%v -o /dev/null: exit code %d: %s", args, code, errs)
 		}
 	}
@@ -193,29 +172,29 @@ func TestClosedOutput(t *testing.T) {
 
 // TestClosedStandardFiles: what is said on a standard file that was closed never lands in another.
 func TestClosedStandardFiles(t *testing.T) {
-	dsn := practiceServer(t, sandbox.Options{Patients: 20, Appointments: 300})
-	want := call(t, "run", "appointments", "--dsn", dsn).stdout
+	dsn := cmdtest.Practice(t, sandbox.Options{Patients: 20, Appointments: 300})
+	want := cmdtest.Call(t, "run", "appointments", "--dsn", dsn).Stdout
 	for _, redirections := range []string{"2>&-", ">&- 2>&-", "<&- >&- 2>&-"} {
 		out := filepath.Join(t.TempDir(), "out")
-		code, errs := inShell(t, redirections, "run", "appointments", "--dsn", dsn, "-o", out, "-v", "--progress", "json").ended(t)
-		if code != exitDone || errs != "" || read(t, out) != want {
-			t.Errorf("%s: exit code %d: %s; %d bytes, want %d", redirections, code, errs, len(read(t, out)), len(want))
+		code, errs := cmdtest.InShell(t, redirections, "run", "appointments", "--dsn", dsn, "-o", out, "-v", "--progress", "json").Ended(t)
+		if code != terminal.ExitDone || errs != "" || cmdtest.Read(t, out) != want {
+			t.Errorf("%s: exit code %d: %s; %d bytes, want %d", redirections, code, errs, len(cmdtest.Read(t, out)), len(want))
 		}
 	}
-	code, errs := inShell(t, "<&-", "decrypt", "--customer", testCustomer, "--keys", keyFile(t, currentKey)).ended(t)
-	if code != exitUsage || !strings.HasPrefix(errs, "error["+codeNoInput+"]: ") {
+	code, errs := cmdtest.InShell(t, "<&-", "decrypt", "--customer", cmdtest.Customer, "--keys", cmdtest.KeyFile(t, cmdtest.CurrentKey)).Ended(t)
+	if code != terminal.ExitUsage || !strings.HasPrefix(errs, "error["+terminal.CodeNoInput+"]: ") {
 		t.Errorf("decrypt: exit code %d: %s", code, errs)
 	}
 }
 
 // TestDecryptToDevice checks a delivery without keeping what is in it.
 func TestDecryptToDevice(t *testing.T) {
-	sealed, _ := deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
-	got := call(t, "decrypt", sealed, "--customer", testCustomer, "--keys", keyFile(t, currentKey), "-o", "/dev/null")
-	if info, err := os.Stat("/dev/null"); got.code != exitDone || err != nil || info.Mode()&os.ModeCharDevice == 0 {
+	sealed, _ := cmdtest.Deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
+	got := cmdtest.Call(t, "decrypt", sealed, "--customer", cmdtest.Customer, "--keys", cmdtest.KeyFile(t, cmdtest.CurrentKey), "-o", "/dev/null")
+	if info, err := os.Stat("/dev/null"); got.Code != terminal.ExitDone || err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		t.Errorf("%+v; %v", got, err)
 	}
-	if got := call(t, "decrypt", sealed, "--customer", testCustomer, "--keys", keyFile(t, currentKey), "-o", "/dev/full"); got.code != exitFailed {
+	if got := cmdtest.Call(t, "decrypt", sealed, "--customer", cmdtest.Customer, "--keys", cmdtest.KeyFile(t, cmdtest.CurrentKey), "-o", "/dev/full"); got.Code != terminal.ExitFailed {
 		t.Errorf("to a full device: %+v", got)
 	}
 }

@@ -15,12 +15,12 @@ import (
 // directory, which must stand behind it and say the same of the entry as it turned out to
 // be. Section numbers are those of PKWARE's APPNOTE.TXT 6.3.10.
 const (
-	signLocal       = 0x04034b50 // 4.3.7
-	signDescriptor  = 0x08074b50 // 4.3.9
-	signDirectory   = 0x02014b50 // 4.3.12
-	signEnd64       = 0x06064b50 // 4.3.14
-	signEnd64Finder = 0x07064b50 // 4.3.15
-	signEnd         = 0x06054b50 // 4.3.16
+	signLocal      = 0x04034b50 // 4.3.7
+	signDescriptor = 0x08074b50 // 4.3.9
+	signDirectory  = 0x02014b50 // 4.3.12
+	signEnd64      = 0x06064b50 // 4.3.14
+	signLocator64  = 0x07064b50 // 4.3.15
+	signEnd        = 0x06054b50 // 4.3.16
 
 	methodStore   = 0
 	methodDeflate = 8
@@ -284,7 +284,7 @@ func (e *zipEntry) readEnd(at, size uint64) error {
 		if b, err = e.next(20); err != nil {
 			return err
 		}
-		if binary.LittleEndian.Uint32(b) != signEnd64Finder || binary.LittleEndian.Uint64(b[8:]) != at+size {
+		if binary.LittleEndian.Uint32(b) != signLocator64 || binary.LittleEndian.Uint64(b[8:]) != at+size {
 			return wrong()
 		}
 		if b, err = e.next(4); err != nil {

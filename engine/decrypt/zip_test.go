@@ -37,7 +37,7 @@ func TestZipForms(t *testing.T) {
 		length := len(b) - at
 		short := uint32(at)
 		if zip64 {
-			finder := len(b)
+			locator := len(b)
 			b = append(b, "PK\x06\x06"...)
 			b = le.AppendUint64(b, 44)
 			b = append(b, 45, 3, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -45,7 +45,7 @@ func TestZipForms(t *testing.T) {
 				b = le.AppendUint64(b, uint64(v))
 			}
 			b = append(b, "PK\x06\x07\x00\x00\x00\x00"...)
-			b = le.AppendUint64(b, uint64(finder))
+			b = le.AppendUint64(b, uint64(locator))
 			b = append(b, 1, 0, 0, 0)
 			short = elsewhere
 		}

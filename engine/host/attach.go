@@ -59,7 +59,7 @@ func (h *Host) Attach(ctx context.Context, plugin string, waiting func(Awaited))
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	r := &remote{cfg: &h.cfg, plugin: plugin, dir: dir, log: newCapture(plugin, h.cfg.Log), patient: true}
+	r := &remote{cfg: &h.cfg, plugin: plugin, dir: dir, log: newCapture(plugin, h.cfg.Log), attached: true}
 	r.program = newAttached(plugin, conn, pid)
 	if err := r.connect(ctx, h.identity, forEver); err != nil {
 		return nil, err
@@ -112,21 +112,21 @@ type attached struct {
 	conn        *net.UnixConn
 	process     int // 0 is unknown
 	environment map[string]string
-	greeting    *io.PipeReader
+	handshake   *io.PipeReader
 	nothing     *io.PipeReader
 	exited      chan struct{} // closed when the connection has ended
 
 	mu      sync.Mutex
 	started bool
 	failure error
-	reason  string // why the host let it go
+	reason  string // why the host released it
 }
 
 func newAttached(plugin string, conn *net.UnixConn, pid int) *attached {
 	return &attached{plugin: plugin, conn: conn, process: pid, exited: make(chan struct{})}
 }
 
-// prepare takes the environment for the invitation.
+// prepare takes the environment for the attach request.
 func (a *attached) prepare(env []string) {
 	a.environment = map[string]string{}
 	for _, variable := range env {
@@ -135,11 +135,11 @@ func (a *attached) prepare(env []string) {
 	}
 }
 
-// Start sends the invitation.
+// Start sends the attach request.
 func (a *attached) Start(context.Context) error {
-	line, err := json.Marshal(control.Invitation{Environment: a.environment})
-	if err == nil && len(line) >= control.MaxInvitation {
-		err = errors.New("the invitation is too long")
+	line, err := json.Marshal(control.AttachRequest{Environment: a.environment})
+	if err == nil && len(line) >= control.MaxAttachRequest {
+		err = errors.New("the attach request is too long")
 	}
 	if err == nil {
 		_, err = a.conn.Write(append(line, '\n'))
@@ -150,11 +150,11 @@ func (a *attached) Start(context.Context) error {
 		return err
 	}
 	a.started = true
-	greetingRead, greetingWrite := io.Pipe()
+	handshakeRead, handshakeWrite := io.Pipe()
 	nothingRead, nothingWrite := io.Pipe()
-	a.greeting, a.nothing = greetingRead, nothingRead
+	a.handshake, a.nothing = handshakeRead, nothingRead
 	go func() {
-		splitGreeting(a.conn, greetingWrite, io.Discard, func() {})
+		splitHandshake(a.conn, handshakeWrite, io.Discard, func() {})
 		nothingWrite.Close()
 		close(a.exited)
 	}()
@@ -167,7 +167,7 @@ func (a *attached) Wait(context.Context) error {
 	return nil
 }
 
-// Kill lets the process go.
+// Kill releases the process.
 func (a *attached) Kill(context.Context) error {
 	a.kill()
 	return nil
@@ -186,8 +186,8 @@ func (a *attached) killFor(reason string) {
 	a.kill()
 }
 
-// letGo tells the process that nobody needs it any more.
-func (a *attached) letGo() { _ = a.conn.CloseWrite() } // fails when the process has gone
+// release tells the process that nobody needs it any more.
+func (a *attached) release() { _ = a.conn.CloseWrite() } // fails when the process has gone
 
 func (a *attached) exitStatus(within time.Duration) string {
 	timer := time.NewTimer(within)
@@ -200,7 +200,7 @@ func (a *attached) exitStatus(within time.Duration) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.reason != "" {
-		return "was let go: it " + a.reason
+		return "was released: it " + a.reason
 	}
 	return "ended; it was attached, so that its own terminal says how"
 }
@@ -246,7 +246,7 @@ func (a *attached) pid() int { return a.process }
 func (a *attached) Diagnose(context.Context) string { return "" }
 
 // Stdout is the handshake line.
-func (a *attached) Stdout() io.ReadCloser { return a.greeting }
+func (a *attached) Stdout() io.ReadCloser { return a.handshake }
 
 // Stderr is empty.
 func (a *attached) Stderr() io.ReadCloser { return a.nothing }

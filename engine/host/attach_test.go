@@ -192,9 +192,9 @@ func TestAttachedDies(t *testing.T) {
 	}
 }
 
-// TestAttachedIsLetGo: a process that stands still when the run is cancelled holds
+// TestAttachedIsReleased: a process that stands still when the run is cancelled holds
 // nobody up, and ends when it goes on.
-func TestAttachedIsLetGo(t *testing.T) {
+func TestAttachedIsReleased(t *testing.T) {
 	s := newSetup(t, host.Config{CancelGrace: 100 * time.Millisecond})
 	p, term := s.attach(t, firstParty)
 	req := s.group("", "source/count", "encoder/lines", "sink/file")

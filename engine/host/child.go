@@ -55,8 +55,8 @@ type child struct {
 	log         *capture
 	memoryLimit int64
 	processors  int // that it may use, 0 for all
-	hold        hold
-	greeting    *io.PipeReader // the one line of standard output that is for go-plugin
+	confinement confinement
+	handshake   *io.PipeReader // the one line of standard output that is for go-plugin
 	nothing     *io.PipeReader // what go-plugin is shown as standard error
 	lifeline    *os.File
 
@@ -71,18 +71,18 @@ type child struct {
 	killed   bool
 	cut      bool   // by that; false again when it turns out to have ended before
 	exceeded excess // why the host killed it
-	chatter  bool   // it wrote something before its greeting
+	chatter  bool   // it wrote something before its handshake
 }
 
 // excess is what a process did for which it was ended, and what to do about it.
 type excess struct{ did, hint string }
 
-func newChild(cfg *Config, program string, args []string, dir string, held hold, log *capture) *child {
-	cmd := held.command(program, args)
+func newChild(cfg *Config, program string, args []string, dir string, confined confinement, log *capture) *child {
+	cmd := confined.command(program, args)
 	cmd.Dir = dir
-	cmd.SysProcAttr = processAttributes(held.isolation)
+	cmd.SysProcAttr = processAttributes(confined.isolation)
 	return &child{
-		cmd: cmd, program: program, log: log, memoryLimit: cfg.MemoryLimit, processors: cfg.CPUs, hold: held,
+		cmd: cmd, program: program, log: log, memoryLimit: cfg.MemoryLimit, processors: cfg.CPUs, confinement: confined,
 		exited: make(chan struct{}), drained: make(chan struct{}),
 	}
 }
@@ -151,7 +151,7 @@ func (c *child) end(e excess) {
 	c.kill()
 }
 
-func (c *child) isolation() Isolation { return c.hold.isolation }
+func (c *child) isolation() Isolation { return c.confinement.isolation }
 
 func (c *child) advice() string {
 	c.mu.Lock()
@@ -213,8 +213,8 @@ func (c *child) pid() int {
 // Diagnose adds nothing: the captured log says it.
 func (c *child) Diagnose(context.Context) string { return "" }
 
-// Stdout is the greeting.
-func (c *child) Stdout() io.ReadCloser { return c.greeting }
+// Stdout is the handshake.
+func (c *child) Stdout() io.ReadCloser { return c.handshake }
 
 // Stderr is empty; the log is captured here.
 func (c *child) Stderr() io.ReadCloser { return c.nothing }
@@ -225,9 +225,9 @@ func (c *child) Name() string { return c.program }
 // ID is the process number.
 func (c *child) ID() string { return strconv.Itoa(c.pid()) }
 
-// errAddress is what go-plugin is told about a greeting with an address that is no
+// errAddress is what go-plugin is told about a handshake with an address that is no
 // unix socket's.
-var errAddress = errors.New("the greeting offers something other than the path of a unix socket")
+var errAddress = errors.New("the handshake offers something other than the path of a unix socket")
 
 // PluginToHost takes only unix sockets that have a path: whatever else a plugin may
 // listen on cannot be reached from outside its network namespace. Both sides see the

@@ -22,10 +22,10 @@ func jailArguments(s *jail.Spec) []string {
 	return []string{jail.Arg0, string(text)}
 }
 
-// command executes a program as the hold says.
-func (h *hold) command(program string, args []string) *exec.Cmd {
-	if h.jail != nil {
-		return &exec.Cmd{Path: ownProgram, Args: jailArguments(h.jail)}
+// command executes a program as it is to be confined.
+func (c *confinement) command(program string, args []string) *exec.Cmd {
+	if c.jail != nil {
+		return &exec.Cmd{Path: ownProgram, Args: jailArguments(c.jail)}
 	}
 	return exec.Command(program, args...)
 }

@@ -43,17 +43,17 @@ func (h *Host) jailFor(v *view, dir string) *jail.Spec {
 	return &jail.Spec{Base: dir, Places: v.ordered(), TempBytes: h.cfg.MemoryLimit / tempShare, Directory: dir}
 }
 
-// confine gives the hold on a process that is confined what it sees. The program is in dir.
-func (h *Host) confine(held *hold, dir, program string, reach []Reach) error {
-	v, err := h.viewOf(held.isolation, dir, reach)
+// confine says what a process that is confined sees. The program is in dir.
+func (h *Host) confine(confined *confinement, dir, program string, reach []Reach) error {
+	v, err := h.viewOf(confined.isolation, dir, reach)
 	if err != nil {
 		return err
 	}
 	if err := v.showInterpreter(program); err != nil {
 		return fault.New("host.directory", fault.Internal, "a plugin cannot be shown its interpreter: %w", reasonOf(err))
 	}
-	held.jail = h.jailFor(v, dir)
-	held.jail.Program, held.jail.Args = program, []string{program}
+	confined.jail = h.jailFor(v, dir)
+	confined.jail.Program, confined.jail.Args = program, []string{program}
 	return nil
 }
 

@@ -18,13 +18,13 @@ var (
 // explainDenied makes a fault that comes of what was taken from the plugin say so, with what to do. The same run would fail
 // again, whatever the plugin thinks that it knows.
 func (r *remote) explainDenied(f *fault.Fault) *fault.Fault {
-	held := r.program.isolation()
+	isolation := r.program.isolation()
 	switch network := saysNetwork.MatchString(f.Message); {
-	case (held.Confined || held.Apart) && !held.Network && (network || f.Class == fault.Connect && !saysFile.MatchString(f.Message)):
+	case (isolation.Confined || isolation.Apart) && !isolation.Network && (network || f.Class == fault.Connect && !saysFile.MatchString(f.Message)):
 		f.Message += fmt.Sprintf(" (plugin %q runs without the network, which %s does not grant it)", r.plugin, LockName)
 		f.Hint = "build the plugin with Network: true, and install it with --allow-network"
-	case held.Confined && saysFile.MatchString(f.Message):
-		granted := LockEntry{Files: held.Files}.grantsText()
+	case isolation.Confined && saysFile.MatchString(f.Message):
+		granted := LockEntry{Files: isolation.Files}.grantsText()
 		f.Message += fmt.Sprintf(" (of the files, plugin %q sees what %s grants it: %s)", r.plugin, LockName, granted)
 		f.Hint = "if it should have the file, install the plugin with --allow-files PATH:ro, or PATH:rw to let it write there"
 	default:

@@ -41,6 +41,8 @@ func (d *discreet) clean(e *pb.Event) {
 		for _, c := range kind.Opened.Columns {
 			c.Name, c.Type, c.SourceType = r.Text(c.Name), r.Text(c.Type), r.Text(c.SourceType)
 		}
+	case *pb.Event_Checkpoint:
+		kind.Checkpoint.Position = r.Text(kind.Checkpoint.Position)
 	case *pb.Event_Log:
 		l := kind.Log
 		l.Message, l.Stage, l.Attributes = r.Text(l.Message), r.Text(l.Stage), r.Map(l.Attributes)

@@ -100,7 +100,7 @@ const (
 	DefaultWarmAge      = 15 * time.Minute
 )
 
-// Config says how plugins are found and held.
+// Config says how plugins are found and confined.
 type Config struct {
 	// FirstParty is the stages of this program.
 	FirstParty stage.Bundle
@@ -359,7 +359,7 @@ func (h *Host) start(ctx context.Context, plugin string, reach ...Reach) (*remot
 	if err != nil {
 		return nil, err
 	}
-	return startRemote(ctx, &h.cfg, h.identity, plugin, h.cfg.Executable, h.cfg.Args, dir, h.holdOwn())
+	return startRemote(ctx, &h.cfg, h.identity, plugin, h.cfg.Executable, h.cfg.Args, dir, h.ownConfinement())
 }
 
 // startEntry starts the program that entry pins, from the folder that it is in.
@@ -367,7 +367,7 @@ func (h *Host) startEntry(ctx context.Context, entry LockEntry, from string, rea
 	if err := entry.checkGrants(h.cfg.PluginDir); err != nil {
 		return nil, err
 	}
-	held, err := h.holdOther(entry)
+	confined, err := h.confinementOf(entry)
 	if err != nil {
 		return nil, err
 	}
@@ -376,14 +376,14 @@ func (h *Host) startEntry(ctx context.Context, entry LockEntry, from string, rea
 		return nil, err
 	}
 	program, err := entry.verifiedCopy(ctx, from, dir)
-	if err == nil && held.isolation.Confined {
-		err = h.confine(&held, dir, program, reach)
+	if err == nil && confined.isolation.Confined {
+		err = h.confine(&confined, dir, program, reach)
 	}
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	return startRemote(ctx, &h.cfg, h.identity, entry.Name, program, nil, dir, held)
+	return startRemote(ctx, &h.cfg, h.identity, entry.Name, program, nil, dir, confined)
 }
 
 func unknownPlugin(name string) *fault.Fault {

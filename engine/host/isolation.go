@@ -82,8 +82,8 @@ func (i Isolation) openText() string {
 // confined.
 const codeIsolation = "plugin.isolation"
 
-// hold is what holds one process beyond what holds every one.
-type hold struct {
+// confinement is how one process is kept apart, beyond what every process has.
+type confinement struct {
 	// thirdParty is true for a program that is not this one.
 	thirdParty bool
 	isolation  Isolation
@@ -101,29 +101,28 @@ type Reach struct {
 	Write bool
 }
 
-// holdOwn is the hold on a first-party process.
-func (h *Host) holdOwn() hold { return hold{cpus: h.cores.take()} }
+// ownConfinement is that of a first-party process.
+func (h *Host) ownConfinement() confinement { return confinement{cpus: h.cores.take()} }
 
-// holdOther decides how the plugin of a lock entry is held. It fails when it cannot
-// be confined and Config.StrictIsolation asks for it; otherwise a warning is logged,
-// once for each plugin.
-func (h *Host) holdOther(entry LockEntry) (hold, error) {
-	held := hold{thirdParty: true, isolation: Isolation{Network: entry.Network, Files: entry.Files}, cpus: h.cores.take()}
+// confinementOf decides how the plugin of a lock entry is confined. It fails when it cannot be and
+// Config.StrictIsolation asks for it; otherwise a warning is logged, once for each plugin.
+func (h *Host) confinementOf(entry LockEntry) (confinement, error) {
+	confined := confinement{thirdParty: true, isolation: Isolation{Network: entry.Network, Files: entry.Files}, cpus: h.cores.take()}
 	possible := h.probe(entry.Network)
 	if possible.jail == "" {
-		held.isolation.Confined = true
-		return held, nil
+		confined.isolation.Confined = true
+		return confined, nil
 	}
-	held.isolation.Apart, held.isolation.Reason = possible.namespaces == "", possible.jail
+	confined.isolation.Apart, confined.isolation.Reason = possible.namespaces == "", possible.jail
 	if h.cfg.StrictIsolation {
-		return hold{}, fault.New(codeIsolation, fault.Usage, "plugin %q is not started: it would not be confined, because %s; not confined: %s",
-			entry.Name, held.isolation.Reason, strings.Join(held.isolation.NotConfined(), ", ")).
+		return confinement{}, fault.New(codeIsolation, fault.Usage, "plugin %q is not started: it would not be confined, because %s; not confined: %s",
+			entry.Name, confined.isolation.Reason, strings.Join(confined.isolation.NotConfined(), ", ")).
 			WithHint("%s; or allow it to run unconfined by leaving strict isolation out", isolationHint)
 	}
 	if _, warned := h.warned.LoadOrStore(entry.Name, true); !warned {
-		h.cfg.Log.Warn(held.isolation.warning(entry.Name), "plugin", entry.Name)
+		h.cfg.Log.Warn(confined.isolation.warning(entry.Name), "plugin", entry.Name)
 	}
-	return held, nil
+	return confined, nil
 }
 
 // warning says what a plugin that is not confined can do.

@@ -162,17 +162,17 @@ func cause(err error) string {
 
 // prepareThread restrains the calling thread, for good, in a way that the processes it
 // starts inherit.
-func prepareThread(h hold) error {
-	if h.thirdParty {
+func prepareThread(c confinement) error {
+	if c.thirdParty {
 		// No program that it executes gains rights: setuid, file capabilities
 		// (PR_SET_NO_NEW_PRIVS(2const)).
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("set no_new_privs: %w", err)
 		}
 	}
-	if h.cpus != nil {
+	if c.cpus != nil {
 		var set unix.CPUSet
-		for _, cpu := range h.cpus {
+		for _, cpu := range c.cpus {
 			set.Set(cpu)
 		}
 		if err := unix.SchedSetaffinity(0, &set); err != nil {

@@ -18,12 +18,12 @@ func probeNamespaces(bool) string {
 }
 
 // prepareThread does nothing here: GOMAXPROCS alone bounds the cores of Go plugins.
-func prepareThread(hold) error { return nil }
+func prepareThread(confinement) error { return nil }
 
 // probeJail is not asked where there are no namespaces.
 func (h *Host) probeJail(bool) string { return "" }
 
 // confine is not asked for where nothing is confined.
-func (h *Host) confine(*hold, string, string, []Reach) error { return nil }
+func (h *Host) confine(*confinement, string, string, []Reach) error { return nil }
 
 func allowedCores() []int { return nil }

@@ -100,7 +100,7 @@ func visitJournal(dir string, lock *os.File, visit func([]Leftover) []bool) {
 			}
 		}
 	}
-	if !holds(root) {
+	if !hasJournal(root) {
 		_ = removeScratch(dir, lock)
 	}
 }
@@ -116,8 +116,8 @@ func journal(root *os.Root) (names []string) {
 	return names
 }
 
-// holds reports whether a directory has a journal that somebody may still have a use for.
-func holds(root *os.Root) bool {
+// hasJournal reports whether a directory has a journal that a later run may still need.
+func hasJournal(root *os.Root) bool {
 	for _, name := range journal(root) {
 		if info, err := root.Lstat(name); err == nil && time.Since(info.ModTime()) < journalKept {
 			if _, err := readEntry(root, name); err == nil {

@@ -40,7 +40,7 @@ func (c *child) Start(context.Context) error {
 	}
 	defer statusRead.Close()
 	defer statusWrite.Close()
-	if c.hold.jail != nil {
+	if c.confinement.jail != nil {
 		c.cmd.ExtraFiles = append(c.cmd.ExtraFiles, statusWrite) // jail.StatusFD
 	}
 	stdoutRead, stdoutWrite, err := os.Pipe()
@@ -63,7 +63,7 @@ func (c *child) Start(context.Context) error {
 	onThread(func() {
 		err := c.launch()
 		statusWrite.Close()
-		if err == nil && c.hold.jail != nil {
+		if err == nil && c.confinement.jail != nil {
 			if err = readStatus(statusRead); err != nil {
 				c.await()
 			}
@@ -86,12 +86,12 @@ func (c *child) Start(context.Context) error {
 		return c.startErr
 	}
 
-	greetingRead, greetingWrite := io.Pipe()
+	handshakeRead, handshakeWrite := io.Pipe()
 	nothingRead, nothingWrite := io.Pipe()
-	c.greeting, c.nothing = greetingRead, nothingRead
+	c.handshake, c.nothing = handshakeRead, nothingRead
 	var output sync.WaitGroup
 	output.Go(func() {
-		splitGreeting(newOutput(stdoutRead, c.exited), greetingWrite, c.log.stream("stdout"), c.noteChatter)
+		splitHandshake(newOutput(stdoutRead, c.exited), handshakeWrite, c.log.stream("stdout"), c.noteChatter)
 		stdoutRead.Close()
 	})
 	output.Go(func() {
@@ -103,7 +103,7 @@ func (c *child) Start(context.Context) error {
 		output.Wait()
 		close(c.drained)
 	}()
-	go c.watchUse()
+	go c.watchLimits()
 	return nil
 }
 
@@ -115,7 +115,7 @@ func (c *child) launch() error {
 		return context.Canceled
 	}
 	sealDescriptors()
-	if err := prepareThread(c.hold); err != nil {
+	if err := prepareThread(c.confinement); err != nil {
 		return err
 	}
 	if err := c.cmd.Start(); err != nil {

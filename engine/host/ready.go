@@ -251,17 +251,18 @@ func (p *handedOut) Describe(ctx context.Context) (Offer, error) {
 
 func (p *handedOut) Check(ctx context.Context, req *pb.CheckRequest, secrets []string) (*pb.CheckResponse, error) {
 	resp, err := first(ctx, p, func(now Process) (*pb.CheckResponse, error) { return now.Check(ctx, req, secrets) })
-	p.use()
+	p.markUsed()
 	return resp, err
 }
 
 func (p *handedOut) Undo(ctx context.Context, req *pb.UndoRequest, secrets []string) ([]error, error) {
 	errs, err := first(ctx, p, func(now Process) ([]error, error) { return now.Undo(ctx, req, secrets) })
-	p.use()
+	p.markUsed()
 	return errs, err
 }
 
-func (p *handedOut) use() {
+// markUsed notes that the process has something of the run: from now on no other one takes its place.
+func (p *handedOut) markUsed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.given = true
@@ -274,11 +275,11 @@ func (p *handedOut) Open(ctx context.Context, req *pb.OpenRequest, secrets []str
 	}
 	if req.Input == "" && req.Output == "" {
 		_, err := first(ctx, p, func(now Process) (struct{}, error) { return struct{}{}, now.Open(ctx, req, secrets) })
-		p.use()
+		p.markUsed()
 		return err
 	}
 	err := now.Open(ctx, req, secrets)
-	p.use()
+	p.markUsed()
 	if f := fault.From(err); f != nil && isBroken(err) && ctx.Err() == nil {
 		marked := fault.New(f.Code, f.Class, "%s%w", f.Message, errUnused)
 		marked.Hint, marked.Retryable, marked.Details = f.Hint, f.Retryable, f.Details

@@ -34,8 +34,8 @@ type remote struct {
 	rpc     pb.PluginClient
 	log     *capture
 	once    sync.Once
-	// patient is true for a process that may stand still: somebody debugs it.
-	patient bool
+	// attached is true for a process that somebody else has started, under a debugger for instance: it may stand still.
+	attached bool
 	// silence is how long it may give no sign of life.
 	silence time.Duration
 }
@@ -51,8 +51,8 @@ type program interface {
 	// kill ends it; killFor gives a reason, which its exit status then tells.
 	kill()
 	killFor(reason string)
-	// letGo tells it that nobody needs it any more.
-	letGo()
+	// release tells the process that the host needs it no more, so that it ends.
+	release()
 	// exitStatus describes how it ended; it is empty when it has not ended within the
 	// given time. awaitEnd waits for the end of one that has started and was killed.
 	exitStatus(within time.Duration) string
@@ -61,7 +61,7 @@ type program interface {
 	done() <-chan struct{}
 	// drain waits for the last words of a process that has ended.
 	drain()
-	// chattered reports whether it wrote something before its greeting, and
+	// chattered reports whether it wrote something before its handshake, and
 	// killedByHost whether it was killed before it had ended by itself.
 	chattered() bool
 	killedByHost() bool
@@ -78,9 +78,9 @@ type program interface {
 }
 
 // startRemote starts program and waits for its handshake. It owns dir from here on.
-func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, name, program string, args []string, dir string, held hold) (*remote, error) {
+func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, name, program string, args []string, dir string, confined confinement) (*remote, error) {
 	r := &remote{cfg: cfg, plugin: name, dir: dir, log: newCapture(name, cfg.Log)}
-	r.program = newChild(cfg, program, args, dir, held, r.log)
+	r.program = newChild(cfg, program, args, dir, confined, r.log)
 	if err := r.connect(ctx, identity, cfg.StartTimeout); err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (c *child) startFailure() error { return c.startErr }
 
 func (c *child) done() <-chan struct{} { return c.exited }
 
-func (c *child) letGo() { c.closeLifeline() }
+func (c *child) release() { c.closeLifeline() }
 
 func (c *child) awaitEnd() {
 	if c.startErr == nil && c.pid() != 0 {
@@ -169,20 +169,20 @@ func (r *remote) startFault(err error) error {
 	}
 	switch {
 	case strings.Contains(text, "timeout"):
-		f.Message += fmt.Sprintf(": no greeting within %s", r.cfg.StartTimeout)
+		f.Message += fmt.Sprintf(": no handshake within %s", r.cfg.StartTimeout)
 	case errors.Is(err, errAddress):
 		f.Message += ": " + errAddress.Error()
 	case strings.Contains(text, "incompatible"):
-		f.Message += ": its greeting has another form than go-plugin's of today"
+		f.Message += ": its handshake has another form than go-plugin's of today"
 	}
 	if r.program.chattered() {
-		f.Message += ": it wrote something other than a plugin's greeting to its standard output"
+		f.Message += ": it wrote something other than a plugin's handshake to its standard output"
 	}
 	if failure := r.program.startFailure(); failure != nil {
 		f.Message += ": " + failure.Error()
-	} else if how := r.program.exitStatus(lostPatience); how != "" && !r.program.killedByHost() {
+	} else if how := r.program.exitStatus(lostTimeout); how != "" && !r.program.killedByHost() {
 		f.Message += ": it " + how
-		r.excuse(f)
+		r.markKilled(f)
 	}
 	return r.withLog(f)
 }
@@ -203,7 +203,7 @@ func (r *remote) PID() int       { return r.program.pid() }
 // answerInTime bounds a call that a healthy plugin answers at once, unless somebody
 // debugs it.
 func (r *remote) answerInTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	if r.patient {
+	if r.attached {
 		return context.WithCancel(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -269,16 +269,16 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 	if err != nil {
 		return r.broken(ctx, err)
 	}
-	var unheeded atomic.Bool
+	var drainTimedOut atomic.Bool
 	stopped := context.AfterFunc(ctx, func() {
 		cancelCtx, done := context.WithTimeout(streamCtx, r.cfg.CancelGrace)
 		defer done()
 		_, _ = r.rpc.Cancel(cancelCtx, &pb.CancelRequest{})
 		<-cancelCtx.Done() // either the stream has ended, or the grace period has
 		if errors.Is(cancelCtx.Err(), context.DeadlineExceeded) {
-			unheeded.Store(true)
+			drainTimedOut.Store(true)
 			r.program.kill()
-			if r.patient {
+			if r.attached {
 				cancel() // it may stand still, and its connection with it
 			}
 		}
@@ -286,7 +286,7 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 	defer stopped()
 
 	silence := startStopwatch(r.silence, func() {
-		if !r.patient {
+		if !r.attached {
 			r.program.killFor("was silent for " + r.silence.String())
 		}
 	})
@@ -295,7 +295,7 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 	for {
 		event, err := stream.Recv()
 		if err != nil {
-			if unheeded.Load() {
+			if drainTimedOut.Load() {
 				// It may have been about to end when the grace period was over.
 				if r.program.awaitEnd(); !r.program.ownDoing() {
 					return context.Cause(ctx)
@@ -319,7 +319,7 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 		}
 		silence.during(func() { handle(event) })
 		if a := event.GetAnnounced(); a != nil {
-			// Whoever announces waits for it; the events that come meanwhile are not held up.
+			// Whoever announces waits for it; the events that come meanwhile are not kept waiting.
 			go func() { _, _ = r.rpc.Acknowledge(streamCtx, &pb.AcknowledgeRequest{Id: a.Id}) }()
 		}
 		if event.GetFinished() != nil {
@@ -347,44 +347,44 @@ func (r *remote) Commit(ctx context.Context) (stage.Receipt, error) {
 // a busy system may take its time to end; of one that has answered with an error of the
 // protocol; and of one whose call the host itself has given up.
 const (
-	lostPatience      = 30 * time.Second
-	answeredPatience  = 2 * time.Second
-	cancelledPatience = 200 * time.Millisecond
+	lostTimeout      = 30 * time.Second
+	answeredTimeout  = 2 * time.Second
+	cancelledTimeout = 200 * time.Millisecond
 )
 
 // broken explains a call that did not come back: the process has exited, was
 // killed, or does not answer.
 func (r *remote) broken(ctx context.Context, err error) error {
-	return r.brokenWithin(ctx, err, lostPatience)
+	return r.brokenWithin(ctx, err, lostTimeout)
 }
 
 // unanswered is broken for a call that is to be answered in time: the process that offers
 // a connection and serves none lives, and is not waited for much longer than an answer.
 func (r *remote) unanswered(ctx context.Context, err error) error {
-	if r.patient {
+	if r.attached {
 		return r.broken(ctx, err)
 	}
-	return r.brokenWithin(ctx, err, min(lostPatience, r.cfg.StartTimeout+answeredPatience))
+	return r.brokenWithin(ctx, err, min(lostTimeout, r.cfg.StartTimeout+answeredTimeout))
 }
 
 func (r *remote) brokenWithin(ctx context.Context, err error, lost time.Duration) error {
 	// What the host has killed ends for certain, however long the system takes for its
 	// memory, and so does what has lost its connection. Each is the cause of what its
 	// neighbours say meanwhile.
-	patience := lostPatience
+	timeout := lostTimeout
 	if !r.program.killedByHost() {
 		switch {
 		case status.Code(err) == codes.Unavailable:
-			patience = lost
+			timeout = lost
 		case ctx.Err() != nil:
-			patience = cancelledPatience
+			timeout = cancelledTimeout
 		default:
-			patience = answeredPatience
+			timeout = answeredTimeout
 		}
 	}
-	if how := r.program.exitStatus(patience); how != "" {
+	if how := r.program.exitStatus(timeout); how != "" {
 		f := fault.New(codeExited, fault.Plugin, "plugin %q %s", r.plugin, how).WithHint("its last lines are in the details")
-		r.excuse(f)
+		r.markKilled(f)
 		if advice := r.program.advice(); advice != "" {
 			f.WithHint("%s", advice)
 		}
@@ -400,8 +400,9 @@ func (r *remote) brokenWithin(ctx context.Context, err error, lost time.Duration
 	return r.withLog(fault.New(codeUnresponsive, fault.Plugin, "plugin %q does not answer: %w", r.plugin, err))
 }
 
-// excuse marks the fault of a process that has ended without its own doing and the host's.
-func (r *remote) excuse(f *fault.Fault) {
+// markKilled makes the fault of a process that somebody else has killed retryable: neither the process nor this host is
+// why.
+func (r *remote) markKilled(f *fault.Fault) {
 	if r.program.killedOutside() {
 		f.WithRetry().WithHint("CipherStream did not kill it: the system does when memory runs out, which its log says (dmesg, journalctl -k); " +
 			"run again, with less beside it")
@@ -412,12 +413,12 @@ func (r *remote) excuse(f *fault.Fault) {
 // removes its directory.
 func (r *remote) Close() {
 	r.once.Do(func() {
-		r.program.letGo()
+		r.program.release()
 		// go-plugin asks for a graceful end, and waits for the answer of a process that
 		// may stand still.
-		patience := time.AfterFunc(r.cfg.CancelGrace, r.program.kill)
+		timeout := time.AfterFunc(r.cfg.CancelGrace, r.program.kill)
 		r.client.Kill()
-		patience.Stop()
+		timeout.Stop()
 		r.program.kill()
 		r.program.awaitEnd()
 		removeTree(r.dir)

@@ -178,11 +178,11 @@ func removeHalfMarker(path string) {
 	}
 }
 
-// sweepMarked removes a host's directory, but for a journal that somebody may still have a use for.
+// sweepMarked removes a host's directory, but for a journal that a later run may still need.
 func sweepMarked(path string, lock *os.File) error {
 	if root, err := os.OpenRoot(path); err == nil {
 		defer root.Close()
-		if holds(root) {
+		if hasJournal(root) {
 			return emptyScratch(root, journalName)
 		}
 	}

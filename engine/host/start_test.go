@@ -122,31 +122,31 @@ func TestProgramsThatAreNoPlugins(t *testing.T) {
 		says    []string
 		log     []string
 	}{
-		{name: "garbage", program: script("echo about to greet >&2", "echo 'hello, I am no plugin'", forever), timeout: 300 * time.Millisecond,
-			says: []string{"no greeting within 300ms", "something other than a plugin's greeting"}, log: []string{"about to greet", "hello, I am no plugin"}},
+		{name: "garbage", program: script("echo about to begin >&2", "echo 'hello, I am no plugin'", forever), timeout: 300 * time.Millisecond,
+			says: []string{"no handshake within 300ms", "something other than a plugin's handshake"}, log: []string{"about to begin", "hello, I am no plugin"}},
 		{name: "binary garbage", program: script("head -c 100000 /dev/zero", forever),
-			says: []string{"something other than a plugin's greeting"}},
-		{name: "endless garbage", program: script("exec yes no plugin"), says: []string{"something other than a plugin's greeting"}, log: []string{"no plugin"}},
-		{name: "greeting of something else", program: script("echo 'a|b|c|d|e|f'", forever), timeout: 300 * time.Millisecond,
-			says: []string{"something other than a plugin's greeting"}, log: []string{"a|b|c|d|e|f"}},
-		{name: "greeting in a long line", program: script("head -c 16384 /dev/zero | tr '\\0' x; echo '1|1|unix|/nowhere|grpc'", forever),
-			timeout: 300 * time.Millisecond, says: []string{"something other than a plugin's greeting"}},
-		{name: "greeting with a port", program: script("echo '1|1|tcp|127.0.0.1:9|grpc'", forever), says: []string{"something other than the path of a unix socket"}},
-		{name: "greeting with an abstract socket", program: script("echo '1|1|unix|@here|grpc'", forever), says: []string{"something other than the path of a unix socket"}},
+			says: []string{"something other than a plugin's handshake"}},
+		{name: "endless garbage", program: script("exec yes no plugin"), says: []string{"something other than a plugin's handshake"}, log: []string{"no plugin"}},
+		{name: "handshake of something else", program: script("echo 'a|b|c|d|e|f'", forever), timeout: 300 * time.Millisecond,
+			says: []string{"something other than a plugin's handshake"}, log: []string{"a|b|c|d|e|f"}},
+		{name: "handshake in a long line", program: script("head -c 16384 /dev/zero | tr '\\0' x; echo '1|1|unix|/nowhere|grpc'", forever),
+			timeout: 300 * time.Millisecond, says: []string{"something other than a plugin's handshake"}},
+		{name: "handshake with a port", program: script("echo '1|1|tcp|127.0.0.1:9|grpc'", forever), says: []string{"something other than the path of a unix socket"}},
+		{name: "handshake with an abstract socket", program: script("echo '1|1|unix|@here|grpc'", forever), says: []string{"something other than the path of a unix socket"}},
 		{name: "exit", program: script("echo 'no licence found' >&2", "exit 7"),
 			says: []string{"exited with status 7"}, log: []string{"no licence found"}},
 		{name: "exit without a word", program: script("exit 0"), says: []string{"exited with status 0"}},
 		{name: "garbage, then exit", program: script("echo usage: this", "exit 2"),
-			says: []string{"something other than a plugin's greeting", "exited with status 2"}, log: []string{"usage: this"}},
+			says: []string{"something other than a plugin's handshake", "exited with status 2"}, log: []string{"usage: this"}},
 		{name: "signal", program: script("ulimit -c 0; exec python3 -c 'import ctypes; ctypes.string_at(0)'"), says: []string{"was killed by signal 11"}},
 		{name: "hang", program: script("echo waiting >&2", forever), timeout: 300 * time.Millisecond,
-			says: []string{"no greeting within 300ms"}, log: []string{"waiting"}},
-		{name: "hang with half a greeting", program: script("printf '1|1|unix'", forever), timeout: 300 * time.Millisecond,
-			says: []string{"no greeting within 300ms"}},
+			says: []string{"no handshake within 300ms"}, log: []string{"waiting"}},
+		{name: "hang with half a handshake", program: script("printf '1|1|unix'", forever), timeout: 300 * time.Millisecond,
+			says: []string{"no handshake within 300ms"}},
 		{name: "hang that ignores signals", program: script("trap '' TERM INT HUP", "sleep 600 & sleep 600"), timeout: 300 * time.Millisecond,
-			says: []string{"no greeting within 300ms"}},
-		{name: "output held open", program: script("sleep 600 &", "exit 4"), says: []string{"exited with status 4"}},
-		{name: "other greeting", program: script("echo '2|1|unix|/nowhere|grpc'", forever), says: []string{"its greeting has another form"}},
+			says: []string{"no handshake within 300ms"}},
+		{name: "output kept open", program: script("sleep 600 &", "exit 4"), says: []string{"exited with status 4"}},
+		{name: "other handshake", program: script("echo '2|1|unix|/nowhere|grpc'", forever), says: []string{"its handshake has another form"}},
 		{name: "no program", program: []byte("this is not a program"), says: []string{"exec format error"}},
 		{name: "no interpreter", program: []byte("#!/does/not/exist\n"), says: []string{"no such file or directory"}},
 		{name: "empty", program: nil, says: []string{"exec format error"}},
@@ -176,8 +176,8 @@ func TestProgramsThatAreNoPlugins(t *testing.T) {
 	}
 }
 
-// TestGreetingWithoutService: the greeting promises a service that is not there.
-func TestGreetingWithoutService(t *testing.T) {
+// TestHandshakeWithoutService: the handshake offers a service that is not there.
+func TestHandshakeWithoutService(t *testing.T) {
 	s := newSetup(t, host.Config{StartTimeout: 500 * time.Millisecond},
 		pinned{name: "odd", program: script("echo '1|1|unix|/does/not/exist|grpc'", "exec sleep 600")})
 	found, err := s.Look(t.Context(), "odd")
@@ -221,7 +221,7 @@ func TestCancelledStart(t *testing.T) {
 	s.nothingRuns(t)
 }
 
-// TestChatter: what a library writes to standard output, before the greeting and after
+// TestChatter: what a library writes to standard output, before the handshake and after
 // it, is log.
 func TestChatter(t *testing.T) {
 	path, err := os.Executable()

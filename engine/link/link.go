@@ -51,8 +51,8 @@ func Listen(socket string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// Dial connects to a socket at which a stage listens, and greets it. The connection is nil when the stage has ended, which says
-// why itself; the error is a stranger in its place.
+// Dial connects to a socket at which a stage listens, and says hello. The connection is nil when the stage has ended,
+// which says why itself; the error is a stranger in its place.
 func Dial(ctx context.Context, socket string, to peer.Expected) (*net.UnixConn, error) {
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "unix", socket)
@@ -60,9 +60,9 @@ func Dial(ctx context.Context, socket string, to peer.Expected) (*net.UnixConn, 
 		return nil, nil
 	}
 	conn := c.(*net.UnixConn)
-	err = to.Greet(conn)
+	err = to.SendHello(conn)
 	if err == nil {
-		err = to.Heed(ctx, conn)
+		err = to.AwaitWelcome(ctx, conn)
 	}
 	if err == nil {
 		return conn, nil
@@ -84,16 +84,16 @@ type End struct {
 // Own is this process: a relay, a replay, and stages that run in it.
 func Own() End { return End{PID: os.Getpid(), Words: true} }
 
-// StrangerPatience is how long the two ends of a data socket wait for each other's word where neither the system tells who
-// that is, nor somebody debugs a stage.
-const StrangerPatience = 10 * time.Second
+// StrangerTimeout is how long the two ends of a data socket wait for each other's word where neither the system tells
+// who that is, nor somebody debugs a stage.
+const StrangerTimeout = 10 * time.Second
 
 // Link is a data socket: what its writer and its reader are told of each other.
 type Link struct{ ToWriter, ToReader peer.Expected }
 
 // New introduces two ends to each other, who wait for each other's word as long as patience; 0 is as long as it takes.
 func New(writer, reader End, patience time.Duration) Link {
-	l := Link{peer.Expected{PID: reader.PID, Patience: patience}, peer.Expected{PID: writer.PID, Patience: patience}}
+	l := Link{peer.Expected{PID: reader.PID, Timeout: patience}, peer.Expected{PID: writer.PID, Timeout: patience}}
 	if writer.Words && reader.Words {
 		hello, welcome := peer.NewWord(), peer.NewWord()
 		l.ToWriter.Hello, l.ToWriter.Welcome = hello, welcome

@@ -70,10 +70,12 @@ const (
 	CodeFile          = "test.file"
 )
 
-// What the stages in place of the source are called.
+// What the stages in place of the source are called, and the encoder in which rows are compared: that of a pipeline which
+// ends in rows too, so that a value is written in one way whatever the pipeline's end.
 const (
-	rowsSource = "ndjson"
-	csvSource  = "csv"
+	rowsSource  = "ndjson"
+	csvSource   = "csv"
+	rowsEncoder = "ndjson"
 )
 
 // startedAt is the same in every run, so that outputs can be.
@@ -96,7 +98,7 @@ type tester struct {
 // errors, the file is wrong and no case was run. The error is that of ctx.
 func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Result, diag.List, error) {
 	test, diags := e.LoadTest(file)
-	if test == nil || test.Broken {
+	if test == nil || test.Invalid {
 		return nil, diags, nil
 	}
 	t := &tester{engine: e, options: o, test: test}
@@ -109,7 +111,7 @@ func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Resul
 		if len(problems) == 1 && problems[0].Line == 0 {
 			problems[0].Position = test.Pipeline.At
 		}
-		return nil, append(diags, problems...).Tidy(), nil
+		return nil, append(diags, problems...).Normalise(), nil
 	}
 	t.doc = doc
 	t.prepared, t.problems = prepare(pipeline)
@@ -117,7 +119,7 @@ func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Resul
 	for i := range test.Cases {
 		t.check(&test.Cases[i], &diags)
 	}
-	if diags = diags.Tidy(); diags.HasErrors() {
+	if diags = diags.Normalise(); diags.HasErrors() {
 		return nil, diags, nil
 	}
 	var results []Result
@@ -151,7 +153,7 @@ func (t *tester) beside(name string) string {
 func (t *tester) check(c *document.Case, diags *diag.List) {
 	columns := t.columns(c)
 	if len(columns) == 0 {
-		if !t.doc.Broken {
+		if !t.doc.Invalid {
 			diags.Add(diag.At(c.At, CodeNoColumns, "the pipeline declares no columns, so that the case must").
 				WithHint("give columns: [{name: …, type: …}] for the rows"))
 		}
@@ -208,7 +210,7 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 		return r, err
 	}
 	in := t.inputs(c)
-	in.Source, in.End = &source, plan.EndCaller
+	in.Source, in.End, in.Encoder = &source, plan.EndCaller, &plan.StandIn{Use: rowsEncoder, Config: map[string]any{}}
 	var output memory
 	var p *plan.Plan
 	diags := t.problems
@@ -316,6 +318,9 @@ func (t *tester) compare(c *document.Case, p *plan.Plan, receipt *run.Receipt, g
 	switch e := &c.Expect; {
 	case e.Error != nil:
 		return &Failure{Message: fmt.Sprintf("the run succeeded with %d rows, instead of failing", receipt.Rows), Expected: e.Error.Text}, "", nil
+	case (e.Output != nil || e.OutputFile != nil) && slices.ContainsFunc(p.Stages, func(s plan.Stage) bool { return s.Kind == stage.KindEncoder && s.OfPlan() }):
+		return &Failure{Message: "the pipeline gives rows to its sink, and no text that could be compared",
+			Hint: "expect rows"}, "", nil
 	case e.Output != nil:
 		return compareText([]byte(e.Output.Text), got), "", nil
 	case e.OutputFile != nil:
@@ -336,7 +341,7 @@ func (t *tester) compare(c *document.Case, p *plan.Plan, receipt *run.Receipt, g
 	for _, s := range p.Stages {
 		switch s.Kind {
 		case stage.KindEncoder, stage.KindCompressor, stage.KindEncryptor:
-			if s.Name != "ndjson" {
+			if s.Name != rowsEncoder {
 				return &Failure{Message: fmt.Sprintf("the output went through %s %q; rows can be compared when it is plain ndjson", s.Kind, s.Name),
 					Hint: "expect output or output_file"}, "", nil
 			}

@@ -339,7 +339,7 @@ func (p *planner) lintNeighbours(before, after resolved) {
 	default:
 		for _, d := range checkEnds(p.config.Document.StagesAt, []resolved{before, after}) {
 			if d.Code == CodeTwoSources || d.Code == CodeTwoSinks || d.Code == CodeSinkLast {
-				p.diags.Add(d) // lintEnds may have said the same; Tidy drops it then
+				p.diags.Add(d) // lintEnds may have said the same; Normalise drops it then
 			}
 		}
 	}

@@ -75,6 +75,20 @@ func (p *planner) atCaller(s *document.Stage) resolved {
 	return resolved{stage: &taken, manifest: p.in.End.manifest(), config: map[string]any{}}
 }
 
+// endsInTable reports whether the stages that are on leave rows to their sink, or would if there were one. Of a sink that is
+// not installed here nothing is known, so that the stages before it decide.
+func endsInTable(active []*preparedStage) bool {
+	return !slices.ContainsFunc(active, func(s *preparedStage) bool {
+		switch s.stage.Kind {
+		case stage.KindEncoder:
+			return true
+		case stage.KindSink:
+			return s.manifest != nil && s.manifest.In != stage.ShapeTable
+		}
+		return false
+	})
+}
+
 // mentions reports whether settings hold a reference.
 func mentions(n *document.Node, reference string) bool {
 	if n == nil {

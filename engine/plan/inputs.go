@@ -60,6 +60,10 @@ type Inputs struct {
 	End End
 	// Source takes the place of the source that is on, for tests of pipelines.
 	Source *StandIn
+	// Encoder makes bytes of the rows of a pipeline whose own sink takes a table, in front of the caller's sink that takes
+	// its place (EndCaller); for tests of pipelines. Without it such a pipeline cannot end in bytes. Another pipeline, with
+	// an encoder or with a sink of bytes, does not get it.
+	Encoder *StandIn
 	// Hint says how to provide a missing reference such as "secret.dsn". It may be nil.
 	Hint func(reference string) string
 }

@@ -136,8 +136,11 @@ type Stage struct {
 	Concurrent bool          `json:"concurrent,omitempty"`
 	At         diag.Position `json:"at"`
 
-	ofPlan bool // the author did not write it
+	ofPlan bool
 }
+
+// OfPlan reports whether the author of the pipeline did not write the stage: it was put there when the plan was made.
+func (s *Stage) OfPlan() bool { return s.ofPlan }
 
 // Group is consecutive stages that run in one process.
 type Group struct {
@@ -208,9 +211,9 @@ func (p *Prepared) Values(in Inputs) ([]Value, diag.List) {
 	planner := newPlanner(p, in, false)
 	values, _ := planner.values()
 	if planner.diags.HasErrors() {
-		return nil, planner.diags.Tidy()
+		return nil, planner.diags.Normalise()
 	}
-	return values, planner.diags.Tidy()
+	return values, planner.diags.Normalise()
 }
 
 // values reads the parameters, and holds them against the rules. The variables are nil when parameters are wrong.
@@ -229,11 +232,11 @@ func (p *planner) build() (*Plan, diag.List) {
 	p.diags = append(p.diags, in.check()...)
 	values, vars := p.values()
 	if vars == nil {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	active := p.active(vars)
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	if in.End.wholly() && !slices.ContainsFunc(active, func(s *preparedStage) bool { return s.stage.Kind == stage.KindSink }) {
 		active = append(active, &preparedStage{stage: &document.Stage{Kind: stage.KindSink, At: doc.StagesAt}})
@@ -252,6 +255,12 @@ func (p *planner) build() (*Plan, diag.List) {
 		}
 		stages, written = append(stages, r), append(written, r.stage)
 	}
+	encoder := -1
+	if in.Encoder != nil && in.End == EndCaller && endsInTable(active) {
+		encoder = slices.IndexFunc(stages, func(r resolved) bool { return r.stage.Kind == stage.KindSink })
+		r := p.resolveStandIn(&document.Stage{Kind: stage.KindEncoder, At: stages[encoder].stage.At}, *in.Encoder)
+		stages, written = slices.Insert(stages, encoder, r), slices.Insert(written, encoder, r.stage)
+	}
 	if !p.diags.HasErrors() {
 		p.checkFilters(stages)
 	}
@@ -259,7 +268,7 @@ func (p *planner) build() (*Plan, diag.List) {
 	ids, clashes := identify(written)
 	p.diags = append(p.diags, clashes...)
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	plan := &Plan{
 		Name: doc.Metadata.Name, Title: doc.Metadata.Title, Class: doc.Metadata.Class, Description: doc.Metadata.Description,
@@ -282,7 +291,7 @@ func (p *planner) build() (*Plan, diag.List) {
 	for i, s := range stages {
 		m := s.manifest
 		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Caller: m == in.End.manifest(),
-			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At})
+			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At, ofPlan: i == encoder})
 		for _, use := range s.secrets {
 			use.Stage = ids[i]
 			plan.Secrets = append(plan.Secrets, use)
@@ -292,10 +301,10 @@ func (p *planner) build() (*Plan, diag.List) {
 		written = slices.Insert(written, at, &document.Stage{Isolation: document.IsolationGroup})
 	}
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	plan.Groups = group(plan.Stages, written, plan.Isolation)
-	return plan, p.diags.Tidy()
+	return plan, p.diags.Normalise()
 }
 
 // Lint reports what is wrong with a document whatever the values are. It never
@@ -310,13 +319,13 @@ func Lint(c Config, in Inputs) diag.List {
 	for _, s := range p.stages {
 		stages = append(stages, p.resolveStage(s))
 	}
-	if !doc.Broken {
+	if !doc.Invalid {
 		p.checkFilters(stages)
 	}
-	if doc.Kind == document.KindPipeline && !doc.Broken && !p.diags.HasErrors() {
+	if doc.Kind == document.KindPipeline && !doc.Invalid && !p.diags.HasErrors() {
 		p.lintChain(stages)
 	}
-	return p.diags.Tidy()
+	return p.diags.Normalise()
 }
 
 // group spreads a chain of stages over processes.

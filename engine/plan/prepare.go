@@ -91,9 +91,9 @@ func Prepare(c Config) (*Prepared, diag.List) {
 	}
 	prepared, diags := prepare(c)
 	if diags.HasErrors() {
-		return nil, diags.Tidy()
+		return nil, diags.Normalise()
 	}
-	return prepared, diags.Tidy()
+	return prepared, diags.Normalise()
 }
 
 // prepare is Prepare of any document. The diagnostics are about its expressions.

@@ -52,3 +52,35 @@ func TestTableSink(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsOfTest: the encoder that a test of a pipeline brings stands in front of the caller's sink, behind the contract,
+// where the pipeline's own end takes rows, is not known here, or is not there; nothing else gets it.
+func TestRowsOfTest(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, stages, want, problem string }{
+		{"a sink of rows", "filter: {use: columns}\n    sink: {use: database, with: {to: x}}", "source filter contract encoder sink", ""},
+		{"one that is not installed", "sink: {use: elsewhere/warehouse}", "source contract encoder sink", ""},
+		{"no sink", "filter: {use: columns}", "source filter contract encoder sink", ""},
+		{"the other end of two", "encoder: {use: json, when: \"false\"}\n    sink:\n      - {use: stream, when: \"false\", with: {to: x}}\n      - {use: database, with: {to: x}}", "source contract encoder sink", ""},
+		{"an encoder of its own", "encoder: {use: json}\n    sink: {use: stream, with: {to: x}}", "source contract encoder sink", ""},
+		{"a sink of bytes", "filter: {use: columns}\n    sink: {use: stream, with: {to: x}}", "", "put an encoder between the two"},
+	} {
+		in := testInput(load(t, "\n  stages:\n    source: {use: mysql, with: {url: u}}\n    "+c.stages+"\n"+columnsSpec))
+		in.End, in.Encoder = EndCaller, &StandIn{Use: "ndjson", Config: map[string]any{}}
+		plan, diags := built(in)
+		if c.problem != "" {
+			if !slices.ContainsFunc(diags, func(d diag.Diagnostic) bool { return d.Code == CodeShape && strings.Contains(d.Hint, c.problem) }) {
+				t.Errorf("%s: %+v", c.name, diags)
+			}
+			continue
+		}
+		if diags.HasErrors() || planned(plan) != c.want {
+			t.Errorf("%s: %s: %v", c.name, planned(plan), diags)
+			continue
+		}
+		i := slices.IndexFunc(plan.Stages, func(s Stage) bool { return s.Kind == stage.KindEncoder })
+		if s := plan.Stages[i]; s.OfPlan() != (s.Name == "ndjson") {
+			t.Errorf("%s: the encoder %q is of the plan: %t", c.name, s.Name, s.OfPlan())
+		}
+	}
+}

@@ -251,7 +251,7 @@ func (r *replay) run(ctx context.Context, h *host.Host) error {
 	if r.Attach {
 		request.Limits.StallNanoseconds = math.MaxInt64
 	}
-	patience := link.StrangerPatience
+	patience := link.StrangerTimeout
 	if r.Attach {
 		patience = 0
 	}
@@ -338,7 +338,7 @@ func (r *replay) feed(ctx context.Context, path string, to peer.Expected) error 
 			return recordUnreadable(err)
 		}
 		r.result.RowsIn += rec.NumRows()
-		err = writer.Write(rec)
+		err = writer.WriteWithMetadata(rec, r.input.reader.Metadata())
 		rec.Release()
 		if err != nil {
 			return nil
@@ -373,7 +373,7 @@ func (r *replay) drain(ctx context.Context, listener *net.UnixListener, from pee
 	if err != nil {
 		return linkFault(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(wire.EndPatience))
+	_ = conn.SetReadDeadline(time.Now().Add(wire.EndTimeout))
 	if reader.More() {
 		return fault.New(runner.LinkProtocol, fault.Plugin, "the stage sent more behind the end of its stream; a stream has one schema, that of its beginning")
 	}

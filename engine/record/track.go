@@ -73,7 +73,7 @@ func (t *track) relay(from, to *net.UnixConn) (err error) {
 // moreCame hands a byte on that comes behind the end of a stream, so that its reader refuses
 // it as it would if the two groups were joined directly.
 func moreCame(from, to net.Conn) bool {
-	_ = from.SetReadDeadline(time.Now().Add(wire.EndPatience))
+	_ = from.SetReadDeadline(time.Now().Add(wire.EndTimeout))
 	var one [1]byte
 	n, _ := from.Read(one[:])
 	if n > 0 {

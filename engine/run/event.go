@@ -7,7 +7,7 @@ import (
 )
 
 // Event is something that happened in a run. The concrete types are Awaiting,
-// Attached, Started, Opened, Progress, Log and Ended; a run begins with Started, before
+// Attached, Started, Opened, Progress, Checkpoint, Log and Ended; a run begins with Started, before
 // which only processes are awaited, and ends with Ended.
 type Event interface{ event() }
 
@@ -46,6 +46,9 @@ type ProcessInfo struct {
 // Opened says what the source delivers.
 type Opened struct {
 	Columns []Column
+	// EstimatedRows is about how many rows will come, where the source can say (stage.RowEstimator); 0 is unknown. More may
+	// come, or fewer.
+	EstimatedRows int64
 }
 
 // Column is one column of the source's schema.
@@ -65,6 +68,15 @@ type Progress struct {
 	Elapsed                   time.Duration
 }
 
+// Checkpoint says how far a source has come that a later run can continue (stage.Checkpointer), about four times a second, the
+// newest only. The rows before it have left the source, and may not have reached the sink: a position is safe to keep
+// when a TableSink of the caller's has been given it (stage.Rows), or, of any sink, when the run has been committed.
+type Checkpoint struct {
+	Position string
+	// Rows is how many rows the source had delivered by then.
+	Rows int64
+}
+
 // Log is a line from a stage.
 type Log struct {
 	Level      int // as in log/slog
@@ -80,10 +92,11 @@ type Ended struct {
 	Fault   *fault.Fault
 }
 
-func (Awaiting) event() {}
-func (Attached) event() {}
-func (Started) event()  {}
-func (Opened) event()   {}
-func (Progress) event() {}
-func (Log) event()      {}
-func (Ended) event()    {}
+func (Awaiting) event()   {}
+func (Attached) event()   {}
+func (Started) event()    {}
+func (Opened) event()     {}
+func (Progress) event()   {}
+func (Checkpoint) event() {}
+func (Log) event()        {}
+func (Ended) event()      {}

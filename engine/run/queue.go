@@ -2,13 +2,14 @@ package run
 
 import (
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 )
 
 // queue hands events to the caller's function in a goroutine of its own, in order, so that a slow one holds nothing up:
-// neither what a plugin says nor the run. It grows with what must be heard; progress is coalesced, only the newest
-// waits, and beyond maxQueuedLogs log lines are dropped and counted.
+// neither what a plugin says nor the run. It grows with what must be heard; progress and checkpoints are coalesced, only the newest
+// of each waits, and beyond maxQueuedLogs log lines are dropped and counted.
 type queue struct {
 	deliver func(Event) // nil drops everything
 	ended   chan struct{}
@@ -43,14 +44,11 @@ func (q *queue) put(e Event) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch e := e.(type) {
+	switch e.(type) {
 	case Progress:
-		if last := len(q.waiting) - 1; last >= 0 {
-			if _, again := q.waiting[last].(Progress); again {
-				q.waiting[last] = e
-				return
-			}
-		}
+		overtake[Progress](q)
+	case Checkpoint:
+		overtake[Checkpoint](q)
 	case Log:
 		if q.logs >= maxQueuedLogs {
 			q.lost++
@@ -60,6 +58,20 @@ func (q *queue) put(e Event) {
 	}
 	q.waiting = append(q.waiting, e)
 	q.more.Signal()
+}
+
+// overtake drops an event of a sort of which one waits at the end, behind which nothing came but what is coalesced too.
+func overtake[E Progress | Checkpoint](q *queue) {
+	for i := len(q.waiting) - 1; i >= 0; i-- {
+		switch q.waiting[i].(type) {
+		case E:
+			q.waiting = slices.Delete(q.waiting, i, i+1)
+			return
+		case Progress, Checkpoint:
+		default:
+			return
+		}
+	}
 }
 
 // close delivers what waits and ends the goroutine. No event may come afterwards.

@@ -222,7 +222,7 @@ func (r *run) start(ctx context.Context, h Host, dir string) error {
 			continue
 		}
 		wait.Go(func() {
-			process, err := r.bringUp(starting, h, planned, g.stages, r.reach(i, dir))
+			process, err := r.startProcess(starting, h, planned, g.stages, r.reach(i, dir))
 			if err != nil {
 				// Nobody need wait for another process to be attached.
 				failed(fault.InStage(err, g.stages[0]))
@@ -402,13 +402,17 @@ func (r *run) handle(h Host, i int, e *pb.Event) {
 	case *pb.Event_Released:
 		r.ledger.release(i, kind.Released.GetId())
 	case *pb.Event_Opened:
-		opened := Opened{}
+		opened := Opened{EstimatedRows: max(kind.Opened.GetEstimatedRows(), 0)}
 		for _, c := range kind.Opened.Columns {
 			opened.Columns = append(opened.Columns, Column{Name: c.Name, Type: c.Type, Nullable: c.Nullable, SourceType: c.SourceType})
 		}
 		r.emit(opened)
 	case *pb.Event_Progress:
 		r.advance(i, kind.Progress)
+	case *pb.Event_Checkpoint:
+		if i == 0 {
+			r.emit(Checkpoint{Position: kind.Checkpoint.GetPosition(), Rows: kind.Checkpoint.GetRows()})
+		}
 	case *pb.Event_Log:
 		r.emit(Log{
 			Level: int(kind.Log.Level), Stage: kind.Log.Stage,

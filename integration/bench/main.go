@@ -10,6 +10,8 @@
 // from every isolation. The rows of the Parquet file are written once more by our encoder,
 // pyarrow and DuckDB, to compare sizes and times.
 //
+// With -service it measures what customers of a service wait for instead, over HTTP on loopback, in the same way.
+//
 // It owns the comparison and its table; it never measures stages by themselves
 // (`make bench`), never touches a server that it did not start, and judges no
 // one: a missed aim is printed, and only a wrong output is a failure.
@@ -37,6 +39,7 @@ type options struct {
 	rounds   int
 	subjects *regexp.Regexp
 	output   string
+	service  bool
 }
 
 func main() {
@@ -49,6 +52,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 7, "measured rounds, after one that is not counted")
 	flag.StringVar(&only, "subjects", ".", "measure only subjects whose name matches this `REGEXP`; the client always runs")
 	flag.StringVar(&o.output, "output", "/dev/shm", "write output files to a new folder in `DIR`, best in RAM")
+	flag.BoolVar(&o.service, "service", false, "measure the service instead: latencies, and streams over HTTP")
 	flag.Parse()
 	var err error
 	if o.subjects, err = regexp.Compile(only); err != nil || o.rows < 1 || o.rounds < 1 || flag.NArg() > 0 {
@@ -108,6 +112,9 @@ func run(ctx context.Context, o options) (err error) {
 	say("loading %s appointments", grouped(o.rows))
 	if err := b.load(ctx); err != nil {
 		return err
+	}
+	if o.service {
+		return b.runService(ctx)
 	}
 	results, err := b.measure(ctx)
 	if err != nil {

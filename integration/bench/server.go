@@ -98,7 +98,7 @@ func (b *bench) environment() []string {
 func (b *bench) load(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, b.program, "sandbox", "load", "--progress", "none",
 		"--patients", fmt.Sprint(max(1, b.rows/10)), "--appointments", fmt.Sprint(b.rows),
-		"--table", "patient", "--table", "appointment")
+		"--table", "patient", "--table", "appointment", "--table", "appointment_type")
 	cmd.Env = b.environment()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("sandbox load: %w\n%s", err, out)

@@ -21,7 +21,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// embedded is an engine in this process, as a service has one.
+// embedded is an engine in this process, as a service has one. The folder for what is private is the process's, so that the
+// test runs by itself.
 func (w *workspace) embedded() *engine.Engine {
 	w.Helper()
 	executable := program(w) // built before the folder for it changes

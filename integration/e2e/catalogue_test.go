@@ -65,7 +65,10 @@ func edgeRows(db database, c catalogued, base int) {
 
 // TestCatalogue runs the procedures of the catalogue on a real server and compares
 // with what the official client selects from the tables.
-func TestCatalogue(t *testing.T) { readCatalogue(t, dbtest.MariaDB(t)) }
+func TestCatalogue(t *testing.T) {
+	t.Parallel()
+	readCatalogue(t, dbtest.MariaDB(t))
+}
 
 func readCatalogue(t *testing.T, db database) {
 	t.Helper()
@@ -135,6 +138,7 @@ func readCatalogue(t *testing.T, db database) {
 
 // TestWholeTable: a range without ends is the whole table.
 func TestWholeTable(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	w.must("sandbox", "load", "--patients", "500", "--appointments", "20000")

@@ -11,6 +11,7 @@ import (
 
 // TestChanges: dates that become NULL are told of on the terminal and in the receipt, in words.
 func TestChanges(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	db.Exec("SET sql_mode = ''; CREATE TABLE z (d DATE); INSERT INTO z VALUES ('0000-00-00'), ('2024-01-31'), ('2024-02-00')")
@@ -31,6 +32,7 @@ func TestChanges(t *testing.T) {
 
 // TestLeftOutIsTold: what a call gave and the output does not hold is told of as well.
 func TestLeftOutIsTold(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	db.Exec(`DELIMITER //
@@ -60,6 +62,7 @@ CREATE PROCEDURE several(OUT n INT) BEGIN SELECT 1 AS a; SET SESSION group_conca
 
 // TestOutParametersOfCustom: what a called procedure leaves in its parameters can be asked for.
 func TestOutParametersOfCustom(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	db.Exec("DELIMITER //\nCREATE PROCEDURE gives(IN a INT, OUT n DECIMAL(5,2)) BEGIN SELECT a; SET n = a / 4; END//")
 	w := newWorkspace(t, db.DSN(db.Database()))

@@ -49,6 +49,7 @@ func (c checked) says(text string) bool {
 // TestCheckStore: what is wrong with a bucket, its name, its keys or the way to it is found by a check on a real store as
 // by a run, and neither object nor upload stays behind.
 func TestCheckStore(t *testing.T) {
+	t.Parallel()
 	store := servers.MinIO(t)
 	d := newDeliveries(t, store)
 	const account, readable = "warning source mysql.may_write", "unchecked sink check.unchecked"
@@ -91,6 +92,7 @@ func TestCheckStore(t *testing.T) {
 // TestCheckDatabase: what is wrong with an account, a table, a procedure or a statement is found by a check on a real server
 // with the code that a run has, and the columns are known where the server knows them.
 func TestCheckDatabase(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		database := s.Database()
 		account := strings.Replace(database, "t_", "u_", 1)

@@ -20,6 +20,7 @@ import (
 	"github.com/apache/arrow/go/v15/parquet/pqarrow"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/python"
 )
 
 // openScript opens what was sealed for a customer, with Python's cryptography: one
@@ -87,7 +88,7 @@ func decompress(t testing.TB, compression, entry string, output []byte) []byte {
 	case "none":
 		return output
 	case "gzip":
-		content, again = tool(t, output, "gzip", "-dc"), tool(t, output, "python3", "-c", gunzipScript)
+		content, again = tool(t, output, "gzip", "-dc"), python.Script(t, gunzipScript, output)
 	case "zstd":
 		content = tool(t, output, "zstd", "-dc")
 		return content
@@ -96,7 +97,7 @@ func decompress(t testing.TB, compression, entry string, output []byte) []byte {
 		if err := os.WriteFile(path, output, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		content, again = tool(t, nil, "unzip", "-p", path), tool(t, output, "python3", "-c", unzipScript, entry)
+		content, again = tool(t, nil, "unzip", "-p", path), python.Script(t, unzipScript, output, entry)
 	}
 	if !bytes.Equal(content, again) {
 		t.Errorf("%s: the program and Python disagree", compression)
@@ -116,7 +117,7 @@ func openSealed(t testing.TB, format, compression, id string, content []byte, ke
 			inner = "gzip"
 		}
 	}
-	content = tool(t, content, "python3", "-c", openScript, key, customer)
+	content = python.Script(t, openScript, content, key, customer)
 	return decompress(t, inner, "", content)
 }
 
@@ -128,17 +129,18 @@ var combinations = struct{ formats, compressions []string }{
 // withoutTime is a JSON document without the one value that every run has anew.
 func withoutTime(t testing.TB, document []byte) []byte {
 	t.Helper()
-	return tool(t, document, "python3", "-c", `
+	return python.Script(t, `
 import json, sys
 document = json.load(sys.stdin)
 assert isinstance(document["metadata"].pop("execution_time"), (int, float))
 json.dump(document, sys.stdout)
-`)
+`, document)
 }
 
 // TestCombinations makes every format with every compression, plain and sealed, as a
 // file and as an object in a bucket, and opens each with tools that are not ours.
 func TestCombinations(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	w.must("sandbox", "load", "--patients", "300", "--appointments", "600")
@@ -186,6 +188,7 @@ func TestCombinations(t *testing.T) {
 		for _, compression := range combinations.compressions {
 			for _, sealed := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/sealed=%t", format, compression, sealed), func(t *testing.T) {
+					t.Parallel()
 					w := w.with(t)
 					args := []string{"-p", "from_date=1990-01-01", "-p", "to_date=2100-01-01", "-f", format, "-c", compression}
 					if sealed {
@@ -315,12 +318,12 @@ func fromArrow(t testing.TB, format string, document []byte) (rows []string) {
 // fromJSONLines writes NDJSON as fromArrow writes its rows.
 func fromJSONLines(t testing.TB, text []byte) (rows []string) {
 	t.Helper()
-	out := tool(t, text, "python3", "-c", `
+	out := python.Script(t, `
 import json, sys
 for line in sys.stdin.buffer.read().decode("utf-8").split("\n")[:-1]:
     row = json.loads(line)
     print("|".join(k + "=" + ("null" if v is None else str(v)) for k, v in row.items()).replace("\n", "\\n"))
-`)
+`, text)
 	for line := range strings.Lines(string(out)) {
 		rows = append(rows, strings.TrimSuffix(line, "\n"))
 	}

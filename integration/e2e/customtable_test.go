@@ -73,6 +73,7 @@ func fillVisits(db *dbtest.Server) {
 
 // TestCustomTableDates: the range on every kind of column and with every modifier.
 func TestCustomTableDates(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	fillVisits(db)
 	w := newWorkspace(t, db.DSN(db.Database()))
@@ -109,6 +110,7 @@ func TestCustomTableDates(t *testing.T) {
 
 // TestCustomTableRows: whole tables, chosen columns, views and calls, value for value.
 func TestCustomTableRows(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	fillVisits(db)
 	db.Exec(`DELIMITER //
@@ -159,6 +161,7 @@ func (w *workspace) refused(args []string, code, parameter, says string) {
 
 // TestCustomTableRefuses: every kind of bad request.
 func TestCustomTableRefuses(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	fillVisits(db)
 	db.Exec(`DELIMITER //
@@ -261,6 +264,7 @@ CREATE PROCEDURE changes(INOUT n INT) SELECT n//`)
 
 // TestCustomTableOfSandbox: the embedded server's catalogue is good enough.
 func TestCustomTableOfSandbox(t *testing.T) {
+	t.Parallel()
 	w := newWorkspace(t, "")
 	pipeline := w.custom("patient,appoint*", "appointments")
 	sandboxed := []string{"run", pipeline, "--sandbox", "--sandbox-scale", "0.01", "--progress", "none", "-f", "csv"}

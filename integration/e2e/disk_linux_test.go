@@ -10,6 +10,7 @@ import (
 
 // TestFullDevice: /dev/full is a disk without room.
 func TestFullDevice(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -43,6 +44,7 @@ func smallDisk(t *testing.T, dir, options string) {
 
 // TestFullDisk fills a disk of 1 MiB.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	smallDisk(t, w.out, "size=1m")

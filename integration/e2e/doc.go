@@ -3,4 +3,7 @@
 // whole can show: that rows arrive value for value, that every failure has its exit
 // code and leaves nothing behind, that no death of a process is taken for success,
 // and that memory does not grow with the rows. They never look inside the program.
+//
+// They run beside each other, but for those that measure time or memory, or change what all others see: the environment of
+// the test program, a global variable of a server.
 package e2e

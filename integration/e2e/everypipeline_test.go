@@ -84,6 +84,7 @@ func (d declared) calls() (calls [][]string) {
 // the same data: each pipeline gives rows, the columns of its contract in their order,
 // and the same bytes.
 func TestEveryPipeline(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	real := newWorkspace(t, db.DSN(db.Database()))
 	real.must(append([]string{"sandbox", "load"}, practice...)...)

@@ -132,7 +132,7 @@ func TestEveryType(t *testing.T) { readEveryType(t, dbtest.MariaDB(t), everyType
 func readEveryType(t *testing.T, db database, types []typed) {
 	t.Helper()
 	columns, kinds, want := loadEveryType(t, db, types)
-	// The session's zone is ours to choose, whatever the server's own is.
+	// The session's zone is ours to choose, whatever the server's own is, which is why no other test may run meanwhile.
 	db.Exec("SET GLOBAL time_zone = '+09:30'")
 	t.Cleanup(func() { db.Exec("SET GLOBAL time_zone = '+00:00'") })
 
@@ -174,6 +174,7 @@ func readEveryType(t *testing.T, db database, types []typed) {
 
 // TestExactFloat: the binary protocol carries what the text protocol rounds.
 func TestExactFloat(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	db.Exec("CREATE TABLE f (f FLOAT, d DOUBLE); INSERT INTO f VALUES (1/3, 1/3), (16777217, 2/3), (1e10/3, 1e300/3), (-1e-40, -1e-310)")
 	// As DOUBLE the client prints every digit of a FLOAT.
@@ -185,6 +186,7 @@ func TestExactFloat(t *testing.T) {
 
 // TestZeroDates holds the three policies against the client.
 func TestZeroDates(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	db.Exec(`SET sql_mode = 'ALLOW_INVALID_DATES';
 CREATE TABLE z (id INT NOT NULL, d DATE, t DATETIME NOT NULL, f DATETIME(6), s TIMESTAMP(2) NULL);
@@ -222,6 +224,7 @@ INSERT INTO z VALUES (1, '0000-00-00', '0000-00-00 00:00:00', '0000-00-00 00:00:
 
 // TestEmptyResult: no rows are no failure, and a header is still a header.
 func TestEmptyResult(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	for encoder, want := range map[string]string{"ndjson": "", "csv": "a,b\r\n"} {
@@ -236,6 +239,7 @@ func TestEmptyResult(t *testing.T) {
 
 // TestManyRows: across batches, workers and processes the rows stay whole and in order.
 func TestManyRows(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	const rows = 100_000

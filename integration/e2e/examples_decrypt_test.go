@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/python"
 )
 
 // decryptors are the programs under examples/decrypt, as a customer starts them.
@@ -25,9 +26,11 @@ func decryptors(t testing.TB) map[string][]string {
 	if out, err := exec.Command("go", "build", "-o", inGo, root).CombinedOutput(); err != nil {
 		t.Fatalf("the decryptor in Go cannot be built: %v\n%s", err, out)
 	}
+	// What python3 starts in the end, where a version manager stands in front of it.
+	inPython := strings.TrimSpace(string(python.Script(t, "import sys; print(sys.executable)", nil)))
 	return map[string][]string{
 		"go":     {inGo},
-		"python": {"python3", filepath.Join(root, "decrypt.py")},
+		"python": {inPython, filepath.Join(root, "decrypt.py")},
 		"node":   {"node", filepath.Join(root, "decrypt.mjs")},
 	}
 }
@@ -173,6 +176,7 @@ func TestExampleDecryptors(t *testing.T) {
 
 // TestReceiptVector: the programs that customers are shown take the test vector of RECEIPT.md, of a delivery of nothing.
 func TestReceiptVector(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../sdk/envelope/RECEIPT.md")
 	if err != nil {
 		t.Fatal(err)

@@ -37,6 +37,7 @@ func charsetsOf(t testing.TB, s *servers.Server) (list []charset) {
 // byte that there is in those of one byte, with many writings, and with the longest value that a column takes.
 // The client says what is in them.
 func TestExtremeCharsets(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		all := charsetsOf(t, s)
 		for _, name := range []string{"latin1", "utf8mb4", "ucs2", "utf16", "utf16le", "utf32", "cp1251", "gbk", "sjis", "cp932", "big5", "eucjpms", "euckr", "koi8r", "tis620"} {

@@ -64,6 +64,7 @@ func (w *workspace) digested(cmd *exec.Cmd, script string) string {
 // TestExtremeRows reads ten million rows as CSV, which is byte for byte what the official client prints, and delivers them
 // as Parquet to the store, whose sums are those that the server computes. Memory stays what it is for a few rows.
 func TestExtremeRows(t *testing.T) {
+	t.Parallel()
 	// What a process of a usual run may need.
 	const most = 192 << 20
 	eachServer(t, func(t *testing.T, s *servers.Server) {

@@ -76,6 +76,7 @@ func typesOf(t testing.TB, s *servers.Server) []typed {
 // TestExtremeNulls reads a table of every type in every format: all its values, one row, a row of NULLs,
 // no rows, nothing but NULLs, and rows whose NULLs are in another place in every column.
 func TestExtremeNulls(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		types := typesOf(t, s)
 		// Once is enough for long values.
@@ -113,6 +114,7 @@ func TestExtremeNulls(t *testing.T) {
 
 // TestExtremeDates is TestZeroDates on both servers, in every format and on every kind of date column.
 func TestExtremeDates(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		s.Exec(`SET sql_mode = 'ALLOW_INVALID_DATES';
 CREATE TABLE z (id INT NOT NULL PRIMARY KEY, d DATE, n DATE NOT NULL, t DATETIME NOT NULL, f DATETIME(6), m DATETIME(3), s TIMESTAMP(2) NULL);

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cipherstream/cipherstream/integration/python"
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
@@ -48,7 +49,7 @@ func digestsOf(s *servers.Server, from string) string {
 // digestsOfJSON reads NDJSON with Python's own reader.
 func digestsOfJSON(t testing.TB, output []byte) string {
 	t.Helper()
-	return string(tool(t, output, "python3", "-c", `
+	return string(python.Script(t, `
 import base64, hashlib, json, sys
 def digest(v): return "-" if v is None else f"{len(v)} {hashlib.sha256(v).hexdigest()}"
 for line in sys.stdin.buffer:
@@ -56,7 +57,7 @@ for line in sys.stdin.buffer:
     assert list(row) == ["id", "x", "b"]
     x, b = row["x"], row["b"]
     print(row["id"], digest(x and x.encode()), digest(b and base64.b64decode(b, validate=True)), sep="\t")
-`))
+`, output))
 }
 
 // digestsOfCells does so with Arrow's reader of a file.
@@ -79,6 +80,7 @@ func digestsOfCells(t testing.TB, format string, document []byte) string {
 // TestExtremeValues reads values of 64 MiB exactly, in both protocols, with the stages in one process and each in its
 // own, in lines, in files and sealed. The server says what their digests are.
 func TestExtremeValues(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		fillLong(s)
 		key := newKey()
@@ -110,7 +112,7 @@ func TestExtremeValues(t *testing.T) {
 			return // what comes after the encoder knows no server
 		}
 		sealed := w.must("run", usual, "--encrypted", "--customer", "clinic-7")
-		if opened := tool(t, sealed, "python3", "-c", openScript, key, "clinic-7"); !bytes.Equal(opened, plain) {
+		if opened := python.Script(t, openScript, sealed, key, "clinic-7"); !bytes.Equal(opened, plain) {
 			t.Errorf("sealed: %d bytes, want %d", len(opened), len(plain))
 		}
 	})
@@ -119,6 +121,7 @@ func TestExtremeValues(t *testing.T) {
 // TestExtremePackets reads rows about the size at which the protocol begins another packet, which is an empty one when a
 // row fills its packets exactly.
 func TestExtremePackets(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		w := newWorkspace(t, s.DSN(s.Database()))
 		// In front of a value are 4 bytes of its length, or 9 of one that no single packet holds, and in the binary
@@ -161,6 +164,7 @@ func endOf(r result) error {
 
 // TestExtremeValueLimit: a row over the setting is a fault that names it, and nothing is written; below, it comes whole.
 func TestExtremeValueLimit(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		w := newWorkspace(t, s.DSN(s.Database()))
 		const query = "SELECT REPEAT('x', 67108864) AS x"

@@ -49,6 +49,7 @@ func wideRows(table string, from, to, rows int) string {
 // query in every format, by a call and by custom_table. The driver says what is in them. InnoDB's widest table, and
 // a result that is wider than any table, are read too.
 func TestExtremeWidth(t *testing.T) {
+	t.Parallel()
 	const rows = 6
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		w := newWorkspace(t, s.DSN(s.Database()))

@@ -18,6 +18,7 @@ import (
 
 // TestExitCodes: what a script meets when the server or the procedure says no.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	db.Exec(`CREATE TABLE one (id INT);
 CREATE PROCEDURE two_arguments(IN a INT, IN b INT) SELECT a, b;
@@ -121,6 +122,7 @@ func spellings(password string) []string {
 
 // TestUsage: what can be known beforehand is, and nothing is started for it.
 func TestUsage(t *testing.T) {
+	t.Parallel()
 	w := newWorkspace(t, "")
 	for name, args := range map[string][]string{
 		"no connection URL": {"run", "appointments"},
@@ -138,6 +140,7 @@ func TestUsage(t *testing.T) {
 
 // TestClosedPipe: "… | head -1" ends the run at once, as SIGPIPE would, and leaves no query on the server.
 func TestClosedPipe(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	pipeline := w.endless()
@@ -173,6 +176,7 @@ func TestClosedPipe(t *testing.T) {
 
 // TestSizeLimit: a file that may not grow is a fault of the sink, not a crash.
 func TestSizeLimit(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	for _, isolation := range isolations {
@@ -184,6 +188,7 @@ func TestSizeLimit(t *testing.T) {
 
 // TestInterrupt: the first signal ends the run, the server's part of it too.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	for _, isolation := range isolations {
@@ -210,6 +215,7 @@ func (w *workspace) idle(db interface{ Query(string) string }) {
 
 // TestKilledOnTheServer: somebody ends our connection while rows flow.
 func TestKilledOnTheServer(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	for _, kill := range []string{"KILL QUERY", "KILL CONNECTION"} {
@@ -229,6 +235,7 @@ func TestKilledOnTheServer(t *testing.T) {
 
 // TestReplacedFile: a run that fails leaves the file of an earlier one as it was.
 func TestReplacedFile(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	db.Exec("DELIMITER //\nCREATE PROCEDURE late() BEGIN SELECT 1 AS a; SIGNAL SQLSTATE '45000'; END//")

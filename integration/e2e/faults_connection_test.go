@@ -103,6 +103,7 @@ var broken = []string{"mysql.connection_lost", "mysql.connect", "mysql.tls"}
 // TestConnectionReset breaks the connection at random bytes in either direction, by an end and by a reset, with TLS
 // and without; the long form of the tests does it more often.
 func TestConnectionReset(t *testing.T) {
+	t.Parallel()
 	for _, d := range databases {
 		for _, protocol := range []string{"binary", "text"} {
 			t.Run(d.name+" "+protocol, func(t *testing.T) {
@@ -132,7 +133,7 @@ func TestConnectionReset(t *testing.T) {
 						n := random.Int64N(asked + 1)
 						p.asks.Store(n)
 						where += fmt.Sprintf("%d of %d bytes to the server", n, asked)
-					case 1: // greeting, TLS, authentication, session, columns
+					case 1: // handshake, TLS, authentication, session, columns
 						n := random.Int64N(4096)
 						p.limit.Store(n)
 						where += fmt.Sprintf("%d of %d bytes", n, total)

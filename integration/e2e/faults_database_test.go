@@ -24,6 +24,7 @@ func ours(t testing.TB, s *servers.Server, condition string) (id string) {
 // TestKilledByAnother has another session kill the query, or its connection, after random bytes of the result and
 // before there are any.
 func TestKilledByAnother(t *testing.T) {
+	t.Parallel()
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
 			s := d.shared(t)
@@ -221,6 +222,7 @@ func TestStatementTimeout(t *testing.T) {
 // TestNoFreeConnection: an account whose connections are all in use is refused with the exit code of a server that
 // cannot be reached. A run with the last of them cannot kill its query when it is interrupted, and says so.
 func TestNoFreeConnection(t *testing.T) {
+	t.Parallel()
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
 			s := d.shared(t)

@@ -11,6 +11,7 @@ import (
 
 // TestFullDiskOfBucket fills the disk of a folder of objects: neither the object nor a hidden part of it stays.
 func TestFullDiskOfBucket(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	smallDisk(t, w.out, "size=1m")
@@ -22,6 +23,7 @@ func TestFullDiskOfBucket(t *testing.T) {
 
 // TestFullDiskOfDecrypt fills the disk that a delivery is opened to.
 func TestFullDiskOfDecrypt(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	w.env = []string{"CIPHERSTREAM_KEYS=" + newKey()}
@@ -42,6 +44,7 @@ func TestFullDiskOfDecrypt(t *testing.T) {
 
 // TestFullDiskBeside fills the disks of what is not the data: private directories, and the summary.
 func TestFullDiskBeside(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	pipeline := w.pipeline(settings{"query": "SELECT 1 AS a"}, "csv")

@@ -78,6 +78,7 @@ func (w *workspace) start(args ...string) *started {
 // its plugin processes end, nothing stands under the final name, the server works
 // for nobody, and the next run clears what was left.
 func TestHostKilled(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	random := chance(t)
 	for _, isolation := range []string{"group", "stage"} {
@@ -127,6 +128,7 @@ func (w *workspace) nothingLeft() {
 
 // TestPluginKilled kills each plugin process while rows flow.
 func TestPluginKilled(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	for _, c := range []struct{ isolation, first, stages string }{
@@ -209,6 +211,7 @@ func TestSecondSignal(t *testing.T) {
 // TestConnectionCut cuts the connection to the server after every kind of number of
 // bytes. A part of the rows is never taken for all of them.
 func TestConnectionCut(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	random := chance(t)
 	for _, source := range []settings{

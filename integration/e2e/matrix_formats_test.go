@@ -29,6 +29,7 @@ import (
 // plain and sealed, to a real store. Each object comes by its link, is the one of the receipt, and is opened by
 // programs that are not ours; what is in it is held against go-sql-driver, value for value.
 func TestMatrixOfFormats(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		// The one has decimals and dates, the other text and many columns.
 		pipeline := "financials_invoices"
@@ -54,6 +55,7 @@ func TestMatrixOfFormats(t *testing.T) {
 			for _, compression := range combinations.compressions {
 				for _, sealed := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s/%s/sealed=%t", format, compression, sealed), func(t *testing.T) {
+						t.Parallel()
 						d := d.within(t)
 						args := []string{"run", pipeline, "--job", "-f", format, "-c", compression, "--progress", "none"}
 						if sealed {

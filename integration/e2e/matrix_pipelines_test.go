@@ -47,6 +47,7 @@ func (d declared) statement(t testing.TB, call []string) string {
 // holds every value against what go-sql-driver reads. The object, fetched by its link as anybody would, is
 // the stream.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		d := deliveriesOf(t, s, servers.MinIO(t))
 		d.must("sandbox", "load", "--patients", "120", "--appointments", "1200")
@@ -56,6 +57,7 @@ func TestMatrix(t *testing.T) {
 		}
 		for _, p := range list.Pipelines {
 			t.Run(p.Name, func(t *testing.T) {
+				t.Parallel()
 				d := d.within(t)
 				about := d.describe(p.Name)
 				for i, call := range about.calls() {

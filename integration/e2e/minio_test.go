@@ -150,6 +150,7 @@ func get(t testing.TB, link, ranges string) (status int, content []byte) {
 // TestObject delivers in several parts, and fetches by the link: all of it, pieces, and
 // the rest after an interruption.
 func TestObject(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	plain := d.must("run", d.workspace.pipeline(settings{"query": delivered}, "ndjson"))
 	for _, isolation := range isolations {
@@ -189,6 +190,7 @@ func TestObject(t *testing.T) {
 // TestObjectOfTheCatalogue: the usual pipelines deliver the bytes that they stream, with the media
 // type of the format and no content coding, so that every client gets the bytes of the receipt.
 func TestObjectOfTheCatalogue(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	d.must("sandbox", "load", "--patients", "300", "--appointments", "3000")
 	for _, c := range []struct{ format, compression, media string }{
@@ -257,6 +259,7 @@ func (d *deliveries) sweep(args ...string) (s swept) {
 
 // TestSweepOfObjects: what expired goes; what did not, and what is not ours, stays.
 func TestSweepOfObjects(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	bucket, foreign := d.store.Bucket(), "foreign"
 	if _, err := d.store.Client().PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: &foreign, Body: strings.NewReader("x")}); err != nil {
@@ -299,6 +302,7 @@ func (d *deliveries) uploading(key string) {
 // TestUploadAbandoned kills everybody in the middle of an upload, and takes away what the host knew of it, as when the
 // machine is gone: nothing is visible, and a sweep by age ends the upload.
 func TestUploadAbandoned(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	const key = "jobs/abandoned.ndjson"
 	cmd := d.command("run", d.job(endless, nil), "--object", key, "--progress", "none")
@@ -337,6 +341,7 @@ func TestUploadAbandoned(t *testing.T) {
 
 // TestUploadInterrupted ends a run by the usual signal: nothing stays.
 func TestUploadInterrupted(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	const key = "interrupted"
 	cmd := d.command("run", d.job(endless, nil), "--object", key, "--progress", "none")
@@ -353,6 +358,7 @@ func TestUploadInterrupted(t *testing.T) {
 
 // TestStoreRefuses: wrong credentials and missing buckets have faults of their own, and no secret shows.
 func TestStoreRefuses(t *testing.T) {
+	t.Parallel()
 	store := servers.MinIO(t)
 	other := store.NewBucket()
 	store.RemoveBucket(other)
@@ -385,6 +391,7 @@ func TestStoreRefuses(t *testing.T) {
 
 // TestBucketGone removes the bucket in the middle of an upload.
 func TestBucketGone(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	const key = "gone"
 	ended := d.begin(d.command("run", d.job(endless, nil), "--object", key, "--progress", "none"))

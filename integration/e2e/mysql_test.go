@@ -67,7 +67,10 @@ func TestMySQLEveryType(t *testing.T) {
 }
 
 // TestMySQLCatalogue is TestCatalogue on MySQL.
-func TestMySQLCatalogue(t *testing.T) { readCatalogue(t, servers.MySQL(t)) }
+func TestMySQLCatalogue(t *testing.T) {
+	t.Parallel()
+	readCatalogue(t, servers.MySQL(t))
+}
 
 // TestMariaDBOfAnotherRelease is TestEveryType on the MariaDB of package servers, which is
 // newer than that of many machines.
@@ -76,6 +79,7 @@ func TestMariaDBOfAnotherRelease(t *testing.T) { readEveryType(t, servers.MariaD
 // TestMySQLAuthentication: caching_sha2_password lets in with TLS and without, when the server
 // knows the password's digest already and when it does not, and a wrong password never.
 func TestMySQLAuthentication(t *testing.T) {
+	t.Parallel()
 	s := servers.MySQL(t)
 	database := s.Database()
 	user := "u_" + database
@@ -107,6 +111,7 @@ func TestMySQLAuthentication(t *testing.T) {
 // TestMySQLTLS: a user who must use TLS is refused without it, and the server's certificate is checked
 // when that is asked for.
 func TestMySQLTLS(t *testing.T) {
+	t.Parallel()
 	s := servers.MySQL(t)
 	user := "u_" + s.Database()
 	s.Exec("CREATE USER '" + user + "'@'%' IDENTIFIED BY 'geheim' REQUIRE SSL; GRANT ALL ON " + s.Database() + ".* TO '" + user + "'@'%'")

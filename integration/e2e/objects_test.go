@@ -13,6 +13,7 @@ import (
 
 // TestObjectsOnMinIO: MinIO keeps what every store of objects has to.
 func TestObjectsOnMinIO(t *testing.T) {
+	t.Parallel()
 	objecttest.Run(t, objecttest.Harness{
 		Sizes: []int{5<<20 - 1, 5 << 20, 5<<20 + 1, 12 << 20},
 		New: func(t *testing.T) object.Bucket {

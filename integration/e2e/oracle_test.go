@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/cipherstream/cipherstream/integration/python"
 )
 
 // database is a server's handle, of package dbtest or of package servers.
@@ -120,18 +122,7 @@ for row in csv.reader(io.TextIOWrapper(sys.stdin.buffer, "utf-8", newline=""), s
 // fromPython reads output with Python's own reader of the format.
 func fromPython(t testing.TB, script string, output []byte) (columns []string, rows [][]value) {
 	t.Helper()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Fatalf("python3 is needed to read the output independently: %v", err)
-	}
-	cmd := exec.Command(python, "-c", script)
-	cmd.Stdin = bytes.NewReader(output)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("python3: %v\n%s", err, stderr.Bytes())
-	}
-	for line := range strings.Lines(stdout.String()) {
+	for line := range strings.Lines(string(python.Script(t, script, output))) {
 		row := values(t, strings.TrimSuffix(line, "\n"))
 		if columns != nil {
 			rows = append(rows, row)

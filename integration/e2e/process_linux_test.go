@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -15,20 +16,33 @@ func (w *workspace) processes() (list []int) {
 		w.Fatal(err)
 	}
 	for _, path := range paths {
-		// A process may end while it is looked at; a zombie has no environment.
-		if environment, err := os.ReadFile(path); err == nil && bytes.Contains(environment, []byte("="+w.tmp)) {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			if err != nil {
-				w.Fatal(err)
-			}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			w.Fatal(err)
+		}
+		if w.runs(pid) {
 			list = append(list, pid)
 		}
 	}
 	return list
 }
 
+// runs reports whether a process is one of the workspace. It may end while it is looked at; a zombie has no environment.
+func (w *workspace) runs(pid int) bool {
+	environment, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	return err == nil && bytes.Contains(environment, []byte("="+w.tmp))
+}
+
 // nothingRuns waits until every process of the workspace is gone.
 func (w *workspace) nothingRuns() {
 	w.Helper()
-	eventually(w, "the end of all processes", func() bool { return len(w.processes()) == 0 })
+	var left []int
+	eventually(w, "the end of all processes", func() bool {
+		// To look through all of the machine's takes long, and is done again when these are gone.
+		left = slices.DeleteFunc(left, func(pid int) bool { return !w.runs(pid) })
+		if len(left) == 0 {
+			left = w.processes()
+		}
+		return len(left) == 0
+	})
 }

@@ -126,12 +126,14 @@ func inFile(t testing.TB, name, path string, arguments ...string) destination {
 
 // TestKillRounds kills runs that deliver to a file and to a folder. After all of it a rerun gives the same bytes as ever.
 func TestKillRounds(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	killRoundsToFiles(t, db, db.DSN(db.Database()), "SELECT seq, REPEAT('x', seq % 50) AS filler FROM seq_1_to_40000", *rounds)
 }
 
 // TestKillRoundsOnServers does so with other servers.
 func TestKillRoundsOnServers(t *testing.T) {
+	t.Parallel()
 	for _, database := range databases {
 		t.Run(database.name, func(t *testing.T) {
 			db := database.shared(t)
@@ -165,6 +167,7 @@ func killRoundsToFiles(t *testing.T, db querier, dsn, query string, rounds int) 
 // TestKillRoundsOnMinIO kills runs that deliver in several parts to MinIO. No object is visible but a whole one, and no
 // upload is left.
 func TestKillRoundsOnMinIO(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	random := chance(t)
 	d := newDeliveries(t, servers.MinIO(t))

@@ -16,6 +16,7 @@ import (
 // neither arguments nor environment nor files hold the password, and nothing that
 // whoever started the program left open reaches a plugin.
 func TestSecretsOfProcesses(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	dsn := db.DSN(db.Database())
 	leaked := filepath.Join(t.TempDir(), "open-in-the-shell")

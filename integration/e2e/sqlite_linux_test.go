@@ -81,6 +81,7 @@ func (w *workspace) refusedBeside(r result, code string) {
 // TestSQLiteEveryType holds a table that the sink has written, as Python's sqlite3 reads it, against the official client, value
 // for value, however the stages are spread.
 func TestSQLiteEveryType(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	columns, kinds, want := loadEveryType(t, db, everyType)
 	// Columns of unsigned integers of 64 bits are text, and say so by their type.
@@ -170,6 +171,7 @@ print("\t".join(show(v) for v in db.execute("SELECT count(*), sum(seq), max(leng
 
 // TestSQLiteFails: a full disk, a plugin that is killed and a program that is leave the database as it was.
 func TestSQLiteFails(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	before := func(w *workspace) {
 		w.must("run", w.database(settings{"query": "SELECT 1 AS seq, 'before' AS filler, 7 AS more"}, settings{"mode": "replace"}))

@@ -12,6 +12,7 @@ import (
 // TestTimeLimit: a run that reaches --timeout ends with a code of its own, kills its query,
 // and leaves nothing.
 func TestTimeLimit(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	db.Exec("CREATE PROCEDURE slow() SELECT SLEEP(100) AS s;\nCREATE TABLE `odd` (id INT PRIMARY KEY, `a,b` INT, day DATE NULL);\n" +
 		"SET sql_mode = '';\nINSERT INTO `odd` VALUES (1, 7, '0000-00-00');")
@@ -40,6 +41,7 @@ func TestTimeLimit(t *testing.T) {
 // TestHostStopped: a program that was stopped by Ctrl-Z for longer than a stage may hang, and
 // continued, ends well.
 func TestHostStopped(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	for _, isolation := range []string{"group", "stage"} {
 		t.Run(isolation, func(t *testing.T) {

@@ -76,6 +76,7 @@ func (w *workspace) working(db interface{ Query(string) string }) {
 // TestDeathEndsQuery: whatever dies while the server thinks, the query ends. It would go on for minutes, because the
 // server looks at its client only when it has a row.
 func TestDeathEndsQuery(t *testing.T) {
+	t.Parallel()
 	for _, database := range databases {
 		t.Run(database.name, func(t *testing.T) {
 			t.Parallel()
@@ -97,6 +98,7 @@ func TestDeathEndsQuery(t *testing.T) {
 // TestDeathLeavesNoFile: whatever dies while rows flow, no unfinished file or object is left, also when the sink is alone
 // in its process.
 func TestDeathLeavesNoFile(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	for _, d := range deaths {
 		for _, isolation := range []string{"group", "stage"} {
@@ -122,6 +124,7 @@ func TestDeathLeavesNoFile(t *testing.T) {
 
 // TestDeathEndsUpload: whatever dies, no unfinished upload is left in the store.
 func TestDeathEndsUpload(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	for _, d := range deaths {
 		for _, isolation := range []string{"group", "stage"} {
@@ -144,6 +147,7 @@ func TestDeathEndsUpload(t *testing.T) {
 
 // TestMemoryLimitLeavesNothing: a process that is ended for its memory leaves neither a file nor a query.
 func TestMemoryLimitLeavesNothing(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
 	pipeline := w.pipeline(settings{"query": "SELECT seq, REPEAT('x', 12000000) AS filler FROM seq_1_to_100000"}, "ndjson")
@@ -161,6 +165,7 @@ func TestMemoryLimitLeavesNothing(t *testing.T) {
 // TestNextRunClears: what nobody was left to undo, host and plugins having died at once, the next run to the same place
 // ends, but nothing of a run that lives.
 func TestNextRunClears(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	d := newDeliveries(t, servers.MinIO(t))
 	d.dsn = db.DSN(db.Database())
@@ -239,6 +244,7 @@ func (w *workspace) die(args []string, begun func()) {
 
 // TestSweepClears: the sweep ends what the dead have left, and nothing of a run that lives.
 func TestSweepClears(t *testing.T) {
+	t.Parallel()
 	db := dbtest.MariaDB(t)
 	d := newDeliveries(t, servers.MinIO(t))
 	d.dsn = db.DSN(db.Database())
@@ -269,6 +275,7 @@ func TestSweepClears(t *testing.T) {
 
 // TestLeftBehindIsNamed: an upload that cannot be ended is in the fault, with what ends it.
 func TestLeftBehindIsNamed(t *testing.T) {
+	t.Parallel()
 	d := newDeliveries(t, servers.PrivateMinIO(t))
 	const key = "named"
 	s := d.start("run", d.job(endless, settings{"timeout": "2s"}), "--object", key)

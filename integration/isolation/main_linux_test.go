@@ -20,6 +20,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/engine/run/runtest"
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
@@ -74,6 +75,9 @@ func newSetup(t *testing.T, cfg host.Config, network bool, files ...string) *set
 	}
 	t.Cleanup(func() { os.RemoveAll(s.tmp) })
 	cfg.TempDir = s.tmp
+	if cfg.Executable, err = built.Self(); err != nil {
+		t.Fatal(err)
+	}
 	cfg.FirstParty, cfg.Args = runnertest.Bundle(firstParty), []string{"serve-test-plugin"}
 	counted := cfg.FirstParty.Stages[0]
 	cfg.FirstParty.Stages[0] = stage.DefineSource(stage.About{Name: counted.Name, Summary: counted.Summary},
@@ -121,10 +125,10 @@ func install(t *testing.T, network bool, files ...string) string {
 	return dir
 }
 
-// putSelf makes this program a file at path as well.
+// putSelf makes this program, without the race detector, a file at path as well.
 func putSelf(t *testing.T, path string) {
 	t.Helper()
-	self, err := os.Executable()
+	self, err := built.Self()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +140,11 @@ func putSelf(t *testing.T, path string) {
 
 func copySelf(t *testing.T, path string) {
 	t.Helper()
-	from, err := os.Open("/proc/self/exe")
+	self, err := built.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := os.Open(self)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +155,11 @@ func copySelf(t *testing.T, path string) {
 }
 
 var digestOfSelf = sync.OnceValues(func() (string, error) {
-	self, err := os.Open("/proc/self/exe")
+	path, err := built.Self()
+	if err != nil {
+		return "", err
+	}
+	self, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}

@@ -163,7 +163,7 @@ type alone struct {
 	certificate *x509.Certificate
 }
 
-// startAlone starts the plugin with what the handshake needs, and reads its greeting.
+// startAlone starts the plugin with what the handshake needs, and reads its handshake line.
 func startAlone(t *testing.T, env ...string) alone {
 	t.Helper()
 	read, write, err := os.Pipe()
@@ -195,10 +195,10 @@ func startAlone(t *testing.T, env ...string) alone {
 		watch.Stop()
 		_ = cmd.Process.Kill() // it has ended, unless the test has failed
 	})
-	greeting, err := bufio.NewReader(stdout).ReadString('\n')
-	parts := strings.Split(strings.TrimSuffix(greeting, "\n"), "|")
+	handshake, err := bufio.NewReader(stdout).ReadString('\n')
+	parts := strings.Split(strings.TrimSuffix(handshake, "\n"), "|")
 	if err != nil || len(parts) != 6 || strings.Join(parts[:3], "|") != "1|1|unix" || parts[4] != "grpc" {
-		t.Fatalf("it greets with %q, %v", greeting, err)
+		t.Fatalf("its handshake is %q, %v", handshake, err)
 	}
 	der, err := base64.RawStdEncoding.DecodeString(parts[5])
 	if err != nil {

@@ -46,8 +46,8 @@ func TestStrangers(t *testing.T) {
 		if offer, err := p.Describe(ctx); err != nil || !offer.LinkWords {
 			t.Fatalf("it does not know the words: %+v, %v", offer, err)
 		}
-		before := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Patience: patience}
-		after := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Patience: patience}
+		before := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Timeout: patience}
+		after := peer.Expected{Hello: peer.NewWord(), Welcome: peer.NewWord(), Timeout: patience}
 		input, output := filepath.Join(dir, "i"), filepath.Join(dir, "o")
 		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: output, Net: "unix"})
 		if err != nil {
@@ -101,6 +101,7 @@ func TestStrangers(t *testing.T) {
 		}()
 		go sendOne(ctx, input, before)
 		err = p.Start(ctx, func(*pb.Event) {})
+		listener.Close() // it may have failed before it connected
 		n := <-read
 		if f := fault.From(err); impostor && (f == nil || f.Code != "link.stranger" || n > int64(len(after.Hello))) {
 			t.Errorf("somebody else listens: %d bytes were sent there, and the run ended with %v", n, err)
@@ -125,7 +126,7 @@ func sendOne(ctx context.Context, path string, to peer.Expected) {
 	}
 	defer c.Close()
 	conn := c.(*net.UnixConn)
-	if to.Greet(conn) != nil || to.Heed(ctx, conn) != nil {
+	if to.SendHello(conn) != nil || to.AwaitWelcome(ctx, conn) != nil {
 		return
 	}
 	schema := arrow.NewSchema([]arrow.Field{{Name: "note", Type: arrow.BinaryTypes.String}}, nil)

@@ -157,6 +157,12 @@ type event struct {
 // watched starts a run and hands over its events while it goes on.
 func (w *workspace) watched(args []string, handle func(event)) result {
 	w.Helper()
+	return w.watchedWith(args, func(e event, _ *os.Process) { handle(e) })
+}
+
+// watchedWith is watched for who needs the process of cipherstream too.
+func (w *workspace) watchedWith(args []string, handle func(event, *os.Process)) result {
+	w.Helper()
 	cmd := w.command(append(args, "--progress", "json")...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -173,7 +179,7 @@ func (w *workspace) watched(args []string, handle func(event)) result {
 		said.WriteString(line)
 		var e event
 		if json.Unmarshal([]byte(line), &e) == nil {
-			handle(e)
+			handle(e, cmd.Process)
 		}
 		if err != nil {
 			if err != io.EOF {

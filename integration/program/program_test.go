@@ -1,12 +1,36 @@
 package program
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
+
+// TestMain: this test binary is also a program that says so.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "be" {
+		fmt.Print("raced: ", raced)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestSelf: it is this test binary, and has no race detector.
+func TestSelf(t *testing.T) {
+	path, err := Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(path, "be").CombinedOutput(); err != nil || string(out) != "raced: false" {
+		t.Errorf("%v: %s", err, out)
+	}
+	if own, err := os.Executable(); err != nil || !raced && path != own {
+		t.Errorf("it is %s, and this is %s (%v)", path, own, err)
+	}
+}
 
 // TestPath: the program is there, beside the sandbox's, works, and what is up to date is not linked again.
 func TestPath(t *testing.T) {

@@ -1,6 +1,7 @@
 // Package python runs Python scripts that read what the program wrote with independent
-// implementations: pyarrow, DuckDB and DataFusion. It owns the environment that they are in, which
-// integration/scripts/python.sh makes once; what a file must hold is said by the tests.
+// implementations: pyarrow, DuckDB and DataFusion (Run), and what Python itself has (Script). It owns the environment that
+// the former are in, which integration/scripts/python.sh makes once, and the interpreters that the latter share; what a
+// file must hold is said by the tests.
 //
 // A test whose readers cannot be had is skipped and says so, or fails if CI or CIPHERSTREAM_REQUIRE_SERVERS=1 is set.
 package python

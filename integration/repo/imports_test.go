@@ -7,7 +7,7 @@ import (
 )
 
 // mayImport says which folders of this module the packages of a folder may
-// import; its own is always allowed, unless engineEdges says otherwise.
+// import; its own is always allowed, unless edges says otherwise.
 var mayImport = map[string][]string{
 	"sdk":         {},
 	"plugins":     {"sdk"},
@@ -18,9 +18,15 @@ var mayImport = map[string][]string{
 	"integration": {"sdk", "plugins", "engine", "pipelines", "cmd"},
 }
 
-// testServers and testReaders may be imported by every test: they start the real servers, and the
-// readers of others, that tests compare with, and import nothing of ours themselves.
-const testServers, testReaders = "integration/dbtest", "integration/python"
+// testServers, testReaders and testProgram may be imported by every test, and by commandTests, which only tests import: they
+// start the real servers, and the readers of others, that tests compare with, and build the program; and they import nothing
+// of ours themselves.
+const (
+	testServers  = "integration/dbtest"
+	testReaders  = "integration/python"
+	testProgram  = "integration/program"
+	commandTests = "cmd/cipherstream/cmdtest"
+)
 
 // engineEdges says which packages of engine/ each package there may import, and engineTestEdges what its tests may besides.
 // One that is not listed imports none.
@@ -36,12 +42,15 @@ var engineEdges = map[string][]string{
 	"engine/run":              {"engine/diag", "engine/host", "engine/link", "engine/plan"},
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
-	"engine/service/delivery": {"engine", "engine/service/admission", "engine/service/spool"},
 
+	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
+		"engine/service/customer", "engine/service/spool", "engine/service/store/datakey", "engine/service/telemetry"},
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
 		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
+	"engine/service/config":          {"engine/diag", "engine/document"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
+	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
 	"engine/service/store/memory":    {"engine/service/store"},
 	"engine/service/store/sqlite":    {"engine/service/store"},
 	"engine/service/store/storetest": {"engine/service/store"},
@@ -51,12 +60,45 @@ var engineTestEdges = map[string][]string{
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
 
+	"engine/service":              {"engine/service/store/memory"},
+	"engine/service/api":          {"engine/service/store/memory"},
 	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
 	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
-	"engine/service/api":          {"engine/service/store/memory"},
 }
+
+// commandEdges says which packages of cmd/ each package there may import, and commandTestEdges what its tests may besides:
+// a noun of the command line knows no other, but that a run may start a sandbox. One that is not listed imports none.
+var commandEdges = map[string][]string{
+	"cmd/cipherstream": {"cmd/cipherstream/decrypt", "cmd/cipherstream/pipeline", "cmd/cipherstream/plugin", "cmd/cipherstream/sandbox",
+		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep"},
+	"cmd/cipherstream/cmdtest":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/decrypt":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/pipeline": {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/plugin":   {"cmd/cipherstream/scaffold", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/sandbox":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/service":  {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/session":  {"cmd/cipherstream/terminal"},
+	"cmd/cipherstream/sweep":    {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+}
+
+var commandTestEdges = map[string][]string{
+	"cmd/cipherstream":          {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/decrypt":  {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden"},
+	"cmd/cipherstream/pipeline": {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden"},
+	"cmd/cipherstream/plugin":   {"cmd/cipherstream/cmdtest", "cmd/cipherstream/golden", "cmd/cipherstream/pipeline"},
+	"cmd/cipherstream/sandbox":  {"cmd/cipherstream/cmdtest"},
+	"cmd/cipherstream/service":  {"cmd/cipherstream/cmdtest"},
+	"cmd/cipherstream/sweep":    {"cmd/cipherstream/cmdtest", "cmd/cipherstream/pipeline"},
+	"cmd/cipherstream/terminal": {"cmd/cipherstream/golden"},
+}
+
+// edges and testEdges are the tables of the folders whose packages do not all see one another.
+var (
+	edges     = map[string]map[string][]string{"engine": engineEdges, "cmd": commandEdges}
+	testEdges = map[string]map[string][]string{"engine": engineTestEdges, "cmd": commandTestEdges}
+)
 
 // serverLibrary is big and only good for trying things out: one package holds it, and one program
 // that one.
@@ -100,7 +142,7 @@ func badImport(dir, imported string, test bool) string {
 		return "there is no package at the top"
 	}
 	to, ours := strings.CutPrefix(imported, module+"/")
-	if !ours || test && (to == testServers || to == testReaders) {
+	if !ours || (test || dir == commandTests) && slices.Contains([]string{testServers, testReaders, testProgram}, to) {
 		return ""
 	}
 	fromTop, _, _ := strings.Cut(dir, "/")
@@ -111,9 +153,9 @@ func badImport(dir, imported string, test bool) string {
 		return fromTop + "/ is not one of the folders of this module"
 	case fromTop != toTop && !slices.Contains(allowed, toTop):
 		return fromTop + "/ may import of this module only: itself " + strings.Join(allowed, " ")
-	case fromTop == "engine" && toTop == "engine" && to != dir:
-		if !slices.Contains(engineEdges[dir], to) && !(test && slices.Contains(engineTestEdges[dir], to)) {
-			return dir + " may import of engine/ only: " + strings.Join(engineEdges[dir], " ")
+	case fromTop == toTop && edges[fromTop] != nil && to != dir:
+		if !slices.Contains(edges[fromTop][dir], to) && !(test && slices.Contains(testEdges[fromTop][dir], to)) {
+			return dir + " may import of " + fromTop + "/ only: " + strings.Join(edges[fromTop][dir], " ")
 		}
 	}
 	return ""
@@ -123,8 +165,8 @@ func within(imported, tree string) bool {
 	return imported == tree || strings.HasPrefix(imported, tree+"/")
 }
 
-// TestEngineEdgesAreUsed: an edge that nothing imports along is not allowed for the future.
-func TestEngineEdgesAreUsed(t *testing.T) {
+// TestEdgesAreUsed: an edge that nothing imports along is not allowed for the future.
+func TestEdgesAreUsed(t *testing.T) {
 	t.Parallel()
 	used := map[[2]string]bool{}
 	for _, f := range parseModule(t) {
@@ -133,7 +175,7 @@ func TestEngineEdgesAreUsed(t *testing.T) {
 			used[[2]string{f.dir(), to}] = true
 		}
 	}
-	for _, edges := range []map[string][]string{engineEdges, engineTestEdges} {
+	for _, edges := range []map[string][]string{engineEdges, engineTestEdges, commandEdges, commandTestEdges} {
 		for from, list := range edges {
 			for _, to := range list {
 				if !used[[2]string{from, to}] {
@@ -184,6 +226,19 @@ func TestBadImport(t *testing.T) {
 		{"cmd/cipherstream", module + "/engine/sandbox/embedded", false, true},
 		{"cmd/cipherstream", module + "/engine/sandbox/embedded", true, false},
 		{"cmd/cipherstream-sandbox", module + "/engine/sandbox/embedded", false, false},
+		{"cmd/cipherstream/cmdtest", module + "/engine/sandbox/embedded", false, true},
+		{"cmd/cipherstream/cmdtest", module + "/integration/program", false, false},
+		{"cmd/cipherstream/session", module + "/integration/program", false, true},
+		{"cmd/cipherstream/pipeline", module + "/engine/sandbox/embedded", false, true},
+		{"cmd/cipherstream", module + "/cmd/cipherstream/plugin", false, false},
+		{"cmd/cipherstream/plugin", module + "/cmd/cipherstream/session", false, false},
+		{"cmd/cipherstream/plugin", module + "/cmd/cipherstream/pipeline", false, true},
+		{"cmd/cipherstream/plugin", module + "/cmd/cipherstream/pipeline", true, false},
+		{"cmd/cipherstream/plugin", module + "/cmd/cipherstream/cmdtest", false, true},
+		{"cmd/cipherstream/plugin", module + "/cmd/cipherstream/cmdtest", true, false},
+		{"cmd/cipherstream/session", module + "/cmd/cipherstream/plugin", false, true},
+		{"cmd/cipherstream/terminal", module + "/cmd/cipherstream/session", false, true},
+		{"cmd/cipherstream-sandbox", module + "/cmd/cipherstream/session", false, true},
 		{"plugins/job/object/s3", storeLibrary + "/aws-sdk-go-v2/service/s3", false, false},
 		{"plugins/job", storeLibrary + "/aws-sdk-go-v2/service/s3", false, true},
 		{"plugins/job", storeLibrary + "/smithy-go", true, true},

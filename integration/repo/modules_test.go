@@ -38,6 +38,12 @@ var dependencies = map[string]string{
 	"google.golang.org/protobuf":                  "the messages of the control plane",
 	"modernc.org/sqlite":                          "the sink of rows that writes an SQLite database, and the record of the service",
 	"gopkg.in/yaml.v3":                            "YAML nodes with positions",
+
+	"github.com/prometheus/client_golang":                             "the service's metrics",
+	"go.opentelemetry.io/otel":                                        "the service's traces: trace contexts of requests, attributes of spans",
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp": "spans to a collector",
+	"go.opentelemetry.io/otel/sdk":                                    "spans that are recorded",
+	"go.opentelemetry.io/otel/trace":                                  "spans",
 }
 
 var requirement = regexp.MustCompile(`^(?:require )?([\w./~-]+) (v[\w.+-]+)( // indirect)?$`)

@@ -54,9 +54,9 @@ func TestReadme(t *testing.T) {
 func TestReadmeExitCodes(t *testing.T) {
 	t.Parallel()
 	readme := read(t, "README.md")
-	codes := regexp.MustCompile(`(?m)^\texit[A-Z]\w* += (\d+)$`).FindAllStringSubmatch(read(t, "cmd/cipherstream/exit.go"), -1)
+	codes := regexp.MustCompile(`(?m)^\tExit[A-Z]\w* += (\d+)$`).FindAllStringSubmatch(read(t, "cmd/cipherstream/terminal/exit.go"), -1)
 	if len(codes) == 0 {
-		t.Fatal("no exit code was found in cmd/cipherstream/exit.go")
+		t.Fatal("no exit code was found in cmd/cipherstream/terminal/exit.go")
 	}
 	for _, m := range codes {
 		if !strings.Contains(readme, fmt.Sprintf("\n| %s | ", m[1])) {

@@ -1,8 +1,11 @@
 package scaffold
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,14 +43,14 @@ spec:
     sink: {use: stream, with: {to: "${run.output}"}}
 `
 
-// TestKinds begins a plugin of every kind, tests it, and uses it in its pipeline.
+// TestKinds begins a plugin of every kind and variant, tests it, and uses it in its pipeline.
 func TestKinds(t *testing.T) {
-	for _, kind := range stage.Kinds {
-		t.Run(string(kind), func(t *testing.T) {
+	for _, x := range scaffold.Examples {
+		t.Run(strings.TrimSuffix(string(x.Kind)+"-"+x.Variant, "-"), func(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t)
-			name := "my-" + string(kind)
-			d.run("cipherstream plugin new " + name + " --kind " + string(kind) + " --sdk '" + sdk(t) + "'")
+			name := "my-" + string(x.Kind)
+			d.run("cipherstream plugin new " + name + " --kind " + string(x.Kind) + " --variant '" + x.Variant + "' --sdk '" + sdk(t) + "'")
 			m := d.in(name)
 			// The second line of a Makefile's test is go vet, and the first is gofmt.
 			out := m.run("make test")
@@ -58,7 +61,7 @@ func TestKinds(t *testing.T) {
 			m.run("go list -mod=readonly -deps -test ./...")
 			m.env = append(m.env, "CIPHERSTREAM_PLUGINS="+filepath.Join(m.dir, "plugins"))
 			m.run(installation(t, m.dir))
-			m.check(kind)
+			m.check(x)
 		})
 	}
 }
@@ -76,7 +79,7 @@ func installation(t *testing.T, dir string) string {
 }
 
 // check runs the pipeline that is in the module, with the commands that stand in it, and looks at what comes out.
-func (d *desk) check(kind stage.Kind) {
+func (d *desk) check(x scaffold.Example) {
 	d.Helper()
 	if err := os.WriteFile(filepath.Join(d.dir, "patients.yaml"), []byte(patients), 0o600); err != nil {
 		d.Fatal(err)
@@ -97,14 +100,31 @@ func (d *desk) check(kind stage.Kind) {
 			d.Errorf("got:\n%s\nwant:\n%s", got, want)
 		}
 	}
-	switch kind {
-	case stage.KindSource:
+	switch {
+	case x.Kind == stage.KindSource:
 		lines := strings.Split(read(d.T, d.dir, "README.md"), "\n")
 		out := d.run(command)
 		if got := strings.Count(out, "\n"); got != len(lines)-1 || !strings.HasPrefix(out, `{"number":1,"text":"# my-source"}`+"\n") {
 			d.Errorf("%d of %d lines:\n%s", got, len(lines)-1, out)
 		}
-	case stage.KindFilter:
+	case x.Variant == "end":
+		counts := map[string]int{}
+		for _, line := range strings.Split(plain, "\r\n")[1:11] {
+			counts[strings.Split(line, ",")[3]]++
+		}
+		var want strings.Builder
+		want.WriteString("suburb,rows\r\n")
+		for _, suburb := range slices.Sorted(maps.Keys(counts)) {
+			fmt.Fprintf(&want, "%s,%d\r\n", suburb, counts[suburb])
+		}
+		equal(d.run(command), want.String())
+	case x.Variant == "table":
+		d.run(command)
+		equal(d.run(`python3 -c '`+load+`' out/example_*.sql`), plain)
+		if found, err := os.ReadDir(filepath.Join(d.dir, "out")); err != nil || len(found) != 1 {
+			d.Errorf("in the folder there is %v, %v", found, err)
+		}
+	case x.Kind == stage.KindFilter:
 		var want strings.Builder
 		for i, line := range strings.Split(plain, "\r\n") {
 			if columns := strings.Split(line, ","); i > 0 && len(columns) == 4 {
@@ -116,18 +136,18 @@ func (d *desk) check(kind stage.Kind) {
 			}
 		}
 		equal(d.run(command), want.String())
-	case stage.KindEncoder:
+	case x.Kind == stage.KindEncoder:
 		equal(d.run(command), strings.NewReplacer(",", "\t", "\r\n", "\n").Replace(plain))
-	case stage.KindCompressor:
+	case x.Kind == stage.KindCompressor:
 		d.run(command)
 		equal(d.run(`python3 -c 'import sys, zlib; sys.stdout.buffer.write(zlib.decompress(open("patients.csv.zz", "rb").read()))'`), plain)
-	case stage.KindEncryptor:
+	case x.Kind == stage.KindEncryptor:
 		d.run(command)
 		if sealed := read(d.T, d.dir, "patients.csv.sealed"); strings.Contains(sealed, "patient_id") {
 			d.Errorf("the rows can be read:\n%s", sealed)
 		}
 		equal(d.run("python3 -c '"+unseal+"'"), plain)
-	case stage.KindSink:
+	case x.Kind == stage.KindSink:
 		d.run(command)
 		found, err := filepath.Glob(filepath.Join(d.dir, "out", "example_*"))
 		if err != nil || len(found) != 1 || filepath.Ext(found[0]) != ".csv" {
@@ -136,6 +156,17 @@ func (d *desk) check(kind stage.Kind) {
 		equal(read(d.T, found[0]), plain)
 	}
 }
+
+// load runs statements in a database, and prints what is then in its table.
+const load = `
+import csv, sqlite3, sys
+db = sqlite3.connect(":memory:")
+db.executescript(open(sys.argv[1]).read())
+rows = db.execute("SELECT * FROM patient ORDER BY patient_id")
+out = csv.writer(sys.stdout)
+out.writerow([c[0] for c in rows.description])
+out.writerows(rows)
+`
 
 // unseal opens what the encryptor has sealed, by what its documentation says.
 const unseal = `

@@ -44,6 +44,22 @@ func PrivateMariaDB(tb testing.TB, args ...string) *Server {
 	return newServer(tb, private(tb, mariadbRecipe, args))
 }
 
+// PrivateIn gives the test a server of each sort, whose system has that time zone (the variable TZ, see tzset(3)), and
+// whose sessions have the system's.
+func PrivateIn(tb testing.TB, zone string) map[string]*Server {
+	tb.Helper()
+	list := map[string]*Server{}
+	for _, of := range []recipe{mysqlRecipe, mariadbRecipe} {
+		of.env = func(at place, password string) map[string]string {
+			env := databaseEnv(at, password)
+			env["TZ"] = zone
+			return env
+		}
+		list[of.name] = newServer(tb, private(tb, of, []string{"--default-time-zone=SYSTEM"}))
+	}
+	return list
+}
+
 func newServer(tb testing.TB, on *running) *Server {
 	tb.Helper()
 	if _, err := exec.LookPath("mariadb"); err != nil {

@@ -5,13 +5,13 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/plugins/bundle"
 	"github.com/cipherstream/cipherstream/plugins/internal/sample"
 	"github.com/cipherstream/cipherstream/plugins/parquet"
@@ -19,16 +19,7 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stagetest"
 )
 
-// servePlugin makes the test program the plugin that it tests.
-const servePlugin = "plugin-serve"
-
-func TestMain(m *testing.M) {
-	if slices.Equal(os.Args[1:], []string{servePlugin}) {
-		sdk.Serve(bundle.Bundle("1.0.0"))
-		return
-	}
-	dbtest.Main(m)
-}
+func TestMain(m *testing.M) { dbtest.Main(m) }
 
 type settings = map[string]any
 
@@ -154,9 +145,9 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestConformanceOfProcess does the same with each stage in a process of its own.
+// TestConformanceOfProcess does the same with each stage in a process of its own, of the program as it is built for users.
 func TestConformanceOfProcess(t *testing.T) {
-	path, err := os.Executable()
+	path, err := built.Path()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,5 +158,5 @@ func TestConformanceOfProcess(t *testing.T) {
 		o.Except = map[string]string{"heartbeat": "the SDK sends events, whatever the stage; its own tests wait for them"}
 		first[name] = o
 	}
-	stagetest.Process(t, path, first, servePlugin)
+	stagetest.Process(t, path, first, "plugin-serve")
 }

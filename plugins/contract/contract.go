@@ -1,5 +1,5 @@
 // Package contract is the filter stage that holds a stream against the columns that
-// a pipeline promises. It owns what counts as drift and what an exact widening is;
+// a pipeline expects. It owns what counts as drift and what an exact widening is;
 // it never drops a row or a column, never rounds a value, and never guesses what a
 // renamed column may have been.
 package contract
@@ -22,15 +22,15 @@ import (
 
 // Settings are the settings of the stage.
 type Settings struct {
-	Columns []Column `config:"columns,required" min:"1" doc:"The columns that are promised, in the order in which they are promised."`
+	Columns []Column `config:"columns,required" min:"1" doc:"The columns that are expected, in their order."`
 	Policy  string   `config:"policy" enum:"fail,warn" default:"fail" doc:"What drift does: fail ends the run, warn logs it and lets it pass."`
 }
 
-// Column is a promised column.
+// Column is an expected column.
 type Column struct {
 	Name     string `config:"name,required" min:"1" doc:"Name of the column."`
 	Type     string `config:"type,required" doc:"Its type: int8 to int64, uint8 to uint64, float32, float64, boolean, string, binary, date, time(N), timestamp(N), json or decimal(precision,scale)."`
-	Nullable bool   `config:"nullable" default:"true" doc:"Whether NULL is promised to be possible."`
+	Nullable bool   `config:"nullable" default:"true" doc:"Whether the column may be NULL."`
 }
 
 const policyWarn = "warn"
@@ -48,7 +48,7 @@ const countNulls = "drift_nulls."
 const doc = `Holds what comes in against a list of columns: the contract of a pipeline. Every pipeline with columns has
 this stage in front of its encoder, unless it says drift: ignore.
 
-Drift is found before the first row is read: a column that is missing or that nobody promised, another type,
+Drift is found before the first row is read: a column that is missing or that is not expected, another type,
 a type that holds more (int64 for int32, more digits, timestamp(6) for timestamp(3), a sign or the lack of one), and a type whose
 values would be written with other digits (decimal(9,1) for decimal(9,2), float32 for float64). All of it is told at once, with
 what the contract says and what the source delivers. A NULL in a column that is not nullable is drift when it comes, with the
@@ -62,8 +62,8 @@ timestamps in UTC for timestamps without a zone, instants of other zones that ar
 a column is declared to have NULL is what the contract says, and what the source calls a type goes no further. Servers differ in
 such things, and the output should not. The log tells at level info what became wider.
 
-With policy warn nothing is dropped or refused. Promised columns come first, in the contract's order, with the type
-that they have if it cannot be made the contract's; columns that nobody promised follow. NULLs are counted.
+With policy warn nothing is dropped or refused. Expected columns come first, in the contract's order, with the type
+that they have if it cannot be made the contract's; columns that are not expected follow. NULLs are counted.
 
 ` + parse.TypeDoc
 
@@ -71,7 +71,7 @@ that they have if it cannot be made the contract's; columns that nobody promised
 func Stage() sdk.Definition {
 	return sdk.DefineFilter(sdk.About{
 		Name:       "contract",
-		Summary:    "Holds the columns against what the pipeline promises.",
+		Summary:    "Holds the columns against those that the pipeline expects.",
 		Doc:        doc,
 		Concurrent: true,
 		KeepsRows:  true,
@@ -97,7 +97,7 @@ func newFilter(s Settings, env sdk.Env) (sdk.Filter, error) {
 			}
 			continue
 		}
-		f.promised = append(f.promised, promise{field, shapeOf(field), c.Type == "timestamp"})
+		f.expected = append(f.expected, expectedColumn{field, shapeOf(field), c.Type == "timestamp"})
 	}
 	if failed != nil {
 		return nil, failed
@@ -105,8 +105,8 @@ func newFilter(s Settings, env sdk.Env) (sdk.Filter, error) {
 	return f, nil
 }
 
-// promise is a column of the contract.
-type promise struct {
+// expectedColumn is a column of the contract.
+type expectedColumn struct {
 	field arrow.Field
 	shape shape
 	// anyFraction says that the fraction of a timestamp is the source's: the contract
@@ -126,7 +126,7 @@ type output struct {
 type filter struct {
 	env      sdk.Env
 	warn     bool
-	promised []promise
+	expected []expectedColumn
 
 	in, out *arrow.Schema
 	outputs []*output
@@ -135,7 +135,7 @@ type filter struct {
 }
 
 // Before is part of sdk.Inverse: what comes need not be known for it to be known what goes
-// on, which is what is promised. What is only warned of goes on.
+// on, which is what is expected. What is only warned of goes on.
 func (f *filter) Before(out *arrow.Schema) *arrow.Schema {
 	open := arrow.NewMetadata([]string{sdk.MetaOpen}, []string{"true"})
 	var fields []arrow.Field
@@ -152,8 +152,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		if f.warn {
 			return in, nil
 		}
-		fields := make([]arrow.Field, len(f.promised))
-		for i, p := range f.promised {
+		fields := make([]arrow.Field, len(f.expected))
+		for i, p := range f.expected {
 			fields[i] = p.field
 		}
 		return arrow.NewSchema(fields, nil), nil
@@ -169,7 +169,7 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	for _, i := range extra {
 		extraNames = append(extraNames, in.Field(i).Name)
 	}
-	for n, p := range f.promised {
+	for n, p := range f.expected {
 		if index[n] < 0 {
 			d.add("column %q is missing: the contract says %s, the source delivers no such column%s",
 				p.field.Name, p.shape, naming.DidYouMean(p.field.Name, extraNames))
@@ -214,12 +214,12 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	return f.out, nil
 }
 
-// match finds the input of every promised column, -1 where there is none, and lists
-// the inputs that nobody promised. Of several columns that share a name, the first
+// match finds the input of every expected column, -1 where there is none, and lists
+// the inputs that are not expected. Of several columns that share a name, the first
 // is meant.
 func (f *filter) match(in *arrow.Schema) (index, extra []int) {
 	at := map[string]int{}
-	for n, p := range f.promised {
+	for n, p := range f.expected {
 		index = append(index, -1)
 		at[p.field.Name] = n
 	}
@@ -233,9 +233,9 @@ func (f *filter) match(in *arrow.Schema) (index, extra []int) {
 	return index, extra
 }
 
-// adapt says how a column becomes what was promised, or why it does not; it stays
+// adapt says how a column becomes the expected one, or why it does not; it stays
 // as it is then.
-func (f *filter) adapt(field arrow.Field, p promise, o *output) (became arrow.Field, problem string) {
+func (f *filter) adapt(field arrow.Field, p expectedColumn, o *output) (became arrow.Field, problem string) {
 	to, convert, problem := widen(field, p)
 	if problem != "" {
 		return field, problem
@@ -245,7 +245,7 @@ func (f *filter) adapt(field arrow.Field, p promise, o *output) (became arrow.Fi
 		return field, "which may hold text that is no JSON"
 	}
 	o.convert = convert
-	// What the source calls the type is not promised, and differs between servers:
+	// What the source calls the type is no part of what is expected, and differs between servers:
 	// it would make files of the same rows differ.
 	metadata := to.Metadata.ToMap()
 	if _, ok := metadata[sdk.MetaSourceType]; ok {

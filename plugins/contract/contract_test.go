@@ -521,7 +521,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// BenchmarkContract is 28 columns in batches of 8,192 rows: as promised, with
+// BenchmarkContract is 28 columns in batches of 8,192 rows: as expected, with
 // columns that are declared nullable where the contract says otherwise, in another order,
 // and with all 19 integer columns to be widened.
 func BenchmarkContract(b *testing.B) {

@@ -15,10 +15,10 @@ import (
 // The caller releases the result.
 type convert func(mem memory.Allocator, in arrow.Array) arrow.Array
 
-// widen plans how a field becomes what was promised: the field that comes of it,
+// widen plans how a field becomes the expected column: the field that comes of it,
 // and how its values do, nil when they stay as they are. The problem says why they
 // do not.
-func widen(from arrow.Field, p promise) (to arrow.Field, how convert, problem string) {
+func widen(from arrow.Field, p expectedColumn) (to arrow.Field, how convert, problem string) {
 	have := shapeOf(from)
 	if p.anyFraction && have.name == p.shape.name {
 		p.shape.scale = have.scale
@@ -30,12 +30,12 @@ func widen(from arrow.Field, p promise) (to arrow.Field, how convert, problem st
 	if have == p.shape {
 		return to, nil, ""
 	}
-	promised := p.field.Type
+	expected := p.field.Type
 	switch t := from.Type.(type) {
 	case *arrow.NullType:
-		to.Type, to.Metadata = promised, parse.Describe(from.Metadata, p.field.Metadata.ToMap())
+		to.Type, to.Metadata = expected, parse.Describe(from.Metadata, p.field.Metadata.ToMap())
 		return to, func(mem memory.Allocator, in arrow.Array) arrow.Array {
-			return array.MakeArrayOfNull(mem, promised, in.Len())
+			return array.MakeArrayOfNull(mem, expected, in.Len())
 		}, ""
 	case *arrow.StringType, *arrow.LargeStringType:
 		to.Metadata = parse.Describe(from.Metadata, p.field.Metadata.ToMap())
@@ -53,18 +53,18 @@ func widen(from arrow.Field, p promise) (to arrow.Field, how convert, problem st
 		to.Type = &arrow.DurationType{Unit: t.Unit}
 		return to, rewrite(to.Type, wider[int32, int64]), ""
 	case *arrow.Decimal128Type:
-		to.Type = promised
-		if promised.ID() == arrow.DECIMAL256 {
-			return to, rewrite(promised, wideDecimals), ""
+		to.Type = expected
+		if expected.ID() == arrow.DECIMAL256 {
+			return to, rewrite(expected, wideDecimals), ""
 		}
-		return to, relabel(promised), ""
+		return to, relabel(expected), ""
 	case *arrow.Decimal256Type:
 		// 256 bits stay 256 bits: no value has to be looked at.
 		to.Type = &arrow.Decimal256Type{Precision: p.shape.digits, Scale: p.shape.scale}
 		return to, relabel(to.Type), ""
 	}
-	to.Type = promised
-	return to, integer(from.Type.ID(), promised), ""
+	to.Type = expected
+	return to, integer(from.Type.ID(), expected), ""
 }
 
 // relabel gives values another type of the same layout.

@@ -120,7 +120,7 @@ func (s *sink) Open(ctx context.Context, o sdk.Object) error {
 		about.Metadata[object.MetaExpires] = s.expires.Format(time.RFC3339)
 	}
 	s.writes, s.stop = context.WithCancelCause(context.WithoutCancel(ctx))
-	defer s.lasting(ctx)()
+	defer s.boundWrites(ctx)()
 	if err := s.begin(ctx, o.RunID, about); err != nil {
 		s.close()
 		return err
@@ -155,8 +155,9 @@ func (s *sink) begin(ctx context.Context, runID string, about object.About) erro
 	return nil
 }
 
-// lasting ends the writes when ctx does, until it is called off.
-func (s *sink) lasting(ctx context.Context) (off func() bool) {
+// boundWrites ends the writes when ctx ends, until release is called. Each call of the sink binds them to its own context,
+// because the upload goes on from call to call.
+func (s *sink) boundWrites(ctx context.Context) (release func() bool) {
 	return context.AfterFunc(ctx, func() { s.stop(context.Cause(ctx)) })
 }
 
@@ -164,7 +165,7 @@ func (s *sink) Write(ctx context.Context, p []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	defer s.lasting(ctx)()
+	defer s.boundWrites(ctx)()
 	_, err := s.upload.Write(p)
 	return err
 }

@@ -144,11 +144,11 @@ func planTruncate(unit string, field arrow.Field) (action, arrow.Field, string) 
 	case *arrow.TimestampType:
 		t.perDay = 86400 * parse.PerSecond(typ.Unit)
 		if typ.TimeZone != "" {
-			z, known := zone.Load(typ.TimeZone)
+			z, known := zone.Of(field)
 			if !known {
 				return nil, field, unit + " is for times of a zone that is known, and " + typ.TimeZone + " is not"
 			}
-			if z.Name != zone.UTC {
+			if z.Name != zone.UTC || z.Text() != "" {
 				t.zone = z
 			}
 		}

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -28,6 +29,8 @@ type tableInfo struct {
 	clustered []string
 	// indexed are the columns that an index begins with.
 	indexed map[string]bool
+	// rows is about how many there are, as the server's statistics say; 0 where they do not, as of a view.
+	rows int64
 }
 
 type columnInfo struct {
@@ -94,9 +97,12 @@ FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name =
 		return info, err
 	}
 	inOrder := false
-	err = d.read(`SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(engine AS CHAR)
+	err = d.read(`SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(engine AS CHAR), CAST(table_rows AS CHAR)
 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`, name,
-		func(row []string) { info.view, inOrder = row[1] == "", row[1] == "InnoDB" })
+		func(row []string) {
+			info.view, inOrder = row[1] == "", row[1] == "InnoDB"
+			info.rows, _ = strconv.ParseInt(row[2], 10, 64)
+		})
 	if err != nil {
 		return info, err
 	}

@@ -37,7 +37,7 @@ func Stage() sdk.Definition {
 // source is the implementation of sdk.Source.
 type source struct {
 	settings Settings
-	wish     *wish // nil unless there is a request
+	request  *checkedRequest // nil unless there is a request
 	query    string
 	args     []any
 	doing    string // what is asked of the server, for messages
@@ -52,10 +52,12 @@ type source struct {
 	results *results // of the statement that is under way
 	binary  bool
 	stored  []columnDef // of a table's columns as they are, where the statement reads UNIX times
+	clocks  *zone.Zone  // that these are shown in
 	local   bool        // TIMESTAMP columns were understood in the session's zone
 	sets    int         // result sets so far, those of OUT parameters left out
 	wanted  int         // the setting result_set; 0 is the only one
 	wantOut bool        // result_set: out
+	rows    int64       // about how many will come; 0 is unknown
 	out     bool        // OUT parameters are what is delivered
 	outs    []outParameter
 	ended   bool   // the statement was looked back at
@@ -87,7 +89,7 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 		src.doing = "calling " + s.Call
 		src.query, err = callStatement(s.Call, len(src.args))
 	case s.Request.given():
-		src.wish, err = s.Request.wish()
+		src.request, err = s.Request.check()
 	}
 	if err != nil {
 		return nil, err
@@ -134,6 +136,10 @@ func (s *source) state(facts map[string]string) {
 		}
 	}
 }
+
+// EstimateRows is about how many rows a whole table has by the server's statistics, which come with the description of the
+// table. Of a part of one, a view, a query and a call nothing is known.
+func (s *source) EstimateRows() int64 { return s.rows }
 
 // Next reads the next batch of rows.
 func (s *source) Next(ctx context.Context) (arrow.Record, error) {
@@ -190,8 +196,8 @@ func (s *source) Close() error {
 
 // begin executes the statement and goes to the chosen result set.
 func (s *source) begin() (*arrow.Schema, error) {
-	if s.wish != nil {
-		if err := s.grant(); err != nil {
+	if s.request != nil {
+		if err := s.authorise(); err != nil {
 			return nil, err
 		}
 	}
@@ -240,34 +246,34 @@ func (s *source) count(defs []columnDef, outParams bool) int {
 	return s.sets
 }
 
-// grant checks the request against the server's catalogue and makes it the
+// authorise checks the request against the server's catalogue and makes it the
 // statement.
-func (s *source) grant() error {
+func (s *source) authorise() error {
 	s.doing = "looking up what was asked for"
 	c, err := openDatabase(s)
 	if err != nil {
 		return err
 	}
-	granted, err := s.wish.statement(c)
+	authorised, err := s.request.statement(c)
 	if err != nil {
 		return err
 	}
-	if granted.allOf != "" {
-		if err := s.checkReadable(granted.allOf); err != nil {
+	if authorised.allOf != "" {
+		if err := s.checkReadable(authorised.allOf); err != nil {
 			return err
 		}
 	}
-	if n := len(granted.invisible); n > 0 {
+	if n := len(authorised.invisible); n > 0 {
 		s.env.Count("columns_invisible", int64(n))
-		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(granted.invisible))
+		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(authorised.invisible))
 	}
-	if err := s.setVariables(granted.inout, granted.inoutArgs); err != nil {
+	if err := s.setVariables(authorised.inout, authorised.inoutArgs); err != nil {
 		return err
 	}
-	if err := s.unixTimes(&granted); err != nil {
+	if err := s.unixTimes(&authorised); err != nil {
 		return err
 	}
-	s.query, s.args, s.doing, s.outs = granted.query, granted.args, granted.doing, granted.outs
+	s.query, s.args, s.doing, s.outs, s.rows = authorised.query, authorised.args, authorised.doing, authorised.outs, authorised.rows
 	return nil
 }
 
@@ -328,7 +334,10 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 				return nil, protocolFault("column %q: a UNIX time is of type code 0x%02x", defs[i].name, came[i].typ)
 			}
 			p.kind = unix
-			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: z.Name}
+			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: s.clocks.Name}
+			if text := s.clocks.Text(); text != "" {
+				p.field.Metadata = with(p.field.Metadata, sdk.MetaClocks, text)
+			}
 		case p.kind == kindTimestamp && z == nil:
 			p.kind = kindDatetime
 			p.field.Type = p.arrowType()
@@ -336,9 +345,7 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 			p.kind, p.zone, s.local = kindLocal, z, true
 			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: z.Name}
 			if !z.Fixed() {
-				metadata := p.field.Metadata.ToMap()
-				metadata[sdk.MetaLocalTime] = "true"
-				p.field.Metadata = arrow.MetadataFrom(metadata)
+				p.field.Metadata = with(p.field.Metadata, sdk.MetaLocalTime, "true")
 			}
 		case p.kind == kindTimestamp:
 			s.local = true
@@ -355,6 +362,13 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 	}
 	s.batch = newBatch(s.pool, schema, plans, zero, s.env.BatchRows, s.env.BatchBytes)
 	return schema, nil
+}
+
+// with is metadata and one more entry.
+func with(metadata arrow.Metadata, key, value string) arrow.Metadata {
+	all := metadata.ToMap()
+	all[key] = value
+	return arrow.MetadataFrom(all)
 }
 
 // fill reads rows until the batch is full, for as long as rows may wait for others, or to

@@ -103,7 +103,7 @@ var TypeTable = []TypeRow{
 		[]byte{typeDate, typeNewDate}, nil, kindDate},
 	{"DATETIME(fsp)", "timestamp(fsp)", "no zone: the wall clock time as stored; zero_dates as above",
 		[]byte{typeDatetime, typeDatetime2}, nil, kindDatetime},
-	{"TIMESTAMP(fsp)", "timestamp(fsp) in ZONE", "an instant in the session's time zone, which text shows as local time; local time without a zone where nobody knows the zone; zero_dates as above",
+	{"TIMESTAMP(fsp)", "timestamp(fsp) in ZONE", "an instant in the session's time zone, which text shows as local time; where nobody knows the zone, a base table's is an instant in UTC, which text shows as local time too, and any other local time without a zone; zero_dates as above",
 		[]byte{typeTimestamp, typeTimestamp2}, nil, kindTimestamp},
 	{"TIME(fsp)", "time(fsp)", "from -838:59:59.999999 to 838:59:59.999999",
 		[]byte{typeTime, typeTime2}, nil, kindTime},

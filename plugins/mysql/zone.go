@@ -59,7 +59,7 @@ func (ses *session) setZone(name string) error {
 
 // The server's clocks are compared once a week of the years that a TIMESTAMP can be in.
 const (
-	week          = 7 * 86400
+	week          = 7 * secondsPerDay
 	lastTimestamp = math.MaxInt32
 )
 
@@ -70,26 +70,9 @@ const ahead = "TIMESTAMPDIFF(SECOND, '1970-01-01 00:00:00', FROM_UNIXTIME(%[1]s)
 // one of that name: a server has a table of its own, which need not be ours, and the name of its
 // system's zone may be no more than AEST. It is nil when there is none.
 func (ses *session) recognise(name string) (*zone.Zone, error) {
-	digit := "(SELECT 0 AS d" // names are those of digits
-	for i := 1; i < 10; i++ {
-		digit += " UNION ALL SELECT " + strconv.Itoa(i)
-	}
-	digit += ")"
-	row, err := ses.run(fmt.Sprintf("SELECT GROUP_CONCAT("+ahead+" ORDER BY v) FROM (SELECT (a.d + b.d * 10 + c.d * 100 + e.d * 1000) * %d + 1 AS v FROM %[3]s AS a, %[3]s AS b, %[3]s AS c, %[3]s AS e) AS weeks WHERE v < %[4]d",
-		"v", week, digit, lastTimestamp))
-	if err != nil || len(row) != 1 {
+	seen, err := ses.sample(week)
+	if seen == nil || err != nil {
 		return nil, err
-	}
-	var seen []int64
-	for _, text := range strings.Split(row[0], ",") {
-		offset, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return nil, nil
-		}
-		seen = append(seen, offset)
-	}
-	if len(seen) != (lastTimestamp-2)/week+1 {
-		return nil, nil
 	}
 	if first := seen[0]; !slices.ContainsFunc(seen, func(offset int64) bool { return offset != first }) && first%60 == 0 {
 		sign, minutes := '+', first/60
@@ -109,6 +92,87 @@ func (ses *session) recognise(name string) (*zone.Zone, error) {
 		}
 	}
 	return nil, nil
+}
+
+// sample asks by how many seconds the session's clocks are ahead of UTC at the second 1 of 1970, and every so many seconds
+// from then on. It is nil where the server does not say.
+func (ses *session) sample(every int64) (seen []int64, err error) {
+	digit := "(SELECT 0 AS d" // names are those of digits
+	for i := 1; i < 10; i++ {
+		digit += " UNION ALL SELECT " + strconv.Itoa(i)
+	}
+	digit += ")"
+	row, err := ses.run(fmt.Sprintf("SELECT GROUP_CONCAT("+ahead+" ORDER BY v) FROM (SELECT (a.d + b.d * 10 + c.d * 100 + e.d * 1000 + f.d * 10000) * %d + 1 AS v FROM %[3]s AS a, %[3]s AS b, %[3]s AS c, %[3]s AS e, %[3]s AS f) AS moments WHERE v < %[4]d",
+		"v", every, digit, lastTimestamp))
+	if err != nil || len(row) != 1 {
+		return nil, err
+	}
+	if seen = offsets(row[0]); len(seen) != int((lastTimestamp-2)/every)+1 {
+		return nil, nil
+	}
+	return seen, nil
+}
+
+// offsets reads numbers of seconds with commas between; nil is what is none.
+func offsets(text string) (list []int64) {
+	for _, text := range strings.Split(text, ",") {
+		offset, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil
+		}
+		list = append(list, offset)
+	}
+	return list
+}
+
+// learn finds out when the session's clocks change, where they are those of no zone that is known: between two days on which
+// they show another time it goes half the way until the second is found. It is nil where the server does not say.
+func (ses *session) learn() (*zone.Zone, error) {
+	seen, err := ses.sample(secondsPerDay)
+	if seen == nil || err != nil {
+		return nil, err
+	}
+	// Clocks show low's time until low, and high's from high on.
+	type between struct {
+		low, high    int64
+		offset, next int64
+	}
+	var open []between
+	for i := 1; i < len(seen); i++ {
+		if seen[i] != seen[i-1] {
+			open = append(open, between{int64(i-1)*secondsPerDay + 1, int64(i)*secondsPerDay + 1, seen[i-1], seen[i]})
+		}
+	}
+	for width := int64(secondsPerDay); len(open) > 0 && width > 1; width = (width + 1) / 2 {
+		var asked []string
+		for _, b := range open {
+			asked = append(asked, fmt.Sprintf(ahead, strconv.FormatInt((b.low+b.high)/2, 10)))
+		}
+		row, err := ses.run("SELECT CONCAT_WS(',', " + strings.Join(asked, ", ") + ")")
+		if err != nil {
+			return nil, err
+		}
+		found := offsets(strings.Join(row, ""))
+		if len(found) != len(open) {
+			return nil, nil
+		}
+		for i := range open {
+			switch b, middle := &open[i], (open[i].low+open[i].high)/2; found[i] {
+			case b.offset:
+				b.low = middle
+			case b.next:
+				b.high = middle
+			default:
+				return nil, nil // they changed twice within the day
+			}
+		}
+	}
+	var changes []zone.Change
+	for _, b := range open {
+		changes = append(changes, zone.Change{At: b.high, Offset: b.next})
+	}
+	z, _ := zone.Clocks(seen[0], changes)
+	return z, nil
 }
 
 func sameWeeks(z *zone.Zone, seen []int64) bool {
@@ -152,14 +216,25 @@ func (ses *session) checkZone() error {
 
 // unixTimes makes the statement of a table read its TIMESTAMP columns as UNIX times, which tell
 // the instants of a doubled hour apart, and keeps what the server says about the columns as they
-// are. The range stays one of the session's zone. Where clocks never change there is no need.
-func (s *source) unixTimes(granted *statement) error {
+// are. The range stays one of the session's zone. Where clocks never change there is no need; where they are those of no zone
+// that is known, their changes are learned, so that text shows what the practice's client shows.
+func (s *source) unixTimes(authorised *statement) error {
 	z := s.session.zone
-	if z == nil || z.Fixed() || len(granted.unix) == 0 || s.settings.ZeroDates == string(zeroText) {
+	if z != nil && z.Fixed() || len(authorised.unix) == 0 || s.settings.ZeroDates == string(zeroText) {
 		return nil
 	}
-	s.doing = granted.doing
-	if err := s.session.c.command(commandQuery, []byte("SELECT "+quoteNames(granted.columns)+" FROM "+quoteName(granted.table)+" LIMIT 0")); err != nil {
+	if z == nil {
+		var err error
+		if z, err = s.session.learn(); err != nil && !isServerError(err) {
+			return err
+		}
+		if z == nil {
+			return nil
+		}
+	}
+	s.clocks = z
+	s.doing = authorised.doing
+	if err := s.session.c.command(commandQuery, []byte("SELECT "+quoteNames(authorised.columns)+" FROM "+quoteName(authorised.table)+" LIMIT 0")); err != nil {
 		return err
 	}
 	s.results = &results{c: s.session.c}
@@ -167,8 +242,8 @@ func (s *source) unixTimes(granted *statement) error {
 	if err != nil {
 		return err
 	}
-	if len(defs) != len(granted.columns) {
-		return protocolFault("%d columns were asked for, and %d are described", len(granted.columns), len(defs))
+	if len(defs) != len(authorised.columns) {
+		return protocolFault("%d columns were asked for, and %d are described", len(authorised.columns), len(defs))
 	}
 	if err := s.results.skip(); err != nil {
 		return err
@@ -178,13 +253,13 @@ func (s *source) unixTimes(granted *statement) error {
 	}
 	s.stored = defs
 	list := make([]string, len(defs))
-	for i, name := range granted.columns {
+	for i, name := range authorised.columns {
 		list[i] = quoteName(name)
 		if t := defs[i].typ; t == typeTimestamp || t == typeTimestamp2 {
 			list[i] = "UNIX_TIMESTAMP(" + list[i] + ")"
 		}
 	}
-	granted.query = "SELECT " + strings.Join(list, ", ") + strings.TrimPrefix(granted.query, "SELECT "+quoteNames(granted.columns))
+	authorised.query = "SELECT " + strings.Join(list, ", ") + strings.TrimPrefix(authorised.query, "SELECT "+quoteNames(authorised.columns))
 	return nil
 }
 

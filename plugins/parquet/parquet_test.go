@@ -120,6 +120,17 @@ func spell(a arrow.Array, i int) string {
 	return a.ValueStr(i)
 }
 
+// same reports whether an array is, to the type, what a column has from a row on. It is quick, and false of what spell knows
+// to be the same in another type.
+func same(a, column arrow.Array, row int) bool {
+	if row+a.Len() > column.Len() || !arrow.TypeEqual(a.DataType(), column.DataType()) {
+		return false
+	}
+	part := array.NewSlice(column, int64(row), int64(row+a.Len()))
+	defer part.Release()
+	return array.Equal(a, part)
+}
+
 // compare holds a table against the record that was written.
 func compare(t *testing.T, got arrow.Table, want arrow.Record) {
 	t.Helper()
@@ -137,6 +148,10 @@ func compare(t *testing.T, got arrow.Table, want arrow.Record) {
 		}
 		row := 0
 		for _, chunk := range got.Column(c).Data().Chunks() {
+			if same(chunk, column, row) {
+				row += chunk.Len()
+				continue
+			}
 			for i := range chunk.Len() {
 				g, w := spell(chunk, i), spell(column, row)
 				if column.DataType().ID() == arrow.DURATION {

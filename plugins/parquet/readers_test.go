@@ -26,9 +26,9 @@ import (
 //go:embed testdata/readers.py
 var readersScript string
 
-// TestOthersRead has pyarrow, DuckDB and DataFusion read every kind of file, and holds what they find
+// TestOtherReadersAgree has pyarrow, DuckDB and DataFusion read every kind of file, and holds what they find
 // against the rows. With conditions, too, which they answer with the help of bounds and page indexes.
-func TestOthersRead(t *testing.T) {
+func TestOtherReadersAgree(t *testing.T) {
 	dir := t.TempDir()
 	var arguments []string
 	check := func(name, settings string, record arrow.Record, morsel int64) {

@@ -15,7 +15,7 @@ import (
 
 	engine "modernc.org/sqlite"
 
-	"github.com/cipherstream/cipherstream/plugins/internal/lasting"
+	"github.com/cipherstream/cipherstream/plugins/internal/fsync"
 )
 
 // database is one connection with one transaction. It speaks to the driver itself: database/sql would look at every
@@ -30,7 +30,7 @@ type database struct {
 const pageCache = "8192"
 
 // own is for a file that nobody else knows, and that is removed when anything goes wrong: it needs no journal, and is
-// made lasting at the end. shared is for a database of others, as careful as SQLite is.
+// written to the disk at the end. shared is for a database of others, as careful as SQLite is.
 var (
 	own    = []string{"journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE", "temp_store = MEMORY", "cache_size = -" + pageCache}
 	shared = []string{"busy_timeout = 5000", "synchronous = FULL", "temp_store = MEMORY", "cache_size = -" + pageCache, "trusted_schema = OFF"}
@@ -168,7 +168,7 @@ func (s *sink) show() error {
 	if err != nil {
 		return s.code(err)
 	}
-	if err := lasting.Sync(filepath.Dir(s.path)); !errors.Is(err, fs.ErrPermission) {
+	if err := fsync.Directory(filepath.Dir(s.path)); !errors.Is(err, fs.ErrPermission) {
 		return s.code(err)
 	}
 	return nil

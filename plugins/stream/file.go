@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/cipherstream/cipherstream/plugins/internal/lasting"
+	"github.com/cipherstream/cipherstream/plugins/internal/fsync"
 	"github.com/cipherstream/cipherstream/plugins/internal/partial"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -99,7 +99,7 @@ func (f *file) commit() error {
 	f.handle.Release()
 	f.handle = nil
 	f.over()
-	if err := lasting.Sync(filepath.Dir(f.path)); !errors.Is(err, fs.ErrPermission) {
+	if err := fsync.Directory(filepath.Dir(f.path)); !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	return nil

@@ -12,12 +12,12 @@ import (
 
 // Signatures, and the values of fields, by the sections of APPNOTE.TXT.
 const (
-	signLocal       = 0x04034b50 // 4.3.7
-	signDescriptor  = 0x08074b50 // 4.3.9
-	signDirectory   = 0x02014b50 // 4.3.12
-	signEnd64       = 0x06064b50 // 4.3.14
-	signEnd64Finder = 0x07064b50 // 4.3.15
-	signEnd         = 0x06054b50 // 4.3.16
+	signLocal      = 0x04034b50 // 4.3.7
+	signDescriptor = 0x08074b50 // 4.3.9
+	signDirectory  = 0x02014b50 // 4.3.12
+	signEnd64      = 0x06064b50 // 4.3.14
+	signLocator64  = 0x07064b50 // 4.3.15
+	signEnd        = 0x06054b50 // 4.3.16
 
 	methodStore   = 0
 	methodDeflate = 8
@@ -163,7 +163,7 @@ func appendDirectoryEnd(b []byte, at, size uint64) []byte {
 		b = binary.LittleEndian.AppendUint64(b, size)
 		b = binary.LittleEndian.AppendUint64(b, at)
 
-		b = binary.LittleEndian.AppendUint32(b, signEnd64Finder)
+		b = binary.LittleEndian.AppendUint32(b, signLocator64)
 		b = binary.LittleEndian.AppendUint32(b, 0)
 		b = binary.LittleEndian.AppendUint64(b, at+size)
 		b = binary.LittleEndian.AppendUint32(b, 1)

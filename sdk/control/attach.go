@@ -22,38 +22,38 @@ import (
 // a host waits for a plugin that it does not start itself: one that runs under a
 // debugger, or simply in another terminal.
 //
-// The plugin connects and reads one line, an Invitation. From then on it behaves as
-// if it had been started with that environment, but writes its greeting to the
+// The plugin connects and reads one line, an AttachRequest. From then on it behaves as
+// if it had been started with that environment, but writes its handshake to the
 // connection instead of standard output. The connection stays open: each side takes
 // its end for the end of the other.
 const EnvAttach = "CIPHERSTREAM_ATTACH"
 
-// Invitation is what the host sends over the socket of EnvAttach: one line of JSON,
-// at most MaxInvitation bytes long.
-type Invitation struct {
+// AttachRequest is what the host sends over the socket of EnvAttach: one line of JSON,
+// at most MaxAttachRequest bytes long.
+type AttachRequest struct {
 	// Environment is what go-plugin's handshake puts into a plugin's environment, and
 	// EnvHostCertificate.
 	Environment map[string]string `json:"environment"`
 }
 
-// MaxInvitation bounds an invitation, in bytes.
-const MaxInvitation = 64 << 10
+// MaxAttachRequest bounds an attach request, in bytes.
+const MaxAttachRequest = 64 << 10
 
-// invited are the prefixes of the variables that an invitation may set.
-var invited = []string{"PLUGIN_", "CIPHERSTREAM_"}
+// attachVariables are the prefixes of the variables that an attach request may set.
+var attachVariables = []string{"PLUGIN_", "CIPHERSTREAM_"}
 
-// attach follows the invitation of the host that waits at path.
+// attach connects to the host that waits at path, and does as its attach request says.
 func attach(path string) (*net.UnixConn, error) {
-	if err := checkMeetingPlace(path); err != nil {
+	if err := checkSocketDirectory(path); err != nil {
 		return nil, err
 	}
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("no run waits there any more: %w", err)
 	}
-	err = (peer.Expected{}).Greet(conn)
+	err = (peer.Expected{}).SendHello(conn)
 	if err == nil {
-		err = accept(conn)
+		err = readAttachRequest(conn)
 	}
 	if err != nil {
 		conn.Close()
@@ -62,9 +62,9 @@ func attach(path string) (*net.UnixConn, error) {
 	return conn, nil
 }
 
-// checkMeetingPlace makes sure that nobody but this user can have made the socket:
+// checkSocketDirectory makes sure that nobody but this user can have made the socket:
 // who answers there is sent rows, and decides where they go.
-func checkMeetingPlace(path string) error {
+func checkSocketDirectory(path string) error {
 	dir := filepath.Dir(path)
 	info, err := os.Lstat(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -80,13 +80,13 @@ func checkMeetingPlace(path string) error {
 	return nil
 }
 
-// accept reads the invitation and puts its environment in place.
-func accept(conn io.Reader) error {
-	line, err := bufio.NewReaderSize(io.LimitReader(conn, MaxInvitation), MaxInvitation).ReadSlice('\n')
+// readAttachRequest reads the request and puts its environment in place.
+func readAttachRequest(conn io.Reader) error {
+	line, err := bufio.NewReaderSize(io.LimitReader(conn, MaxAttachRequest), MaxAttachRequest).ReadSlice('\n')
 	if err != nil {
 		return errors.New("the run ended before it said what it wants")
 	}
-	var in Invitation
+	var in AttachRequest
 	if err := json.Unmarshal(line, &in); err != nil {
 		return errors.New("what waits there is not a run of cipherstream")
 	}
@@ -94,7 +94,7 @@ func accept(conn io.Reader) error {
 		return errors.New("the run sent no certificate")
 	}
 	for name := range in.Environment {
-		if !slices.ContainsFunc(invited, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+		if !slices.ContainsFunc(attachVariables, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
 			return fmt.Errorf("the run wants to set the variable %q", name)
 		}
 	}
@@ -107,8 +107,8 @@ func accept(conn io.Reader) error {
 }
 
 // attachTo makes this process the plugin of the run that waits at path. It returns
-// where its greeting goes, and what to call when it has served: that ends the process.
-func attachTo(path, name string) (greeting io.Writer, served func()) {
+// where its handshake goes, and what to call when it has served: that ends the process.
+func attachTo(path, name string) (handshake io.Writer, served func()) {
 	stderr := os.Stderr // which go-plugin replaces for a while
 	say := func(format string, args ...any) {
 		fmt.Fprintf(stderr, name+": "+format+"\n", args...)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestInvitation(t *testing.T) {
+func TestAttachRequest(t *testing.T) {
 	const certificate = `"` + EnvHostCertificate + `": "pem"`
 	for _, c := range []struct{ line, want string }{
 		{`{"environment": {` + certificate + `, "PLUGIN_TEST_VARIABLE": "1"}}` + "\n", ""},
@@ -18,12 +18,12 @@ func TestInvitation(t *testing.T) {
 		{"HTTP/1.1 200 OK\n", "what waits there is not a run of cipherstream"},
 		{`{"environment": {` + certificate + `}}`, "the run ended before it said what it wants"},
 		{"", "the run ended before it said what it wants"},
-		{strings.Repeat("x", MaxInvitation) + "\n", "the run ended before it said what it wants"},
+		{strings.Repeat("x", MaxAttachRequest) + "\n", "the run ended before it said what it wants"},
 	} {
 		t.Setenv("PLUGIN_TEST_VARIABLE", "")
 		t.Setenv(EnvHostCertificate, "")
 		got := ""
-		if err := accept(strings.NewReader(c.line)); err != nil {
+		if err := readAttachRequest(strings.NewReader(c.line)); err != nil {
 			got = err.Error()
 		}
 		if got != c.want {

@@ -21,7 +21,7 @@ import (
 
 // EnvHostCertificate is the environment variable in which go-plugin's AutoMTLS
 // hands the host's certificate to the plugin, in PEM. The plugin answers with its
-// own in the sixth field of its greeting, DER in unpadded base64.
+// own in the sixth field of its handshake, DER in unpadded base64.
 const EnvHostCertificate = "PLUGIN_CLIENT_CERT"
 
 // serverName is the name that both certificates carry, as in AutoMTLS.
@@ -69,13 +69,13 @@ func (i *Identity) PEM() string {
 }
 
 // Client returns the host's side. go-plugin adds the plugin's certificate, the
-// only one that is then accepted, when the greeting brings it.
+// only one that is then accepted, when the handshake brings it.
 func (i *Identity) Client() *tls.Config {
 	return &tls.Config{
 		Certificates: []tls.Certificate{i.certificate},
 		MinVersion:   tls.VersionTLS13,
 		ServerName:   serverName,
-		RootCAs:      x509.NewCertPool(), // nobody, until the greeting
+		RootCAs:      x509.NewCertPool(), // nobody, until the handshake
 	}
 }
 
@@ -93,11 +93,11 @@ func (i *Identity) server(hostPEM string) (*tls.Config, error) {
 	}, nil
 }
 
-// greet puts a pipe in place of os.Stdout, through which go-plugin writes its
-// greeting, and passes that on with the certificate in it. go-plugin writes one
+// writeHandshake puts a pipe in place of os.Stdout, through which go-plugin writes its
+// handshake, and passes that on with the certificate in it. go-plugin writes one
 // line and then replaces os.Stdout itself. The descriptor stays open: what is
 // written to it by number reaches the host's log, and nothing else takes its place.
-func (i *Identity) greet(to io.Writer) error {
+func (i *Identity) writeHandshake(to io.Writer) error {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return err

@@ -27,12 +27,12 @@ const EnvLifeline = "CIPHERSTREAM_LIFELINE"
 // Without a host it prints what this program is and exits with 2. With EnvAttach it
 // says on standard error which run it waits for, and how that goes.
 func Serve(bundle stage.Bundle) {
-	var greeting io.Writer = os.Stdout
+	var handshake io.Writer = os.Stdout
 	path := os.Getenv(EnvAttach)
 	attached := path != ""
 	if attached {
 		var served func()
-		greeting, served = attachTo(path, bundle.Name)
+		handshake, served = attachTo(path, bundle.Name)
 		defer served()
 	}
 	if os.Getenv(Handshake.MagicCookieKey) != Handshake.MagicCookieValue {
@@ -58,7 +58,7 @@ func Serve(bundle stage.Bundle) {
 	if hostPEM := os.Getenv(EnvHostCertificate); hostPEM != "" {
 		identity, err := NewIdentity()
 		if err == nil {
-			err = identity.greet(greeting)
+			err = identity.writeHandshake(handshake)
 		}
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s: cannot make its certificate: %v\n", bundle.Name, err)
@@ -81,9 +81,9 @@ func Serve(bundle stage.Bundle) {
 	})
 }
 
-// lastWords bounds how long a process outlives its host, to end what it has begun: its query, its upload, its temporary
-// file.
-const lastWords = 10 * time.Second
+// cleanupTimeout bounds how long a process outlives its host, to end what it has begun: its query, its upload, its
+// temporary file.
+const cleanupTimeout = 10 * time.Second
 
 // watchLifeline ends this process when the host dies, however it dies: at once when it has begun nothing, and otherwise
 // when that is ended.
@@ -97,7 +97,7 @@ func watchLifeline(session *Session) {
 	go func() {
 		// Nothing is ever written: Read returns when the last writer is gone.
 		_, _ = lifeline.Read(make([]byte, 1))
-		time.AfterFunc(lastWords, func() { os.Exit(3) })
+		time.AfterFunc(cleanupTimeout, func() { os.Exit(3) })
 		session.End()
 		os.Exit(3)
 	}()

@@ -73,8 +73,8 @@ func (s *Session) Open(_ context.Context, req *pb.OpenRequest) error {
 		Dir:         req.Dir,
 		Log:         slog.New(s.events),
 		Announce:    s.announce,
-		Opened: func(schema *arrow.Schema) {
-			s.events.put(&pb.Event{Kind: &pb.Event_Opened{Opened: &pb.Opened{Columns: columnsToProto(schema)}}})
+		Opened: func(schema *arrow.Schema, estimatedRows int64) {
+			s.events.put(&pb.Event{Kind: &pb.Event_Opened{Opened: &pb.Opened{Columns: columnsToProto(schema), EstimatedRows: estimatedRows}}})
 		},
 	}
 	for _, r := range req.Stages {
@@ -127,6 +127,9 @@ func (s *Session) Start(ctx context.Context, send func(*pb.Event) error) error {
 			err = send(event)
 		case <-ticker.C:
 			err = send(progressOf(group))
+			if e := checkpointOf(group); e != nil && err == nil {
+				err = send(e)
+			}
 		case runErr := <-finished:
 			return s.conclude(group, runErr, send)
 		}
@@ -139,10 +142,23 @@ func (s *Session) Start(ctx context.Context, send func(*pb.Event) error) error {
 	}
 }
 
+// checkpointOf is the event of the newest checkpoint that the host was not told; nil where there is none. One that is overtaken
+// before the next heartbeat is not told at all.
+func checkpointOf(group *runner.Group) *pb.Event {
+	c, is := group.TakeCheckpoint()
+	if !is {
+		return nil
+	}
+	return &pb.Event{Kind: &pb.Event_Checkpoint{Checkpoint: &pb.Checkpoint{Position: c.Position, Rows: c.Rows}}}
+}
+
 // execute runs the group, and for a sink waits for the host's decision.
 func (s *Session) execute(ctx context.Context, group *runner.Group) error {
 	err := group.Run(ctx)
 	s.events.put(progressOf(group)) // the last one before Prepared is exact
+	if e := checkpointOf(group); e != nil {
+		s.events.put(e)
+	}
 	if err == nil && s.sink {
 		s.mu.Lock()
 		s.prepared = true

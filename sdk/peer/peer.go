@@ -32,8 +32,8 @@ type Expected struct {
 	PID int
 	// Hello is what the writer sends first, and Welcome what the reader answers. Both are empty, or as NewWord makes them.
 	Hello, Welcome []byte
-	// Patience is how long a side that is not known by its process may take to say its word; 0 is for ever.
-	Patience time.Duration
+	// Timeout is how long a side that is not known by its process may take to say its word; 0 is for ever.
+	Timeout time.Duration
 }
 
 // NewWord makes a word that nobody guesses.
@@ -72,10 +72,10 @@ func (e Expected) admit(conn *net.UnixConn) (p Process, known bool, err error) {
 	return p, true, nil
 }
 
-// hear waits for a word.
-func (e Expected) hear(conn *net.UnixConn, p Process, known bool, word []byte) error {
-	if !known && e.Patience > 0 {
-		if err := conn.SetReadDeadline(time.Now().Add(e.Patience)); err != nil {
+// await waits for a word.
+func (e Expected) await(conn *net.UnixConn, p Process, known bool, word []byte) error {
+	if !known && e.Timeout > 0 {
+		if err := conn.SetReadDeadline(time.Now().Add(e.Timeout)); err != nil {
 			return err
 		}
 	}
@@ -91,8 +91,8 @@ func (e Expected) hear(conn *net.UnixConn, p Process, known bool, word []byte) e
 	return conn.SetReadDeadline(time.Time{})
 }
 
-// Greet is the first thing that a writer does with its connection. The error of somebody else is a StrangerError.
-func (e Expected) Greet(conn *net.UnixConn) error {
+// SendHello is the first thing that a writer does with its connection. The error of somebody else is a StrangerError.
+func (e Expected) SendHello(conn *net.UnixConn) error {
 	if _, _, err := e.admit(conn); err != nil {
 		return err
 	}
@@ -103,8 +103,8 @@ func (e Expected) Greet(conn *net.UnixConn) error {
 	return err
 }
 
-// Heed waits for the reader's answer to Greet. A writer sends nothing before it.
-func (e Expected) Heed(ctx context.Context, conn *net.UnixConn) error {
+// AwaitWelcome waits for the reader's answer to the hello. A writer sends nothing before it.
+func (e Expected) AwaitWelcome(ctx context.Context, conn *net.UnixConn) error {
 	if len(e.Welcome) == 0 {
 		return nil
 	}
@@ -113,7 +113,7 @@ func (e Expected) Heed(ctx context.Context, conn *net.UnixConn) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	return e.hear(conn, p, known, e.Welcome)
+	return e.await(conn, p, known, e.Welcome)
 }
 
 // mostPending bounds the connections that have not said their word.
@@ -158,7 +158,7 @@ func (m *meeting) meet(conn *net.UnixConn) {
 	}
 	m.mu.Unlock()
 	m.hearing.Go(func() {
-		err := m.expected.hear(conn, p, known, m.expected.Hello)
+		err := m.expected.await(conn, p, known, m.expected.Hello)
 		if err == nil && len(m.expected.Welcome) > 0 {
 			_, err = conn.Write(m.expected.Welcome)
 		}

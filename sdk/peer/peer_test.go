@@ -53,7 +53,7 @@ func TestWords(t *testing.T) {
 		strangers = append(strangers, conn)
 	}
 	mine := dial(t, path)
-	if err := want.Greet(mine); err != nil {
+	if err := want.SendHello(mine); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := mine.Write([]byte("rows")); err != nil {
@@ -65,7 +65,7 @@ func TestWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := want.Heed(t.Context(), mine); err != nil {
+	if err := want.AwaitWelcome(t.Context(), mine); err != nil {
 		t.Error(err)
 	}
 	mine.Close()
@@ -86,9 +86,9 @@ func TestWords(t *testing.T) {
 func TestImpostor(t *testing.T) {
 	for name, answer := range map[string][]byte{"another": NewWord(), "none": nil} {
 		l, path := listen(t)
-		want := Expected{Hello: NewWord(), Welcome: NewWord(), Patience: 10 * time.Millisecond}
+		want := Expected{Hello: NewWord(), Welcome: NewWord(), Timeout: 10 * time.Millisecond}
 		conn := dial(t, path)
-		if err := want.Greet(conn); err != nil {
+		if err := want.SendHello(conn); err != nil {
 			t.Fatal(err)
 		}
 		other, err := l.AcceptUnix()
@@ -100,7 +100,7 @@ func TestImpostor(t *testing.T) {
 			t.Fatal(err)
 		}
 		var stranger *StrangerError
-		if err := want.Heed(t.Context(), conn); !errors.As(err, &stranger) {
+		if err := want.AwaitWelcome(t.Context(), conn); !errors.As(err, &stranger) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestProcess(t *testing.T) {
 	}
 	const init = 1
 	var stranger *StrangerError
-	if err := (Expected{PID: init}).Greet(conn); !errors.As(err, &stranger) {
+	if err := (Expected{PID: init}).SendHello(conn); !errors.As(err, &stranger) {
 		t.Errorf("the listener: got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -16,9 +16,10 @@ var errClosed = net.ErrClosed
 
 // sourceInput reads items from a source in this process.
 type sourceInput struct {
-	built  built
-	group  *Group
-	opened bool
+	built     built
+	group     *Group
+	opened    bool
+	delivered int64 // rows
 }
 
 func (s *sourceInput) open(ctx context.Context) (schema *arrow.Schema, err error) {
@@ -32,6 +33,17 @@ func (s *sourceInput) open(ctx context.Context) (schema *arrow.Schema, err error
 	return source.Open(ctx)
 }
 
+// estimate is about how many rows the source will deliver; 0 where it does not say.
+func (s *sourceInput) estimate() (rows int64) {
+	e, can := s.built.instance.(stage.RowEstimator)
+	if !can {
+		return 0
+	}
+	var panicked error // of something that nobody relies on: the log has it
+	defer recoverPanic(&panicked, s.group.cfg.Log)
+	return max(e.EstimateRows(), 0)
+}
+
 func (s *sourceInput) next(ctx context.Context) (it item, err error) {
 	defer s.named(&err)
 	defer recoverPanic(&err, s.group.cfg.Log)
@@ -42,7 +54,19 @@ func (s *sourceInput) next(ctx context.Context) (it item, err error) {
 		}
 		return item{}, err
 	}
-	return item{rec: rec, rows: rec.NumRows()}, nil
+	it = item{rec: rec, rows: rec.NumRows()}
+	s.delivered += it.rows
+	if c, can := s.built.instance.(stage.Checkpointer); can {
+		if it.checkpoint = c.Checkpoint(); it.checkpoint == "" {
+			return it, nil
+		}
+		if problem := stage.CheckpointBreach(it.checkpoint); problem != "" {
+			rec.Release()
+			return item{}, fault.New("plugin.contract", fault.Plugin, "the source gave %s", problem)
+		}
+		s.group.checkpoint.Store(&Checkpoint{it.checkpoint, s.delivered})
+	}
+	return it, nil
 }
 
 func (s *sourceInput) close() (err error) {
@@ -121,7 +145,7 @@ func (t *tableOutput) write(ctx context.Context, it item) (_ int64, err error) {
 		err = &f
 	}()
 	defer recoverPanic(&err, t.group.cfg.Log)
-	if err := t.sink.Write(ctx, stage.Rows{Record: it.rec, First: t.rows}); err != nil {
+	if err := t.sink.Write(ctx, stage.Rows{Record: it.rec, First: t.rows, Checkpoint: it.checkpoint}); err != nil {
 		return 0, err
 	}
 	t.rows += it.rec.NumRows()

@@ -24,6 +24,8 @@ type item struct {
 	rows int64
 	// cost is what the item holds of the budget.
 	cost int64
+	// checkpoint is the source's position behind these rows; "" is none. It ends where rows become bytes.
+	checkpoint string
 }
 
 var errEndOfInput = io.EOF
@@ -144,7 +146,7 @@ func (f *flow) run(ctx context.Context) (err error) {
 
 	var out drain
 	if conn != nil {
-		if err := g.cfg.OutputPeer.Heed(ctx, conn); err != nil {
+		if err := g.cfg.OutputPeer.AwaitWelcome(ctx, conn); err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				return cause
 			}
@@ -236,6 +238,9 @@ func (f *flow) feed(ctx context.Context, in batches, morsel int64, to chan<- ite
 		if err != nil {
 			return err
 		}
+		if morsel > 0 {
+			it.checkpoint = "" // it goes no further than an encoder
+		}
 		var cost int64
 		if it.rec != nil {
 			cost = recordBytes(it.rec)
@@ -285,7 +290,7 @@ func (f *flow) openInput(ctx context.Context) (batches, *arrow.Schema, stage.Med
 			return s, nil, stage.Media{}, err
 		}
 		if g.cfg.Opened != nil {
-			g.cfg.Opened(schema)
+			g.cfg.Opened(schema, s.estimate())
 		}
 		return s, schema, stage.Media{}, nil
 	}

@@ -69,7 +69,7 @@ func accept(ctx context.Context, l *net.UnixListener, from peer.Expected, log *s
 	return conn, nil
 }
 
-// dial connects to the downstream neighbour, and sends no more than the word of greeting.
+// dial connects to the downstream neighbour, and sends no more than the hello.
 func dial(ctx context.Context, path string, to peer.Expected) (*net.UnixConn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", path)
@@ -77,7 +77,7 @@ func dial(ctx context.Context, path string, to peer.Expected) (*net.UnixConn, er
 		return nil, fault.New(DownstreamEnded, fault.Plugin, "cannot connect to the stage after: %w", errors.Unwrap(err))
 	}
 	conn := c.(*net.UnixConn)
-	if err := to.Greet(conn); err != nil {
+	if err := to.SendHello(conn); err != nil {
 		conn.Close()
 		return nil, PeerFault(err)
 	}
@@ -135,7 +135,7 @@ func (in *input) next(ctx context.Context) (item, error) {
 	rec, err := in.reader.Read()
 	if err == io.EOF {
 		// A writer that keeps its side open past its end has nothing more to say.
-		_ = in.conn.SetReadDeadline(time.Now().Add(wire.EndPatience))
+		_ = in.conn.SetReadDeadline(time.Now().Add(wire.EndTimeout))
 		if in.reader.More() {
 			return item{}, fault.New(LinkProtocol, fault.Plugin,
 				"the stage before sends more behind the end of its stream; a stream has one schema, that of its beginning")
@@ -151,6 +151,13 @@ func (in *input) next(ctx context.Context) (item, error) {
 	it := item{rows: rec.NumRows()}
 	if in.shape == stage.ShapeTable {
 		if problem := unexpectedNull(rec); problem != "" {
+			rec.Release()
+			return item{}, fault.New(LinkProtocol, fault.Plugin, "the stage before sends %s", problem)
+		}
+		if at := in.reader.Metadata().FindKey(stage.MetaCheckpoint); at >= 0 {
+			it.checkpoint = in.reader.Metadata().Values()[at]
+		}
+		if problem := stage.CheckpointBreach(it.checkpoint); problem != "" {
 			rec.Release()
 			return item{}, fault.New(LinkProtocol, fault.Plugin, "the stage before sends %s", problem)
 		}
@@ -240,7 +247,11 @@ func newOutput(conn *net.UnixConn, shape stage.Shape, table *arrow.Schema, media
 
 func (o *output) write(_ context.Context, it item) (int64, error) {
 	if it.rec != nil {
-		if err := o.writer.Write(it.rec); err != nil {
+		var custom arrow.Metadata
+		if it.checkpoint != "" {
+			custom = arrow.NewMetadata([]string{stage.MetaCheckpoint}, []string{it.checkpoint})
+		}
+		if err := o.writer.WriteWithMetadata(it.rec, custom); err != nil {
 			return 0, writeFault(err)
 		}
 		return recordBytes(it.rec), nil

@@ -79,8 +79,8 @@ type Config struct {
 	Dir string
 	// Log receives what stages log.
 	Log *slog.Logger
-	// Opened, if set, is called with the source's schema.
-	Opened func(*arrow.Schema)
+	// Opened, if set, is called with the source's schema, and about how many rows it has; 0 is unknown.
+	Opened func(schema *arrow.Schema, estimatedRows int64)
 	// Announce, if set, is what stages announce to; see stage.Env.
 	Announce func(ctx context.Context, stage string, r stage.Resource) (release func(), err error)
 }
@@ -116,6 +116,7 @@ type Group struct {
 
 	rows, bytes  atomic.Int64
 	encodedBytes atomic.Int64
+	checkpoint   atomic.Pointer[Checkpoint]
 	watch        *watchdog
 
 	mu       sync.Mutex
@@ -306,6 +307,21 @@ func (g *Group) inSink(err *error) {
 	if *err != nil {
 		*err = fault.InStage(*err, g.built[len(g.built)-1].ID)
 	}
+}
+
+// Checkpoint is how far a source has come; see stage.Checkpointer.
+type Checkpoint struct {
+	Position string
+	// Rows is how many rows it had delivered by then.
+	Rows int64
+}
+
+// TakeCheckpoint returns the newest checkpoint of the group's source that was not taken yet.
+func (g *Group) TakeCheckpoint() (c Checkpoint, is bool) {
+	if newest := g.checkpoint.Swap(nil); newest != nil {
+		return *newest, true
+	}
+	return c, false
 }
 
 // Result returns the group's account, so far or at its end.

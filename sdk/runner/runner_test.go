@@ -261,7 +261,7 @@ func TestCancel(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		reason := fault.New("test.cancel", fault.Cancelled, "enough")
 		opened := make(chan struct{})
-		cfg := runner.Config{Opened: func(*arrow.Schema) { close(opened) }}
+		cfg := runner.Config{Opened: func(*arrow.Schema, int64) { close(opened) }}
 		go func() {
 			<-opened
 			cancel(reason)

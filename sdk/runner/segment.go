@@ -3,8 +3,11 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
@@ -223,6 +226,7 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 		}
 	}
 	var total stage.Totals
+	held := ""
 	given := make([]int64, len(s.steps))
 	for {
 		var t *task
@@ -251,6 +255,9 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 		if err := w.merge(t.item.outs); err != nil {
 			return err
 		}
+		if s.holds() && t.item.checkpoint != "" {
+			held, t.item.checkpoint = t.item.checkpoint, ""
+		}
 		if err := send(t.item); err != nil {
 			return err
 		}
@@ -261,6 +268,11 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 	}
 	total.Rows += kept
 	s.encoded(total.Rows)
+	if held != "" {
+		if err := send(item{rec: none(s.steps[len(s.steps)-1].gives), checkpoint: held}); err != nil {
+			return err
+		}
+	}
 	end, err := w.edge(ctx, total, false)
 	if err != nil {
 		return err
@@ -272,6 +284,19 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 	}
 	close(to)
 	return nil
+}
+
+// holds reports whether checkpoints wait for the end of the stream, because a filter may hold back rows that came before
+// them.
+func (s *segment) holds() bool {
+	return slices.ContainsFunc(s.steps, func(s step) bool { return s.ender != nil && !s.Definition.KeepsRows })
+}
+
+// none is a batch without rows.
+func none(schema *arrow.Schema) arrow.Record {
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	return b.NewRecord()
 }
 
 // worker carries batches through a segment's steps.
@@ -362,7 +387,7 @@ func (w *worker) do(ctx context.Context, t *task) error {
 		return err
 	}
 	if result.rec != nil {
-		result.cost = recordBytes(result.rec)
+		result.cost, result.checkpoint = recordBytes(result.rec), in.checkpoint
 	}
 	for _, out := range result.outs {
 		result.cost += int64(cap(out.Data))

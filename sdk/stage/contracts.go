@@ -2,6 +2,8 @@ package stage
 
 import (
 	"context"
+	"fmt"
+	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v15/arrow"
 )
@@ -19,13 +21,45 @@ type Source interface {
 	Close() error
 }
 
+// RowEstimator is an optional ability of a source. After Open the runner asks once: EstimateRows returns about how many
+// rows will come, or 0 where that is not known without reading them. It is for people who wait: nothing relies on it.
+type RowEstimator interface {
+	EstimateRows() int64
+}
+
+// Checkpointer is an optional ability of a source that a later run can continue, such as one that follows changes. The
+// runner asks after each Next that gave a batch, from the same goroutine: Checkpoint returns the position up to which
+// everything that the source has delivered, this batch included, is covered, and "" where there is no new one. A batch without
+// rows may carry one.
+//
+// A position is text that only the source understands, and takes as a setting of a later run. It is UTF-8, has at most
+// LongestCheckpoint bytes, and holds no secret and nothing of a row. A TableSink finds it in Rows, behind every row
+// that it covers; whoever started the run is told it as an event, earlier.
+type Checkpointer interface {
+	Checkpoint() string
+}
+
+// LongestCheckpoint bounds a position, in bytes.
+const LongestCheckpoint = 16 << 10
+
+// CheckpointBreach says what is wrong with a source's position; "" is nothing.
+func CheckpointBreach(position string) string {
+	switch {
+	case len(position) > LongestCheckpoint:
+		return fmt.Sprintf("a checkpoint of %d bytes; at most %d are possible", len(position), LongestCheckpoint)
+	case !utf8.ValidString(position):
+		return "a checkpoint that is not UTF-8"
+	}
+	return ""
+}
+
 // Filter turns record batches into record batches: it drops, adds or changes
 // columns or rows, and keeps their order.
 //
 // Bind is called once, before the first Apply. Apply borrows the record it is
 // given and returns one that the caller owns and releases; to hand the input
 // through, retain it. A result of zero rows is fine. With About.Concurrent,
-// Apply is called from several goroutines at once.
+// Apply is called from several goroutines at once. Only an Ender may hold rows back.
 type Filter interface {
 	Bind(in *arrow.Schema) (out *arrow.Schema, err error)
 	Apply(ctx context.Context, in arrow.Record) (arrow.Record, error)
@@ -35,7 +69,8 @@ type Filter interface {
 // returned and when the input has ended well, also when there was no batch; never after a failure. It may give
 // rows that the filter has held back: emit sends them on behind all others, batch by batch, and waits
 // until the stages behind have room. Emit borrows the batch, which has the schema that Bind gave; its error
-// is returned as it is. With About.KeepsRows there is nothing to give any more, and End only looks back.
+// is returned as it is. With About.KeepsRows there is nothing to give any more, and End only looks back. Without it
+// a source's checkpoints wait for End as well, because the rows before them may.
 type Ender interface {
 	End(ctx context.Context, emit func(arrow.Record) error) error
 }
@@ -53,6 +88,9 @@ type Rows struct {
 	arrow.Record
 	// First is the index of the batch's first row in the stream, from 0.
 	First int64
+	// Checkpoint, of a TableSink's batches, is a position that the source gave (Checkpointer); "" is none. Whatever came of
+	// the rows that the source had delivered by then is in this batch and those before, and nothing else has to be.
+	Checkpoint string
 }
 
 // Totals is what went through a stage when the stream has ended.
@@ -146,7 +184,7 @@ type Sink interface {
 //
 // The runner calls Open once, which refuses what the sink cannot represent, then Write for every batch in
 // order, then Commit or Abort. A batch is borrowed: Write keeps no part of it after it has returned, and
-// it may have no rows. All else is as with Sink.
+// it may have no rows, and a checkpoint all the same. All else is as with Sink.
 type TableSink interface {
 	Open(ctx context.Context, table Table) error
 	Write(ctx context.Context, rows Rows) error

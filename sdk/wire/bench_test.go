@@ -159,7 +159,7 @@ func BenchmarkDecode(b *testing.B) {
 	for _, p := range e.pieces {
 		at += copy(body[at:], p)
 	}
-	meta := append([]byte(nil), e.metadata(rec.NumRows())...)
+	meta := append([]byte(nil), e.metadata(rec.NumRows(), arrow.Metadata{})...)
 	b.ReportAllocs()
 	b.SetBytes(e.body)
 	for b.Loop() {

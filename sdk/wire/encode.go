@@ -270,7 +270,7 @@ func bufferBytes(d arrow.ArrayData, i int) []byte {
 }
 
 // metadata renders the Message flatbuffer of the encoded batch. It is valid until the next call.
-func (e *encoder) metadata(rows int64) []byte {
+func (e *encoder) metadata(rows int64, custom arrow.Metadata) []byte {
 	if e.fb == nil {
 		e.fb = flatbuffers.NewBuilder(4096)
 	}
@@ -297,11 +297,30 @@ func (e *encoder) metadata(rows int64) []byte {
 	b.PrependUOffsetTSlot(batchBuffers, buffers, 0)
 	batch := b.EndObject()
 
+	metadata := keyValues(b, custom)
+
 	b.StartObject(5)
+	b.PrependUOffsetTSlot(messageMetadata, metadata, 0)
 	b.PrependInt64Slot(messageBodyLength, e.body, 0)
 	b.PrependUOffsetTSlot(messageHeader, batch, 0)
 	b.PrependInt16Slot(messageVersion, metadataV5, 0)
 	b.PrependByteSlot(messageHeaderType, headerRecordBatch, 0)
 	b.Finish(b.EndObject())
 	return b.FinishedBytes()
+}
+
+// keyValues writes custom metadata, a vector of KeyValue; 0 where there is none.
+func keyValues(b *flatbuffers.Builder, custom arrow.Metadata) flatbuffers.UOffsetT {
+	if custom.Len() == 0 {
+		return 0
+	}
+	pairs := make([]flatbuffers.UOffsetT, custom.Len())
+	for i, key := range custom.Keys() {
+		k, v := b.CreateString(key), b.CreateString(custom.Values()[i])
+		b.StartObject(2)
+		b.PrependUOffsetTSlot(keyValueKey, k, 0)
+		b.PrependUOffsetTSlot(keyValueValue, v, 0)
+		pairs[i] = b.EndObject()
+	}
+	return b.CreateVectorOfTables(pairs)
 }

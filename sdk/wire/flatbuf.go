@@ -23,6 +23,7 @@ const (
 	messageHeaderType = 1
 	messageHeader     = 2
 	messageBodyLength = 3
+	messageMetadata   = 4
 
 	batchLength      = 0
 	batchNodes       = 1

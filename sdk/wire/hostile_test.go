@@ -103,7 +103,7 @@ func crafted(t *testing.T, schema *arrow.Schema, rows int64, nodes []fieldNode, 
 		t.Fatal(err)
 	}
 	e := encoder{nodes: nodes, buffers: buffers, body: int64(len(body))}
-	if err := w.send(e.metadata(rows), [][]byte{body}); err != nil {
+	if err := w.send(e.metadata(rows, arrow.Metadata{}), [][]byte{body}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -377,7 +377,7 @@ func TestClaimedLengthIsNotAllocated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.send(e.metadata(1), [][]byte{make([]byte, 16)}); err != nil {
+	if err := w.send(e.metadata(1, arrow.Metadata{}), [][]byte{make([]byte, 16)}); err != nil {
 		t.Fatal(err)
 	}
 	if n := allocated(func() {

@@ -43,12 +43,13 @@ type message struct {
 	kind       uint8
 	bodyLength int64
 	header     table
+	whole      table
 }
 
 func parseMessage(metadata []byte) (message, error) {
 	f := &flatbuf{b: metadata}
 	t := f.root()
-	m := message{version: t.int16(messageVersion, 0), kind: t.uint8(messageHeaderType, 0), bodyLength: t.int64(messageBodyLength, 0)}
+	m := message{version: t.int16(messageVersion, 0), kind: t.uint8(messageHeaderType, 0), bodyLength: t.int64(messageBodyLength, 0), whole: t}
 	header, ok := t.table(messageHeader)
 	m.header = header
 	switch {

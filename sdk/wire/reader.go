@@ -20,6 +20,7 @@ type Reader struct {
 	schema  *arrow.Schema
 	columns []*layout
 	meta    []byte
+	custom  arrow.Metadata // of the last batch
 	err     error
 }
 
@@ -74,7 +75,11 @@ func (r *Reader) Read() (arrow.Record, error) {
 	return rec, err
 }
 
+// Metadata is the custom metadata of the batch that Read has returned last.
+func (r *Reader) Metadata() arrow.Metadata { return r.custom }
+
 func (r *Reader) read() (rec arrow.Record, err error) {
+	r.custom = arrow.Metadata{}
 	m, err := r.message()
 	if err != nil {
 		return nil, err
@@ -88,6 +93,9 @@ func (r *Reader) read() (rec arrow.Record, err error) {
 	}
 	if m.bodyLength > r.cfg.maxMessageBytes {
 		return nil, fmt.Errorf("%w: a record batch has a body of %d bytes; expected at most %d", ErrTooLarge, m.bodyLength, r.cfg.maxMessageBytes)
+	}
+	if r.custom, err = customMetadata(m.whole); err != nil {
+		return nil, err
 	}
 	var d decoder
 	defer recovered(&err, "building a record batch")
@@ -163,8 +171,8 @@ func (r *Reader) body(n int) (*block, error) {
 	}
 }
 
-// EndPatience is how long a reader waits for the end of a connection whose stream has ended.
-const EndPatience = time.Second
+// EndTimeout is how long a reader waits for the end of a connection whose stream has ended.
+const EndTimeout = time.Second
 
 // More reports whether anything comes behind the end-of-stream marker, where nothing may come: libraries write a second
 // stream there when the schema changes. It waits for the end of what the stream is read from.

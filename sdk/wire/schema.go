@@ -89,7 +89,7 @@ func (p *schemaParser) fail(err error) {
 func (p *schemaParser) string(b []byte) string {
 	// 32 is about what a field or a metadata entry costs beside its bytes.
 	if p.text += len(b) + 32; p.text > maxSchemaText {
-		p.fail(fmt.Errorf("%w: names and metadata of the schema exceed %d bytes", ErrTooLarge, maxSchemaText))
+		p.fail(fmt.Errorf("%w: names and metadata of a message exceed %d bytes", ErrTooLarge, maxSchemaText))
 		return ""
 	}
 	return string(b)
@@ -102,6 +102,19 @@ func (p *schemaParser) metadata(t table, slot int) arrow.Metadata {
 		values = append(values, p.string(kv.bytes(keyValueValue)))
 	})
 	return arrow.NewMetadata(keys, values)
+}
+
+// customMetadata is that of a message.
+func customMetadata(whole table) (arrow.Metadata, error) {
+	if _, has := whole.at(messageMetadata, 4); !has {
+		return arrow.Metadata{}, whole.f.err
+	}
+	p := &schemaParser{f: whole.f}
+	md := p.metadata(whole, messageMetadata)
+	if p.err != nil {
+		return arrow.Metadata{}, p.err
+	}
+	return md, p.f.err
 }
 
 // field parses a field and its children. The type is null when the walk has failed.

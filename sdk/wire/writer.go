@@ -83,24 +83,27 @@ func newWriter(w io.Writer, schema *arrow.Schema, file *fileIndex, opts []Option
 //
 // Errors are ErrSchema, ErrTooLarge, ErrMalformed (arrays that are inconsistent in themselves), ErrClosed, and those of the
 // connection, wrapped.
-func (w *Writer) Write(rec arrow.Record) error {
+func (w *Writer) Write(rec arrow.Record) error { return w.WriteWithMetadata(rec, arrow.Metadata{}) }
+
+// WriteWithMetadata is Write of a record with custom metadata. Where the record becomes several batches, the last has it.
+func (w *Writer) WriteWithMetadata(rec arrow.Record, custom arrow.Metadata) error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.err = w.write(rec); w.err != nil {
+	if w.err = w.write(rec, custom); w.err != nil {
 		w.enc.reset()
 	}
 	return w.err
 }
 
-func (w *Writer) write(rec arrow.Record) error {
+func (w *Writer) write(rec arrow.Record, custom arrow.Metadata) error {
 	if s := rec.Schema(); s != w.seen {
 		if err := fits(s, w.schema); err != nil {
 			return err
 		}
 		w.seen = s
 	}
-	return w.rows(rec, 0, rec.NumRows())
+	return w.rows(rec, 0, rec.NumRows(), custom)
 }
 
 func fits(got, want *arrow.Schema) error {
@@ -118,16 +121,16 @@ func fits(got, want *arrow.Schema) error {
 
 // rows sends n rows from row lo. Halving keeps the pieces of one long row small in number, where cutting into
 // equal parts would make every part as short as that row demands.
-func (w *Writer) rows(rec arrow.Record, lo, n int64) error {
+func (w *Writer) rows(rec arrow.Record, lo, n int64, custom arrow.Metadata) error {
 	if n > 1 && (n > maxRows || w.size(rec, lo, n) > w.cfg.maxBatchBytes) {
 		half := n / 2
 		if half > 8 {
 			half &^= 7 // bitmaps that start at a byte are not copied
 		}
-		if err := w.rows(rec, lo, half); err != nil {
+		if err := w.rows(rec, lo, half, arrow.Metadata{}); err != nil {
 			return err
 		}
-		return w.rows(rec, lo+half, n-half)
+		return w.rows(rec, lo+half, n-half, custom)
 	}
 	w.enc.reset()
 	for i, l := range w.columns {
@@ -139,7 +142,11 @@ func (w *Writer) rows(rec arrow.Record, lo, n int64) error {
 	if w.enc.body > w.cfg.maxMessageBytes {
 		return fmt.Errorf("%w: one row takes %d bytes; expected at most %d", ErrTooLarge, w.enc.body, w.cfg.maxMessageBytes)
 	}
-	if err := w.send(w.enc.metadata(n), w.enc.pieces); err != nil {
+	metadata := w.enc.metadata(n, custom)
+	if len(metadata) > MaxMetadataBytes-alignment {
+		return fmt.Errorf("%w: the metadata of a batch takes %d bytes; expected at most %d", ErrTooLarge, len(metadata), MaxMetadataBytes-alignment)
+	}
+	if err := w.send(metadata, w.enc.pieces); err != nil {
 		return fmt.Errorf("wire: writing a record batch: %w", err)
 	}
 	if int64(cap(w.enc.scratch)) > w.cfg.maxBatchBytes {

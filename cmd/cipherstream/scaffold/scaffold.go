@@ -21,8 +21,9 @@ import (
 type Module struct {
 	// Name is the name of the plugin and of its stage: lower case, digits and dashes.
 	Name string
-	// Kind is the kind of its stage.
-	Kind stage.Kind
+	// Kind is the kind of its stage, and Variant the example of that kind that it begins with. Default: the usual one.
+	Kind    stage.Kind
+	Variant string
 	// Path is the module's path. Default: example.com/cipherstream-plugin-NAME.
 	Path string
 	// SDKVersion is the version of the SDK, without a v.
@@ -60,6 +61,13 @@ func (m Module) checked() (Module, error) {
 	if !slices.Contains(stage.Kinds, m.Kind) {
 		return m, usage(codeModule, "%q is no kind of stage", m.Kind).WithHint("kinds are %s", kinds())
 	}
+	if _, ok := find(m.Kind, m.Variant); !ok {
+		f := usage(codeModule, "there is no %s that is called %q", m.Kind, m.Variant)
+		if variants := variants(m.Kind); len(variants) > 0 {
+			return m, f.WithHint("variants are %s; without one it is the usual %s", strings.Join(variants, ", "), m.Kind)
+		}
+		return m, f.WithHint("leave the variant out: there is one %s", m.Kind)
+	}
 	if m.Path == "" {
 		m.Path = "example.com/" + program(m.Name)
 	}
@@ -70,6 +78,16 @@ func (m Module) checked() (Module, error) {
 		return m, usage(codeModule, "%s is the SDK's own module path", m.Path).WithHint("give the plugin one of its own with --module")
 	}
 	return m, nil
+}
+
+// variants are the names of a kind's examples beside the usual one.
+func variants(kind stage.Kind) (names []string) {
+	for _, x := range Examples {
+		if x.Kind == kind && x.Variant != "" {
+			names = append(names, x.Variant)
+		}
+	}
+	return names
 }
 
 func kinds() string {

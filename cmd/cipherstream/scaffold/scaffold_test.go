@@ -77,21 +77,28 @@ func tree(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// TestFiles holds the list of files of every kind, and what every file must be.
+// TestFiles holds the list of files of every example, and what every file must be. Every kind has a usual one.
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	var list strings.Builder
 	for _, kind := range stage.Kinds {
-		m := module(kind)
+		if _, ok := find(kind, ""); !ok {
+			t.Errorf("there is no usual %s", kind)
+		}
+	}
+	var list strings.Builder
+	for _, x := range Examples {
+		kind := x.folder()
+		m := module(x.Kind)
+		m.Variant = x.Variant
 		dir, names := write(t, m)
-		list.WriteString(string(kind) + ":\n  " + strings.Join(names, "\n  ") + "\n")
+		list.WriteString(kind + ":\n  " + strings.Join(names, "\n  ") + "\n")
 		onDisk := slices.DeleteFunc(tree(t, dir), func(name string) bool { return name == ".github" || name == ".github/workflows" })
 		if !slices.Equal(onDisk, names) || !slices.IsSorted(names) {
 			t.Errorf("%s: it says that it wrote %v; there is %v", kind, names, onDisk)
 		}
 		for _, name := range names {
 			text := read(t, dir, name)
-			switch path := string(kind) + ": " + name; {
+			switch path := kind + ": " + name; {
 			case strings.Contains(text, "<%") || strings.Contains(text, "<no value>") || !strings.HasSuffix(text, "\n"):
 				t.Errorf("%s is not finished:\n%s", path, text)
 			case filepath.Ext(name) == ".go":
@@ -199,6 +206,8 @@ func TestRefusals(t *testing.T) {
 		{"a name of 64 letters", codeModule, func(m *Module) { m.Name = strings.Repeat("u", 64) }},
 		{"no kind", codeModule, func(m *Module) { m.Kind = "" }},
 		{"another kind", codeModule, func(m *Module) { m.Kind = "../common" }},
+		{"another variant", codeModule, func(m *Module) { m.Variant = "table" }},
+		{"a variant of a kind that has none", codeModule, func(m *Module) { m.Kind, m.Variant = stage.KindSource, "end" }},
 		{"a module with a space", codeModule, func(m *Module) { m.Path = "example.org/my plugin" }},
 		{"a module that goes up", codeModule, func(m *Module) { m.Path = "example.org/../x" }},
 		{"a module with a dot behind", codeModule, func(m *Module) { m.Path = "example.org/x." }},
@@ -273,8 +282,8 @@ func (c countdown) Err() error {
 // TestFailureLeavesNothing ends the work before every file.
 func TestFailureLeavesNothing(t *testing.T) {
 	t.Parallel()
-	m := Module{Name: "upper", Kind: stage.KindFilter, SDKVersion: "1.2.3"}
-	for n := range len(layout) + 1 {
+	m := Module{Name: "upper", Kind: stage.KindSink, SDKVersion: "1.2.3"}
+	for n := range len(layout) + 1 { // a sink has all files, and go.sum
 		parent := t.TempDir()
 		there := filepath.Join(parent, "there")
 		if err := os.Mkdir(there, 0o700); err != nil {

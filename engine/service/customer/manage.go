@@ -86,7 +86,8 @@ type SealingKeyInfo struct {
 	CreatedAt   time.Time          `json:"created_at,omitzero"`
 	ActivatedAt time.Time          `json:"activated_at,omitzero"`
 	RetiredAt   time.Time          `json:"retired_at,omitzero"`
-	Uses        int64              `json:"uses"`
+	// Uses is how many units were sealed with it, and how many are spoken for by what runs.
+	Uses int64 `json:"uses"`
 }
 
 // IssuedSealingKey is a sealing key when it is made: the one time that its text is there.
@@ -395,27 +396,28 @@ func (m *Manager) sealingKeys(ctx context.Context, c *one) ([]SealingKeyInfo, er
 	if err != nil {
 		return nil, err
 	}
+	uses, err := m.r.record.SealingUses(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
 	all := []SealingKeyInfo{}
 	for i, k := range c.keys {
-		info := SealingKeyInfo{ID: k.id, Customer: c.ID, State: SealingDeclared, Origin: OriginConfig}
+		info := SealingKeyInfo{ID: k.id, Customer: c.ID, State: SealingDeclared, Origin: OriginConfig, Uses: uses[k.id]}
 		if i == 0 && !slices.ContainsFunc(issued, func(k store.SealingKey) bool { return k.State == store.SealingActive }) {
 			info.State = store.SealingActive
-		}
-		if info.Uses, err = m.r.record.AddSealingUses(ctx, c.ID, k.id, 0); err != nil {
-			return nil, err
 		}
 		all = append(all, info)
 	}
 	for _, k := range issued {
-		all = append(all, sealingInfo(k))
+		all = append(all, sealingInfo(k, uses[k.ID]))
 	}
 	return all, nil
 }
 
-func sealingInfo(k store.SealingKey) SealingKeyInfo {
+func sealingInfo(k store.SealingKey, uses int64) SealingKeyInfo {
 	return SealingKeyInfo{
 		ID: k.ID, Customer: k.Customer, State: k.State, Origin: OriginIssued,
-		CreatedAt: k.CreatedAt.UTC(), ActivatedAt: k.ActivatedAt.UTC(), RetiredAt: k.RetiredAt.UTC(), Uses: k.Uses,
+		CreatedAt: k.CreatedAt.UTC(), ActivatedAt: k.ActivatedAt.UTC(), RetiredAt: k.RetiredAt.UTC(), Uses: uses,
 	}
 }
 
@@ -441,7 +443,7 @@ func (m *Manager) NewSealingKey(ctx context.Context, customer string) (IssuedSea
 	if err := m.r.record.CreateSealingKey(ctx, k, m.did("sealing_key.create", c.ID, map[string]string{"sealing_key_id": k.ID})); err != nil {
 		return IssuedSealingKey{}, err
 	}
-	return IssuedSealingKey{SealingKeyInfo: sealingInfo(k), Text: key.key.Reveal()}, nil
+	return IssuedSealingKey{SealingKeyInfo: sealingInfo(k, 0), Text: key.key.Reveal()}, nil
 }
 
 // ActivateSealingKey makes an issued sealing key the one that seals; the one before retires.
@@ -457,8 +459,7 @@ func (m *Manager) ActivateSealingKey(ctx context.Context, customer, id string) (
 	if err := m.r.record.ActivateSealingKey(ctx, customer, id, m.r.now(), audit); err != nil {
 		return SealingKeyInfo{}, err
 	}
-	k, err = m.issued(ctx, customer, id)
-	return sealingInfo(k), err
+	return m.sealingKey(ctx, customer, id)
 }
 
 // RetireSealingKey ends sealing with an issued key. When it was the one that seals, the first of the configuration does
@@ -471,8 +472,17 @@ func (m *Manager) RetireSealingKey(ctx context.Context, customer, id string) (Se
 	if err := m.r.record.RetireSealingKey(ctx, customer, id, m.r.now(), audit); err != nil {
 		return SealingKeyInfo{}, err
 	}
+	return m.sealingKey(ctx, customer, id)
+}
+
+// sealingKey is an issued sealing key as it is shown.
+func (m *Manager) sealingKey(ctx context.Context, customer, id string) (SealingKeyInfo, error) {
 	k, err := m.issued(ctx, customer, id)
-	return sealingInfo(k), err
+	if err != nil {
+		return SealingKeyInfo{}, err
+	}
+	uses, err := m.r.record.SealingUses(ctx, customer)
+	return sealingInfo(k, uses[id]), err
 }
 
 // issued finds an issued sealing key of a customer.

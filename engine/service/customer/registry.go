@@ -45,6 +45,7 @@ type SealingKeys interface {
 	ActivateSealingKey(ctx context.Context, customer, id string, at time.Time, audit store.Audit) error
 	RetireSealingKey(ctx context.Context, customer, id string, at time.Time, audit store.Audit) error
 	AddSealingUses(ctx context.Context, customer, id string, n int64) (int64, error)
+	SealingUses(ctx context.Context, customer string) (map[string]int64, error)
 }
 
 // Options are what a registry needs beside the record and the customers.

@@ -73,6 +73,22 @@ func gone(err error) error {
 	return fault.New(CodeClientGone, fault.Sink, "the client did not take the answer to its end: %w", err)
 }
 
+// turn is a lock whose wait ends with a context.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t turn) give() { <-t }
+
 // cutAt cuts a response when ctx ends, until stop is called. Nothing is cut after that.
 func cutAt(ctx context.Context, to Response) (stop func()) {
 	done := make(chan struct{})

@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"encoding/hex"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,7 +27,7 @@ type Direct struct {
 // Run runs. A slow client slows the run down: no more of it waits than the run may have in flight. The error is that of
 // the run, and the response was cut then, if it had begun.
 func (d Direct) Run(ctx context.Context, run Run) (*engine.Receipt, error) {
-	s := &directSink{to: d.To, gate: d.Options.BeforeCommit, digest: object.NewDigest()}
+	s := &directSink{to: d.To, gate: d.Options.BeforeCommit, digest: object.NewDigest(), turn: newTurn()}
 	options := d.Options
 	options.BeforeCommit = s.beforeCommit
 	receipt, err := run(ctx, s, options)
@@ -44,7 +43,8 @@ type directSink struct {
 	whole atomic.Bool // it is finished
 	rows  int64       // known before the commit
 
-	mu       sync.Mutex // guards what follows, and the body
+	// Of whoever has the turn, as the body is.
+	turn
 	object   engine.Object
 	digest   *object.Digest
 	body     Body
@@ -58,14 +58,16 @@ type directSink struct {
 func (s *directSink) Streams() bool { return true }
 
 // Open keeps the media type. The response begins with the first byte: what fails before can be told.
-func (s *directSink) Open(_ context.Context, o engine.Object) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *directSink) Open(ctx context.Context, o engine.Object) error {
+	if err := s.take(ctx); err != nil {
+		return err
+	}
+	defer s.give()
 	s.object = o
 	return nil
 }
 
-// begin sends the header, once, unless the run has ended. The caller holds the lock.
+// begin sends the header, once, unless the run has ended. The caller has the turn.
 func (s *directSink) begin(ctx context.Context) (err error) {
 	switch {
 	case ctx.Err() != nil:
@@ -83,19 +85,15 @@ func (s *directSink) begin(ctx context.Context) (err error) {
 }
 
 func (s *directSink) Write(ctx context.Context, p []byte) error {
-	if s.begun.Load() {
-		// Before the lock: who has it may wait for the client.
-		defer cutAt(ctx, s.to)()
+	if err := s.take(ctx); err != nil {
+		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.give()
 	first := s.body == nil
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	if first {
-		defer cutAt(ctx, s.to)()
-	}
+	defer cutAt(ctx, s.to)()
 	if _, err := s.digest.Beside(p, func(p []byte) error {
 		_, err := s.body.Write(p)
 		return err
@@ -112,7 +110,7 @@ func (s *directSink) Write(ctx context.Context, p []byte) error {
 	return nil
 }
 
-// flush sends what waits. The caller holds the lock.
+// flush sends what waits. The caller has the turn.
 func (s *directSink) flush() error {
 	if s.timer != nil {
 		s.timer.Stop()
@@ -124,8 +122,8 @@ func (s *directSink) flush() error {
 
 // flushLate sends what has waited for long, while the run has nothing new.
 func (s *directSink) flushLate() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	_ = s.take(context.Background()) // whoever has it gives it: what waits for the client is cut in the end
+	defer s.give()
 	if s.timer != nil && !s.over {
 		s.flushErr = s.flush()
 	}
@@ -142,8 +140,10 @@ func (s *directSink) beforeCommit(ctx context.Context, soFar *engine.Receipt) er
 
 // Commit finishes the response. An answer without a byte begins here.
 func (s *directSink) Commit(ctx context.Context) (engine.Delivery, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if err := s.take(ctx); err != nil {
+		return engine.Delivery{}, err
+	}
+	defer s.give()
 	if err := s.begin(ctx); err != nil {
 		return engine.Delivery{}, err
 	}
@@ -168,11 +168,15 @@ func (s *directSink) Abort(context.Context) error {
 
 // end waits until nobody uses the response any more. Of a run that has failed, it is cut.
 func (s *directSink) end(failed bool) {
-	if failed && s.begun.Load() && !s.whole.Load() {
-		s.to.Cut() // before the lock: who has it may wait for the client
+	cut := func() {
+		if failed && s.begun.Load() && !s.whole.Load() {
+			s.to.Cut()
+		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	cut() // whoever has the turn may wait for the client
+	_ = s.take(context.Background())
+	defer s.give()
+	cut() // whoever had it may have begun the response meanwhile
 	s.over = true
 	if s.timer != nil {
 		s.timer.Stop()

@@ -103,7 +103,7 @@ type Answer struct {
 // ends, so does the run, unless it is a job.
 func (s Spooled) Run(ctx context.Context, run Run) (Answer, error) {
 	running, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	d := &spooledSink{Spooled: s, end: end, turn: make(chan struct{}, 1), exceeded: make(chan Reason, 1), handed: make(chan struct{})}
+	d := &spooledSink{Spooled: s, end: end, turn: newTurn(), exceeded: make(chan Reason, 1), handed: make(chan struct{})}
 	d.detach = context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
 	ended := make(chan Answer, 1)
 	var failed error
@@ -124,9 +124,9 @@ func (s Spooled) Run(ctx context.Context, run Run) (Answer, error) {
 // spooledSink is the sink of a Spooled: the spool, or what has taken over. Whoever has the turn may use both, and decides which.
 type spooledSink struct {
 	Spooled
-	end      context.CancelCauseFunc // ends the run
-	detach   func() bool             // lets it go on without the client
-	turn     chan struct{}
+	end    context.CancelCauseFunc // ends the run
+	detach func() bool             // lets it go on without the client
+	turn
 	exceeded chan Reason   // by what the events say
 	handed   chan struct{} // closed when the run goes on as a job; switched is set then
 
@@ -152,7 +152,7 @@ func (d *spooledSink) run(ctx context.Context, run Run) (Answer, error) {
 	<-watched
 	d.detach()
 	switch {
-	case d.failed != nil && (err == nil || errors.Is(err, d.failed) || context.Cause(ctx) == d.failed):
+	case d.failed != nil && (err == nil || errors.Is(err, d.failed) || errors.Is(context.Cause(ctx), d.failed)):
 		err = d.failed // and not what it has led to, nor what came before it
 	case d.next == nil && d.Switch != nil && (fault.Is(err, admission.CodeStreamsBusy) || fault.Is(err, admission.CodeLoaded)):
 		if _, err = d.Switch(ctx, ReasonLoad); err == nil {
@@ -162,14 +162,17 @@ func (d *spooledSink) run(ctx context.Context, run Run) (Answer, error) {
 	case err == nil && d.next == nil:
 		return Answer{Receipt: receipt, Object: d.object, Spool: d.Spool}, nil
 	}
-	if err != nil && d.next != nil {
+	d.Spool.Close()
+	if d.next == nil {
+		return Answer{Receipt: receipt}, err
+	}
+	if err != nil {
 		// It may not have been opened, and nobody else would tell it.
 		if aborted := d.next.Abort(context.WithoutCancel(ctx)); aborted != nil {
 			d.log("the sink of the job could not be aborted", "error", aborted.Error())
 		}
 	}
-	d.Spool.Close()
-	return Answer{Receipt: receipt, Switched: d.switched}, err
+	return Answer{Switched: d.switched}, nil // as Run has said, or is about to say
 }
 
 // guarded runs. A panic must not end the process here, in a goroutine of nobody else.
@@ -213,8 +216,8 @@ func (d *spooledSink) watch(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	if err := d.switchTo(ctx, reason); err != nil {
-		d.end(err)
+	if err := d.switchTo(ctx, reason); err != nil && ctx.Err() == nil {
+		d.end(err) // otherwise the run has ended by itself
 	}
 }
 
@@ -232,18 +235,6 @@ func (d *spooledSink) event(e engine.Event) {
 		d.Options.Events(e)
 	}
 }
-
-// take waits for the turn; give ends it.
-func (d *spooledSink) take(ctx context.Context) error {
-	select {
-	case d.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (d *spooledSink) give() { <-d.turn }
 
 // switchTo makes the request a job, unless it is one, or an answer.
 func (d *spooledSink) switchTo(ctx context.Context, reason Reason) error {

@@ -85,8 +85,6 @@ type SealingKey struct {
 	Sealed                            []byte
 	State                             SealingState
 	CreatedAt, ActivatedAt, RetiredAt time.Time
-	// Uses is how many units were sealed with it, and how many are spoken for by what runs.
-	Uses int64
 }
 
 // Status is where a request stands.

@@ -117,12 +117,12 @@ func plan(f arrow.Field) (Column, *fault.Fault) {
 	}
 	c.time = newTimeFormat(held, written)
 	if t, ok := f.Type.(*arrow.TimestampType); ok && t.TimeZone != "" {
-		z, known := zone.Load(t.TimeZone)
+		z, known := zone.Of(f)
 		if !known {
 			return c, fault.New("encoder.time_zone", fault.Data, "column %q is an instant in the time zone %q, which is not known", f.Name, t.TimeZone).
 				WithHint("let the source give UTC, an offset such as +10:00, or a name of the IANA database such as Australia/Sydney")
 		}
-		if z.Name != zone.UTC {
+		if z.Name != zone.UTC || z.Text() != "" {
 			c.time.zone = z
 		}
 	}

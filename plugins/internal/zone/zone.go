@@ -21,7 +21,8 @@ type Zone struct {
 
 	location *time.Location
 	fixed    bool
-	offset   int64 // of a fixed zone
+	offset   int64  // of a fixed zone
+	clocks   string // of one without a name, see Clocks
 }
 
 var offsetPattern = regexp.MustCompile(`^[+-](\d\d):([0-5]\d)$`)

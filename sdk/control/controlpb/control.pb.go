@@ -895,6 +895,7 @@ type Event struct {
 	//	*Event_Fault
 	//	*Event_Announced
 	//	*Event_Released
+	//	*Event_Checkpoint
 	Kind isEvent_Kind `protobuf_oneof:"kind"`
 	// Beside a fault: what the group had done by then. A plugin need not send it.
 	Account       *Finished `protobuf:"bytes,11,opt,name=account,proto3" json:"account,omitempty"`
@@ -1011,6 +1012,15 @@ func (x *Event) GetReleased() *Released {
 	return nil
 }
 
+func (x *Event) GetCheckpoint() *Checkpoint {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_Checkpoint); ok {
+			return x.Checkpoint
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetAccount() *Finished {
 	if x != nil {
 		return x.Account
@@ -1054,6 +1064,10 @@ type Event_Released struct {
 	Released *Released `protobuf:"bytes,10,opt,name=released,proto3,oneof"`
 }
 
+type Event_Checkpoint struct {
+	Checkpoint *Checkpoint `protobuf:"bytes,12,opt,name=checkpoint,proto3,oneof"`
+}
+
 func (*Event_Opened) isEvent_Kind() {}
 
 func (*Event_Progress) isEvent_Kind() {}
@@ -1070,10 +1084,14 @@ func (*Event_Announced) isEvent_Kind() {}
 
 func (*Event_Released) isEvent_Kind() {}
 
+func (*Event_Checkpoint) isEvent_Kind() {}
+
 // Opened says that the group's source knows its schema.
 type Opened struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Columns       []*Column              `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Columns []*Column              `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	// About how many rows the source will deliver; 0 where it cannot say.
+	EstimatedRows int64 `protobuf:"varint,2,opt,name=estimated_rows,json=estimatedRows,proto3" json:"estimated_rows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1113,6 +1131,13 @@ func (x *Opened) GetColumns() []*Column {
 		return x.Columns
 	}
 	return nil
+}
+
+func (x *Opened) GetEstimatedRows() int64 {
+	if x != nil {
+		return x.EstimatedRows
+	}
+	return 0
 }
 
 type Column struct {
@@ -1255,6 +1280,62 @@ func (x *Progress) GetEncodedBytes() int64 {
 	return 0
 }
 
+// Checkpoint says how far the group's source has come, in its own words: a later run that is given the position starts
+// behind the rows that came before it. It is the newest one. What tells a sink which rows these are is the same position
+// in the stream of batches (PROTOCOL.md, "Checkpoints").
+type Checkpoint struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Position string                 `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// Rows that the source had delivered when it gave the position, in total.
+	Rows          int64 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Checkpoint) Reset() {
+	*x = Checkpoint{}
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Checkpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Checkpoint) ProtoMessage() {}
+
+func (x *Checkpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
+func (*Checkpoint) Descriptor() ([]byte, []int) {
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Checkpoint) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *Checkpoint) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
 type Log struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// slog levels: -4 debug, 0 info, 4 warn, 8 error.
@@ -1268,7 +1349,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[16]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1361,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[16]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1374,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{16}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Log) GetLevel() int32 {
@@ -1338,7 +1419,7 @@ type Prepared struct {
 
 func (x *Prepared) Reset() {
 	*x = Prepared{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[17]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1350,7 +1431,7 @@ func (x *Prepared) String() string {
 func (*Prepared) ProtoMessage() {}
 
 func (x *Prepared) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[17]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1363,7 +1444,7 @@ func (x *Prepared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prepared.ProtoReflect.Descriptor instead.
 func (*Prepared) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{17}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Prepared) GetAccount() *Finished {
@@ -1404,7 +1485,7 @@ type Finished struct {
 
 func (x *Finished) Reset() {
 	*x = Finished{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[18]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1497,7 @@ func (x *Finished) String() string {
 func (*Finished) ProtoMessage() {}
 
 func (x *Finished) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[18]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1510,7 @@ func (x *Finished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finished.ProtoReflect.Descriptor instead.
 func (*Finished) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{18}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Finished) GetRows() int64 {
@@ -1507,7 +1588,7 @@ type Media struct {
 
 func (x *Media) Reset() {
 	*x = Media{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[19]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1600,7 @@ func (x *Media) String() string {
 func (*Media) ProtoMessage() {}
 
 func (x *Media) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[19]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1613,7 @@ func (x *Media) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Media.ProtoReflect.Descriptor instead.
 func (*Media) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{19}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Media) GetType() string {
@@ -1571,7 +1652,7 @@ type CommitRequest struct {
 
 func (x *CommitRequest) Reset() {
 	*x = CommitRequest{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[20]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1664,7 @@ func (x *CommitRequest) String() string {
 func (*CommitRequest) ProtoMessage() {}
 
 func (x *CommitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[20]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1677,7 @@ func (x *CommitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitRequest.ProtoReflect.Descriptor instead.
 func (*CommitRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{20}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{21}
 }
 
 type CommitResponse struct {
@@ -1609,7 +1690,7 @@ type CommitResponse struct {
 
 func (x *CommitResponse) Reset() {
 	*x = CommitResponse{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[21]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1702,7 @@ func (x *CommitResponse) String() string {
 func (*CommitResponse) ProtoMessage() {}
 
 func (x *CommitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[21]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1715,7 @@ func (x *CommitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitResponse.ProtoReflect.Descriptor instead.
 func (*CommitResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{21}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CommitResponse) GetFault() *Fault {
@@ -1665,7 +1746,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[22]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +1758,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[22]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +1771,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{22}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Receipt) GetBytes() int64 {
@@ -1743,7 +1824,7 @@ type Announced struct {
 
 func (x *Announced) Reset() {
 	*x = Announced{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[23]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +1836,7 @@ func (x *Announced) String() string {
 func (*Announced) ProtoMessage() {}
 
 func (x *Announced) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[23]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +1849,7 @@ func (x *Announced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Announced.ProtoReflect.Descriptor instead.
 func (*Announced) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{23}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Announced) GetId() int64 {
@@ -1802,7 +1883,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[24]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +1895,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[24]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +1908,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{24}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Released) GetId() int64 {
@@ -1855,7 +1936,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[25]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +1948,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[25]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +1961,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{25}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Resource) GetName() string {
@@ -1927,7 +2008,7 @@ type AcknowledgeRequest struct {
 
 func (x *AcknowledgeRequest) Reset() {
 	*x = AcknowledgeRequest{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[26]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +2020,7 @@ func (x *AcknowledgeRequest) String() string {
 func (*AcknowledgeRequest) ProtoMessage() {}
 
 func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[26]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2033,7 @@ func (x *AcknowledgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{26}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AcknowledgeRequest) GetId() int64 {
@@ -1970,7 +2051,7 @@ type AcknowledgeResponse struct {
 
 func (x *AcknowledgeResponse) Reset() {
 	*x = AcknowledgeResponse{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[27]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2063,7 @@ func (x *AcknowledgeResponse) String() string {
 func (*AcknowledgeResponse) ProtoMessage() {}
 
 func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[27]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2076,7 @@ func (x *AcknowledgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{27}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{28}
 }
 
 type UndoRequest struct {
@@ -2012,7 +2093,7 @@ type UndoRequest struct {
 
 func (x *UndoRequest) Reset() {
 	*x = UndoRequest{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[28]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2024,7 +2105,7 @@ func (x *UndoRequest) String() string {
 func (*UndoRequest) ProtoMessage() {}
 
 func (x *UndoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[28]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2037,7 +2118,7 @@ func (x *UndoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
 func (*UndoRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{28}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UndoRequest) GetStage() *Stage {
@@ -2078,7 +2159,7 @@ type UndoResponse struct {
 
 func (x *UndoResponse) Reset() {
 	*x = UndoResponse{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[29]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2171,7 @@ func (x *UndoResponse) String() string {
 func (*UndoResponse) ProtoMessage() {}
 
 func (x *UndoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[29]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2184,7 @@ func (x *UndoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
 func (*UndoResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{29}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UndoResponse) GetOutcomes() []*UndoOutcome {
@@ -2124,7 +2205,7 @@ type UndoOutcome struct {
 
 func (x *UndoOutcome) Reset() {
 	*x = UndoOutcome{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[30]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2217,7 @@ func (x *UndoOutcome) String() string {
 func (*UndoOutcome) ProtoMessage() {}
 
 func (x *UndoOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[30]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2230,7 @@ func (x *UndoOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoOutcome.ProtoReflect.Descriptor instead.
 func (*UndoOutcome) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{30}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UndoOutcome) GetFault() *Fault {
@@ -2167,7 +2248,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[31]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2260,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[31]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2273,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{31}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{32}
 }
 
 type CancelResponse struct {
@@ -2203,7 +2284,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[32]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2296,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[32]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2309,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{32}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{33}
 }
 
 // Fault is a coded failure.
@@ -2247,7 +2328,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[33]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2340,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_control_controlpb_control_proto_msgTypes[33]
+	mi := &file_sdk_control_controlpb_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2353,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{33}
+	return file_sdk_control_controlpb_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Fault) GetCode() string {
@@ -2397,7 +2478,7 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x11stall_nanoseconds\x18\x05 \x01(\x03R\x10stallNanoseconds\"C\n" +
 	"\fOpenResponse\x123\n" +
 	"\x05fault\x18\x01 \x01(\v2\x1d.cipherstream.plugin.v1.FaultR\x05fault\"\x0e\n" +
-	"\fStartRequest\"\xb0\x04\n" +
+	"\fStartRequest\"\xf6\x04\n" +
 	"\x05Event\x128\n" +
 	"\x06opened\x18\x01 \x01(\v2\x1e.cipherstream.plugin.v1.OpenedH\x00R\x06opened\x12>\n" +
 	"\bprogress\x18\x02 \x01(\v2 .cipherstream.plugin.v1.ProgressH\x00R\bprogress\x12/\n" +
@@ -2407,11 +2488,15 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\x05fault\x18\x06 \x01(\v2\x1d.cipherstream.plugin.v1.FaultH\x00R\x05fault\x12A\n" +
 	"\tannounced\x18\t \x01(\v2!.cipherstream.plugin.v1.AnnouncedH\x00R\tannounced\x12>\n" +
 	"\breleased\x18\n" +
-	" \x01(\v2 .cipherstream.plugin.v1.ReleasedH\x00R\breleased\x12:\n" +
+	" \x01(\v2 .cipherstream.plugin.v1.ReleasedH\x00R\breleased\x12D\n" +
+	"\n" +
+	"checkpoint\x18\f \x01(\v2\".cipherstream.plugin.v1.CheckpointH\x00R\n" +
+	"checkpoint\x12:\n" +
 	"\aaccount\x18\v \x01(\v2 .cipherstream.plugin.v1.FinishedR\aaccountB\x06\n" +
-	"\x04kind\"B\n" +
+	"\x04kind\"i\n" +
 	"\x06Opened\x128\n" +
-	"\acolumns\x18\x01 \x03(\v2\x1e.cipherstream.plugin.v1.ColumnR\acolumns\"m\n" +
+	"\acolumns\x18\x01 \x03(\v2\x1e.cipherstream.plugin.v1.ColumnR\acolumns\x12%\n" +
+	"\x0eestimated_rows\x18\x02 \x01(\x03R\restimatedRows\"m\n" +
 	"\x06Column\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1a\n" +
@@ -2424,7 +2509,11 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"\fencoded_rows\x18\x03 \x01(\x03H\x00R\vencodedRows\x88\x01\x01\x12(\n" +
 	"\rencoded_bytes\x18\x04 \x01(\x03H\x01R\fencodedBytes\x88\x01\x01B\x0f\n" +
 	"\r_encoded_rowsB\x10\n" +
-	"\x0e_encoded_bytes\"\xd7\x01\n" +
+	"\x0e_encoded_bytes\"<\n" +
+	"\n" +
+	"Checkpoint\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\tR\bposition\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\"\xd7\x01\n" +
 	"\x03Log\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\x05R\x05level\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -2531,7 +2620,7 @@ func file_sdk_control_controlpb_control_proto_rawDescGZIP() []byte {
 	return file_sdk_control_controlpb_control_proto_rawDescData
 }
 
-var file_sdk_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_sdk_control_controlpb_control_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_sdk_control_controlpb_control_proto_goTypes = []any{
 	(*DescribeRequest)(nil),     // 0: cipherstream.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),    // 1: cipherstream.plugin.v1.DescribeResponse
@@ -2549,85 +2638,87 @@ var file_sdk_control_controlpb_control_proto_goTypes = []any{
 	(*Opened)(nil),              // 13: cipherstream.plugin.v1.Opened
 	(*Column)(nil),              // 14: cipherstream.plugin.v1.Column
 	(*Progress)(nil),            // 15: cipherstream.plugin.v1.Progress
-	(*Log)(nil),                 // 16: cipherstream.plugin.v1.Log
-	(*Prepared)(nil),            // 17: cipherstream.plugin.v1.Prepared
-	(*Finished)(nil),            // 18: cipherstream.plugin.v1.Finished
-	(*Media)(nil),               // 19: cipherstream.plugin.v1.Media
-	(*CommitRequest)(nil),       // 20: cipherstream.plugin.v1.CommitRequest
-	(*CommitResponse)(nil),      // 21: cipherstream.plugin.v1.CommitResponse
-	(*Receipt)(nil),             // 22: cipherstream.plugin.v1.Receipt
-	(*Announced)(nil),           // 23: cipherstream.plugin.v1.Announced
-	(*Released)(nil),            // 24: cipherstream.plugin.v1.Released
-	(*Resource)(nil),            // 25: cipherstream.plugin.v1.Resource
-	(*AcknowledgeRequest)(nil),  // 26: cipherstream.plugin.v1.AcknowledgeRequest
-	(*AcknowledgeResponse)(nil), // 27: cipherstream.plugin.v1.AcknowledgeResponse
-	(*UndoRequest)(nil),         // 28: cipherstream.plugin.v1.UndoRequest
-	(*UndoResponse)(nil),        // 29: cipherstream.plugin.v1.UndoResponse
-	(*UndoOutcome)(nil),         // 30: cipherstream.plugin.v1.UndoOutcome
-	(*CancelRequest)(nil),       // 31: cipherstream.plugin.v1.CancelRequest
-	(*CancelResponse)(nil),      // 32: cipherstream.plugin.v1.CancelResponse
-	(*Fault)(nil),               // 33: cipherstream.plugin.v1.Fault
-	nil,                         // 34: cipherstream.plugin.v1.Log.AttributesEntry
-	nil,                         // 35: cipherstream.plugin.v1.Finished.CountersEntry
-	nil,                         // 36: cipherstream.plugin.v1.Finished.FactsEntry
-	nil,                         // 37: cipherstream.plugin.v1.Fault.DetailsEntry
+	(*Checkpoint)(nil),          // 16: cipherstream.plugin.v1.Checkpoint
+	(*Log)(nil),                 // 17: cipherstream.plugin.v1.Log
+	(*Prepared)(nil),            // 18: cipherstream.plugin.v1.Prepared
+	(*Finished)(nil),            // 19: cipherstream.plugin.v1.Finished
+	(*Media)(nil),               // 20: cipherstream.plugin.v1.Media
+	(*CommitRequest)(nil),       // 21: cipherstream.plugin.v1.CommitRequest
+	(*CommitResponse)(nil),      // 22: cipherstream.plugin.v1.CommitResponse
+	(*Receipt)(nil),             // 23: cipherstream.plugin.v1.Receipt
+	(*Announced)(nil),           // 24: cipherstream.plugin.v1.Announced
+	(*Released)(nil),            // 25: cipherstream.plugin.v1.Released
+	(*Resource)(nil),            // 26: cipherstream.plugin.v1.Resource
+	(*AcknowledgeRequest)(nil),  // 27: cipherstream.plugin.v1.AcknowledgeRequest
+	(*AcknowledgeResponse)(nil), // 28: cipherstream.plugin.v1.AcknowledgeResponse
+	(*UndoRequest)(nil),         // 29: cipherstream.plugin.v1.UndoRequest
+	(*UndoResponse)(nil),        // 30: cipherstream.plugin.v1.UndoResponse
+	(*UndoOutcome)(nil),         // 31: cipherstream.plugin.v1.UndoOutcome
+	(*CancelRequest)(nil),       // 32: cipherstream.plugin.v1.CancelRequest
+	(*CancelResponse)(nil),      // 33: cipherstream.plugin.v1.CancelResponse
+	(*Fault)(nil),               // 34: cipherstream.plugin.v1.Fault
+	nil,                         // 35: cipherstream.plugin.v1.Log.AttributesEntry
+	nil,                         // 36: cipherstream.plugin.v1.Finished.CountersEntry
+	nil,                         // 37: cipherstream.plugin.v1.Finished.FactsEntry
+	nil,                         // 38: cipherstream.plugin.v1.Fault.DetailsEntry
 }
 var file_sdk_control_controlpb_control_proto_depIdxs = []int32{
 	2,  // 0: cipherstream.plugin.v1.DescribeResponse.stages:type_name -> cipherstream.plugin.v1.StageManifest
 	8,  // 1: cipherstream.plugin.v1.CheckRequest.stage:type_name -> cipherstream.plugin.v1.Stage
-	19, // 2: cipherstream.plugin.v1.CheckRequest.media:type_name -> cipherstream.plugin.v1.Media
+	20, // 2: cipherstream.plugin.v1.CheckRequest.media:type_name -> cipherstream.plugin.v1.Media
 	5,  // 3: cipherstream.plugin.v1.CheckResponse.findings:type_name -> cipherstream.plugin.v1.Finding
-	19, // 4: cipherstream.plugin.v1.CheckResponse.media:type_name -> cipherstream.plugin.v1.Media
-	33, // 5: cipherstream.plugin.v1.Finding.fault:type_name -> cipherstream.plugin.v1.Fault
+	20, // 4: cipherstream.plugin.v1.CheckResponse.media:type_name -> cipherstream.plugin.v1.Media
+	34, // 5: cipherstream.plugin.v1.Finding.fault:type_name -> cipherstream.plugin.v1.Fault
 	8,  // 6: cipherstream.plugin.v1.OpenRequest.stages:type_name -> cipherstream.plugin.v1.Stage
 	9,  // 7: cipherstream.plugin.v1.OpenRequest.limits:type_name -> cipherstream.plugin.v1.Limits
 	7,  // 8: cipherstream.plugin.v1.OpenRequest.input_peer:type_name -> cipherstream.plugin.v1.Peer
 	7,  // 9: cipherstream.plugin.v1.OpenRequest.output_peer:type_name -> cipherstream.plugin.v1.Peer
-	33, // 10: cipherstream.plugin.v1.OpenResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	34, // 10: cipherstream.plugin.v1.OpenResponse.fault:type_name -> cipherstream.plugin.v1.Fault
 	13, // 11: cipherstream.plugin.v1.Event.opened:type_name -> cipherstream.plugin.v1.Opened
 	15, // 12: cipherstream.plugin.v1.Event.progress:type_name -> cipherstream.plugin.v1.Progress
-	16, // 13: cipherstream.plugin.v1.Event.log:type_name -> cipherstream.plugin.v1.Log
-	17, // 14: cipherstream.plugin.v1.Event.prepared:type_name -> cipherstream.plugin.v1.Prepared
-	18, // 15: cipherstream.plugin.v1.Event.finished:type_name -> cipherstream.plugin.v1.Finished
-	33, // 16: cipherstream.plugin.v1.Event.fault:type_name -> cipherstream.plugin.v1.Fault
-	23, // 17: cipherstream.plugin.v1.Event.announced:type_name -> cipherstream.plugin.v1.Announced
-	24, // 18: cipherstream.plugin.v1.Event.released:type_name -> cipherstream.plugin.v1.Released
-	18, // 19: cipherstream.plugin.v1.Event.account:type_name -> cipherstream.plugin.v1.Finished
-	14, // 20: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
-	34, // 21: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
-	18, // 22: cipherstream.plugin.v1.Prepared.account:type_name -> cipherstream.plugin.v1.Finished
-	35, // 23: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
-	19, // 24: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
-	36, // 25: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
-	33, // 26: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
-	22, // 27: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
-	25, // 28: cipherstream.plugin.v1.Announced.resource:type_name -> cipherstream.plugin.v1.Resource
-	8,  // 29: cipherstream.plugin.v1.UndoRequest.stage:type_name -> cipherstream.plugin.v1.Stage
-	25, // 30: cipherstream.plugin.v1.UndoRequest.resources:type_name -> cipherstream.plugin.v1.Resource
-	30, // 31: cipherstream.plugin.v1.UndoResponse.outcomes:type_name -> cipherstream.plugin.v1.UndoOutcome
-	33, // 32: cipherstream.plugin.v1.UndoOutcome.fault:type_name -> cipherstream.plugin.v1.Fault
-	37, // 33: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
-	0,  // 34: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
-	3,  // 35: cipherstream.plugin.v1.Plugin.Check:input_type -> cipherstream.plugin.v1.CheckRequest
-	6,  // 36: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
-	11, // 37: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
-	20, // 38: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
-	31, // 39: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
-	26, // 40: cipherstream.plugin.v1.Plugin.Acknowledge:input_type -> cipherstream.plugin.v1.AcknowledgeRequest
-	28, // 41: cipherstream.plugin.v1.Plugin.Undo:input_type -> cipherstream.plugin.v1.UndoRequest
-	1,  // 42: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
-	4,  // 43: cipherstream.plugin.v1.Plugin.Check:output_type -> cipherstream.plugin.v1.CheckResponse
-	10, // 44: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
-	12, // 45: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
-	21, // 46: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
-	32, // 47: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
-	27, // 48: cipherstream.plugin.v1.Plugin.Acknowledge:output_type -> cipherstream.plugin.v1.AcknowledgeResponse
-	29, // 49: cipherstream.plugin.v1.Plugin.Undo:output_type -> cipherstream.plugin.v1.UndoResponse
-	42, // [42:50] is the sub-list for method output_type
-	34, // [34:42] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	17, // 13: cipherstream.plugin.v1.Event.log:type_name -> cipherstream.plugin.v1.Log
+	18, // 14: cipherstream.plugin.v1.Event.prepared:type_name -> cipherstream.plugin.v1.Prepared
+	19, // 15: cipherstream.plugin.v1.Event.finished:type_name -> cipherstream.plugin.v1.Finished
+	34, // 16: cipherstream.plugin.v1.Event.fault:type_name -> cipherstream.plugin.v1.Fault
+	24, // 17: cipherstream.plugin.v1.Event.announced:type_name -> cipherstream.plugin.v1.Announced
+	25, // 18: cipherstream.plugin.v1.Event.released:type_name -> cipherstream.plugin.v1.Released
+	16, // 19: cipherstream.plugin.v1.Event.checkpoint:type_name -> cipherstream.plugin.v1.Checkpoint
+	19, // 20: cipherstream.plugin.v1.Event.account:type_name -> cipherstream.plugin.v1.Finished
+	14, // 21: cipherstream.plugin.v1.Opened.columns:type_name -> cipherstream.plugin.v1.Column
+	35, // 22: cipherstream.plugin.v1.Log.attributes:type_name -> cipherstream.plugin.v1.Log.AttributesEntry
+	19, // 23: cipherstream.plugin.v1.Prepared.account:type_name -> cipherstream.plugin.v1.Finished
+	36, // 24: cipherstream.plugin.v1.Finished.counters:type_name -> cipherstream.plugin.v1.Finished.CountersEntry
+	20, // 25: cipherstream.plugin.v1.Finished.media:type_name -> cipherstream.plugin.v1.Media
+	37, // 26: cipherstream.plugin.v1.Finished.facts:type_name -> cipherstream.plugin.v1.Finished.FactsEntry
+	34, // 27: cipherstream.plugin.v1.CommitResponse.fault:type_name -> cipherstream.plugin.v1.Fault
+	23, // 28: cipherstream.plugin.v1.CommitResponse.receipt:type_name -> cipherstream.plugin.v1.Receipt
+	26, // 29: cipherstream.plugin.v1.Announced.resource:type_name -> cipherstream.plugin.v1.Resource
+	8,  // 30: cipherstream.plugin.v1.UndoRequest.stage:type_name -> cipherstream.plugin.v1.Stage
+	26, // 31: cipherstream.plugin.v1.UndoRequest.resources:type_name -> cipherstream.plugin.v1.Resource
+	31, // 32: cipherstream.plugin.v1.UndoResponse.outcomes:type_name -> cipherstream.plugin.v1.UndoOutcome
+	34, // 33: cipherstream.plugin.v1.UndoOutcome.fault:type_name -> cipherstream.plugin.v1.Fault
+	38, // 34: cipherstream.plugin.v1.Fault.details:type_name -> cipherstream.plugin.v1.Fault.DetailsEntry
+	0,  // 35: cipherstream.plugin.v1.Plugin.Describe:input_type -> cipherstream.plugin.v1.DescribeRequest
+	3,  // 36: cipherstream.plugin.v1.Plugin.Check:input_type -> cipherstream.plugin.v1.CheckRequest
+	6,  // 37: cipherstream.plugin.v1.Plugin.Open:input_type -> cipherstream.plugin.v1.OpenRequest
+	11, // 38: cipherstream.plugin.v1.Plugin.Start:input_type -> cipherstream.plugin.v1.StartRequest
+	21, // 39: cipherstream.plugin.v1.Plugin.Commit:input_type -> cipherstream.plugin.v1.CommitRequest
+	32, // 40: cipherstream.plugin.v1.Plugin.Cancel:input_type -> cipherstream.plugin.v1.CancelRequest
+	27, // 41: cipherstream.plugin.v1.Plugin.Acknowledge:input_type -> cipherstream.plugin.v1.AcknowledgeRequest
+	29, // 42: cipherstream.plugin.v1.Plugin.Undo:input_type -> cipherstream.plugin.v1.UndoRequest
+	1,  // 43: cipherstream.plugin.v1.Plugin.Describe:output_type -> cipherstream.plugin.v1.DescribeResponse
+	4,  // 44: cipherstream.plugin.v1.Plugin.Check:output_type -> cipherstream.plugin.v1.CheckResponse
+	10, // 45: cipherstream.plugin.v1.Plugin.Open:output_type -> cipherstream.plugin.v1.OpenResponse
+	12, // 46: cipherstream.plugin.v1.Plugin.Start:output_type -> cipherstream.plugin.v1.Event
+	22, // 47: cipherstream.plugin.v1.Plugin.Commit:output_type -> cipherstream.plugin.v1.CommitResponse
+	33, // 48: cipherstream.plugin.v1.Plugin.Cancel:output_type -> cipherstream.plugin.v1.CancelResponse
+	28, // 49: cipherstream.plugin.v1.Plugin.Acknowledge:output_type -> cipherstream.plugin.v1.AcknowledgeResponse
+	30, // 50: cipherstream.plugin.v1.Plugin.Undo:output_type -> cipherstream.plugin.v1.UndoResponse
+	43, // [43:51] is the sub-list for method output_type
+	35, // [35:43] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_sdk_control_controlpb_control_proto_init() }
@@ -2644,16 +2735,17 @@ func file_sdk_control_controlpb_control_proto_init() {
 		(*Event_Fault)(nil),
 		(*Event_Announced)(nil),
 		(*Event_Released)(nil),
+		(*Event_Checkpoint)(nil),
 	}
 	file_sdk_control_controlpb_control_proto_msgTypes[15].OneofWrappers = []any{}
-	file_sdk_control_controlpb_control_proto_msgTypes[18].OneofWrappers = []any{}
+	file_sdk_control_controlpb_control_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_control_controlpb_control_proto_rawDesc), len(file_sdk_control_controlpb_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -50,6 +50,13 @@ type CountSettings struct {
 	// At is the row before which Break happens; the rows end where it is larger.
 	At    int    `config:"at"`
 	Break string `config:"break" enum:",error,retry,panic,goroutine,exit,kill,stop,hang,late,stdout,flood,memory,secret"`
+	// From is where to begin, which is what a checkpoint says. Checkpoints gives one with every batch, and BadCheckpoint one
+	// that nobody may give.
+	From          int  `config:"from"`
+	Checkpoints   bool `config:"checkpoints"`
+	BadCheckpoint bool `config:"bad_checkpoint"`
+	// Estimate is about how many rows there are, as the source says; 0 is that it does not know.
+	Estimate int64 `config:"estimate"`
 	// Password is something that must not be seen.
 	Password string `config:"password"`
 }
@@ -63,7 +70,7 @@ type count struct {
 }
 
 func newCount(s CountSettings, env stage.Env) (stage.Source, error) {
-	return &count{settings: s, env: env, schema: arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)}, nil
+	return &count{settings: s, env: env, next: s.From, schema: arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)}, nil
 }
 
 func (c *count) Open(context.Context) (*arrow.Schema, error) { return c.schema, nil }
@@ -93,6 +100,19 @@ func (c *count) Next(ctx context.Context) (arrow.Record, error) {
 	column := b.NewArray()
 	defer column.Release()
 	return array.NewRecord(c.schema, []arrow.Array{column}, int64(n)), nil
+}
+
+func (c *count) EstimateRows() int64 { return c.settings.Estimate }
+
+// Checkpoint is the number that comes next.
+func (c *count) Checkpoint() string {
+	switch {
+	case c.settings.BadCheckpoint:
+		return "\xff"
+	case c.settings.Checkpoints:
+		return strconv.Itoa(c.next)
+	}
+	return ""
 }
 
 func (c *count) misbehave(ctx context.Context) error {

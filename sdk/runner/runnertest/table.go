@@ -92,7 +92,8 @@ type RowsSettings struct {
 	At int64 `config:"at" default:"-1"`
 }
 
-// rows writes "TYPE", and then a line "VALUE@INDEX" for every row, into a file that Commit shows.
+// rows writes "TYPE", and then a line "VALUE@INDEX" for every row and "^POSITION" for every checkpoint, into a file that
+// Commit shows.
 type rows struct {
 	file
 	at int64
@@ -117,6 +118,9 @@ func (r *rows) Write(ctx context.Context, batch stage.Rows) error {
 		if err := r.file.Write(ctx, fmt.Appendf(nil, "%d@%d\n", v, batch.First+int64(i))); err != nil {
 			return err
 		}
+	}
+	if batch.Checkpoint != "" {
+		return r.file.Write(ctx, fmt.Appendf(nil, "^%s\n", batch.Checkpoint))
 	}
 	return nil
 }

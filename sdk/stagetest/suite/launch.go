@@ -187,7 +187,7 @@ func (s *started) Kill() {
 }
 
 // Undo implements Mortal.
-func (s *started) Undo(ctx context.Context, request *pb.UndoRequest) ([]error, error) {
+func (s *started) Undo(ctx context.Context, request *pb.UndoRequest, _ []string) ([]error, error) {
 	request.Dir = s.dir
 	answer, err := s.rpc.Undo(ctx, request)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow"
 
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/sdk/control"
 	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -41,7 +42,7 @@ func triedBundle(breach string) stage.Bundle {
 
 func program(t *testing.T, breach string) suite.Program {
 	t.Helper()
-	path, err := os.Executable()
+	path, err := built.Self()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +182,21 @@ func (f *foreign) copyRows(ctx context.Context) (err error) {
 		if rec, err = reader.Read(); err != nil {
 			break
 		}
-		err = writer.Write(rec)
+		custom := reader.Metadata()
+		switch f.breach {
+		case "loses checkpoints":
+			custom = arrow.Metadata{}
+		case "hands checkpoints on too early":
+			if custom.Len() > 0 {
+				none := rec.NewSlice(0, 0)
+				err = writer.WriteWithMetadata(none, custom)
+				none.Release()
+				custom = arrow.Metadata{}
+			}
+		}
+		if err == nil {
+			err = writer.WriteWithMetadata(rec, custom)
+		}
 		rec.Release()
 		if err != nil {
 			return err
@@ -236,6 +251,8 @@ func TestForeignProcesses(t *testing.T) {
 		{"never ends", suite.CheckSettings, "a run took longer than 2s"},
 		{"is silent", suite.CheckHeartbeat, "no event came for"},
 		{"takes a cut input for whole", suite.CheckCutInput, "rows are missing silently"},
+		{"loses checkpoints", suite.CheckCheckpoints, "the last checkpoint did not come out of the stage"},
+		{"hands checkpoints on too early", suite.CheckCheckpoints, "came behind 0 rows, but covers 20"},
 		{"ends without a mark", suite.CheckPlain, "did not end with an end-of-stream"},
 	} {
 		t.Run("it "+test.breach, func(t *testing.T) {

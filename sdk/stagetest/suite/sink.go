@@ -8,14 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// sinkBench tries sinks of bytes.
-type sinkBench struct {
-	*bench
+// sinkHarness tries sinks of bytes.
+type sinkHarness struct {
+	*harness
 	definition stage.Definition
 }
 
@@ -27,24 +26,17 @@ type sinkStage struct {
 	wrote  bytes.Buffer
 }
 
-func (b *sinkBench) make(ctx context.Context) (*sinkStage, error) {
-	i, err := b.newInstance(ctx, b.definition)
-	if err != nil {
-		return nil, err
-	}
-	return &sinkStage{instance: i, sink: i.made.(stage.Outcome), object: b.options.object(i.dir)}, nil
-}
-
 // bytes is the sink as one of bytes.
 func (s *sinkStage) bytes() stage.Sink { return s.made.(stage.Sink) }
 
-func (b *sinkBench) open(ctx context.Context) (*sinkStage, error) {
-	s, err := b.make(ctx)
+func (h *sinkHarness) open(ctx context.Context) (*sinkStage, error) {
+	i, err := h.newInstance(ctx, h.definition)
 	if err != nil {
 		return nil, err
 	}
+	s := &sinkStage{instance: i, sink: i.made.(stage.Outcome), object: h.options.object(i.dir)}
 	err = s.call(ctx, "Open", func(ctx context.Context) error {
-		return s.bytes().Open(ctx, stage.Object{Media: b.options.Media, RunID: "conformance"})
+		return s.bytes().Open(ctx, stage.Object{Media: h.options.Media, RunID: "conformance"})
 	})
 	if err != nil {
 		_ = s.abort(ctx)
@@ -60,7 +52,7 @@ func (s *sinkStage) write(ctx context.Context, pieces ...[]byte) error {
 		given := bytes.Clone(piece)
 		err := s.call(ctx, "Write", func(ctx context.Context) error { return s.bytes().Write(ctx, given) })
 		if !bytes.Equal(given, piece) {
-			s.bench.violate(CheckUntouched, "the sink changed the bytes that it was given")
+			s.harness.report(CheckUntouched, "the sink changed the bytes that it was given")
 		}
 		fill(given)
 		if err != nil {
@@ -68,7 +60,7 @@ func (s *sinkStage) write(ctx context.Context, pieces ...[]byte) error {
 		}
 		s.wrote.Write(piece)
 		if s.visible() {
-			s.bench.violate(CheckHidden, "the object is visible under its name before Commit")
+			s.harness.report(CheckHidden, "the object is visible under its name before Commit")
 		}
 	}
 	return nil
@@ -144,8 +136,8 @@ func pieces() [][]byte {
 }
 
 // deliver takes an object all the way, and returns what was wrong with the receipt.
-func (b *sinkBench) deliver(ctx context.Context, list [][]byte) (breach string, err error) {
-	s, err := b.open(ctx)
+func (h *sinkHarness) deliver(ctx context.Context, list [][]byte) (breach string, err error) {
+	s, err := h.open(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -160,123 +152,41 @@ func (b *sinkBench) deliver(ctx context.Context, list [][]byte) (breach string, 
 		return "", err
 	}
 	breach = receiptBreach(receipt, s.wrote.Bytes(), s.object)
-	if open := s.unreleased(); len(open) > 0 {
-		b.violate(CheckUndo, "after Commit the sink has not released %q", open[0])
-	}
-	if err := s.abort(ctx); err != nil {
-		b.violate(CheckAbort, "Abort after Commit gave an error: %v", err)
-	}
-	if s.object != "" && !s.visible() {
-		b.violate(CheckAbort, "Abort after Commit removed the object")
-	}
+	h.committed(ctx, s)
 	return breach, nil
 }
 
-func (b *sinkBench) checks() []Check {
+func (h *sinkHarness) checks() []Check {
 	commit := func(what string, list [][]byte) func(p *probe) {
 		return func(p *probe) {
-			breach, err := b.deliver(p.ctx, list)
+			breach, err := h.deliver(p.ctx, list)
 			if p.try(what, err) && breach != "" {
 				p.fail("%s: %s", what, breach)
 			}
 		}
 	}
+	phases := twoPhases{h.harness, h.definition, h.open,
+		func(ctx context.Context, s *sinkStage) error { return s.write(ctx, pieces()...) },
+		func(s *sinkStage) (func(context.Context) error, func()) {
+			piece := make([]byte, 1<<20)
+			return func(ctx context.Context) error { return s.bytes().Write(ctx, piece) }, func() {}
+		}}
 	return []Check{
-		b.check(CheckCancel, func(p *probe) { b.cancellation(p) }),
-		b.check(CheckCommit, commit("several pieces", pieces())),
-		b.check(CheckZeroBatches, commit("an empty object", nil)),
-		b.check(CheckOneRow, commit("one byte", pieces()[:1])),
-		b.check(CheckHuge, commit("pieces of 1 MiB", [][]byte{make([]byte, 1<<20), make([]byte, 1<<20)})),
-		b.check(CheckHidden, func(p *probe) {
-			p.result.Cases = b.tried
-			if b.options.Object == "" {
+		h.check(CheckCancel, phases.cancellation),
+		h.check(CheckCommit, commit("several pieces", pieces())),
+		h.check(CheckZeroBatches, commit("an empty object", nil)),
+		h.check(CheckOneRow, commit("one byte", pieces()[:1])),
+		h.check(CheckHuge, commit("pieces of 1 MiB", [][]byte{make([]byte, 1<<20), make([]byte, 1<<20)})),
+		h.check(CheckHidden, func(p *probe) {
+			p.result.Cases = h.tried
+			if h.options.Object == "" {
 				p.skip("no path of the object was given")
 			}
 			p.breaches(CheckHidden)
 		}),
-		b.check(CheckAbort, func(p *probe) { b.aborts(p) }),
-		b.undo(b.definition),
-		b.leaks(func(ctx context.Context) error { _, err := b.deliver(ctx, pieces()); return err }),
-		b.report(CheckUntouched), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
-	}
-}
-
-// aborts ends objects in every phase; nothing may stay.
-func (b *sinkBench) aborts(p *probe) {
-	ended, cancel := context.WithCancel(p.ctx)
-	cancel()
-	for _, phase := range []struct {
-		what string
-		do   func(s *sinkStage) error
-	}{
-		{"after Open", func(*sinkStage) error { return nil }},
-		{"after Write", func(s *sinkStage) error { return s.write(p.ctx, pieces()...) }},
-		{"after a Write that failed", func(s *sinkStage) error {
-			if err := s.write(p.ctx, pieces()...); err != nil {
-				return err
-			}
-			return cancelled(s.write(ended, pieces()[1]))
-		}},
-	} {
-		s, err := b.open(p.ctx)
-		if err == nil {
-			err = phase.do(s)
-		}
-		if !p.try(phase.what, err) {
-			if s != nil {
-				_ = s.abort(p.ctx)
-				s.close()
-			}
-			continue
-		}
-		// The run's context has ended when a sink is aborted because of it.
-		p.try("Abort "+phase.what, s.abort(ended))
-		if left := s.left(); len(left) > 0 {
-			p.fail("Abort %s left %s", phase.what, slices.MinFunc(left, func(a, b string) int { return len(a) - len(b) }))
-		}
-		if open := s.unreleased(); len(open) > 0 {
-			b.violate(CheckUndo, "after Abort %s the sink has not released %q", phase.what, open[0])
-		}
-		p.try("the second Abort "+phase.what, s.abort(p.ctx))
-		s.close()
-	}
-	if s, err := b.make(p.ctx); err == nil {
-		p.try("Abort without Open", s.abort(p.ctx))
-		s.close()
-	}
-	p.breaches(CheckAbort)
-}
-
-func (b *sinkBench) cancellation(p *probe) {
-	for _, already := range []bool{true, false} {
-		s, err := b.open(p.ctx)
-		if err != nil {
-			p.try("opening", err)
-			return
-		}
-		piece := make([]byte, 1<<20)
-		err = s.callCancelled(p.ctx, "Write", already, func(ctx context.Context) error { return s.bytes().Write(ctx, piece) })
-		p.try("a write of a cancelled run", cancelled(err))
-		if b.stuck() != "" {
-			s.close()
-			return
-		}
-		if err := s.abort(p.ctx); err != nil {
-			p.try("Abort after the cancellation", err)
-		}
-		s.close()
-	}
-	s, err := b.open(p.ctx)
-	if err != nil {
-		return
-	}
-	defer s.close()
-	err = s.callCancelled(p.ctx, "Commit", true, func(ctx context.Context) error { _, err := s.sink.Commit(ctx); return err })
-	if err != nil && s.visible() {
-		p.fail("Commit failed, and the object is visible")
-	}
-	p.try("a commit of a cancelled run", cancelled(err))
-	if err != nil {
-		_ = s.abort(p.ctx)
+		h.check(CheckAbort, phases.aborts),
+		h.undo(h.definition),
+		h.leaks(func(ctx context.Context) error { _, err := h.deliver(ctx, pieces()); return err }),
+		h.reportsOf(CheckUntouched), h.reportsOf(CheckPanics), h.reportsOf(CheckErrors), h.accepts(),
 	}
 }

@@ -21,19 +21,27 @@ import (
 
 // tableSink writes a line for each row into a hidden file, which Commit shows, but for the one breach.
 type tableSink struct {
-	Path   string `config:"path,required"`
-	breach string
-	file   *os.File
-	kept   [][]int64
+	Path    string `config:"path,required"`
+	breach  string
+	env     stage.Env
+	release func()
+	file    *os.File
+	kept    [][]int64
 }
 
 func tableSinkOf(breach string) stage.Definition {
 	return stage.DefineTableSink(stage.About{Name: "tried", Summary: "Writes lines."},
-		func(s tableSink, _ stage.Env) (stage.TableSink, error) { s.breach = breach; return &s, nil })
+		func(s tableSink, env stage.Env) (stage.TableSink, error) {
+			s.breach, s.env = breach, env
+			return &s, nil
+		})
 }
 
-func (s *tableSink) Open(context.Context, stage.Table) (err error) {
+func (s *tableSink) Open(ctx context.Context, _ stage.Table) (err error) {
 	path := filepath.Join(filepath.Dir(s.Path), ".hidden")
+	if s.release, err = s.env.Announce(ctx, stage.Resource{Name: "the file " + path, State: []byte(path)}); err != nil {
+		return err
+	}
 	if s.breach == "shows what is not committed" {
 		path = s.Path
 	}
@@ -79,6 +87,9 @@ func (s *tableSink) Commit(ctx context.Context) (stage.Receipt, error) {
 		return stage.Receipt{}, err
 	}
 	s.file = nil
+	if s.breach != "never releases a commit" {
+		s.release()
+	}
 	content, err := os.ReadFile(s.Path)
 	sum := sha256.Sum256(content)
 	receipt := stage.Receipt{Location: s.Path, Bytes: int64(len(content)), SHA256: hex.EncodeToString(sum[:])}
@@ -101,10 +112,20 @@ func (s *tableSink) Abort(context.Context) error {
 		return nil
 	}
 	s.file.Close()
+	if s.breach != "never releases" {
+		s.release()
+	}
 	if err := os.Remove(s.file.Name()); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
+}
+
+func (s *tableSink) Undo(_ context.Context, r stage.Resource) error {
+	if s.breach == "believes everything" {
+		return nil
+	}
+	return stage.Foreign("this sink begins no %q", r.Name)
 }
 
 // lastly hands batches through, and gives one more at the end.
@@ -166,6 +187,9 @@ func TestBrokenTableStagesFail(t *testing.T) {
 		{"aborts what is committed", suite.CheckAbort, "the object is not there"},
 		{"says its size alone", suite.CheckReceipt, "both of its object, or neither"},
 		{"miscounts", suite.CheckReceipt, "the receipt says"},
+		{"never releases", suite.CheckUndo, "after Abort after Open the sink has not released"},
+		{"never releases a commit", suite.CheckUndo, "after Commit the sink has not released"},
+		{"believes everything", suite.CheckUndo, `Undo of "garbage", which no stage has announced, gave <nil>`},
 	} {
 		t.Run(test.breach, func(t *testing.T) {
 			t.Parallel()
@@ -175,7 +199,7 @@ func TestBrokenTableStagesFail(t *testing.T) {
 	}
 	for _, test := range []struct{ breach, check, says string }{
 		{"keeps rows", suite.CheckKeepsRows, "but made 1 more at the end"},
-		{"gives other columns", suite.CheckSchema, "a batch has 1 columns; 2 were promised"},
+		{"gives other columns", suite.CheckSchema, "a batch has 1 columns; 2 were declared"},
 		{"panics at the end", suite.CheckPanics, "End panicked"},
 	} {
 		t.Run(test.breach, func(t *testing.T) {

@@ -15,10 +15,11 @@ import (
 // Mortal is a Running process that can be killed, and asked to undo what a killed one had announced.
 type Mortal interface {
 	Running
-	// Kill ends the process at once, and returns when it is gone.
+	// Kill ends the process at once, with no time to clean up. It is gone when Start has returned.
 	Kill()
-	// Undo is the call of the control service. The outcomes are in the order of the resources.
-	Undo(ctx context.Context, request *pb.UndoRequest) (outcomes []error, err error)
+	// Undo is the call of the control service. The outcomes are in the order of the resources. Secrets are texts that must
+	// not appear in a log.
+	Undo(ctx context.Context, request *pb.UndoRequest, secrets []string) (outcomes []error, err error)
 }
 
 // resourceBreach says what is wrong with what is announced.
@@ -37,9 +38,9 @@ var hostile = []string{"", "garbage", "\x00\xff\xfe", "null", "{}", "[]", "/", "
 
 // undo is the check of a stage in this process that has the ability: it refuses what it has not announced, and releases
 // what it has ended.
-func (b *bench) undo(d stage.Definition) Check {
-	return b.check(CheckUndo, func(p *probe) {
-		i, err := b.newInstance(p.ctx, d)
+func (h *harness) undo(d stage.Definition) Check {
+	return h.check(CheckUndo, func(p *probe) {
+		i, err := h.newInstance(p.ctx, d)
 		if err != nil {
 			p.try("making the stage", err)
 			return
@@ -68,9 +69,9 @@ func (b *bench) undo(d stage.Definition) Check {
 
 // undo kills a sink's process while it is at work, and has another one undo what the first had announced: then nothing is
 // there any more.
-func (b *processBench) undo() Check {
-	return b.check(CheckUndo, func(p *probe) {
-		resources, settings, private, remove, err := b.killed(p.ctx)
+func (h *processHarness) undo() Check {
+	return h.check(CheckUndo, func(p *probe) {
+		resources, settings, dir, remove, err := h.killed(p.ctx)
 		if remove != nil {
 			defer remove()
 		}
@@ -83,17 +84,17 @@ func (b *processBench) undo() Check {
 			return
 		}
 		for _, what := range []string{"Undo after a kill", "Undo of what is gone"} {
-			outcomes, err := b.ask(p.ctx, settings, resources)
+			outcomes, err := h.ask(p.ctx, dir, settings, resources)
 			for i := 0; err == nil && i < len(outcomes); i++ {
 				err = outcomes[i]
 			}
 			p.try(what, err)
 		}
-		if left := filesIn(private); len(left) > 0 {
+		if left := filesIn(written(dir)); len(left) > 0 {
 			p.fail("a process was killed and what it had announced was undone, but %s is left", left[0])
 		}
 		for _, state := range hostile {
-			outcomes, err := b.ask(p.ctx, settings, []*pb.Resource{{Name: "hostile", State: []byte(state), RunId: "conformance"}})
+			outcomes, err := h.ask(p.ctx, dir, settings, []*pb.Resource{{Name: "hostile", State: []byte(state), RunId: "conformance"}})
 			p.result.Cases++
 			if err != nil || outcomes[0] == nil || fault.Is(outcomes[0], "plugin.panic") {
 				p.fail("Undo of %q, which no stage has announced, gave %v, %v; expected a fault", state, outcomes, err)
@@ -103,40 +104,39 @@ func (b *processBench) undo() Check {
 }
 
 // killed runs a process until it has written something, and kills it. It returns what the process had announced and not
-// released.
-func (b *processBench) killed(ctx context.Context) (resources []*pb.Resource, settings []byte, private string, remove func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, b.options.Patience)
+// released, and the directory that it reached, in which it wrote.
+func (h *processHarness) killed(ctx context.Context) (resources []*pb.Resource, settings []byte, dir string, remove func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.options.Patience)
 	defer cancel()
-	dir, remove, err := tempDir()
+	dir, remove, err = tempDir()
 	if err != nil {
 		return nil, nil, "", nil, err
 	}
-	private = filepath.Join(dir, "d")
-	if err = os.Mkdir(private, 0o700); err != nil {
+	if err = os.Mkdir(written(dir), 0o700); err != nil {
 		return nil, nil, "", remove, err
 	}
-	if settings, err = b.options.settings(private); err != nil {
+	if settings, err = h.options.settings(written(dir)); err != nil {
 		return nil, nil, "", remove, problemf("%v", err)
 	}
-	t, err := b.input(plainBatches()...)
+	t, err := h.input(plainBatches()...)
 	if err != nil {
 		return nil, nil, "", remove, err
 	}
 	defer t.release()
 	t.open = true
-	running, err := b.start(ctx, dir)
+	running, err := h.start(ctx, dir)
 	if err != nil {
 		return nil, nil, "", remove, err
 	}
 	defer running.Close()
 	process, is := running.(Mortal)
 	if !is {
-		return nil, settings, private, remove, nil
+		return nil, settings, dir, remove, nil
 	}
-	request := &pb.OpenRequest{RunId: "conformance", Input: filepath.Join(dir, "i"), Stages: []*pb.Stage{b.stageOf(settings)},
+	request := &pb.OpenRequest{RunId: "conformance", Input: filepath.Join(dir, "i"), Stages: []*pb.Stage{h.stageOf(settings)},
 		Limits: &pb.Limits{BudgetBytes: 32 << 20, Workers: 2, BatchRows: 50, BatchBytes: 1 << 20, StallNanoseconds: int64(10 * time.Second)}}
-	if err = process.Open(ctx, request, secretsOf(b.manifest.Spec, settings)); err != nil {
-		return nil, settings, private, remove, err
+	if err = process.Open(ctx, request, secretsOf(h.manifest.Spec, settings)); err != nil {
+		return nil, settings, dir, remove, err
 	}
 	feeding, hangUp := context.WithCancel(ctx)
 	var wait sync.WaitGroup
@@ -147,14 +147,14 @@ func (b *processBench) killed(ctx context.Context) (resources []*pb.Resource, se
 		if a := e.GetAnnounced(); a != nil {
 			r := a.GetResource()
 			if breach := resourceBreach(stage.Resource{Name: r.GetName(), Remedy: r.GetRemedy(), State: r.GetState()}); breach != "" {
-				b.violate(CheckUndo, "%s", breach)
+				h.report(CheckUndo, "%s", breach)
 			}
 			r.RunId = request.RunId
 			open[a.Id] = r
 		}
 		delete(open, e.GetReleased().GetId())
 		moved := e.GetProgress().GetBytes()
-		if b.manifest.In == stage.ShapeTable {
+		if h.manifest.In == stage.ShapeTable {
 			moved = e.GetProgress().GetRows()
 		}
 		if moved > 0 && !killed {
@@ -170,28 +170,27 @@ func (b *processBench) killed(ctx context.Context) (resources []*pb.Resource, se
 	for _, r := range open {
 		resources = append(resources, r)
 	}
-	return resources, settings, private, remove, err
+	return resources, settings, dir, remove, err
 }
 
-func (b *processBench) stageOf(settings []byte) *pb.Stage {
-	return &pb.Stage{Id: "stage", Kind: string(b.manifest.Kind), Name: b.manifest.Name, Settings: settings}
+// written is the folder for what a stage leaves, beside the sockets of a process's directory.
+func written(dir string) string { return filepath.Join(dir, "d") }
+
+func (h *processHarness) stageOf(settings []byte) *pb.Stage {
+	return &pb.Stage{Id: "stage", Kind: string(h.manifest.Kind), Name: h.manifest.Name, Settings: settings}
 }
 
-// ask asks a process of its own to undo something.
-func (b *processBench) ask(ctx context.Context, settings []byte, resources []*pb.Resource) ([]error, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.options.Patience)
+// ask asks another process, which reaches the same directory, to undo something.
+func (h *processHarness) ask(ctx context.Context, dir string, settings []byte, resources []*pb.Resource) ([]error, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.options.Patience)
 	defer cancel()
-	dir, remove, err := tempDir()
-	if err != nil {
-		return nil, err
-	}
-	defer remove()
-	running, err := b.start(ctx, dir)
+	running, err := h.start(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer running.Close()
-	outcomes, err := running.(Mortal).Undo(ctx, &pb.UndoRequest{Stage: b.stageOf(settings), RunId: "conformance", Resources: resources})
+	outcomes, err := running.(Mortal).Undo(ctx, &pb.UndoRequest{Stage: h.stageOf(settings), RunId: "conformance", Resources: resources},
+		secretsOf(h.manifest.Spec, settings))
 	if err == nil && len(outcomes) != len(resources) {
 		err = problemf("Undo gave %d outcomes for %d resources", len(outcomes), len(resources))
 	}

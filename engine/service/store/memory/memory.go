@@ -213,7 +213,7 @@ func (s *Store) CreateSealingKey(ctx context.Context, k store.SealingKey, audit 
 				return fault.New(store.CodeExists, fault.Usage, "there is a sealing key %q already", k.ID)
 			}
 		}
-		k.Sealed, k.State, k.Uses = bytes.Clone(k.Sealed), store.SealingNew, 0
+		k.Sealed, k.State = bytes.Clone(k.Sealed), store.SealingNew
 		k.CreatedAt, k.ActivatedAt, k.RetiredAt = instant(k.CreatedAt), time.Time{}, time.Time{}
 		s.sealing = append(s.sealing, k)
 		return nil
@@ -230,7 +230,7 @@ func (s *Store) SealingKeys(ctx context.Context, customer string) ([]store.Seali
 	var all []store.SealingKey
 	for _, k := range s.sealing {
 		if k.Customer == customer {
-			k.Sealed, k.Uses = bytes.Clone(k.Sealed), s.uses[[2]string{customer, k.ID}]
+			k.Sealed = bytes.Clone(k.Sealed)
 			all = append(all, k)
 		}
 	}
@@ -286,6 +286,22 @@ func (s *Store) AddSealingUses(ctx context.Context, customer, id string, n int64
 		return nil
 	})
 	return uses, err
+}
+
+// SealingUses says how often a customer's sealing keys were used.
+func (s *Store) SealingUses(ctx context.Context, customer string) (map[string]int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	uses := map[string]int64{}
+	for at, n := range s.uses {
+		if at[0] == customer && n > 0 {
+			uses[at[1]] = n
+		}
+	}
+	return uses, nil
 }
 
 // BeginRequest notes that a request runs.

@@ -46,6 +46,20 @@ func (s *Store) EndRequest(ctx context.Context, r store.Request, audit ...store.
 	}})
 }
 
+// endInterrupted ends the requests that were running when the last process ended, and says so in the audit.
+func (s *Store) endInterrupted(ctx context.Context, now time.Time) error {
+	return s.write(ctx, change{do: func(c execer) error {
+		if _, err := c.exec(`INSERT INTO audit (at, who, what, customer, address, request_id, run_id, outcome, details)
+			SELECT ?, 'service', 'request.end', customer, 'local', id, run_id, ?, 'null' FROM requests WHERE status = 'running' ORDER BY id`,
+			micros(now), store.ServiceRestarted); err != nil {
+			return err
+		}
+		_, err := c.exec("UPDATE requests SET status = ?, code = ?, message = ?, ended_at = ? WHERE status = 'running'",
+			store.Failed, store.ServiceRestarted, "the service ended while the request was running", micros(now))
+		return err
+	}})
+}
+
 // Request returns a customer's request; another's is CodeUnknown, as one that there never was.
 func (s *Store) Request(ctx context.Context, customer, id string) (r store.Request, err error) {
 	found := false

@@ -31,12 +31,11 @@ func (s *Store) SealingKeys(ctx context.Context, customer string) ([]store.Seali
 	err := s.read(ctx, func(rows *sql.Rows) error {
 		k := store.SealingKey{Customer: customer}
 		var created, activated, retired int64
-		err := rows.Scan(&k.ID, &k.Sealed, &k.State, &created, &activated, &retired, &k.Uses)
+		err := rows.Scan(&k.ID, &k.Sealed, &k.State, &created, &activated, &retired)
 		k.CreatedAt, k.ActivatedAt, k.RetiredAt = instant(created), instant(activated), instant(retired)
 		all = append(all, k)
 		return err
-	}, `SELECT k.id, k.sealed, k.state, k.created_at, k.activated_at, k.retired_at, coalesce(u.uses, 0)
-		FROM sealing_keys k LEFT JOIN sealing_uses u ON u.customer = k.customer AND u.id = k.id WHERE k.customer = ? ORDER BY k.seq`, customer)
+	}, "SELECT id, sealed, state, created_at, activated_at, retired_at FROM sealing_keys WHERE customer = ? ORDER BY seq", customer)
 	return all, err
 }
 
@@ -82,5 +81,18 @@ func (s *Store) AddSealingUses(ctx context.Context, customer, id string, n int64
 		return c.row(`INSERT INTO sealing_uses (customer, id, uses) VALUES (?1, ?2, max(0, ?3))
 			ON CONFLICT (customer, id) DO UPDATE SET uses = max(0, uses + ?3) RETURNING uses`, customer, id, n).Scan(&uses)
 	}})
+	return uses, err
+}
+
+// SealingUses says how often a customer's sealing keys were used, by their ids; one that was never used is not there.
+func (s *Store) SealingUses(ctx context.Context, customer string) (map[string]int64, error) {
+	uses := map[string]int64{}
+	err := s.read(ctx, func(rows *sql.Rows) error {
+		var id string
+		var n int64
+		err := rows.Scan(&id, &n)
+		uses[id] = n
+		return err
+	}, "SELECT id, uses FROM sealing_uses WHERE customer = ? AND uses > 0", customer)
 	return uses, err
 }

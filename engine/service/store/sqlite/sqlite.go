@@ -82,11 +82,7 @@ func (s *Store) open(ctx context.Context, now time.Time) (err error) {
 	if err := s.dir.sync(); err != nil {
 		return err
 	}
-	return s.write(ctx, change{do: func(c execer) error {
-		_, err := c.exec(`UPDATE requests SET status = ?, code = ?, message = ?, ended_at = ? WHERE status = ?`, store.Failed,
-			store.ServiceRestarted, "the service ended while the request was running", micros(now), store.Running)
-		return err
-	}})
+	return s.endInterrupted(ctx, now)
 }
 
 // readers is how many connections read at once.
@@ -126,7 +122,7 @@ func (s *Store) Close() error {
 // write has a change made, and counts it where it is one of who is let in.
 func (s *Store) write(ctx context.Context, c change) error {
 	if c.access {
-		c.committed = func() { s.version.Add(1) }
+		c.made = func() { s.version.Add(1) }
 	}
 	return coded(s.writer.write(ctx, c))
 }

@@ -15,8 +15,8 @@ type change struct {
 	do func(execer) error
 	// access: the change is one of who is let in.
 	access bool
-	// committed is called when the change is on disk, before its writer hears of it. It may be nil.
-	committed func()
+	// made is called when the change is on disk, or may be, before its writer hears of it. It may be nil.
+	made func()
 }
 
 // execer runs the statements of a change.
@@ -121,8 +121,8 @@ func (w *writer) loop() {
 // make commits changes together. When something breaks that is not a change's own refusal, none of them is made, and each
 // is tried by itself.
 func (w *writer) make(together []*waiting) {
-	results, err := w.commit(together)
-	if err != nil && len(together) > 1 {
+	results, begun, err := w.commit(together)
+	if err != nil && begun && len(together) > 1 {
 		for _, one := range together {
 			w.make([]*waiting{one})
 		}
@@ -133,17 +133,19 @@ func (w *writer) make(together []*waiting) {
 		if err == nil {
 			result = results[i]
 		}
-		if result == nil && one.committed != nil {
-			one.committed()
+		// After an error nobody knows what the disk has.
+		if one.made != nil && (result == nil || err != nil && begun) {
+			one.made()
 		}
 		one.result <- result
 	}
 }
 
-// commit makes changes in one transaction. Results are their refusals; an error means that nothing was changed.
-func (w *writer) commit(together []*waiting) (results []error, err error) {
+// commit makes changes in one transaction. Results are their refusals. After an error nothing was changed, as far as SQLite
+// knows; begun says whether anything was tried, or somebody else has the database and does not let it go.
+func (w *writer) commit(together []*waiting) (results []error, begun bool, err error) {
 	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() {
 		if err != nil {
@@ -157,23 +159,23 @@ func (w *writer) commit(together []*waiting) (results []error, err error) {
 			continue
 		}
 		if _, err := w.conn.exec("SAVEPOINT one"); err != nil {
-			return nil, err
+			return nil, true, err
 		}
 		err := one.do(w.conn)
 		var refusal *fault.Fault
 		if err != nil && !errors.As(err, &refusal) {
-			return nil, err
+			return nil, true, err
 		}
 		if err != nil {
 			results[i] = err
 			if _, err := w.conn.exec("ROLLBACK TO one"); err != nil {
-				return nil, err
+				return nil, true, err
 			}
 		}
 		if _, err := w.conn.exec("RELEASE one"); err != nil {
-			return nil, err
+			return nil, true, err
 		}
 	}
 	_, err = w.conn.exec("COMMIT")
-	return results, err
+	return results, true, err
 }

@@ -105,12 +105,44 @@ func TestCancelledWhileWaiting(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	one := &waiting{ctx: ctx, result: make(chan error, 1), change: change{
-		do:        func(execer) error { t.Error("it was made"); return nil },
-		committed: func() { t.Error("it was counted") },
+		do:   func(execer) error { t.Error("it was made"); return nil },
+		made: func() { t.Error("it was counted") },
 	}}
 	s.writer.make([]*waiting{one})
 	if err := <-one.result; err != context.Canceled {
 		t.Errorf("expected the context's end, got %v", err)
+	}
+}
+
+// TestBroken: after a commit that broke, who is let in is read again, for the change may be on disk.
+func TestBroken(t *testing.T) {
+	t.Parallel()
+	s := openHere(t)
+	before := s.Version()
+	err := s.write(t.Context(), change{access: true, do: func(c execer) error { _, err := c.exec("no SQL"); return err }})
+	if !fault.Is(err, store.CodeFailed) || s.Version() == before {
+		t.Errorf("expected %s and another version, got %v", store.CodeFailed, err)
+	}
+}
+
+// TestConnections: what durability and order stand on, of each connection.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	s := openHere(t)
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "busy_timeout": "10000", "trusted_schema": "0"} {
+		var written, read string
+		if err := s.write(t.Context(), change{do: func(c execer) error { return c.row("PRAGMA " + pragma).Scan(&written) }}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.reading.QueryRow("PRAGMA " + pragma).Scan(&read); err != nil {
+			t.Fatal(err)
+		}
+		if written != want || read != want {
+			t.Errorf("%s is %s where it is written, and %s where it is read; want %s", pragma, written, read, want)
+		}
+	}
+	if _, err := s.reading.Exec("DELETE FROM keys"); err == nil {
+		t.Error("a connection that reads can write")
 	}
 }
 

@@ -70,6 +70,7 @@ func choose(ctx context.Context, random *rand.Rand) (what string, do func(Store)
 		{"ActivateSealingKey", func(s Store) (any, error) { return none(s.ActivateSealingKey(ctx, customer, sealing, at, audit)) }},
 		{"RetireSealingKey", func(s Store) (any, error) { return none(s.RetireSealingKey(ctx, customer, sealing, at, audit)) }},
 		{"AddSealingUses", func(s Store) (any, error) { return s.AddSealingUses(ctx, customer, sealing, n) }},
+		{"SealingUses", func(s Store) (any, error) { return s.SealingUses(ctx, customer) }},
 		{"SealingKeys", func(s Store) (any, error) { return s.SealingKeys(ctx, customer) }},
 		{"BeginRequest", func(s Store) (any, error) { return none(s.BeginRequest(ctx, r, audit)) }},
 		{"EndRequest", func(s Store) (any, error) { return none(s.EndRequest(ctx, r, audit, audit)) }},

@@ -29,6 +29,7 @@ type Store interface {
 	ActivateSealingKey(ctx context.Context, customer, id string, at time.Time, audit store.Audit) error
 	RetireSealingKey(ctx context.Context, customer, id string, at time.Time, audit store.Audit) error
 	AddSealingUses(ctx context.Context, customer, id string, n int64) (int64, error)
+	SealingUses(ctx context.Context, customer string) (map[string]int64, error)
 
 	BeginRequest(ctx context.Context, r store.Request, audit ...store.Audit) error
 	EndRequest(ctx context.Context, r store.Request, audit ...store.Audit) error

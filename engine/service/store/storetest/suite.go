@@ -201,7 +201,7 @@ func (s *suite) sealing(customer string) []store.SealingKey {
 func (s *suite) sealingKeys() {
 	ctx := s.Context()
 	for _, k := range []store.SealingKey{
-		{Customer: "c", ID: "k1", Sealed: []byte{1, 0, 255}, State: store.SealingActive, CreatedAt: noon, Uses: 7},
+		{Customer: "c", ID: "k1", Sealed: []byte{1, 0, 255}, State: store.SealingActive, CreatedAt: noon},
 		{Customer: "d", ID: "k2", Sealed: []byte{2}, CreatedAt: noon},
 		{Customer: "c", ID: "k0", Sealed: []byte{3}, CreatedAt: after(time.Minute)},
 	} {
@@ -257,7 +257,11 @@ func (s *suite) sealingUses() {
 		s.ok(err)
 		s.equal(got, c.want)
 	}
-	s.equal(s.sealing("c")[0].Uses, int64(3))
+	for customer, want := range map[string]map[string]int64{"c": {"k": 3, "of the configuration": 2}, "d": {"k": 1}, "nobody": {}} {
+		got, err := s.store.SealingUses(ctx, customer)
+		s.ok(err)
+		s.equal(got, want)
+	}
 	s.equal(len(s.sealing("c")), 1)
 }
 

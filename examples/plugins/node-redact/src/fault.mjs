@@ -26,6 +26,8 @@ export class Fault extends Error {
   }
 }
 
+export const cancelled = () => new Fault('run.cancelled', 'cancelled', 'the run was cancelled');
+
 /**
  * Makes a fault of whatever was thrown. The message of an unexpected error may quote a row, so only its name goes to the
  * host, and where it happened to the log.

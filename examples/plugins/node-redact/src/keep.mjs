@@ -2,11 +2,11 @@
 // library reads. Nothing is seen under the file's name before the run has succeeded.
 
 import { createHash } from 'node:crypto';
-import { open, rename, rm } from 'node:fs/promises';
-import { dirname, isAbsolute } from 'node:path';
+import { lstat, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join } from 'node:path';
 import { Fault } from './fault.mjs';
 import { settingsOf } from './settings.mjs';
-import { Encoding } from './stream.mjs';
+import { Encoding, withCheckpoint } from './stream.mjs';
 
 /** What the host is told of the stage (PROTOCOL.md, "Describe"): a sink that takes a table. */
 export const manifest = {
@@ -25,36 +25,42 @@ function failed(what, error) {
   return new Fault(`redact.keep_${what}`, 'sink', `the rows cannot be kept: ${error.code ?? error.name}`);
 }
 
-/** One instance of the stage: open, write for every batch, then commit or abort. */
+/** One instance of the stage: open, write for every batch, then commit or abort. Or undo, of what another one had begun. */
 export class KeepRows {
+  #announce;
   #path;
   #partial;
+  #release; // of the announcement
   #file;
   #encoding = new Encoding();
   #hash = createHash('sha256');
   #bytes = 0;
 
-  constructor(settings) {
+  /** @param announce tells the host what is about to be begun; see announced.mjs */
+  constructor(settings, { announce }) {
+    this.#announce = announce;
     const { path } = settingsOf(settings, 'sink "keep"', ['path']);
     if (typeof path !== 'string' || !isAbsolute(path)) throw new Fault('redact.keep_path', 'usage', 'path: expected the whole path of a file');
     this.#path = path;
   }
 
-  /** Begins the file under a name that nobody looks for. */
+  /** Begins the file under a name that nobody looks for, when the host knows of it. */
   async open(schema, runId) {
-    const partial = `${this.#path}.${runId}.partial`;
+    const partial = unfinished(this.#path, runId);
+    this.#release = await this.#announce({ name: `the unfinished file ${partial}`, remedy: `rm ${quoted(partial)}`, state: partial });
     try {
       this.#file = await open(partial, 'wx', 0o600);
     } catch (error) {
+      this.#release(); // it has not begun
       throw failed('open', error);
     }
     this.#partial = partial;
     await this.#write(this.#encoding.begin(schema));
   }
 
-  /** Appends a batch. */
-  async write(batch) {
-    await this.#write(this.#encoding.write(batch));
+  /** Appends a batch, and behind its rows the source's position, if there is one. */
+  async write(batch, position) {
+    await this.#write(this.#encoding.write(withCheckpoint(batch, position)));
   }
 
   async #write(pieces) {
@@ -82,6 +88,7 @@ export class KeepRows {
       throw failed('commit', error);
     }
     await syncFolder(dirname(this.#path));
+    this.#release();
     return { bytes: this.#bytes, sha256: this.#hash.digest('hex'), location: this.#path };
   }
 
@@ -91,12 +98,47 @@ export class KeepRows {
     this.#file = this.#partial = undefined;
     try {
       await file?.close();
-      if (partial) await rm(partial, { force: true });
+      if (!partial) return;
+      await rm(partial, { force: true });
     } catch (error) {
-      throw failed('abort', error);
+      throw failed('abort', error); // and it is not released, so that the host has it undone
+    }
+    this.#release();
+  }
+
+  /**
+   * Removes the unfinished file of a run whose process has died. Nobody is to be believed who says what that is: only the one name
+   * is removed that open gives to the file of that run, which the host names, beside the file of these settings.
+   */
+  async undo({ state, run_id: runId }) {
+    const partial = Buffer.from(state).toString();
+    if (!runId || !isAbsolute(partial) || !partial.endsWith(`.${runId}.partial`)) {
+      throw new Fault('undo.foreign', 'plugin', `the run ${JSON.stringify(runId)} has announced what is no unfinished file of it`);
+    }
+    if (partial !== unfinished(this.#path, runId)) {
+      throw new Fault('undo.elsewhere', 'sink', `the unfinished file is none that becomes ${this.#path}`);
+    }
+    try {
+      await lstat(dirname(partial)); // without its folder, which this process may not be allowed to see, nothing is known of the file
+    } catch (error) {
+      throw failed('undo', error);
+    }
+    try {
+      const there = await lstat(partial);
+      if (!there.isFile() || there.uid !== process.geteuid()) throw new Fault('undo.foreign', 'plugin', 'the unfinished file is no file of this user');
+      await rm(partial);
+    } catch (error) {
+      if (error.code === 'ENOENT') return; // somebody has ended it
+      throw error instanceof Fault ? error : failed('undo', error);
     }
   }
 }
+
+/** The name of a run's file until it is whole. */
+const unfinished = (path, runId) => join(dirname(path), `.${basename(path)}.${runId}.partial`);
+
+/** A path as one word of a shell. */
+const quoted = (path) => `'${path.replaceAll("'", `'\\''`)}'`;
 
 /** Makes the new name last too; not every file system can. */
 async function syncFolder(path) {

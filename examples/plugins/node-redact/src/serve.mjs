@@ -17,6 +17,7 @@ const COOKIE = 'b5d3a8f0-stage';
 const CORE_VERSION = 1; // of go-plugin's handshake
 const PROTOCOL_VERSION = 1; // of the control service and the data
 const MOST_MESSAGE = 16 * 2 ** 20;
+const LAST_WORDS = 10_000; // ms that this process outlives its host at most
 
 /**
  * Serves the host until it is done.
@@ -39,17 +40,17 @@ export async function serve(plugin) {
   };
   process.on('uncaughtException', broken);
   process.on('unhandledRejection', broken);
-  watchLifeline(Number(env.CIPHERSTREAM_LIFELINE));
+  const session = new Session(plugin.stages);
+  watchLifeline(Number(env.CIPHERSTREAM_LIFELINE), session);
   // Who ends a service signals all its processes; the host decides what that means.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => {});
   const versions = (env.PLUGIN_PROTOCOL_VERSIONS ?? '').split(',').map(Number);
   if (!versions.includes(PROTOCOL_VERSION)) {
-    // The greeting says which version this is; the host tells the user.
+    // The handshake says which version this is; the host tells the user.
     console.error(`${plugin.name} speaks protocol version ${PROTOCOL_VERSION}, the host ${versions.join(', ')}`);
   }
 
   const server = new grpc.Server({ 'grpc.max_receive_message_length': MOST_MESSAGE, 'grpc.max_send_message_length': MOST_MESSAGE });
-  const session = new Session(plugin.stages);
   server.addService(load(controlProto).cipherstream.plugin.v1.Plugin.service, handlers(plugin, session));
   server.addService(load(controllerProto).plugin.GRPCController.service, {
     Shutdown(_call, reply) {
@@ -74,11 +75,17 @@ export async function serve(plugin) {
   process.stdout.write([CORE_VERSION, PROTOCOL_VERSION, 'unix', address, 'grpc', certificate].join('|') + '\n');
 }
 
-/** Ends this process when the host is gone: the descriptor is a pipe on which nothing is ever written. */
-function watchLifeline(fd) {
+/**
+ * Ends this process when the host is gone: the descriptor is a pipe on which nothing is ever written. What a run has begun is
+ * ended first, where the system leaves the time for it.
+ */
+function watchLifeline(fd, session) {
   if (!(fd >= 3)) return;
   const lifeline = new net.Socket({ fd, readable: true, writable: false });
-  const end = () => process.exit(3);
+  const end = () => {
+    setTimeout(() => process.exit(3), LAST_WORDS);
+    session.end().finally(() => process.exit(3));
+  };
   lifeline.on('end', end).on('error', end).on('close', end);
   lifeline.resume();
 }
@@ -104,6 +111,14 @@ function handlers(plugin, session) {
       call.on('cancelled', () => session.cancel()); // the host is gone, or has turned away
       await session.start((event) => call.write(event));
       call.end();
+    },
+    Acknowledge(call, reply) {
+      session.acknowledge(call.request.id);
+      reply(null, {});
+    },
+    async Undo(call, reply) {
+      const outcomes = await session.undo(call.request);
+      reply(null, { outcomes: outcomes.map((error) => (error ? { fault: faultOf(error).toMessage() } : {})) });
     },
     Commit(_call, reply) {
       session.commit().then(

@@ -1,13 +1,13 @@
-// One run of one group of stages: Open, Start, Commit, Cancel (PROTOCOL.md, "Control"). The host sends the stages of this plugin
-// that stand next to each other in the pipeline to one process, so a group may have several: filters, and a sink behind them.
+// One run of one group of stages: Open, Start, Acknowledge, Commit, Cancel; or, in place of a run, Undo (PROTOCOL.md, "Control").
+// The host sends the stages of this plugin that stand next to each other in the pipeline to one process, so a group may have
+// several: filters, and a sink behind them.
 
 import { once } from 'node:events';
-import { Fault, faultOf } from './fault.mjs';
-import { answered, batchesOf, connect, Listener, openInput, Output } from './stream.mjs';
+import { Announced } from './announced.mjs';
+import { cancelled, Fault, faultOf } from './fault.mjs';
+import { answered, batchesOf, checkpointOf, connect, Listener, noRows, openInput, Output, withCheckpoint } from './stream.mjs';
 
 const HEARTBEAT = 250; // ms; the host asks for an event every second
-
-const cancelled = () => new Fault('run.cancelled', 'cancelled', 'the run was cancelled');
 
 export class Session {
   rows = 0;
@@ -22,8 +22,11 @@ export class Session {
   #outputPath;
   #outputPeer;
   #output;
+  #schema; // of what the group gives, or its sink is given
   #started = false;
+  #over = Promise.resolve(); // when Start has nothing left to do
   #stop = new AbortController();
+  #announced = new Announced(this.#stop.signal);
 
   /** @param stages the plugin's stages: [{manifest, Stage}] */
   constructor(stages) {
@@ -33,15 +36,7 @@ export class Session {
   /** Makes the stages and listens for the input. */
   async open(request) {
     if (this.#filters) throw new Fault('control.order', 'internal', 'this process already serves a run');
-    const made = request.stages.map(({ id, kind, name, settings }) => {
-      const known = this.#stages.find((s) => s.manifest.kind === kind && s.manifest.name === name);
-      if (!known) throw new Fault('plugin.unknown_stage', 'plugin', `there is no ${kind} called ${JSON.stringify(name)} in this plugin`).in(id);
-      const count = (counter, n) => {
-        const key = `${id}.${counter}`;
-        this.counters[key] = (this.counters[key] ?? 0) + n;
-      };
-      return { id, kind, stage: named(id, () => new known.Stage(settings, { count })) };
-    });
+    const made = request.stages.map((of) => ({ id: of.id, kind: of.kind, keepsRows: this.#known(of).manifest.keeps_rows, stage: this.#make(of) }));
     const last = made.at(-1);
     this.#sink = last?.kind === 'sink' ? made.pop() : undefined;
     this.#filters = made;
@@ -54,6 +49,23 @@ export class Session {
     this.#listener = await new Listener(request.input_peer).open(request.input);
   }
 
+  #known({ id, kind, name }) {
+    const known = this.#stages.find((s) => s.manifest.kind === kind && s.manifest.name === name);
+    if (!known) throw new Fault('plugin.unknown_stage', 'plugin', `there is no ${kind} called ${JSON.stringify(name)} in this plugin`).in(id);
+    return known;
+  }
+
+  #make(of) {
+    const { id, settings } = of;
+    const { Stage } = this.#known(of);
+    const count = (counter, n) => {
+      const key = `${id}.${counter}`;
+      this.counters[key] = (this.counters[key] ?? 0) + n;
+    };
+    const announce = (resource) => this.#announced.announce(id, resource);
+    return named(id, () => new Stage(settings, { count, announce }));
+  }
+
   /** Runs the group; send is given its events, of which the last is finished or fault. */
   async start(send) {
     if (!this.#listener || this.#started) {
@@ -61,6 +73,12 @@ export class Session {
       return;
     }
     this.#started = true;
+    this.#announced.begin(send);
+    this.#over = this.#toTheEnd(send);
+    await this.#over;
+  }
+
+  async #toTheEnd(send) {
     const heartbeat = setInterval(() => send({ progress: { rows: this.rows, bytes: this.#output?.bytes ?? 0 } }), HEARTBEAT);
     try {
       await this.#run();
@@ -74,6 +92,31 @@ export class Session {
       clearInterval(heartbeat);
       this.#listener.close();
     }
+  }
+
+  /** The host has what was announced with this number. */
+  acknowledge(id) {
+    this.#announced.acknowledge(id);
+  }
+
+  /**
+   * Ends what another process of this plugin had announced and cannot end any more.
+   * @returns an error for each resource that could not be ended, and undefined for what is gone
+   */
+  async undo({ stage: of, resources }) {
+    let failure;
+    let stage;
+    try {
+      stage = this.#make(of);
+      if (!stage.undo) throw new Fault('undo.unsupported', 'plugin', 'this stage announces nothing');
+    } catch (error) {
+      failure = error;
+    }
+    const outcomes = [];
+    for (const resource of resources) {
+      outcomes.push(failure ?? await namedAsync(of.id, () => stage.undo(resource)).catch((error) => error));
+    }
+    return outcomes;
   }
 
   /** Makes the sink's rows visible, and gives the receipt. It comes once, when they have all been written. */
@@ -113,6 +156,12 @@ export class Session {
     this.#stop.abort();
   }
 
+  /** Stops the group, and waits until the sink has removed its traces. */
+  async end() {
+    this.cancel();
+    await this.#over;
+  }
+
   async #run() {
     const { signal } = this.#stop;
     const sockets = [];
@@ -125,7 +174,7 @@ export class Session {
     try {
       const after = this.#sink ? undefined : held(await connect(this.#outputPath, signal, this.#outputPeer));
       const input = await openInput(held(await this.#listener.accept(signal)));
-      const schema = this.#filters.reduce((s, { id, stage }) => named(id, () => stage.bind(s)), input.schema);
+      const schema = this.#schema = this.#filters.reduce((s, { id, stage }) => named(id, () => stage.bind(s)), input.schema);
       if (after) {
         await answered(after, this.#outputPeer);
         this.#output = new Output(after);
@@ -133,15 +182,22 @@ export class Session {
       } else {
         await namedAsync(this.#sink.id, () => this.#sink.stage.open(schema, this.#runId));
       }
+      // A filter that may hold rows back holds back the positions behind them.
+      const holds = this.#filters.some(({ stage, keepsRows }) => stage.end && !keepsRows);
+      let waiting;
       for await (const batch of batchesOf(input)) {
         this.rows += batch.numRows;
-        await this.#pass(batch, 0);
+        const position = checkpointOf(batch);
+        if (batch.numRows > 0) await this.#pass(batch, 0, holds ? undefined : position);
+        else if (!holds) await this.#write(noRows(this.#schema), position);
+        if (holds) waiting = position ?? waiting;
       }
       signal.throwIfAborted();
       // What a filter gives at its end goes through those behind it, whose own ends come later.
       for (const [i, { id, stage }] of this.#filters.entries()) {
         if (stage.end) await this.#pass(named(id, () => stage.end()), i + 1);
       }
+      if (waiting) await this.#write(noRows(this.#schema), waiting);
       await this.#output?.end();
     } finally {
       for (const socket of sockets) socket.destroy();
@@ -149,15 +205,20 @@ export class Session {
   }
 
   /** Takes a batch through filter i and those behind it, and writes what comes of it; a filter may give nothing. */
-  async #pass(batch, i) {
+  async #pass(batch, i, position) {
     this.#stop.signal.throwIfAborted();
     for (const { id, stage } of this.#filters.slice(i)) batch = batch && named(id, () => stage.apply(batch));
-    if (!batch) return;
+    if (batch || position) await this.#write(batch ?? noRows(this.#schema), position);
+  }
+
+  /** Writes a batch, and behind its rows the source's position, if there is one. */
+  async #write(batch, position) {
+    this.#stop.signal.throwIfAborted();
     if (this.#output) {
-      await this.#output.write(batch);
+      await this.#output.write(withCheckpoint(batch, position));
       return;
     }
-    await namedAsync(this.#sink.id, () => this.#sink.stage.write(batch));
+    await namedAsync(this.#sink.id, () => this.#sink.stage.write(batch, position));
     this.#given += batch.numRows;
   }
 

@@ -4,7 +4,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
-import { AsyncByteQueue, Message, RecordBatchReader, RecordBatchStreamWriter } from 'apache-arrow';
+import { AsyncByteQueue, Message, RecordBatch, RecordBatchReader, RecordBatchStreamWriter } from 'apache-arrow';
 import { Fault, nameOf } from './fault.mjs';
 
 const CONTINUATION = 0xffffffff;
@@ -99,7 +99,7 @@ export class Listener {
   }
 }
 
-/** Connects to the neighbour downstream, and says the word of greeting. */
+/** Connects to the neighbour downstream, and says hello. */
 export async function connect(path, signal, peer) {
   const socket = net.connect(path);
   try {
@@ -178,11 +178,22 @@ export async function openInput(socket) {
   }
 }
 
-/** The batches that hold rows. apache-arrow makes one without rows up where a stream has none. */
+const CHECKPOINT = 'cipherstream.checkpoint';
+
+/** The source's position behind the rows of a batch, if it gave one there (PROTOCOL.md, "Checkpoints"). */
+export const checkpointOf = (batch) => batch.metadata.get(CHECKPOINT);
+
+/** The batch with that position, or with none. */
+export const withCheckpoint = (batch, position) => new RecordBatch(batch.schema, batch.data, new Map(position ? [[CHECKPOINT, position]] : []));
+
+/** A batch without rows. */
+export const noRows = (schema) => new RecordBatch(schema, undefined);
+
+/** The batches that hold rows, or a position. apache-arrow makes one without rows up where a stream has none. */
 export async function* batchesOf(reader) {
   try {
     for await (const batch of reader) {
-      if (batch.numRows > 0) yield batch;
+      if (batch.numRows > 0 || checkpointOf(batch)) yield batch;
     }
   } catch (error) {
     throw inputFault(error);

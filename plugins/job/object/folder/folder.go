@@ -20,7 +20,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/cipherstream/cipherstream/plugins/internal/lasting"
+	"github.com/cipherstream/cipherstream/plugins/internal/fsync"
 	"github.com/cipherstream/cipherstream/plugins/internal/partial"
 	"github.com/cipherstream/cipherstream/plugins/job/object/signed"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -184,7 +184,7 @@ func (u *upload) publish() error {
 	}
 	u.release()
 	u.placed = append(u.placed, u.final)
-	if err := lasting.Sync(filepath.Dir(u.final)); err != nil {
+	if err := fsync.Directory(filepath.Dir(u.final)); err != nil {
 		return err
 	}
 	u.done = true

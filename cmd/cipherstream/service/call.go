@@ -1,0 +1,437 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine/decrypt"
+	"github.com/cipherstream/cipherstream/sdk/envelope"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// envKey holds a customer's key.
+const envKey = "CIPHERSTREAM_API_KEY"
+
+// Codes of a call that fails here. One that the service refuses has codeRefused, and the service's code in its message.
+const (
+	codeRefused   = "call.refused"
+	codeUnreached = "call.unreachable"
+	codeCut       = "call.cut"
+	codeDigest    = "call.digest"
+	codeRows      = "call.rows"
+	codeJob       = "call.job"
+)
+
+// callFlags are the flags of call.
+type callFlags struct {
+	remote     remote
+	customer   string
+	parameters []string
+	format     string
+	compress   string
+	mode       string
+	encrypted  bool
+	limit      int
+	output     string
+	keys       string
+}
+
+func (a *app) callCommand() *cobra.Command {
+	var f callFlags
+	c := &cobra.Command{
+		Use:   "call PROCEDURE",
+		Short: "Fetch an answer of a service, and check that it is whole",
+		Long: `Fetch the rows of a procedure from a service. They are written as they come; a file given
+with -o appears under its name when it is whole, and only then: its digest and its number of rows
+are those that the service says, in the header or behind the last byte. An answer that was cut is
+an error, with the reason that the service gives.
+
+With --decrypt, what comes is opened with the customer's encryption key, and held against the
+receipt of the delivery.`,
+		Example: `  export CIPHERSTREAM_API_KEY=cs_live_…
+  cipherstream call appointments --server https://api.example.com --customer sunrise \
+    -p from_date=2024-01-01 -p to_date=2024-01-31 -f csv -o appointments.csv
+  cipherstream call patients --server https://api.example.com --customer sunrise --pin sha256:… \
+    --encrypted --decrypt file:keys.txt -o patients.ndjson`,
+		Args: a.oneArgument("one procedure"),
+		RunE: a.Action(func(c *cobra.Command, args []string) error { return a.call(c.Context(), args[0], &f) }),
+	}
+	f.remote.flags(c, "a customer's key, env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS", envKey)
+	c.Flags().StringVar(&f.customer, "customer", "", "`ID` of the customer whose data is asked for")
+	c.Flags().StringArrayVarP(&f.parameters, "param", "p", nil, "`NAME=VALUE` of a field of the request; NAME:=JSON for what is no text (repeatable)")
+	c.Flags().StringVarP(&f.format, "format", "f", "", "format: ndjson, json, csv, parquet or arrow (default the service's)")
+	c.Flags().StringVarP(&f.compress, "compress", "c", "", "compression: none, gzip, zip or zstd (default the service's)")
+	c.Flags().StringVar(&f.mode, "mode", "", "auto or stream (default the service's)")
+	c.Flags().BoolVar(&f.encrypted, "encrypted", false, "have the answer encrypted with the customer's key")
+	c.Flags().IntVar(&f.limit, "limit", 0, "a preview of so many `ROWS`")
+	c.Flags().StringVarP(&f.output, "output", "o", "-", "write to `FILE`; - is standard output")
+	c.Flags().StringVar(&f.keys, "decrypt", "", "open what comes with the encryption keys that `REFERENCE` names, and take compression off")
+	return c
+}
+
+// request is the body.
+func (f *callFlags) request() (map[string]any, error) {
+	if f.customer == "" {
+		return nil, terminal.UsageFault("no customer is given").WithHint("give --customer ID")
+	}
+	body := map[string]any{}
+	for _, text := range f.parameters {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" || name == ":" {
+			return nil, terminal.UsageFault("-p takes NAME=VALUE, and not %q", text).WithHint("write -p from_date=2024-01-01, or -p limit:=10 for a number")
+		}
+		raw, is := strings.CutSuffix(name, ":")
+		if _, twice := body[raw]; twice {
+			return nil, usage("-p %s is given twice", raw)
+		}
+		if body[raw] = value; is {
+			if !json.Valid([]byte(value)) {
+				return nil, usage("-p %s:= takes JSON, and %q is none", raw, value)
+			}
+			body[raw] = json.RawMessage(value)
+		}
+	}
+	for name, value := range map[string]string{"customer_id": f.customer, "output_format": f.format, "compression": f.compress, "mode": f.mode} {
+		if _, twice := body[name]; twice && value != "" {
+			return nil, usage("%s is given by -p and by a flag of its own", name)
+		}
+		if value != "" {
+			body[name] = value
+		}
+	}
+	if f.encrypted || f.keys != "" {
+		body["encrypted"] = true
+	}
+	if f.limit != 0 {
+		body["limit"] = f.limit
+	}
+	return body, nil
+}
+
+// summary is what a call came to.
+type summary struct {
+	Procedure string `json:"procedure"`
+	RunID     string `json:"run_id,omitempty"`
+	RequestID string `json:"request_id"`
+	Mode      string `json:"mode,omitempty"`
+	Rows      int64  `json:"rows"`
+	// Counted says that the rows were counted here, too.
+	Counted bool   `json:"rows_counted"`
+	Bytes   int64  `json:"bytes"`
+	SHA256  string `json:"sha256"`
+	Output  string `json:"output,omitempty"`
+	// Opened is set when the answer was decrypted.
+	Opened *decrypt.Result `json:"decrypted,omitempty"`
+}
+
+func (a *app) call(ctx context.Context, procedure string, f *callFlags) error {
+	body, err := f.request()
+	if err != nil {
+		return err
+	}
+	if f.remote.server == "" {
+		return terminal.UsageFault("no service is given").WithHint("give --server URL")
+	}
+	client, err := f.remote.client()
+	if err != nil {
+		return err
+	}
+	key, err := f.remote.secret(ctx)
+	if err != nil {
+		return err
+	}
+	var ring *envelope.Ring
+	if f.keys != "" {
+		keys, err := session.ReadSecret(ctx, f.keys)
+		if err != nil {
+			return err
+		}
+		if ring, err = envelope.ParseRing(keys, ""); err != nil {
+			return err
+		}
+	}
+	if f.output == "-" {
+		if err := a.CheckOutput("the rows", "to throw the rows away, say so: -o /dev/null"); err != nil {
+			return err
+		}
+	}
+	out, err := session.OpenOutput(a.Terminal, f.output, nil)
+	if err != nil {
+		return err
+	}
+	defer out.Discard()
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	s := &caller{client: client, server: strings.TrimSuffix(f.remote.server, "/"), key: key}
+	answer, err := s.do(ctx, http.MethodPost, "/v1/procedures/"+url.PathEscape(procedure), text)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	var done *summary
+	if ring == nil {
+		done, err = s.fetch(ctx, answer, out, f.format, f.encrypted)
+	} else {
+		done, err = s.fetchAndOpen(ctx, answer, out, f, ring)
+	}
+	if err != nil {
+		return err
+	}
+	if err := out.Commit(); err != nil {
+		return err
+	}
+	done.Procedure, done.Output = procedure, out.Path()
+	if out.Path() == "" {
+		return nil
+	}
+	return a.Print(func(w io.Writer) error {
+		if a.JSON {
+			return terminal.WriteJSON(w, done)
+		}
+		_, err := fmt.Fprintf(w, "%s: %s rows, %s, whole (run %s)\n", out.Path(), terminal.Grouped(done.Rows), terminal.Bytes(done.Bytes), done.RunID)
+		return err
+	})
+}
+
+// caller speaks to a service with a key.
+type caller struct {
+	client      *http.Client
+	server, key string
+}
+
+// headers of answers.
+const (
+	headerRequest = "X-Request-Id"
+	headerRun     = "X-Cipherstream-Run"
+	headerMode    = "X-Cipherstream-Mode"
+	headerRows    = "X-Cipherstream-Rows"
+	headerDigest  = "Repr-Digest"
+)
+
+// do sends a request. An answer that is an error is one here.
+func (s *caller) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, s.server+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, usage("the request cannot be made: %w", err)
+	}
+	r.Header.Set("Authorization", "Bearer "+s.key)
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Header.Set("User-Agent", "cipherstream/"+session.Version())
+	answer, err := s.client.Do(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		var failed *url.Error
+		if errors.As(err, &failed) {
+			err = failed.Err
+		}
+		return nil, fault.New(codeUnreached, fault.Connect, "%s cannot be asked: %w", s.server, err).WithRetry()
+	}
+	if answer.StatusCode != http.StatusOK {
+		defer answer.Body.Close()
+		return nil, refused(answer)
+	}
+	return answer, nil
+}
+
+// maxError bounds the body of an error, in bytes.
+const maxError = 64 << 10
+
+// refused is the error that an answer is.
+func refused(answer *http.Response) error {
+	var body struct {
+		Error struct {
+			Code, Message, Suggestion string
+			Details                   json.RawMessage
+		}
+	}
+	text, _ := io.ReadAll(io.LimitReader(answer.Body, maxError))
+	class := fault.Source
+	switch answer.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		class = fault.Connect
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		class = fault.Usage
+	}
+	var f *fault.Fault
+	if json.Unmarshal(text, &body) != nil || body.Error.Code == "" {
+		f = fault.New(codeRefused, class, "the server answered %s, and not as a CipherStream service does", answer.Status).WithHint("check --server")
+	} else {
+		f = fault.New(codeRefused, class, "%s: %s", body.Error.Code, body.Error.Message).WithHint("%s", body.Error.Suggestion)
+		if details := strings.TrimSpace(string(body.Error.Details)); details != "" && details != "null" {
+			f = f.WithDetail("details", details)
+		}
+	}
+	f = f.WithDetail("status", answer.Status)
+	if id := answer.Header.Get(headerRequest); id != "" {
+		f = f.WithDetail("request_id", id)
+	}
+	if after := answer.Header.Get("Retry-After"); after != "" {
+		f = f.WithDetail("retry_after", after).WithRetry()
+	}
+	return f
+}
+
+// fetch writes the answer's body, and checks it.
+func (s *caller) fetch(ctx context.Context, answer *http.Response, to io.Writer, format string, sealed bool) (*summary, error) {
+	done := &summary{RequestID: answer.Header.Get(headerRequest), RunID: answer.Header.Get(headerRun), Mode: answer.Header.Get(headerMode)}
+	if done.Mode == "job" {
+		return nil, fault.New(codeJob, fault.Source, "the service made a job of the request, which this command does not wait for").WithHint("ask for --mode stream")
+	}
+	sum := sha256.New()
+	counter := newCounter(answer.Header.Get("Content-Type"), answer.Header.Get("Content-Encoding"), format, sealed)
+	n, err := io.Copy(io.MultiWriter(writer{to}, sum, counter), answer.Body)
+	rows, counted, countErr := counter.finish()
+	var own *ownError
+	switch {
+	case errors.As(err, &own):
+		return nil, own.err
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, s.why(done.RequestID, n, err)
+	}
+	done.Bytes, done.SHA256 = n, hex.EncodeToString(sum.Sum(nil))
+	if err := checkDigest(answer, sum); err != nil {
+		return nil, err
+	}
+	said, err := strconv.ParseInt(either(answer, headerRows), 10, 64)
+	switch {
+	case err != nil:
+		return nil, fault.New(codeRows, fault.Data, "the service did not say how many rows the answer has, so that it may not be whole")
+	case countErr != nil:
+		return nil, fault.New(codeRows, fault.Data, "the rows of the answer cannot be counted: %w", countErr)
+	case counted && rows != said:
+		return nil, fault.New(codeRows, fault.Data, "the answer has %d rows, and the service says %d", rows, said)
+	}
+	done.Rows, done.Counted = said, counted
+	return done, nil
+}
+
+// ownError is an error of what is written to, and not of what is read.
+type ownError struct{ err error }
+
+func (e *ownError) Error() string { return e.err.Error() }
+
+type writer struct{ to io.Writer }
+
+func (w writer) Write(p []byte) (int, error) {
+	n, err := w.to.Write(p)
+	if err != nil {
+		err = &ownError{err}
+	}
+	return n, err
+}
+
+// either is a field of the header, or of the trailer.
+func either(answer *http.Response, name string) string {
+	if value := answer.Header.Get(name); value != "" {
+		return value
+	}
+	return answer.Trailer.Get(name)
+}
+
+// checkDigest holds the bytes against the digest of RFC 9530.
+func checkDigest(answer *http.Response, sum hash.Hash) error {
+	field := either(answer, headerDigest)
+	for item := range strings.SplitSeq(field, ",") {
+		algorithm, value, _ := strings.Cut(strings.TrimSpace(item), "=")
+		if algorithm != "sha-256" {
+			continue
+		}
+		if value != ":"+base64.StdEncoding.EncodeToString(sum.Sum(nil))+":" {
+			return fault.New(codeDigest, fault.Data, "what came is not what the service sent: its SHA-256 is another").WithRetry()
+		}
+		return nil
+	}
+	return fault.New(codeDigest, fault.Data, "the service sent no digest with the answer, so that it may not be whole").
+		WithHint("a proxy between here and the service may drop trailers; mode auto sends the digest in the header")
+}
+
+// whyTime is how long the service may take to say why an answer was cut.
+const whyTime = 5 * time.Second
+
+// why asks the service for the reason of a cut answer.
+func (s *caller) why(requestID string, n int64, cut error) error {
+	f := fault.New(codeCut, fault.Source, "the answer was cut after %d bytes: %w", n, cut).WithRetry().WithDetail("request_id", requestID)
+	ctx, cancel := context.WithTimeout(context.Background(), whyTime)
+	defer cancel()
+	answer, err := s.do(ctx, http.MethodGet, "/v1/requests/"+url.PathEscape(requestID), nil)
+	if err != nil {
+		return f
+	}
+	defer answer.Body.Close()
+	var body struct {
+		Status    string `json:"status"`
+		ErrorCode string `json:"error_code"`
+		Message   string `json:"error_message"`
+		Error     struct{ Code, Message, Suggestion string }
+	}
+	if json.NewDecoder(io.LimitReader(answer.Body, maxError)).Decode(&body) != nil {
+		return f
+	}
+	code, message := body.Error.Code, body.Error.Message
+	if code == "" {
+		code, message = body.ErrorCode, body.Message
+	}
+	if code == "" {
+		return f
+	}
+	return fault.New(codeCut, fault.Source, "the answer was cut after %d bytes, because of %s: %s", n, code, message).
+		WithHint("%s", body.Error.Suggestion).WithRetry().WithDetail("request_id", requestID)
+}
+
+// fetchAndOpen keeps the answer beside its output until all of it is there, and opens it then.
+func (s *caller) fetchAndOpen(ctx context.Context, answer *http.Response, out *session.Output, f *callFlags, ring *envelope.Ring) (*summary, error) {
+	kept, err := os.CreateTemp("", "cipherstream-call-") // mode 0600; sealed
+	if err != nil {
+		return nil, usage("the answer cannot be kept until it is whole: %w", err)
+	}
+	defer kept.Close()
+	if err := os.Remove(kept.Name()); err != nil {
+		return nil, err
+	}
+	done, err := s.fetch(ctx, answer, kept, f.format, true)
+	if err != nil {
+		return nil, err
+	}
+	receipt, err := s.do(ctx, http.MethodGet, "/v1/requests/"+url.PathEscape(done.RequestID)+"/receipt", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer receipt.Body.Close()
+	proof, err := decrypt.ReadReceipt(io.LimitReader(receipt.Body, maxError), ring)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := kept.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	opened, err := decrypt.Copy(ctx, out, kept, decrypt.Options{Ring: ring, Customer: f.customer, Receipt: proof, ExpectRun: done.RunID,
+		RequireReceipt: true, Decompress: f.compress != "" && f.compress != "none"})
+	done.Opened = &opened
+	return done, err
+}

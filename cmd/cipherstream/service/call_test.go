@@ -1,0 +1,210 @@
+package service_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/sdk/pin"
+)
+
+// answer is what a service sends for a request.
+type answer struct {
+	status        int
+	media, coding string
+	body          []byte
+	rows          string // what is said; empty is not said
+	digest        string // empty is the right one, - none
+	spooled       bool   // rows and digest in the header, and not in the trailer
+	cut           bool
+	headers       map[string]string
+}
+
+// serve answers every procedure, and says of a cut answer why.
+func serve(t *testing.T, a answer, requests *[]map[string]any) http.Handler {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/procedures/{procedure}", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer cs_live_geheim" || r.Header.Get("Accept-Encoding") != "" {
+			t.Errorf("headers: %v", r.Header)
+		}
+		var body map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		if requests != nil {
+			*requests = append(*requests, body)
+		}
+		h := w.Header()
+		h.Set("X-Request-Id", "req_1")
+		h.Set("X-CipherStream-Run", "run_1")
+		h.Set("X-CipherStream-Mode", "stream")
+		for name, value := range a.headers {
+			h.Set(name, value)
+		}
+		h.Set("Content-Type", a.media)
+		if a.coding != "" {
+			h.Set("Content-Encoding", a.coding)
+		}
+		sum := sha256.Sum256(a.body)
+		digest := a.digest
+		if digest == "" {
+			digest = "sha-512=:AAAA:, sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
+		}
+		tell := func() {
+			if digest != "-" {
+				h.Set("Repr-Digest", digest)
+			}
+			if a.rows != "" {
+				h.Set("X-CipherStream-Rows", a.rows)
+			}
+		}
+		if a.spooled {
+			tell()
+		} else {
+			h.Set("Trailer", "X-CipherStream-Rows, Repr-Digest")
+		}
+		w.WriteHeader(max(a.status, http.StatusOK))
+		_, _ = w.Write(a.body)
+		if a.cut {
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		if !a.spooled {
+			tell()
+		}
+	})
+	mux.HandleFunc("GET /v1/requests/req_1", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"status":"failed","error":{"code":"SOURCE_FAILED","message":"the database went away","suggestion":"ask again"}}`))
+	})
+	return mux
+}
+
+func gzipped(text string) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write([]byte(text))
+	_ = w.Close()
+	return b.Bytes()
+}
+
+const rows = "{\"a\":1}\n{\"a\":2}\n"
+
+func TestCall(t *testing.T) {
+	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_geheim")
+	for _, c := range []struct {
+		name   string
+		answer answer
+		code   int
+		want   string // in standard output when the code is 0, and in standard error otherwise
+	}{
+		{"trailers", answer{media: "application/x-ndjson", body: []byte(rows), rows: "2"}, 0, "2 rows, 16 B, whole (run run_1)"},
+		{"header", answer{media: "application/x-ndjson", body: []byte(rows), rows: "2", spooled: true}, 0, "2 rows"},
+		{"none", answer{media: "application/x-ndjson", rows: "0", spooled: true}, 0, "0 rows"},
+		{"gzip", answer{media: "application/x-ndjson", coding: "gzip", body: gzipped(rows), rows: "2"}, 0, "2 rows"},
+		{"csv", answer{media: "text/csv; charset=utf-8", body: []byte("a,b\r\n1,\"x\r\ny\"\r\n2,\r\n"), rows: "2"}, 0, "2 rows"},
+		{"csv without rows", answer{media: "text/csv", body: []byte("a,b\r\n"), rows: "0"}, 0, "0 rows"},
+		{"json", answer{media: "application/json", body: []byte(`{"data":[{"record_count":9}],"metadata":{"execution_time":2.5,"record_count":1}}`), rows: "1"}, 0, "1 rows"},
+		{"zip is not counted", answer{media: "application/zip", body: []byte("PK"), rows: "7"}, 0, "7 rows"},
+
+		{"a row is missing", answer{media: "application/x-ndjson", body: []byte(rows), rows: "3"}, 1, "has 2 rows, and the service says 3"},
+		{"a record is missing", answer{media: "text/csv", body: []byte("a\r\n1\r\n"), rows: "2"}, 1, "has 1 rows"},
+		{"json of another number", answer{media: "application/json", body: []byte(`{"data":[],"metadata":{"record_count":0}}`), rows: "2"}, 1, "has 0 rows"},
+		{"not gzip", answer{media: "application/x-ndjson", coding: "gzip", body: []byte(rows), rows: "2"}, 1, "cannot be counted"},
+		{"rows are not said", answer{media: "application/x-ndjson", body: []byte(rows)}, 1, "did not say how many rows"},
+		{"another digest", answer{media: "application/x-ndjson", body: []byte(rows), rows: "2", digest: "sha-256=:AAAA:"}, 1, "its SHA-256 is another"},
+		{"no digest", answer{media: "application/x-ndjson", body: []byte(rows), rows: "2", digest: "-"}, 1, "sent no digest"},
+		{"a weak digest", answer{media: "application/x-ndjson", body: []byte(rows), rows: "2", digest: "md5=:AAAA:"}, 1, "sent no digest"},
+		{"cut", answer{media: "application/x-ndjson", body: []byte(rows), rows: "2", cut: true}, 1, "because of SOURCE_FAILED: the database went away"},
+		{"a job", answer{media: "application/json", body: []byte("{}"), headers: map[string]string{"X-CipherStream-Mode": "job"}}, 1, "made a job"},
+
+		{"bad request", answer{status: 400, body: []byte(`{"error":{"code":"INVALID_DATE_RANGE","message":"to_date is before from_date","suggestion":"swap them","request_id":"req_1"}}`)}, 2, "INVALID_DATE_RANGE: to_date is before from_date"},
+		{"key", answer{status: 401, body: []byte(`{"error":{"code":"INVALID_API_KEY","message":"x"}}`)}, 3, "INVALID_API_KEY"},
+		{"busy", answer{status: 429, headers: map[string]string{"Retry-After": "7"}, body: []byte(`{"error":{"code":"TOO_MANY_STREAMS","message":"x"}}`)}, 1, "retry_after: 7"},
+		{"a stranger", answer{status: 502, body: []byte("<html>")}, 1, "not as a CipherStream service does"},
+		{"elsewhere", answer{status: 307, headers: map[string]string{"Location": "https://example.com/"}}, 1, "answered 307"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			server := httptest.NewServer(serve(t, c.answer, nil))
+			defer server.Close()
+			out := filepath.Join(t.TempDir(), "out")
+			r := cmdtest.Call(t, "call", "patients", "--server", server.URL, "--customer", "c", "-o", out)
+			said := r.Stdout
+			if c.code != 0 {
+				said = r.Stderr
+			}
+			if r.Code != c.code || !strings.Contains(said, c.want) || strings.Contains(r.Stderr, "geheim") {
+				t.Errorf("%+v", r)
+			}
+			got, err := os.ReadFile(out)
+			switch {
+			case c.code == 0 && (err != nil || !bytes.Equal(got, c.answer.body)):
+				t.Errorf("%v: %q", err, got)
+			case c.code != 0 && !errors.Is(err, fs.ErrNotExist):
+				t.Errorf("an answer that is not whole has its name: %v", err)
+			}
+			if left, _ := filepath.Glob(filepath.Join(filepath.Dir(out), ".*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// TestCallBody: what is asked for is what the flags say, numbers as numbers.
+func TestCallBody(t *testing.T) {
+	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_geheim")
+	var requests []map[string]any
+	server := httptest.NewServer(serve(t, answer{media: "application/x-ndjson", body: []byte(rows), rows: "2"}, &requests))
+	defer server.Close()
+	r := cmdtest.Call(t, "call", "custom_table", "--server", server.URL+"/", "--customer", "c", "-f", "ndjson", "-c", "none", "--mode", "stream", "--encrypted",
+		"--limit", "5", "-p", "table_name=a=b", "-p", `columns:=["x","y"]`)
+	if r.Code != 0 || r.Stdout != rows {
+		t.Fatalf("%+v", r)
+	}
+	text, _ := json.Marshal(requests[0])
+	want := `{"columns":["x","y"],"compression":"none","customer_id":"c","encrypted":true,"limit":5,"mode":"stream","output_format":"ndjson","table_name":"a=b"}`
+	if string(text) != want {
+		t.Errorf("%s", text)
+	}
+}
+
+// TestCallPin: the one certificate is taken, whoever signed it, and no other.
+func TestCallPin(t *testing.T) {
+	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_geheim")
+	server := httptest.NewTLSServer(serve(t, answer{media: "application/x-ndjson", body: []byte(rows), rows: "2"}, nil))
+	defer server.Close()
+	args := []string{"call", "patients", "--server", server.URL, "--customer", "c"}
+	if r := cmdtest.Call(t, args...); r.Code != terminal.ExitConnect || !strings.Contains(r.Stderr, "certificate") {
+		t.Errorf("an unknown authority was trusted: %+v", r)
+	}
+	if r := cmdtest.Call(t, append(args, "--pin", pin.Of(server.Certificate()))...); r.Code != 0 || r.Stdout != rows {
+		t.Errorf("%+v", r)
+	}
+	other := pin.Prefix + strings.Repeat("0", 64)
+	if r := cmdtest.Call(t, append(args, "--pin", other)...); r.Code != terminal.ExitConnect || !strings.Contains(r.Stderr, "not the one of --pin") {
+		t.Errorf("another certificate was taken: %+v", r)
+	}
+}
+
+// TestCallUnreachable: nobody answers.
+func TestCallUnreachable(t *testing.T) {
+	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_geheim")
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	r := cmdtest.Call(t, "call", "patients", "--server", server.URL, "--customer", "c")
+	if r.Code != terminal.ExitConnect || !strings.Contains(r.Stderr, "call.unreachable") {
+		t.Errorf("%+v", r)
+	}
+}

@@ -1,0 +1,13 @@
+package service_test
+
+import (
+	"testing"
+
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/service"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
+)
+
+func TestMain(m *testing.M) {
+	cmdtest.Main(m, cmdtest.Program{Nouns: []session.Noun{service.Commands}})
+}

@@ -1,0 +1,84 @@
+package service
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/sdk/mysqlurl"
+	"github.com/cipherstream/cipherstream/sdk/pin"
+)
+
+// remote is a service elsewhere, and how it is reached.
+type remote struct {
+	server, key, pin string
+	variable         string // holds the key where no reference is given
+}
+
+func (r *remote) flags(c *cobra.Command, what, variable string) {
+	r.variable = variable
+	f := c.PersistentFlags()
+	f.StringVar(&r.server, "server", "", "base `URL` of the service, such as https://api.example.com")
+	f.StringVar(&r.key, "key", "", "`REFERENCE` to "+what+" (default env:"+variable+")")
+	f.StringVar(&r.pin, "pin", "", "take the one certificate whose public key has this `SHA-256`, sha256:HEX, which the service shows at its start; no authority is asked")
+}
+
+// secret is the key.
+func (r *remote) secret(ctx context.Context) (string, error) {
+	if r.key != "" {
+		return session.ReadSecret(ctx, r.key)
+	}
+	if os.Getenv(r.variable) == "" {
+		return "", terminal.UsageFault("no key is given").WithHint("set %s, or give --key %s", r.variable, session.SecretForms)
+	}
+	return session.ReadSecret(ctx, "env:"+r.variable)
+}
+
+// client speaks to the service: by TLS 1.3, and in the clear to this machine only. Answers come as they are sent.
+func (r *remote) client() (*http.Client, error) {
+	u, err := url.Parse(r.server)
+	switch {
+	case err != nil || u.Host == "" || u.RawQuery != "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http":
+		return nil, terminal.UsageFault("--server takes a base URL such as https://api.example.com")
+	case u.Scheme == "http" && !mysqlurl.IsLoopback(u.Hostname()):
+		return nil, terminal.UsageFault("the key and the data would go to %s in the clear", u.Host).WithHint("give an https URL; http is for this machine only")
+	case u.Scheme == "http" && r.pin != "":
+		return nil, terminal.UsageFault("--pin is about a certificate, and http has none")
+	}
+	trust := &tls.Config{MinVersion: tls.VersionTLS13}
+	if r.pin != "" {
+		wanted, ok := pin.Parse(r.pin)
+		if !ok {
+			return nil, terminal.UsageFault("--pin takes sha256: and 64 hexadecimal digits").WithHint("the service shows it at its start")
+		}
+		// Whose certificate it is says the pin, instead of an authority and a name.
+		trust.InsecureSkipVerify = true
+		trust.VerifyPeerCertificate = func(chain [][]byte, _ [][]*x509.Certificate) error {
+			leaf, err := x509.ParseCertificate(chain[0])
+			if err != nil {
+				return err
+			}
+			if found := pin.Of(leaf); found != wanted {
+				return fmt.Errorf("the server's certificate has the pin %s, and not the one of --pin", found)
+			}
+			return nil
+		}
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = trust
+	transport.DisableCompression = true // what comes is what is checked
+	return &http.Client{
+		Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // the key goes nowhere else
+		},
+	}, nil
+}

@@ -1,0 +1,112 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/sandbox"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine/service"
+	"github.com/cipherstream/cipherstream/engine/service/config"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/telemetry"
+	secrets "github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/envelope"
+)
+
+const (
+	// sandboxCustomer is the customer of the published examples.
+	sandboxCustomer = "sandbox"
+	sandboxAddress  = "127.0.0.1:8080"
+)
+
+// announced is what a sandbox tells whoever has started it.
+type announced struct {
+	URL           string `json:"url"`
+	Documentation string `json:"documentation"`
+	Customer      string `json:"customer_id"`
+	Key           string `json:"key"`
+	EncryptionKey string `json:"encryption_key"`
+	Command       string `json:"command"`
+	State         string `json:"state"`
+}
+
+// serveSandbox serves generated data. What it makes is gone when it ends.
+func (a *app) serveSandbox(ctx context.Context, f *serveFlags) (err error) {
+	report, err := a.NewReporter(terminal.ProgressAuto, f.verbose, false)
+	if err != nil {
+		return err
+	}
+	database, err := sandbox.Start(ctx, a.Terminal, &f.data, "", sandbox.ServerLog(report))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Close()) }()
+	key := make([]byte, envelope.KeySize)
+	_, _ = rand.Read(key) // never fails (crypto/rand)
+	encryption := base64.StdEncoding.EncodeToString(key)
+	set := sandboxSettings(f, database.DSN(), encryption)
+	level := new(slog.LevelVar)
+	if level.Set(slog.LevelWarn); f.verbose {
+		level.Set(slog.LevelInfo)
+	}
+	return a.running(ctx, set, telemetry.NewLog(a.Err, level), level, func(ctx context.Context, s *service.Service) error {
+		issued, err := s.Registry().Manage(customer.Actor{Who: "user:sandbox", From: "local"}).CreateKey(ctx, customer.NewKey{Customer: sandboxCustomer, Label: "sandbox"})
+		if err != nil {
+			return err
+		}
+		if err := a.Print(func(w io.Writer) error { return a.announce(w, s.Address(), issued.Text, encryption, set.State) }); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.Failed():
+			return err
+		}
+	})
+}
+
+// sandboxSettings are those of a service for generated data: on loopback, without TLS, and without the operators' listener.
+func sandboxSettings(f *serveFlags, dsn, encryption string) *config.Settings {
+	set := &config.Settings{Spec: config.Default(), Name: sandboxCustomer}
+	if set.Listen.Address = f.listen; f.listen == "" {
+		set.Listen.Address = sandboxAddress
+	}
+	set.Operations.Address = config.Off
+	set.State = "" // one of its own
+	set.Shutdown.Grace = 0
+	set.Customers = []config.Customer{{
+		CustomerSpec: config.CustomerSpec{
+			ID: sandboxCustomer, Name: "Generated data", Demo: true,
+			Allow: config.Allow{Tables: []string{"*"}, Procedures: []string{"*"}},
+		},
+		DSN: secrets.NewSecret(dsn), EncryptionKeys: []secrets.Secret{secrets.NewSecret(encryption)},
+	}}
+	return set
+}
+
+// announce says how the sandbox is reached.
+func (a *app) announce(w io.Writer, address, key, encryption, state string) error {
+	url := "http://" + address
+	command := fmt.Sprintf(`curl -sS -X POST %s/v1/procedures/appointments -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' `+
+		`-d '{"customer_id": "%s", "from_date": "2024-01-01", "to_date": "2024-01-31"}'`, url, key, sandboxCustomer)
+	if a.JSON {
+		return terminal.WriteJSON(w, announced{URL: url, Documentation: url + "/docs", Customer: sandboxCustomer, Key: key, EncryptionKey: encryption,
+			Command: command, State: state})
+	}
+	_, err := fmt.Fprintf(w, `Serving generated data until interrupted.
+
+  %s
+
+  documentation   %s/docs
+  encryption key  %s   (for "encrypted": true; cipherstream decrypt --keys opens what comes)
+
+`, command, url, encryption)
+	return err
+}

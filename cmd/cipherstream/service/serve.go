@@ -1,0 +1,148 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/sandbox"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine/service"
+	"github.com/cipherstream/cipherstream/engine/service/config"
+	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
+	"github.com/cipherstream/cipherstream/engine/service/telemetry"
+)
+
+// serveFlags are the flags of serve.
+type serveFlags struct {
+	config  string
+	listen  string
+	sandbox bool
+	verbose bool
+	data    sandbox.Practice
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	var f serveFlags
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the API",
+		Long: `Serve the API until interrupted.
+
+With --sandbox there is nothing to configure: a database of generated data, a customer
+called sandbox, and a fresh key, with a line to try it out. All of it is gone afterwards.
+
+Otherwise a document of kind Service says where to listen, who the customers are and what
+they may have; "cipherstream config check" explains what is wrong with one. It is read anew
+on SIGHUP: what can change does so at once, and a document with a mistake, or with a change
+that needs a restart, changes nothing. What happens is logged as JSON on standard error.
+
+At SIGTERM the service is not ready at once, and takes no new requests; what runs may go on
+for the time of shutdown.grace, and is cut then, so that nobody takes it for whole.`,
+		Example: `  cipherstream serve --sandbox
+  cipherstream serve --config /etc/cipherstream/service.yaml`,
+		Args: a.NoArguments,
+		RunE: a.Action(func(c *cobra.Command, _ []string) error {
+			switch {
+			case f.sandbox && c.Flags().Changed("config"):
+				return terminal.UsageFault("--sandbox needs no document, but --config names one").WithHint("give one of them")
+			case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale")):
+				return usage("--sandbox-seed and --sandbox-scale have no effect without --sandbox")
+			case f.sandbox:
+				return a.serveSandbox(c.Context(), &f)
+			}
+			return a.serve(c.Context(), &f)
+		}),
+	}
+	c.Flags().StringVar(&f.config, "config", defaultConfig, "`FILE` of kind Service")
+	c.Flags().BoolVar(&f.sandbox, "sandbox", false, "serve generated data, with a fresh key for a customer of that name")
+	c.Flags().StringVar(&f.listen, "listen", "", "`ADDRESS` to listen on instead of the document's (with --sandbox 127.0.0.1:8080)")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log every request, also with --sandbox")
+	f.data.Flags(c, "sandbox-")
+	_ = c.MarkFlagFilename("config", "yaml", "yml") // the flag exists
+	return c
+}
+
+func (f *serveFlags) options() config.Options {
+	return config.Options{Secret: session.ReadSecret, Listen: f.listen}
+}
+
+// serve serves what a document says.
+func (a *app) serve(ctx context.Context, f *serveFlags) error {
+	set, err := a.settings(ctx, f.config, f.options())
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	level.Set(service.LogLevel(set.Log.Level))
+	log := telemetry.NewLog(a.Err, level)
+	hangUps := make(chan struct{}, 1)
+	a.OnHangUp(func() {
+		select {
+		case hangUps <- struct{}{}:
+		default: // one is on its way
+		}
+	})
+	return a.running(ctx, set, log, level, func(ctx context.Context, s *service.Service) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case err := <-s.Failed():
+				return err
+			case <-hangUps:
+				reload(ctx, s, f, log)
+			}
+		}
+	})
+}
+
+// reload reads the document anew. What is wrong with it is logged, and the service goes on as before.
+func reload(ctx context.Context, s *service.Service, f *serveFlags, log *slog.Logger) {
+	set, diags, _ := config.Load(ctx, f.config, f.options())
+	if set == nil {
+		s.ReloadRefused()
+		log.ErrorContext(ctx, "the document has mistakes, and nothing was changed", "document", f.config, "mistakes", diags)
+		return
+	}
+	if err := s.Reload(ctx, set); err != nil {
+		log.ErrorContext(ctx, "the document cannot take effect now, and nothing was changed", "document", f.config, "err", err)
+	}
+}
+
+// running runs a service while do goes on, and ends it properly. Without a data directory it has one of its own, which is gone
+// with it, or with the next engine where it was killed.
+func (a *app) running(ctx context.Context, set *config.Settings, log *slog.Logger, level *slog.LevelVar, do func(context.Context, *service.Service) error) (err error) {
+	e, err := newEngine(ctx, set, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	if set.State == "" {
+		if set.State, err = e.NewDir(); err != nil {
+			return err
+		}
+	}
+	record, err := sqlite.Open(ctx, set.State, time.Now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
+	key, err := dataKey(set)
+	if err != nil {
+		return err
+	}
+	s, err := service.New(ctx, service.Config{Settings: set, Engine: e, Record: record, DataKey: key, Version: session.Version(), Log: log, Level: level})
+	if err != nil {
+		return err
+	}
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	defer s.Stop(context.WithoutCancel(ctx))
+	return do(ctx, s)
+}

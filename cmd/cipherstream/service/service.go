@@ -1,0 +1,64 @@
+// Package service owns the commands about the service: the one that runs it, those that check its configuration, those
+// with which an operator manages keys and customers, and the client that fetches an answer. It wires the engine, the
+// record and the service together, and never does what one of them does.
+package service
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/service/config"
+	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
+	"github.com/cipherstream/cipherstream/pipelines"
+	"github.com/cipherstream/cipherstream/plugins/bundle"
+)
+
+// app is the execution of the command line that the commands belong to.
+type app struct{ *session.Session }
+
+// Commands are those of this package.
+func Commands(s *session.Session) []*cobra.Command {
+	a := &app{s}
+	return []*cobra.Command{a.serveCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(), a.callCommand()}
+}
+
+// defaultConfig is the service's document where none is named.
+const defaultConfig = "service.yaml"
+
+// settings reads a document; warnings are shown.
+func (a *app) settings(ctx context.Context, path string, options config.Options) (*config.Settings, error) {
+	settings, diags, source := config.Load(ctx, path, options)
+	if err := a.Check(source, diags); err != nil {
+		return nil, err
+	}
+	return settings, nil
+}
+
+// engine makes the engine of a service.
+func newEngine(ctx context.Context, set *config.Settings, log *slog.Logger) (*engine.Engine, error) {
+	catalogue := fs.FS(pipelines.FS())
+	if set.Catalogue != "" {
+		catalogue = os.DirFS(set.Catalogue)
+	}
+	return engine.New(ctx, engine.Config{
+		FirstParty: bundle.Bundle(session.Version()), Args: []string{session.ServePlugin}, Catalogue: catalogue, NoFiles: true,
+		PluginDir: set.Plugins, Warm: set.Limits.Warm, Log: log,
+	})
+}
+
+// dataKey is the key of the data directory, or the one that the document refers to.
+func dataKey(set *config.Settings) (*datakey.Key, error) {
+	if set.DataKey.Reveal() != "" {
+		return datakey.Parse(set.DataKey)
+	}
+	return datakey.Open(set.State)
+}
+
+func usage(format string, args ...any) error { return terminal.UsageFault(format, args...) }

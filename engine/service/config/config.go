@@ -1,0 +1,73 @@
+package config
+
+import (
+	"context"
+	"net/netip"
+	"path/filepath"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/sdk/config"
+)
+
+// Settings are what a document comes to: checked, paths absolute, networks parsed and secrets read. They are not changed.
+type Settings struct {
+	Spec
+	// File is the document, and Name its metadata.name.
+	File, Name     string
+	DataKey        config.Secret // empty when the data directory has its own
+	AdminNetworks  []netip.Prefix
+	TrustedProxies []netip.Prefix
+	Customers      []Customer
+}
+
+// Customer is a customer with its secrets.
+type Customer struct {
+	CustomerSpec
+	DSN config.Secret
+	// EncryptionKeys are single keys.
+	EncryptionKeys []config.Secret
+	Networks       []netip.Prefix
+}
+
+// Options are what reading needs besides the document.
+type Options struct {
+	// Secret reads the secret that a reference names (env:, file: and command:). Nil reads none: references are checked
+	// in form only, and the settings are good for looking at.
+	Secret func(ctx context.Context, reference string) (string, error)
+	// Listen takes the place of listen.address; empty leaves it.
+	Listen string
+}
+
+// Load reads a document. The settings are nil when the diagnostics have errors; source gives the document's lines for
+// showing them.
+func Load(ctx context.Context, path string, o Options) (settings *Settings, diags diag.List, source diag.Source) {
+	loader := &document.Loader{}
+	doc, diags := loader.Settings(path, Kind, spec)
+	if doc == nil {
+		return nil, diags, loader.Source
+	}
+	written, err := config.Decode[Spec](optional, doc.JSON)
+	if err != nil {
+		diags.Add(diag.At(doc.At(), document.CodeNotAllowed, "%v", err))
+		return nil, diags, loader.Source
+	}
+	if o.Listen != "" {
+		written.Listen.Address = o.Listen
+	}
+	c := &checker{ctx: ctx, doc: doc, options: o, folder: filepath.Dir(path), diags: diags}
+	settings = c.settings(written)
+	if diags = c.diags.Normalise(); diags.HasErrors() {
+		settings = nil
+	}
+	return settings, diags, c.source(loader.Source)
+}
+
+// Default is a document that says nothing.
+func Default() Spec {
+	s, err := config.Decode[Spec](optional, nil)
+	if err != nil {
+		panic(err) // a default that is wrong is a mistake in the program
+	}
+	return s
+}

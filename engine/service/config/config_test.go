@@ -1,0 +1,271 @@
+package config
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"flag"
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// known are the secrets of the fixtures, by reference; those of files by the end of their paths.
+var known = map[string]string{
+	"env:DATA_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "env:KEY_ID": "id", "/s3.txt": "hunter2",
+	"command:vault read -field=keys secret/sunrise": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
+	"env:SUNRISE_DSN": "mysql://u:hunter2@db:3306/practice", "env:DEMO_DSN": "mysql://u:hunter2@127.0.0.1/demo",
+	"env:BAD_DSN": "postgres://u:hunter2@db/x", "env:SHORT_KEY": "hunter2",
+}
+
+func secret(_ context.Context, reference string) (string, error) {
+	if file, is := strings.CutPrefix(reference, "file:"); is {
+		if !filepath.IsAbs(file) {
+			return "", fault.New("cli.secret", fault.Usage, "%s is not absolute", file)
+		}
+		reference = "/" + filepath.Base(file)
+	}
+	if value, ok := known[reference]; ok {
+		return value, nil
+	}
+	return "", fault.New("cli.secret", fault.Usage, "%s is not set", reference).WithHint("set it")
+}
+
+func load(t *testing.T, path string, o Options) (*Settings, string) {
+	t.Helper()
+	settings, diags, source := Load(context.Background(), path, o)
+	var b bytes.Buffer
+	if err := diag.WriteText(&b, diags, diag.TextOptions{Source: source}); err != nil {
+		t.Fatal(err)
+	}
+	if diags.HasErrors() != (settings == nil) {
+		t.Errorf("%s: settings %v beside %s", path, settings != nil, b.String())
+	}
+	return settings, b.String()
+}
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if folder, err := os.Getwd(); err == nil {
+		got = strings.ReplaceAll(got, folder, "FOLDER")
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("--- got\n%s--- want\n%s", got, want)
+	}
+}
+
+// TestBad holds every document in testdata/bad against what is said of it. No secret is ever in that.
+func TestBad(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) < 9 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) {
+			t.Parallel()
+			settings, got := load(t, file, Options{Secret: secret})
+			if settings != nil {
+				t.Error("the document was accepted")
+			}
+			if strings.Contains(got, "hunter2") {
+				t.Error("a secret is shown")
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".txt", got)
+		})
+	}
+}
+
+// certificate writes a certificate and its key into a folder.
+func certificate(t *testing.T, folder string, until time.Time) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, NotBefore: until.Add(-time.Hour), NotAfter: until}
+	der, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"certificate.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// full is the fixture with everything in it, in a folder that has its certificate.
+func full(t *testing.T, change ...string) string {
+	t.Helper()
+	text, err := os.ReadFile("testdata/good/full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for _, name := range []string{"tls", "etc"} {
+		if err := os.Mkdir(filepath.Join(folder, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	certificate(t, filepath.Join(folder, "tls"), time.Now().Add(time.Hour))
+	path := filepath.Join(folder, "etc", "service.yaml")
+	changed := strings.NewReplacer(change...).Replace(string(text))
+	if len(change) > 0 && changed == string(text) {
+		t.Fatalf("nothing of %q is in the fixture", change)
+	}
+	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestGood(t *testing.T) {
+	t.Parallel()
+	path := full(t)
+	s, said := load(t, path, Options{Secret: secret})
+	if s == nil || said != "" {
+		t.Fatal(said)
+	}
+	folder := filepath.Dir(filepath.Dir(path))
+	if s.Listen.Key != filepath.Join(folder, "tls/key.pem") || s.State != "/var/lib/cipherstream" {
+		t.Errorf("paths are not those of the document's folder: %q, %q", s.Listen.Key, s.State)
+	}
+	if !slices.Equal(s.AdminNetworks, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.1.0.0/16")}) {
+		t.Errorf("admin networks: %v", s.AdminNetworks)
+	}
+	c := s.Customers[0]
+	if c.ID != "sunrise" || c.DSN.Reveal() != known["env:SUNRISE_DSN"] || len(c.EncryptionKeys) != 1 || c.EncryptionKeys[0].Reveal()[:4] != "AQEB" {
+		t.Errorf("customer: %+v", c)
+	}
+	if r := s.Limits.Rates; r.Procedures.Requests != 120 || r.Polling.Requests != 600 || s.Limits.Spool.Answer != 512<<20 || s.Limits.Spool.Process != 4<<30 {
+		t.Errorf("defaults beside what is written: %+v", s.Limits)
+	}
+}
+
+// TestWrite: what is written is a document again, of the same settings, with everything that a document can say, and
+// without a secret.
+func TestWrite(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"testdata/good/least.yaml", full(t)} {
+		s, said := load(t, file, Options{Secret: secret})
+		if s == nil {
+			t.Fatal(said)
+		}
+		var b bytes.Buffer
+		if err := s.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		for _, hidden := range []string{"hunter2", "field=keys", "AQEB"} {
+			if strings.Contains(b.String(), hidden) {
+				t.Errorf("%q is shown:\n%s", hidden, b.String())
+			}
+		}
+		if filepath.Base(file) == "least.yaml" {
+			golden(t, "testdata/good/least.txt", b.String())
+		}
+		again := filepath.Join(t.TempDir(), "again.yaml")
+		text := strings.ReplaceAll(b.String(), "command:vault [arguments not shown]", "command:vault read -field=keys secret/sunrise")
+		if err := os.WriteFile(again, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s2, said := load(t, again, Options{Secret: secret})
+		if s2 == nil {
+			t.Fatalf("%s\n%s", said, text)
+		}
+		for _, c := range Changes(s, s2) {
+			// Relative paths became absolute, and that of a reference is that of the other folder.
+			if c.Path != "secrets" {
+				t.Errorf("%s: %s", file, c.Path)
+			}
+		}
+	}
+}
+
+func TestChanges(t *testing.T) {
+	path := full(t)
+	before, _ := load(t, path, Options{Secret: secret})
+	for _, c := range []struct {
+		old, new string
+		want     []Change
+	}{
+		{"level: warn", "level: info", []Change{{"log.level", false}}},
+		{"memory: 2GiB", "memory: 3GiB", []Change{{"limits.memory", true}}},
+		{"[203.0.113.0/24]", "[]", []Change{{"customers.sunrise.networks", false}}},
+		{"id: demo,", "id: demo2,", []Change{{"customers.demo (removed)", false}, {"customers.demo2 (new)", false}}},
+		{"grace: 20s", "grace: 21s", []Change{{"shutdown.grace", true}}},
+		{"dsn: env:SUNRISE_DSN", "dsn: env:DEMO_DSN", []Change{{"customers.sunrise.dsn (the reference)", false}, {"customers.sunrise.dsn (the secret)", false}}},
+	} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := filepath.Join(filepath.Dir(path), "other.yaml")
+		if err := os.WriteFile(other, []byte(strings.Replace(string(text), c.old, c.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		after, said := load(t, other, Options{Secret: secret})
+		if after == nil {
+			t.Fatal(said)
+		}
+		if got := Changes(before, after); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v", c.new, got)
+		}
+	}
+}
+
+// TestWithoutSecrets: references are checked in form only when nothing reads them.
+func TestWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	s, said := load(t, full(t, "env:SUNRISE_DSN", "env:NOT_SET_HERE"), Options{})
+	if s == nil || s.Customers[0].DSN.Reveal() != "" {
+		t.Errorf("%s", said)
+	}
+}
+
+// TestSchema: the JSON Schema has every setting, and lets no reference stand for a number.
+func TestSchema(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(Schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"trusted_proxies"`, `"encryption_keys"`, `"const":"Service"`, `"default":10`} {
+		if !bytes.Contains(text, []byte(want)) {
+			t.Errorf("%s is not in the schema", want)
+		}
+	}
+	if bytes.Contains(text, []byte(`\\$\\{`)) {
+		t.Error("a reference may stand for a value")
+	}
+}

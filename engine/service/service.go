@@ -1,0 +1,325 @@
+// Package service puts the service together: customers, admission, spools and the record behind the API, the listeners,
+// what is done from time to time, reload and the end. It owns their order, and no logic of its own: each part is a
+// package below this one, and none of them knows this one.
+//
+//	s, err := service.New(ctx, service.Config{Settings: settings, Engine: e, Record: record, DataKey: key})
+//	err = s.Start(ctx)   // listens
+//	s.Reload(ctx, changed)
+//	s.Stop(ctx)          // not ready at once; what runs may go on for a while, and is cut then
+package service
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/service/admission"
+	"github.com/cipherstream/cipherstream/engine/service/api"
+	"github.com/cipherstream/cipherstream/engine/service/api/admin"
+	"github.com/cipherstream/cipherstream/engine/service/config"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/spool"
+	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
+	"github.com/cipherstream/cipherstream/engine/service/telemetry"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// Codes of a service that does not start, or not as it was told.
+const (
+	CodeListen = "service.listen"
+	CodeReload = "service.reload"
+)
+
+// Record is what the service remembers.
+type Record interface {
+	customer.Record
+	api.Requests
+	PruneRequests(ctx context.Context, before time.Time) (int64, error)
+}
+
+// Config is what a service is made of. Settings, Engine, Record and DataKey have to be given; they stay the caller's, who
+// closes them when the service has stopped.
+type Config struct {
+	Settings *config.Settings
+	Engine   *engine.Engine
+	Record   Record
+	// DataKey seals the encryption keys that the service makes.
+	DataKey *datakey.Key
+	// Version is that of the program.
+	Version string
+	// Log receives what operators should know, and Level is changed by a reload; nil leaves it.
+	Log   *slog.Logger
+	Level *slog.LevelVar
+	// Isolation spreads the stages of a run over processes. Default the engine's.
+	Isolation engine.Isolation
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// Service is one that runs, or can.
+type Service struct {
+	cfg      Config
+	settings atomic.Pointer[config.Settings] // those in effect; changed by Reload only
+	registry *customer.Registry
+	api      *api.API
+	metrics  *telemetry.Metrics
+	traces   *telemetry.Traces
+	public   *listener
+	ops      *listener // nil when there is none
+	admin    *admin.Server
+	loops    []*loop
+	failed   chan error
+}
+
+// New makes a service, which does nothing yet.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	set := cfg.Settings
+	s := &Service{cfg: cfg, failed: make(chan error, 1)}
+	s.settings.Store(set)
+	var err error
+	if s.registry, err = Customers(ctx, set, cfg.Record, cfg.DataKey, cfg.Now); err != nil {
+		return nil, err
+	}
+	spools, err := spool.New(spool.Config{Dir: set.Limits.Spool.Directory, Memory: int64(set.Limits.Spool.Memory),
+		Answer: int64(set.Limits.Spool.Answer), Process: int64(set.Limits.Spool.Process)})
+	if err != nil {
+		return nil, err
+	}
+	admitted := admission.New(admission.Config{Memory: int64(set.Limits.Memory), Streams: set.Limits.Streams, MaxWait: set.Limits.MaxWait,
+		Rates: rates(set.Limits.Rates), Now: cfg.Now})
+	if s.traces, err = telemetry.NewTraces(ctx, cfg.Version, cfg.Log); err != nil {
+		return nil, err
+	}
+	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
+	s.gauges(admitted, spools)
+	s.api, err = api.New(api.Config{
+		Engine: limited{cfg.Engine, int64(set.Limits.RunMemory)}, Customers: s.registry, Admission: admitted, Spools: spools, Requests: cfg.Record,
+		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
+		TrustedProxies: set.TrustedProxies, Servers: set.Servers, Version: cfg.Version,
+		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
+		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.loops = []*loop{
+		{name: "requests", every: time.Hour, do: func(ctx context.Context) error {
+			_, err := cfg.Record.PruneRequests(ctx, cfg.Now().Add(-requestAge))
+			return err
+		}},
+		{name: "keys", every: time.Minute, do: s.registry.Flush, atEnd: true},
+	}
+	return s, nil
+}
+
+// Customers is the registry of the customers of a document, for a service, and for an operator's work where none runs.
+func Customers(ctx context.Context, set *config.Settings, record customer.Record, key *datakey.Key, now func() time.Time) (*customer.Registry, error) {
+	return customer.New(ctx, record, customers(set), customer.Options{DataKey: key, AdminNetworks: set.AdminNetworks, Now: now})
+}
+
+// requestAge is for how long it can be asked what became of a request.
+const requestAge = 24 * time.Hour
+
+func rates(r config.Rates) map[admission.Policy]admission.Rate {
+	of := func(r config.Rate) admission.Rate { return admission.Rate{Quota: r.Requests, Window: r.Window} }
+	return map[admission.Policy]admission.Rate{
+		admission.Procedures: of(r.Procedures), admission.Polling: of(r.Polling), admission.Downloads: of(r.Downloads),
+	}
+}
+
+// gauges are what is asked for when metrics are read.
+func (s *Service) gauges(a *admission.Controller, p *spool.Pool) {
+	for _, g := range []struct {
+		name, help string
+		value      func() float64
+	}{
+		{"streams", "Streams that run.", func() float64 { return float64(a.Stats().Streams) }},
+		{"streams_waiting", "Streams that wait for memory.", func() float64 { return float64(a.Stats().Waiting) }},
+		{"memory_used_bytes", "Memory that runs were given.", func() float64 { return float64(a.Stats().Used) }},
+		{"memory_limit_bytes", "Memory that runs may be given.", func() float64 { return float64(a.Stats().Memory) }},
+		{"spool_used_bytes", "Bytes of answers that wait until they are whole.", func() float64 { return float64(p.Stats().Bytes) }},
+		{"spool_limit_bytes", "Bytes that may wait.", func() float64 { return float64(p.Stats().Limit) }},
+		{"spools", "Answers that wait until they are whole.", func() float64 { return float64(p.Stats().Spools) }},
+		{"customers", "Customers that are declared.", func() float64 { return float64(len(s.settings.Load().Customers)) }},
+	} {
+		s.metrics.Gauge(g.name, g.help, g.value)
+	}
+}
+
+// Registry is that of the customers, for work that an operator does in this process.
+func (s *Service) Registry() *customer.Registry { return s.registry }
+
+// Start listens and begins with what is done from time to time. When it fails, nothing is left.
+func (s *Service) Start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.Stop(ctx)
+		}
+	}()
+	set := s.settings.Load()
+	if s.public, err = listen(set.Listen.Address, s.cfg.Log, s.fail); err != nil {
+		return err
+	}
+	if err = s.public.certificate(set.Listen.Certificate, set.Listen.Key); err != nil {
+		return err
+	}
+	if set.Operations.Address != config.Off {
+		if s.ops, err = listen(set.Operations.Address, s.cfg.Log, s.fail); err != nil {
+			return err
+		}
+		secure := onLoopback(s.ops)
+		if !secure && set.Listen.Certificate != "" {
+			if err = s.ops.certificate(set.Listen.Certificate, set.Listen.Key); err != nil {
+				return err
+			}
+			secure = true
+		}
+		s.ops.serve(s.operations(secure))
+	}
+	if s.admin, err = admin.Listen(set.State, s.registry, s.cfg.Log); err != nil {
+		return err
+	}
+	s.public.serve(s.api.Handler())
+	for _, l := range s.loops {
+		l.start(s.cfg.Log)
+	}
+	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", set.State, "customers", len(set.Customers),
+		"version", s.cfg.Version}
+	if pin := s.public.pin(); pin != "" {
+		attributes = append(attributes, "pin", pin)
+	}
+	if s.ops != nil {
+		attributes = append(attributes, "operations", s.ops.address())
+	}
+	s.cfg.Log.InfoContext(ctx, "serving", attributes...)
+	return nil
+}
+
+// fail tells that a listener has ended by itself.
+func (s *Service) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // the first one tells
+	}
+}
+
+// Failed gives the error with which a listener has ended by itself.
+func (s *Service) Failed() <-chan error { return s.failed }
+
+// Address is where customers reach the service, and OperationsAddress where operators do, HOST:PORT; empty is nowhere.
+func (s *Service) Address() string { return s.public.address() }
+
+// OperationsAddress is where operators reach metrics and health; empty is nowhere.
+func (s *Service) OperationsAddress() string { return s.ops.address() }
+
+// Pin is the SHA-256 of the certificate's public key, for clients that take no other; empty without TLS.
+func (s *Service) Pin() string { return s.public.pin() }
+
+// cutTime is how long what was told to end may take to do so.
+const cutTime = 10 * time.Second
+
+// Stop ends the service: it is not ready at once, takes no more connections, lets what runs go on for the time of
+// the settings, and then cuts it. It may be called twice. When ctx ends first, what runs is cut then.
+func (s *Service) Stop(ctx context.Context) {
+	s.api.Drain()
+	if s.public.serving() {
+		s.cfg.Log.InfoContext(ctx, "stopping")
+		defer func() { s.cfg.Log.InfoContext(ctx, "stopped") }()
+	}
+	grace := s.settings.Load().Shutdown.Grace
+	graceful, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	if cut := s.public.stop(graceful); cut {
+		s.cfg.Log.WarnContext(ctx, "requests that were running were cut", "after", grace.String())
+	}
+	if s.admin != nil {
+		if err := s.admin.Close(); err != nil {
+			s.cfg.Log.WarnContext(ctx, "admin.sock was not closed properly", "err", err)
+		}
+	}
+	for _, l := range s.loops {
+		l.stop()
+	}
+	s.api.Close()
+	s.ops.stop(graceful)
+	over, cancelOver := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
+	defer cancelOver()
+	if err := s.traces.Stop(over); err != nil {
+		s.cfg.Log.WarnContext(ctx, "the last traces were not sent", "err", err)
+	}
+}
+
+// Reload takes other settings into effect: all of them, or, when it returns an error, none.
+func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
+	defer func() { s.metrics.Reload(err == nil) }()
+	changes := config.Changes(s.settings.Load(), to)
+	var paths, restart []string
+	for _, c := range changes {
+		paths = append(paths, c.Path)
+		if c.Restart {
+			restart = append(restart, c.Path)
+		}
+	}
+	if len(restart) > 0 {
+		return fault.New(CodeReload, fault.Usage, "these settings take effect at a start only: %v", restart).WithHint("restart the service, or leave them as they are")
+	}
+	// The certificate is read anew even where its path is the same: that is what is renewed most.
+	pair, err := readCertificate(to.Listen.Certificate, to.Listen.Key)
+	if err != nil {
+		return err
+	}
+	if err := s.registry.Replace(ctx, customers(to)); err != nil {
+		return err
+	}
+	before := s.public.pin()
+	s.public.use(pair)
+	if s.ops != nil && s.ops.pair.Load() != nil {
+		s.ops.use(pair)
+	}
+	if s.public.pin() != before {
+		paths = append(paths, "listen.certificate (its content)")
+	}
+	s.settings.Store(to)
+	if s.cfg.Level != nil {
+		s.cfg.Level.Set(LogLevel(to.Log.Level))
+	}
+	s.cfg.Log.InfoContext(ctx, "reloaded", "changed", paths)
+	return nil
+}
+
+// ReloadRefused counts a reload that did not come to Reload, because its document has mistakes.
+func (s *Service) ReloadRefused() { s.metrics.Reload(false) }
+
+// LogLevel is the level of a word of the document.
+func LogLevel(word string) (level slog.Level) {
+	_ = level.UnmarshalText([]byte(word)) // the document was checked
+	return level
+}
+
+// customers are those of the settings, as the registry knows them.
+func customers(set *config.Settings) []customer.Customer {
+	var out []customer.Customer
+	for _, c := range set.Customers {
+		attributes := map[string]any{}
+		for name, value := range c.Attributes {
+			attributes[name] = value
+		}
+		if c.TimeZone != "" {
+			attributes["time_zone"] = c.TimeZone
+		}
+		out = append(out, customer.Customer{
+			ID: c.ID, Name: c.Name, Demo: c.Demo, DSN: c.DSN, Bucket: set.Buckets[c.Bucket].URL, SealingKeys: c.EncryptionKeys,
+			Allow: engine.AllowList{Tables: c.Allow.Tables, Procedures: c.Allow.Procedures}, Networks: c.Networks, Streams: c.Streams,
+			Attributes: attributes,
+		})
+	}
+	return out
+}

@@ -1,0 +1,451 @@
+package service
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/apache/arrow/go/v15/arrow"
+	"go.uber.org/goleak"
+
+	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/service/config"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
+	"github.com/cipherstream/cipherstream/engine/service/store/memory"
+	secrets "github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/pin"
+	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
+	"github.com/cipherstream/cipherstream/sdk/stage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const visits = `
+apiVersion: cipherstream/v1
+kind: Pipeline
+metadata: {name: visits, title: Visits, category: Visits, class: data, description: One row a visit.}
+spec:
+  parameters:
+    - {name: output_format, type: string, default: ndjson, allowed: [ndjson]}
+    - {name: compression, type: string, default: none, allowed: [none]}
+    - {name: encrypted, type: boolean, default: false}
+    - {name: mode, type: string, default: auto, allowed: [auto, stream, job]}
+    - {name: rows, type: integer, default: 3}
+  stages:
+    source: {use: gated, with: {rows: "${params.rows}"}}
+    encoder: {use: lines}
+    sink: {use: file, with: {path: "${run.output}"}}
+  columns: [{name: n, type: int64}]
+  drift: ignore
+`
+
+// gate holds the source after its first batch until it is opened.
+type gate struct {
+	reached chan struct{}
+	open    chan struct{}
+}
+
+type gatedSettings struct {
+	Rows int `config:"rows"`
+}
+
+// gated is the source "count" of runnertest behind a gate.
+type gated struct {
+	stage.Source
+	gate *gate
+	read int
+}
+
+func (g *gated) Next(ctx context.Context) (arrow.Record, error) {
+	if g.read++; g.read == 2 && g.gate != nil {
+		close(g.gate.reached)
+		select {
+		case <-g.gate.open:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return g.Source.Next(ctx)
+}
+
+// service is one for tests, and what it is made of.
+type service struct {
+	*Service
+	set    *config.Settings
+	key    string
+	log    *lines
+	record *memory.Store
+}
+
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func settings(t *testing.T) *config.Settings {
+	t.Helper()
+	set := &config.Settings{Spec: config.Default(), Name: "test"}
+	set.Listen.Address, set.Operations.Address = "127.0.0.1:0", "127.0.0.1:0"
+	set.State = t.TempDir()
+	set.Limits.Spool.Directory = t.TempDir()
+	for _, id := range []string{"one", "two"} {
+		set.Customers = append(set.Customers, config.Customer{CustomerSpec: config.CustomerSpec{ID: id}, DSN: secrets.NewSecret("mysql://u:p@127.0.0.1/x")})
+	}
+	return set
+}
+
+// newService makes one; start starts it. A gate holds its first run.
+func newService(t *testing.T, set *config.Settings, held *gate) *service {
+	t.Helper()
+	bundle := runnertest.Bundle("test")
+	var once sync.Once
+	count, _ := bundle.Find(stage.KindSource, "count")
+	bundle.Stages = append(bundle.Stages, stage.DefineSource(stage.About{Name: "gated", Summary: "Counts behind a gate."},
+		func(s gatedSettings, env stage.Env) (stage.Source, error) {
+			source, err := count.Make(fmt.Appendf(nil, `{"rows": %d}`, s.Rows), env)
+			if err != nil {
+				return nil, err
+			}
+			g := &gated{Source: source.(stage.Source)}
+			once.Do(func() { g.gate = held })
+			return g, nil
+		}))
+	e, err := engine.New(t.Context(), engine.Config{FirstParty: bundle, Args: []string{"unused"}, NoFiles: true,
+		Catalogue: fstest.MapFS{"visits.yaml": {Data: []byte(visits)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	key, err := datakey.Open(set.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{set: set, log: &lines{}, record: memory.New()}
+	s.Service, err = New(t.Context(), Config{Settings: set, Engine: e, Record: s.record, DataKey: key, Version: "1.2.3",
+		Log: slog.New(slog.NewJSONHandler(s.log, nil)), Isolation: engine.IsolationNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued, err := s.Registry().Manage(customer.Actor{Who: "user:test", From: "local"}).CreateKey(t.Context(), customer.NewKey{Customer: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.key = issued.Text
+	return s
+}
+
+func start(t *testing.T, set *config.Settings, held *gate) *service {
+	t.Helper()
+	s := newService(t, set, held)
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop(context.Background()) })
+	return s
+}
+
+// do asks over a connection of its own.
+func do(t *testing.T, method, url, key, body string, trust *tls.Config) (*http.Response, error) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+key)
+	r.Header.Set("Content-Type", "application/json")
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust, ForceAttemptHTTP2: true}}
+	return client.Do(r)
+}
+
+func (s *service) ask(t *testing.T, body string) (status int, text string, err error) {
+	t.Helper()
+	answer, err := do(t, http.MethodPost, "http://"+s.Address()+"/v1/procedures/visits", s.key, body, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	defer answer.Body.Close()
+	all, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(all), err
+}
+
+func (s *service) operations(t *testing.T, path string) (int, string) {
+	t.Helper()
+	answer, err := do(t, http.MethodGet, "http://"+s.OperationsAddress()+path, "", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, _ := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(text)
+}
+
+// TestServe: rows for a customer, health and metrics for operators, on listeners of their own.
+func TestServe(t *testing.T) {
+	s := start(t, settings(t), nil)
+	if status, text, err := s.ask(t, `{"customer_id":"one"}`); err != nil || status != http.StatusOK || text != "0@0\n1@1\n2@2\n" {
+		t.Errorf("%d %q %v", status, text, err)
+	}
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready", "/metrics": `cipherstream_build_info{version="1.2.3"} 1`} {
+		if status, text := s.operations(t, path); status != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+	// A request is counted when its answer has ended, which its client may know before.
+	for counted := false; !counted; {
+		_, text := s.operations(t, "/metrics")
+		counted = strings.Contains(text, `cipherstream_runs_total{mode="auto",outcome="completed",procedure="visits"} 1`)
+	}
+	for _, path := range []string{"/metrics", "/healthz"} {
+		if answer, err := do(t, http.MethodGet, "http://"+s.Address()+path, "", "", nil); err != nil || answer.StatusCode == http.StatusOK && path == "/metrics" {
+			t.Errorf("customers read %s: %v %v", path, answer, err)
+		} else {
+			answer.Body.Close()
+		}
+	}
+	if !strings.Contains(s.log.String(), `"msg":"serving","address":"127.0.0.1:`) {
+		t.Error(s.log.String())
+	}
+	s.Stop(context.Background())
+	s.Stop(context.Background())
+	if _, _, err := s.ask(t, `{"customer_id":"one"}`); err == nil {
+		t.Error("it answers after its end")
+	}
+}
+
+// held is a request whose run waits at the gate.
+func held(t *testing.T, s *service, g *gate) *http.Response {
+	t.Helper()
+	answer, err := do(t, http.MethodPost, "http://"+s.Address()+"/v1/procedures/visits", s.key, `{"customer_id":"one","mode":"stream","rows":100}`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { answer.Body.Close() })
+	<-g.reached
+	return answer
+}
+
+// TestStopWaits: what runs goes on to its end, while the service is not ready any more.
+func TestStopWaits(t *testing.T) {
+	g := &gate{make(chan struct{}), make(chan struct{})}
+	s := start(t, settings(t), g)
+	answer := held(t, s, g)
+	stopped := make(chan struct{})
+	go func() {
+		s.Stop(context.Background())
+		close(stopped)
+	}()
+	for {
+		if status, _ := s.operations(t, "/readyz"); status == http.StatusServiceUnavailable {
+			break
+		}
+	}
+	select {
+	case <-stopped:
+		t.Error("it did not wait for the stream")
+	default:
+	}
+	close(g.open)
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || bytes.Count(text, []byte("\n")) != 100 || answer.Trailer.Get("X-CipherStream-Rows") != "100" {
+		t.Errorf("the stream that ran: %d bytes, %v, %v", len(text), err, answer.Trailer)
+	}
+	<-stopped
+}
+
+// TestStopCuts: what runs longer than it may is cut, looks cut, and it is known why.
+func TestStopCuts(t *testing.T) {
+	g := &gate{make(chan struct{}), make(chan struct{})}
+	set := settings(t)
+	set.Shutdown.Grace = 0
+	s := start(t, set, g)
+	answer := held(t, s, g)
+	first, err := bufio.NewReader(answer.Body).ReadString('\n')
+	if err != nil || first != "0@0\n" {
+		t.Errorf("%q %v", first, err)
+	}
+	s.Stop(context.Background())
+	if _, err := io.ReadAll(answer.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a cut stream ends with %v", err)
+	}
+	r, err := s.record.Request(t.Context(), "one", answer.Header.Get("X-Request-Id"))
+	if err != nil || r.Code != "SHUTTING_DOWN" {
+		t.Errorf("%+v %v", r, err)
+	}
+	if !strings.Contains(s.log.String(), "requests that were running were cut") {
+		t.Error(s.log.String())
+	}
+}
+
+// TestAddressInUse: it does not start, says why, and leaves nothing.
+func TestAddressInUse(t *testing.T) {
+	s := start(t, settings(t), nil)
+	for _, where := range []string{"listen", "operations"} {
+		set := settings(t)
+		if where == "listen" {
+			set.Listen.Address = s.Address()
+		} else {
+			set.Operations.Address = s.Address()
+		}
+		if err := newService(t, set, nil).Start(t.Context()); !fault.Is(err, CodeListen) {
+			t.Errorf("%s: %v", where, err)
+		}
+		if _, err := os.Stat(filepath.Join(set.State, "admin.sock")); err == nil {
+			t.Errorf("%s: admin.sock is left", where)
+		}
+	}
+}
+
+// certificate writes one and its key, and returns its pin.
+func certificate(t *testing.T, set *config.Settings) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set.Listen.Certificate == "" {
+		folder := t.TempDir()
+		set.Listen.Certificate, set.Listen.Key = filepath.Join(folder, "certificate.pem"), filepath.Join(folder, "key.pem")
+	}
+	for name, block := range map[string]*pem.Block{set.Listen.Certificate: {Type: "CERTIFICATE", Bytes: der}, set.Listen.Key: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pin.Of(leaf)
+}
+
+// TestTLS: 1.3 only, HTTP/2 and HTTP/1.1, the pin of the certificate told, and a certificate that is renewed with a reload.
+func TestTLS(t *testing.T) {
+	set := settings(t)
+	first := certificate(t, set)
+	s := start(t, set, nil)
+	if s.Pin() != first || !strings.Contains(s.log.String(), first) {
+		t.Errorf("pin %s, and the certificate has %s: %s", s.Pin(), first, s.log.String())
+	}
+	shown := ""
+	trust := &tls.Config{InsecureSkipVerify: true, VerifyPeerCertificate: func(chain [][]byte, _ [][]*x509.Certificate) error {
+		leaf, err := x509.ParseCertificate(chain[0])
+		if err == nil {
+			shown = pin.Of(leaf)
+		}
+		return err
+	}}
+	ask := func(trust *tls.Config) (*http.Response, error) {
+		return do(t, http.MethodPost, "https://"+s.Address()+"/v1/procedures/visits", s.key, `{"customer_id":"one"}`, trust)
+	}
+	answer, err := ask(trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if err != nil || string(text) != "0@0\n1@1\n2@2\n" || answer.ProtoMajor != 2 || answer.TLS.Version != tls.VersionTLS13 || shown != first ||
+		answer.Header.Get("Strict-Transport-Security") == "" {
+		t.Errorf("%q %v %s %v", text, err, answer.Proto, answer.Header)
+	}
+	old := trust.Clone()
+	old.MaxVersion = tls.VersionTLS12
+	if answer, err := ask(old); err == nil {
+		answer.Body.Close()
+		t.Error("TLS 1.2 was spoken")
+	}
+	second := certificate(t, set)
+	again := *set
+	if err := s.Reload(t.Context(), &again); err != nil {
+		t.Fatal(err)
+	}
+	answer, err = ask(trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if shown != second || s.Pin() != second || !strings.Contains(s.log.String(), "listen.certificate (its content)") {
+		t.Errorf("shown %s, told %s, renewed %s", shown, s.Pin(), second)
+	}
+	if err := os.WriteFile(set.Listen.Key, []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reload(t.Context(), &again); err == nil || s.Pin() != second {
+		t.Errorf("a broken key was taken: %v", err)
+	}
+}
+
+// TestReload: customers come and go, and a document that needs a restart changes nothing at all.
+func TestReload(t *testing.T) {
+	s := start(t, settings(t), nil)
+	change := func(do func(*config.Settings)) *config.Settings {
+		to := *s.settings.Load()
+		to.Customers = append([]config.Customer{}, to.Customers...)
+		do(&to)
+		return &to
+	}
+	bad := change(func(to *config.Settings) {
+		to.Customers = to.Customers[1:]
+		to.Limits.Streams = 3
+	})
+	if err := s.Reload(t.Context(), bad); !fault.Is(err, CodeReload) || !strings.Contains(err.Error(), "limits.streams") {
+		t.Errorf("%v", err)
+	}
+	if status, _, err := s.ask(t, `{"customer_id":"one"}`); err != nil || status != http.StatusOK {
+		t.Errorf("a part of a refused reload took effect: %d %v", status, err)
+	}
+	if err := s.Reload(t.Context(), change(func(to *config.Settings) { to.Customers = to.Customers[1:] })); err != nil {
+		t.Fatal(err)
+	}
+	if status, text, err := s.ask(t, `{"customer_id":"one"}`); err != nil || status == http.StatusOK {
+		t.Errorf("a customer that is gone: %d %s %v", status, text, err)
+	}
+	if !strings.Contains(s.log.String(), `"changed":["customers.one (removed)"]`) {
+		t.Error(s.log.String())
+	}
+	if _, text := s.operations(t, "/metrics"); !strings.Contains(text, `cipherstream_reloads_total{outcome="applied"} 1`) || !strings.Contains(text, `{outcome="refused"} 1`) {
+		t.Error("the reloads are not counted")
+	}
+}
