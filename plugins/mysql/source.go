@@ -61,7 +61,7 @@ type source struct {
 	out     bool        // OUT parameters are what is delivered
 	outs    []outParameter
 	ended   bool   // the statement was looked back at
-	rows    int64  // so far
+	read    int64  // rows so far
 	preview bool   // max_rows are there, and the rest is not wanted
 	batch   *batch // nil before the data and after it
 	done    error  // what Next returns from now on: io.EOF, or why the run failed
@@ -401,7 +401,7 @@ func (s *source) fill() (end bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if s.rows++; s.rows == s.settings.MaxRows {
+		if s.read++; s.read == s.settings.MaxRows {
 			s.preview = true
 			return true, nil
 		}
