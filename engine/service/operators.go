@@ -1,9 +1,11 @@
 package service
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 
+	"github.com/cipherstream/cipherstream/engine/service/api"
 	"github.com/cipherstream/cipherstream/engine/service/api/admin"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -16,30 +18,43 @@ func (s *Service) operations(secure bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", s.api.Operations())
 	if secure {
-		mux.Handle(admin.Prefix, admin.NewHandler(admin.Config{Manage: s.manage}))
+		work := admin.NewHandler(admin.Config{Manage: func(r *http.Request) (admin.Manage, error) {
+			return s.registry.Manage(r.Context().Value(actorKey{}).(customer.Actor)), nil
+		}})
+		mux.HandleFunc(admin.Prefix, func(w http.ResponseWriter, r *http.Request) {
+			actor, err := s.operator(r)
+			if err != nil {
+				s.cfg.Log.WarnContext(r.Context(), "administration was refused", "from", r.RemoteAddr, "code", fault.From(err).Code)
+				api.Refuse(w, err, s.cfg.Now())
+				return
+			}
+			work.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), actorKey{}, actor)))
+		})
 	}
 	return mux
 }
 
-// manage is the work of the operator whose key comes with a request.
-func (s *Service) manage(r *http.Request) (admin.Manage, error) {
+type actorKey struct{}
+
+// operator is whose key comes with a request.
+func (s *Service) operator(r *http.Request) (customer.Actor, error) {
 	text, err := customer.ParseBearer(r.Header.Get("Authorization"))
 	if err != nil {
-		return nil, err
+		return customer.Actor{}, err
 	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return nil, fault.New(customer.CodeAddress, fault.Usage, "it is not known where the request comes from")
+		return customer.Actor{}, fault.New(customer.CodeAddress, fault.Usage, "it is not known where the request comes from")
 	}
 	from := peer.Addr().Unmap()
 	p, err := s.registry.Authenticate(r.Context(), text, from)
 	switch {
 	case err != nil:
-		return nil, err
+		return customer.Actor{}, err
 	case !p.Scopes.Has(customer.Admin):
-		return nil, fault.New(customer.CodeScope, fault.Usage, "the key is no operator's")
+		return customer.Actor{}, fault.New(customer.CodeScope, fault.Usage, "the key is no operator's")
 	}
-	return s.registry.Manage(customer.Actor{Who: "key:" + p.KeyID, From: from.String()}), nil
+	return customer.Actor{Who: "key:" + p.KeyID, From: from.String()}, nil
 }
 
 // onLoopback reports whether a listener's address is reached from this machine only.

@@ -16,7 +16,9 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -414,6 +416,51 @@ func TestTLS(t *testing.T) {
 	}
 	if err := s.Reload(t.Context(), &again); err == nil || s.Pin() != second {
 		t.Errorf("a broken key was taken: %v", err)
+	}
+}
+
+// TestAdministration: an operator's key is taken where nobody on the way can read it, and there no customer's.
+func TestAdministration(t *testing.T) {
+	for _, c := range []struct {
+		address, scheme string
+		certificate     bool
+		there           bool
+	}{
+		{"127.0.0.1:0", "http", false, true}, {"127.0.0.1:0", "http", true, true},
+		{"0.0.0.0:0", "https", true, true}, {"0.0.0.0:0", "http", false, false},
+	} {
+		set := settings(t)
+		set.Operations.Address = c.address
+		set.AdminNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		if c.certificate {
+			certificate(t, set)
+		}
+		s := start(t, set, nil)
+		operator, err := s.Registry().Manage(customer.Actor{Who: "user:test", From: "local"}).CreateKey(t.Context(), customer.NewKey{Admin: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(s.OperationsAddress())
+		ask := func(path, key string) int {
+			answer, err := do(t, http.MethodGet, c.scheme+"://127.0.0.1:"+port+path, key, "", &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			return answer.StatusCode
+		}
+		wanted := map[string]int{operator.Text: http.StatusOK, s.key: http.StatusForbidden, "nothing": http.StatusUnauthorized}
+		for key, status := range wanted {
+			if !c.there {
+				status = http.StatusNotFound
+			}
+			if got := ask("/v1/admin/customers", key); got != status {
+				t.Errorf("%+v: %d, and not %d", c, got, status)
+			}
+		}
+		if got := ask("/readyz", ""); got != http.StatusOK {
+			t.Errorf("%+v: readyz %d", c, got)
+		}
 	}
 }
 

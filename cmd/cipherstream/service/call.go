@@ -87,7 +87,7 @@ receipt of the delivery.`,
 	return c
 }
 
-// request is the body.
+// request is the body. What it says of format, compression and encryption is in the flags then, however it was given.
 func (f *callFlags) request() (map[string]any, error) {
 	if f.customer == "" {
 		return nil, terminal.UsageFault("no customer is given").WithHint("give --customer ID")
@@ -122,6 +122,14 @@ func (f *callFlags) request() (map[string]any, error) {
 	}
 	if f.limit != 0 {
 		body["limit"] = f.limit
+	}
+	// They may have come by -p.
+	f.format, _ = body["output_format"].(string)
+	f.compress, _ = body["compression"].(string)
+	switch body["encrypted"] {
+	case nil, false, "false":
+	default:
+		f.encrypted = true
 	}
 	return body, nil
 }

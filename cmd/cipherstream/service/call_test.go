@@ -180,6 +180,26 @@ func TestCallBody(t *testing.T) {
 	}
 }
 
+// TestCallSealed: the lines of what is sealed are rows in NDJSON and pieces of any other format, however that is asked for.
+func TestCallSealed(t *testing.T) {
+	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_geheim")
+	server := httptest.NewServer(serve(t, answer{media: "application/x-ndjson", body: []byte("{}\n"), rows: "700"}, nil))
+	defer server.Close()
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"--encrypted"}, 1}, {[]string{"-p", "encrypted=true"}, 1}, {[]string{"-p", "encrypted:=true", "-f", "ndjson"}, 1},
+		{[]string{"--encrypted", "-f", "csv"}, 0}, {[]string{"-p", "encrypted=true", "-p", "output_format=csv"}, 0}, {[]string{"-p", "encrypted:=true", "-f", "json"}, 0},
+		{[]string{"-p", "output_format=csv", "-p", "encrypted=false"}, 1},
+	} {
+		r := cmdtest.Call(t, append([]string{"call", "patients", "--server", server.URL, "--customer", "c"}, c.args...)...)
+		if r.Code != c.code {
+			t.Errorf("%v: %+v", c.args, r)
+		}
+	}
+}
+
 // TestCallPin: the one certificate is taken, whoever signed it, and no other.
 func TestCallPin(t *testing.T) {
 	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_geheim")

@@ -11,6 +11,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/sandbox"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/service"
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
@@ -73,13 +74,6 @@ func (f *serveFlags) options() config.Options {
 
 // serve serves what a document says.
 func (a *app) serve(ctx context.Context, f *serveFlags) error {
-	set, err := a.settings(ctx, f.config, f.options())
-	if err != nil {
-		return err
-	}
-	level := new(slog.LevelVar)
-	level.Set(service.LogLevel(set.Log.Level))
-	log := telemetry.NewLog(a.Err, level)
 	hangUps := make(chan struct{}, 1)
 	a.OnHangUp(func() {
 		select {
@@ -87,6 +81,14 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 		default: // one is on its way
 		}
 	})
+	set, diags, source := config.Load(ctx, f.config, f.options())
+	if err := terminal.DiagnosticsError(diags, source); err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	level.Set(service.LogLevel(set.Log.Level))
+	log := telemetry.NewLog(a.Err, level)
+	warn(ctx, log, f.config, diags)
 	return a.running(ctx, set, log, level, func(ctx context.Context, s *service.Service) error {
 		for {
 			select {
@@ -109,8 +111,16 @@ func reload(ctx context.Context, s *service.Service, f *serveFlags, log *slog.Lo
 		log.ErrorContext(ctx, "the document has mistakes, and nothing was changed", "document", f.config, "mistakes", diags)
 		return
 	}
+	warn(ctx, log, f.config, diags)
 	if err := s.Reload(ctx, set); err != nil {
 		log.ErrorContext(ctx, "the document cannot take effect now, and nothing was changed", "document", f.config, "err", err)
+	}
+}
+
+// warn logs what a document that is good could be better in.
+func warn(ctx context.Context, log *slog.Logger, document string, diags diag.List) {
+	if len(diags) > 0 {
+		log.WarnContext(ctx, "the document has something that may be a mistake", "document", document, "warnings", diags)
 	}
 }
 

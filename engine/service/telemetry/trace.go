@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -29,6 +30,8 @@ func NewTraces(ctx context.Context, version string, log *slog.Logger) (*Traces, 
 	if !wanted(os.Getenv) {
 		return &Traces{tracer: noop.NewTracerProvider().Tracer(""), stop: func(context.Context) error { return nil }}, nil
 	}
+	// The library has one place in a process for what goes wrong while it sends.
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces were not sent", "err", err) }))
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, err
