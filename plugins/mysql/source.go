@@ -139,7 +139,12 @@ func (s *source) state(facts map[string]string) {
 
 // EstimateRows is about how many rows a whole table has by the server's statistics, which come with the description of the
 // table. Of a part of one, a view, a query and a call nothing is known.
-func (s *source) EstimateRows() int64 { return s.rows }
+func (s *source) EstimateRows() int64 {
+	if most := s.settings.MaxRows; most > 0 {
+		return min(s.rows, most)
+	}
+	return s.rows
+}
 
 // Next reads the next batch of rows.
 func (s *source) Next(ctx context.Context) (arrow.Record, error) {
