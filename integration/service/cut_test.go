@@ -217,7 +217,7 @@ func nginxServer(t *testing.T, upstream string) (byDefault, newer *http.Client) 
 		t.Fatal(err)
 	}
 	run := exec.Command(binary, "-e", "stderr", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"))
-	said := &lines{}
+	said := &saidLines{}
 	run.Stderr = said
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
