@@ -98,9 +98,6 @@ func (x *exchange) order(p *procedure, c *call) (*order, *Error) {
 		return nil, fromError(err)
 	}
 	x.info.Customer, x.info.Procedure, x.info.Mode, x.info.Format = who.ID, p.name, c.mode, c.format
-	if p.reference() {
-		x.info.Mode = modeStream
-	}
 	return &order{call: c, procedure: p, customer: who, form: FormOf(c.format, c.compression, c.encrypted, false)}, nil
 }
 

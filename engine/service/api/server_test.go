@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 )
 
@@ -230,6 +231,42 @@ func TestStrictTransport(t *testing.T) {
 		s := newServer(t, func(c *Config) { c.TLS = tls })
 		if a := s.do("GET", "/v1/procedures", ""); tls != (a.Header.Get("Strict-Transport-Security") != "") {
 			t.Errorf("TLS %v: %v", tls, a.Header)
+		}
+	}
+}
+
+// tracing remembers the trace context of the plans that are run.
+type tracing struct {
+	Engine
+	seen chan string
+}
+
+func (e *tracing) Run(ctx context.Context, p *engine.Plan, sink engine.AnySink, o engine.RunOptions) (*engine.Receipt, error) {
+	e.seen <- p.Traceparent
+	return e.Engine.Run(ctx, p, sink, o)
+}
+
+// TestTraceContext: a run carries the trace of whoever observes the request, or else that of the client.
+func TestTraceContext(t *testing.T) {
+	t.Parallel()
+	client := "00-" + strings.Repeat("c", 32) + "-" + strings.Repeat("d", 16) + "-01"
+	for _, observed := range []bool{false, true} {
+		e := &tracing{seen: make(chan string, 1)}
+		w := watcher{make(chan Exchange, 1)}
+		s := newServer(t, func(c *Config) {
+			if e.Engine, c.Engine = c.Engine, e; observed {
+				c.Observer = w
+			}
+		})
+		want := client
+		if observed {
+			_, want = w.Begin(t.Context(), nil)
+		}
+		if a := s.post("visits", ask(""), "Traceparent", client, "Idempotency-Key", "once"); a.StatusCode != 200 {
+			t.Fatal(a.Status)
+		}
+		if got := <-e.seen; got != want {
+			t.Errorf("observed %v: %s", observed, got)
 		}
 	}
 }
