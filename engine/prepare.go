@@ -36,7 +36,7 @@ func (e *Engine) lint(doc *Document, diags diag.List) diag.List {
 	if doc == nil {
 		return diags
 	}
-	return append(diags, plan.Lint(e.config(doc), Inputs{})...).Tidy()
+	return append(diags, plan.Lint(e.config(doc), Inputs{})...).Normalise()
 }
 
 func (e *Engine) config(doc *Document) plan.Config {
@@ -55,12 +55,12 @@ func (e *Engine) prepare(doc *Document, diags diag.List) (*Prepared, diag.List) 
 	if doc == nil {
 		return nil, diags
 	}
-	if doc.Broken {
+	if doc.Invalid {
 		// Whether its stages are on is not known, nor what they would need.
 		return nil, e.lint(doc, diags)
 	}
 	prepared, more := plan.Prepare(e.config(doc))
-	diags = append(diags, more...).Tidy()
+	diags = append(diags, more...).Normalise()
 	if prepared == nil {
 		return nil, diags
 	}

@@ -138,17 +138,17 @@ func (l List) count(s Severity) int {
 	return n
 }
 
-// MaxShown is how many diagnostics Tidy keeps: a file of a megabyte can hold
+// MaxShown is how many diagnostics Normalise keeps: a file of a megabyte can hold
 // more mistakes than anybody wants to read, or a terminal to print.
 const MaxShown = 200
 
-// CodeTooMany is the code of the note that Tidy adds when it cuts a list.
+// CodeTooMany is the code of the note that Normalise adds when it cuts a list.
 const CodeTooMany = "diag.too_many"
 
-// Tidy returns the list without repetitions, sorted by place: parameters first,
+// Normalise returns the list without repetitions, sorted by place: parameters first,
 // then file by file in the order in which the files first appear. It keeps
 // MaxShown diagnostics, errors before warnings, and says how many it left out.
-func (l List) Tidy() List {
+func (l List) Normalise() List {
 	order := map[string]int{}
 	seen := map[string]bool{}
 	var out List

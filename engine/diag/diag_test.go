@@ -138,14 +138,14 @@ func TestErr(t *testing.T) {
 	}
 }
 
-func TestTidy(t *testing.T) {
+func TestNormalise(t *testing.T) {
 	t.Parallel()
 	var l List
 	l.Add(At(Position{File: "b", Line: 2, Column: 1}, "c", "later").AsWarning())
 	for i := range 3 * MaxShown {
 		l.Add(At(Position{File: "b", Line: 1, Column: 1 + i%(MaxShown+50)}, "c", "m"))
 	}
-	got := l.Tidy()
+	got := l.Normalise()
 	if len(got) != MaxShown+1 || got[MaxShown].Code != CodeTooMany || got[MaxShown].Message != "51 more problems are not shown" {
 		t.Fatalf("%d diagnostics, last %+v", len(got), got[len(got)-1])
 	}

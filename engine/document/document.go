@@ -77,9 +77,9 @@ type Document struct {
 	// Drift says what happens when that is not what comes; default DriftFail.
 	Drift  Drift
 	Limits Limits
-	// Broken is true when reading found errors. What could be understood is here, so
+	// Invalid is true when reading found errors. What could be understood is here, so
 	// that the rest can be checked in the same pass; it must not be run.
-	Broken bool
+	Invalid bool
 }
 
 // Metadata describes a document to people.
@@ -145,8 +145,8 @@ type Stage struct {
 	At   diag.Position
 	// Pointer is the stage's place in the merged document, as a JSON Pointer: /spec/stages/source.
 	Pointer string
-	// Broken is true when a part of the stage could not be read.
-	Broken bool
+	// Invalid is true when a part of the stage could not be read.
+	Invalid bool
 }
 
 // Column is a column of the contract.

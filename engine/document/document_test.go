@@ -40,7 +40,7 @@ func TestBad(t *testing.T) {
 			t.Parallel()
 			l := &Loader{Catalogue: os.DirFS("testdata/bad")}
 			doc, diags := l.Name(name)
-			if !diags.HasErrors() || doc != nil && !doc.Broken {
+			if !diags.HasErrors() || doc != nil && !doc.Invalid {
 				t.Error("the file was accepted")
 			}
 			got := render(t, l, diags)

@@ -79,7 +79,7 @@ func (l *Loader) names(dir string) []string {
 }
 
 // Name loads a pipeline or a template of the catalogue by its name. The document
-// is nil when a file could not be had or parsed; see also Document.Broken.
+// is nil when a file could not be had or parsed; see also Document.Invalid.
 func (l *Loader) Name(name string) (*Document, diag.List) {
 	return l.load(func(diags *diag.List) (origin, []byte, bool) {
 		o, ok := l.lookup(name)
@@ -188,7 +188,7 @@ func (l *Loader) load(first func(*diag.List) (origin, []byte, bool)) (*Document,
 	}
 	d := l.draft(o, content, &diags)
 	if d == nil {
-		return nil, diags.Tidy()
+		return nil, diags.Normalise()
 	}
 	chain := []origin{o}
 	drafts := []*draft{d}
@@ -196,15 +196,15 @@ func (l *Loader) load(first func(*diag.List) (origin, []byte, bool)) (*Document,
 		// Without all that it extends, what a document says would mislead.
 		parent, ok := l.extended(chain, drafts, &diags)
 		if !ok {
-			return nil, diags.Tidy()
+			return nil, diags.Normalise()
 		}
 		content, ok := l.fetch(parent, d.extends.At, &diags)
 		if !ok {
-			return nil, diags.Tidy()
+			return nil, diags.Normalise()
 		}
 		next := l.draft(parent, content, &diags)
 		if next == nil {
-			return nil, diags.Tidy()
+			return nil, diags.Normalise()
 		}
 		chain, drafts, d = append(chain, parent), append(drafts, next), next
 	}
@@ -216,8 +216,8 @@ func (l *Loader) load(first func(*diag.List) (origin, []byte, bool)) (*Document,
 	}
 	doc := finish(merged, files, &diags)
 	checkNames(doc, &diags)
-	doc.Broken = diags.HasErrors()
-	return doc, diags.Tidy()
+	doc.Invalid = diags.HasErrors()
+	return doc, diags.Normalise()
 }
 
 func (l *Loader) draft(o origin, content []byte, diags *diag.List) *draft {

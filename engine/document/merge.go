@@ -114,7 +114,7 @@ func mergeKind(parent, child kindDraft) kindDraft {
 	}
 	p, c := parent.stages[0], child.stages[0]
 	merged := Stage{Kind: c.Kind, At: c.At, Use: either(p.Use, c.Use), When: either(p.When, c.When), Name: either(p.Name, c.Name),
-		Isolation: p.Isolation, With: mergeNodes(p.With, c.With), Broken: p.Broken || c.Broken}
+		Isolation: p.Isolation, With: mergeNodes(p.With, c.With), Invalid: p.Invalid || c.Invalid}
 	if c.Isolation != "" {
 		merged.Isolation = c.Isolation
 	}
@@ -163,7 +163,7 @@ func finish(d *draft, files []string, diags *diag.List) *Document {
 			if k.list {
 				s.Pointer += "/" + strconv.Itoa(i)
 			}
-			if s.Use == nil && d.kind != KindTemplate && !s.Broken {
+			if s.Use == nil && d.kind != KindTemplate && !s.Invalid {
 				diags.Add(diag.At(s.At, CodeMissingKey, "a stage needs the key %q", "use").
 					WithHint("use names what runs, for instance use: mysql"))
 				continue

@@ -359,7 +359,7 @@ func (r *reader) stage(n *Node, k *kindDraft) {
 		field{"when", false, r.expression(&s.When)},
 		field{"isolation", false, r.choice((*string)(&s.Isolation), string(IsolationGroup), string(IsolationProcess))},
 		field{"name", false, r.name(stageNamePattern, stageNameRule, nil, &s.Name)}) {
-		s.Broken = len(*r.diags) > before
+		s.Invalid = len(*r.diags) > before
 		k.stages = append(k.stages, s)
 	}
 }

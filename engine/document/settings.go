@@ -35,7 +35,7 @@ func (l *Loader) Settings(name, kind string, spec *config.Spec) (*Settings, diag
 	}
 	root := parse(o.file, content, &diags)
 	if root == nil {
-		return nil, diags.Tidy()
+		return nil, diags.Normalise()
 	}
 	s := &Settings{File: o.file, JSON: []byte("{}"), spec: &Node{Kind: Map, At: root.At}}
 	r := &reader{&diags}
@@ -61,7 +61,7 @@ func (l *Loader) Settings(name, kind string, spec *config.Spec) (*Settings, diag
 			s.spec = n
 			s.check(spec, &diags)
 		}})
-	return s, diags.Tidy()
+	return s, diags.Normalise()
 }
 
 // check holds spec against its specification.

@@ -36,8 +36,8 @@ type Test struct {
 	// Pipeline is a path relative to the file, or a name of the catalogue.
 	Pipeline *Node
 	Cases    []Case
-	// Broken is true when reading found errors; it must not be run.
-	Broken bool
+	// Invalid is true when reading found errors; it must not be run.
+	Invalid bool
 }
 
 // Case is one run of the pipeline.
@@ -74,7 +74,7 @@ type Expectation struct {
 }
 
 // Test loads a test file from disk. The test is nil when the file could not be had
-// or parsed; see also Test.Broken.
+// or parsed; see also Test.Invalid.
 func (l *Loader) Test(name string) (*Test, diag.List) {
 	var diags diag.List
 	o := diskFile(name)
@@ -84,11 +84,11 @@ func (l *Loader) Test(name string) (*Test, diag.List) {
 	}
 	root := parse(o.file, content, &diags)
 	if root == nil {
-		return nil, diags.Tidy()
+		return nil, diags.Normalise()
 	}
 	t := readTest(o.file, root, &diags)
-	t.Broken = diags.HasErrors()
-	return t, diags.Tidy()
+	t.Invalid = diags.HasErrors()
+	return t, diags.Normalise()
 }
 
 func readTest(file string, root *Node, diags *diag.List) *Test {

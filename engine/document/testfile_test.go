@@ -20,7 +20,7 @@ func TestBadTests(t *testing.T) {
 	for _, file := range files {
 		l := &Loader{}
 		test, diags := l.Test(file)
-		if !diags.HasErrors() || test != nil && !test.Broken {
+		if !diags.HasErrors() || test != nil && !test.Invalid {
 			t.Errorf("%s was accepted", file)
 		}
 		got := render(t, l, diags)
@@ -65,7 +65,7 @@ cases:
 		t.Fatal(err)
 	}
 	test, diags := (&Loader{}).Test(file)
-	if len(diags) > 0 || test.Broken || test.File != file || test.Pipeline.Text != "./a.yaml" || len(test.Cases) != 2 {
+	if len(diags) > 0 || test.Invalid || test.File != file || test.Pipeline.Text != "./a.yaml" || len(test.Cases) != 2 {
 		t.Fatalf("%+v, %v", test, diags)
 	}
 	one, two := test.Cases[0], test.Cases[1]

@@ -204,16 +204,16 @@ func (p *Prepared) Bind(in Inputs) (*Plan, diag.List) {
 	return newPlanner(p, in, false).build()
 }
 
-// Values is the first part of Bind: the parameters with their defaults, held against their types and the pipeline's rules.
-// No stage is looked at, so that a request is answered for its own mistakes before anything else of a run is known. The
-// values are nil when the diagnostics have errors.
+// Values is the first part of Bind: the parameters with their defaults, held against their types and the pipeline's
+// rules. No stage is looked at, so that a request is answered for its own mistakes before anything else of a run is
+// known. The values are nil when the diagnostics have errors.
 func (p *Prepared) Values(in Inputs) ([]Value, diag.List) {
 	planner := newPlanner(p, in, false)
 	values, _ := planner.values()
 	if planner.diags.HasErrors() {
-		return nil, planner.diags.Tidy()
+		return nil, planner.diags.Normalise()
 	}
-	return values, planner.diags.Tidy()
+	return values, planner.diags.Normalise()
 }
 
 // values reads the parameters, and holds them against the rules. The variables are nil when parameters are wrong.
@@ -232,11 +232,11 @@ func (p *planner) build() (*Plan, diag.List) {
 	p.diags = append(p.diags, in.check()...)
 	values, vars := p.values()
 	if vars == nil {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	active := p.active(vars)
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	if in.End.wholly() && !slices.ContainsFunc(active, func(s *preparedStage) bool { return s.stage.Kind == stage.KindSink }) {
 		active = append(active, &preparedStage{stage: &document.Stage{Kind: stage.KindSink, At: doc.StagesAt}})
@@ -268,7 +268,7 @@ func (p *planner) build() (*Plan, diag.List) {
 	ids, clashes := identify(written)
 	p.diags = append(p.diags, clashes...)
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	plan := &Plan{
 		Name: doc.Metadata.Name, Title: doc.Metadata.Title, Class: doc.Metadata.Class, Description: doc.Metadata.Description,
@@ -301,10 +301,10 @@ func (p *planner) build() (*Plan, diag.List) {
 		written = slices.Insert(written, at, &document.Stage{Isolation: document.IsolationGroup})
 	}
 	if p.diags.HasErrors() {
-		return nil, p.diags.Tidy()
+		return nil, p.diags.Normalise()
 	}
 	plan.Groups = group(plan.Stages, written, plan.Isolation)
-	return plan, p.diags.Tidy()
+	return plan, p.diags.Normalise()
 }
 
 // Lint reports what is wrong with a document whatever the values are. It never
@@ -319,13 +319,13 @@ func Lint(c Config, in Inputs) diag.List {
 	for _, s := range p.stages {
 		stages = append(stages, p.resolveStage(s))
 	}
-	if !doc.Broken {
+	if !doc.Invalid {
 		p.checkFilters(stages)
 	}
-	if doc.Kind == document.KindPipeline && !doc.Broken && !p.diags.HasErrors() {
+	if doc.Kind == document.KindPipeline && !doc.Invalid && !p.diags.HasErrors() {
 		p.lintChain(stages)
 	}
-	return p.diags.Tidy()
+	return p.diags.Normalise()
 }
 
 // group spreads a chain of stages over processes.

@@ -182,7 +182,7 @@ func TestGolden(t *testing.T) {
 				if good && linted.HasErrors() {
 					t.Error("lint reports an error in a good pipeline")
 				}
-				if !doc.Broken {
+				if !doc.Invalid {
 					out.WriteString("== plan\n")
 					plan, diags := built(in)
 					print(diags)
@@ -506,7 +506,7 @@ func FuzzPlan(f *testing.F) {
 		in.Parameters = map[string]any{name: value}
 		diags = append(diags, lint(in)...)
 		var out bytes.Buffer
-		if !doc.Broken {
+		if !doc.Invalid {
 			plan, more := built(in)
 			if (plan == nil) != more.HasErrors() {
 				t.Fatalf("plan %v with %v", plan, more)

@@ -206,7 +206,7 @@ func (r *reporter) settingsProblem(doc *document.Document, s *document.Stage, tr
 	}
 	value := valueAt(tree, problem.Path)
 	_, isUnknown := value.(unknown)
-	if isUnknown && problem.Code != config.UnknownKey || s.Broken && s.With == nil {
+	if isUnknown && problem.Code != config.UnknownKey || s.Invalid && s.With == nil {
 		return
 	}
 	at, node := s.Use.At, s.With

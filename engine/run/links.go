@@ -40,10 +40,10 @@ func (r *run) sockets(i int, dir string) (input, output string) {
 	return input, output
 }
 
-// reach is what the process of group i has to see of the run's directory.
+// reach lists the directories of the sockets that the process of group i uses.
 func (r *run) reach(i int, dir string) []host.Reach { return link.Reach(r.sockets(i, dir)) }
 
-// introduce finds out who is at the ends of the data sockets, and tells each of the other.
+// introduce sets, for each data socket, which process is expected at the other end and the words by which it proves it.
 func (r *run) introduce(ctx context.Context) error {
 	ends := make([]link.End, len(r.groups))
 	errs := make([]error, len(r.groups))
@@ -68,19 +68,19 @@ func (r *run) introduce(ctx context.Context) error {
 			return fault.InStage(err, r.groups[i].stages[0])
 		}
 	}
-	patience := link.StrangerTimeout
+	timeout := link.StrangerTimeout
 	if r.debugged() {
-		patience = 0
+		timeout = 0
 	}
 	r.before, r.after = make([]peer.Expected, len(r.groups)), make([]peer.Expected, len(r.groups))
 	for n := 1; n < len(r.groups); n++ {
 		writer, reader := ends[n-1], ends[n]
 		if r.opts.Tap == nil {
-			l := link.New(writer, reader, patience)
+			l := link.New(writer, reader, timeout)
 			r.after[n-1], r.before[n] = l.ToWriter, l.ToReader
 			continue
 		}
-		up, down := link.New(writer, link.Own(), patience), link.New(link.Own(), reader, patience)
+		up, down := link.New(writer, link.Own(), timeout), link.New(link.Own(), reader, timeout)
 		r.after[n-1], r.before[n] = up.ToWriter, down.ToReader
 		relay := r.relays[n-1]
 		relay.before, relay.after = up.ToReader, down.ToWriter

@@ -22,7 +22,7 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/bundle"
 )
 
-var soak = flag.Duration("soak", 15*time.Second, "how long TestSoak keeps ten streams going; make soak does it for minutes")
+var soak = flag.Duration("soak", 6*time.Second, "how long TestSoak keeps ten streams going; make soak does it for minutes")
 
 // streams is how many runs go on at once.
 const streams = 10

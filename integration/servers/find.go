@@ -27,21 +27,21 @@ func (w way) instance(of recipe, port int, password string, args []string) insta
 // find looks for ways to run a kind of server, the best one first. The error is missing
 // when there is none.
 func find(of recipe) (ways []way, err error) {
-	wish := os.Getenv("CIPHERSTREAM_SERVERS")
+	wanted := os.Getenv("CIPHERSTREAM_SERVERS")
 	var problems []string
-	switch wish {
+	switch wanted {
 	case "", "container", "process":
 	default:
-		return nil, fmt.Errorf("CIPHERSTREAM_SERVERS is %q; it is container, process or not set", wish)
+		return nil, fmt.Errorf("CIPHERSTREAM_SERVERS is %q; it is container, process or not set", wanted)
 	}
-	if wish == "" && os.Getenv("CIPHERSTREAM_"+strings.ToUpper(of.name)+"_IMAGE") != "" {
-		wish = "container" // nothing else is that image
+	if wanted == "" && os.Getenv("CIPHERSTREAM_"+strings.ToUpper(of.name)+"_IMAGE") != "" {
+		wanted = "container" // nothing else is that image
 	}
 	for _, how := range []struct {
-		wish, name string
-		find       func(recipe) (way, error)
+		wanted, name string
+		find         func(recipe) (way, error)
 	}{{"container", "in a container", findImage}, {"process", "as a process", findPrograms}} {
-		if wish != "" && wish != how.wish {
+		if wanted != "" && wanted != how.wanted {
 			continue
 		}
 		w, err := how.find(of)

@@ -58,16 +58,16 @@ func (s *source) check(report *sdk.Report) (*arrow.Schema, error) {
 		report.Warn(mayWrite(writing))
 	}
 	procedure, inDatabase := s.settings.Call, ""
-	if s.wish != nil {
-		if err := s.grant(); err != nil {
+	if s.request != nil {
+		if err := s.authorise(); err != nil {
 			return nil, err
 		}
-		procedure = s.wish.procedure
+		procedure = s.request.procedure
 	}
 	if procedure == "" {
 		return s.describe(report)
 	}
-	if database, name, qualified := strings.Cut(procedure, "."); qualified && s.wish == nil {
+	if database, name, qualified := strings.Cut(procedure, "."); qualified && s.request == nil {
 		inDatabase, procedure = database, name
 	}
 	hidden, err := s.checkCall(inDatabase, procedure, grants)
@@ -169,7 +169,7 @@ WHERE routine_schema = ? AND routine_name = ? AND routine_type = 'PROCEDURE'`, [
 		return false, fault.New(codeAccessDenied, fault.Source, "the account may not call procedure %s", shown(full)).
 			WithHint("GRANT EXECUTE ON PROCEDURE %s TO the account", quoteName(database)+"."+quoteName(procedure))
 	}
-	if s.wish != nil {
+	if s.request != nil {
 		return false, nil // its arguments were held against the parameters
 	}
 	params := 0

@@ -17,8 +17,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/mysqlurl"
 )
 
-// greeting is what the server says first (Protocol::HandshakeV10).
-type greeting struct {
+// serverHandshake is what the server says first (Protocol::HandshakeV10).
+type serverHandshake struct {
 	version      string
 	connectionID uint32
 	offersTLS    bool
@@ -27,14 +27,14 @@ type greeting struct {
 	scramble     []byte
 }
 
-func (g *greeting) mariaDB() bool { return strings.Contains(g.version, "MariaDB") }
+func (g *serverHandshake) mariaDB() bool { return strings.Contains(g.version, "MariaDB") }
 
-const largestGreeting = 64 << 10
+const largestHandshake = 64 << 10
 
 // connection is an authenticated connection.
 type connection struct {
 	*wire
-	greeting *greeting
+	handshake *serverHandshake
 	// protection says how it is protected, for the receipt.
 	protection string
 }
@@ -74,19 +74,19 @@ func (t *target) connect(ctx context.Context) (c *connection, err error) {
 		}
 	}()
 
-	first, err := readGreeting(raw)
+	first, err := readHandshake(raw)
 	if err != nil {
 		return nil, err
 	}
-	g, err := parseGreeting(first)
+	g, err := parseHandshake(first)
 	if err != nil {
 		return nil, err
 	}
 	local := isLoopback(t.host, raw)
 	mode := t.protection.resolve(local, g, t.network)
 	l := &login{target: t, encrypted: mode != mysqlurl.Disabled, verified: mode == mysqlurl.VerifyCA || mode == mysqlurl.VerifyIdentity, local: local}
-	c = &connection{wire: newWire(raw, bound{largestLogin, "the login"}, 0), greeting: g}
-	c.seq = 1 // after the greeting
+	c = &connection{wire: newWire(raw, bound{largestLogin, "the login"}, 0), handshake: g}
+	c.seq = 1 // after the handshake
 	var state *tls.ConnectionState
 	if mode != mysqlurl.Disabled {
 		if !g.offersTLS {
@@ -152,23 +152,23 @@ func (t *target) connectFault(ctx context.Context, err error, handshake bool) er
 		WithHint("check host, port and socket, and that the server is up").WithRetry()
 }
 
-// readGreeting reads the payload of the first packet.
-func readGreeting(conn net.Conn) ([]byte, error) {
+// readHandshake reads the payload of the first packet.
+func readHandshake(conn net.Conn) ([]byte, error) {
 	header := make([]byte, headerSize)
 	if _, err := io.ReadFull(conn, header); err != nil {
 		return nil, err
 	}
 	n := int(header[0]) | int(header[1])<<8 | int(header[2])<<16
-	if n == 0 || n > largestGreeting || header[3] != 0 {
-		return nil, protocolFault("the first packet is %d bytes long and has number %d, which no greeting is", n, header[3])
+	if n == 0 || n > largestHandshake || header[3] != 0 {
+		return nil, protocolFault("the first packet is %d bytes long and has number %d, which no handshake is", n, header[3])
 	}
 	payload := make([]byte, n)
 	_, err := io.ReadFull(conn, payload)
 	return payload, err
 }
 
-// parseGreeting reads a greeting, or the error that a server sends in its place.
-func parseGreeting(p []byte) (*greeting, error) {
+// parseHandshake reads a handshake, or the error that a server sends in its place.
+func parseHandshake(p []byte) (*serverHandshake, error) {
 	if p[0] == headerError {
 		return nil, parseError(p)
 	}
@@ -180,14 +180,14 @@ func parseGreeting(p []byte) (*greeting, error) {
 	// set 1, status 2, capabilities 2, scramble length 1, reserved 10, scramble 13.
 	const rest = 4 + 8 + 1 + 2 + 1 + 2 + 2 + 1 + 10 + 13
 	if end < 0 || len(p)-end-1 < rest {
-		return nil, protocolFault("the greeting is truncated")
+		return nil, protocolFault("the handshake is truncated")
 	}
 	fields := p[end+1:]
 	second := max(int(fields[20])-8, 13)
 	if second > len(fields)-31 {
-		return nil, protocolFault("the greeting's scramble is truncated")
+		return nil, protocolFault("the handshake's scramble is truncated")
 	}
-	g := &greeting{
+	g := &serverHandshake{
 		version:      string(p[1:end]),
 		connectionID: binary.LittleEndian.Uint32(fields),
 		capabilities: uint32(binary.LittleEndian.Uint16(fields[13:])) | uint32(binary.LittleEndian.Uint16(fields[18:]))<<16,

@@ -278,14 +278,14 @@ func readScript(stream []byte, binary bool) error {
 	return s.drain()
 }
 
-func FuzzGreeting(f *testing.F) {
+func FuzzHandshake(f *testing.F) {
 	f.Add([]byte("\x0a5.5.5-10.11.19-MariaDB\x00\x05\x00\x00\x00abcdefgh\x00\xfe\xf7\x2d\x02\x00\xff\x81\x15\x00\x00\x00\x00\x00\x00\x1d\x00\x00\x00abcdefghijkl\x00mysql_native_password\x00"))
 	f.Add([]byte("\xff\x10\x04Too many connections"))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		if len(p) == 0 { // readGreeting refuses empty packets
+		if len(p) == 0 { // readHandshake refuses empty packets
 			return
 		}
-		if g, err := parseGreeting(p); (g == nil) == (err == nil) {
+		if g, err := parseHandshake(p); (g == nil) == (err == nil) {
 			t.Fatalf("%v, %v", g, err)
 		}
 	})

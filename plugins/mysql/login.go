@@ -74,7 +74,7 @@ type login struct {
 
 // capabilities are what the login asks for. They are the same in the request for TLS and
 // in what follows it.
-func (l *login) capabilities(g *greeting) uint32 {
+func (l *login) capabilities(g *serverHandshake) uint32 {
 	capabilities := g.capabilities & wantedCapabilities
 	if l.encrypted {
 		capabilities |= capabilityTLS
@@ -93,7 +93,7 @@ func handshakeHead(capabilities uint32) []byte {
 
 // run answers the server until it lets us in (Protocol::HandshakeResponse41 and what
 // follows).
-func (l *login) run(g *greeting) error {
+func (l *login) run(g *serverHandshake) error {
 	l.plugin, l.scramble = g.plugin, g.scramble
 	answer, err := l.answer()
 	if err != nil {
@@ -103,7 +103,7 @@ func (l *login) run(g *greeting) error {
 			return err
 		}
 	}
-	if err := l.c.write(l.handshake(g, answer)); err != nil {
+	if err := l.c.write(l.response(g, answer)); err != nil {
 		return err
 	}
 	switched := false
@@ -145,7 +145,7 @@ func (l *login) run(g *greeting) error {
 }
 
 // handshake writes the first packet that names the user.
-func (l *login) handshake(g *greeting, answer []byte) []byte {
+func (l *login) response(g *serverHandshake, answer []byte) []byte {
 	t := l.target
 	capabilities := l.capabilities(g)
 	p := handshakeHead(capabilities)

@@ -45,7 +45,7 @@ type fakeConn struct {
 }
 
 // newFakeServer serves every connection with script, which begins after the client's
-// first packet. The greeting names plugin.
+// first packet. The handshake names plugin.
 func newFakeServer(t *testing.T, cert *tls.Certificate, plugin string, script func(c *fakeConn)) *fakeServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +63,7 @@ func newFakeServer(t *testing.T, cert *tls.Certificate, plugin string, script fu
 			wait.Go(func() {
 				defer conn.Close()
 				c := &fakeConn{Conn: conn, server: s}
-				if c.greet(plugin) {
+				if c.sendHandshake(plugin) {
 					script(c)
 				}
 			})
@@ -78,8 +78,8 @@ func newFakeServer(t *testing.T, cert *tls.Certificate, plugin string, script fu
 
 var fakeScramble = []byte("abcdefghijklmnopqrst")
 
-// greet sends the greeting and takes the answer, by TLS when the client asks for it.
-func (c *fakeConn) greet(plugin string) bool {
+// sendHandshake sends the handshake and takes the answer, by TLS when the client asks for it.
+func (c *fakeConn) sendHandshake(plugin string) bool {
 	capabilities := uint32(wantedCapabilities)
 	if c.server.cert != nil {
 		capabilities |= capabilityTLS

@@ -46,8 +46,8 @@ func (r *Request) given() bool {
 	return *r != Request{DateModifier: r.DateModifier}
 }
 
-// wish is a request without contradictions. What it names may not exist.
-type wish struct {
+// checkedRequest is a request without contradictions. What it names may not exist, or not be allowed.
+type checkedRequest struct {
 	table, procedure           string // one of them is not empty
 	allowedTables, allowedCall allowList
 
@@ -60,9 +60,9 @@ type wish struct {
 	until      string // day after the last one; empty means no bound
 }
 
-// wish checks what can be checked without a server.
-func (r *Request) wish() (*wish, error) {
-	w := &wish{modifier: r.DateModifier, allowedTables: parseAllowList(r.AllowedTables), allowedCall: parseAllowList(r.AllowedProcedures)}
+// check checks what can be checked without a server.
+func (r *Request) check() (*checkedRequest, error) {
+	checked := &checkedRequest{modifier: r.DateModifier, allowedTables: parseAllowList(r.AllowedTables), allowedCall: parseAllowList(r.AllowedProcedures)}
 	for _, field := range []struct {
 		name  string
 		value config.Value
@@ -82,12 +82,12 @@ func (r *Request) wish() (*wish, error) {
 		return nil, requestFault(codeRequest, "procedure_name", "both table_name and procedure_name are given").
 			WithHint("give the one that is meant")
 	case r.ProcedureName != nil:
-		return w, r.wishCall(w)
+		return checked, r.checkCall(checked)
 	}
-	return w, r.wishTable(w)
+	return checked, r.checkTable(checked)
 }
 
-func (r *Request) wishCall(w *wish) (err error) {
+func (r *Request) checkCall(checked *checkedRequest) (err error) {
 	for _, other := range []struct {
 		name  string
 		given bool
@@ -100,13 +100,13 @@ func (r *Request) wishCall(w *wish) (err error) {
 				WithHint("leave it out, and give the procedure what it needs as arguments")
 		}
 	}
-	if w.procedure, err = givenName("procedure_name", codeProcedureNotAvailable, r.ProcedureName); err == nil && r.Arguments != nil {
-		w.args, err = parseArguments(r.Arguments.(string))
+	if checked.procedure, err = givenName("procedure_name", codeProcedureNotAvailable, r.ProcedureName); err == nil && r.Arguments != nil {
+		checked.args, err = parseArguments(r.Arguments.(string))
 	}
 	return err
 }
 
-func (r *Request) wishTable(w *wish) (err error) {
+func (r *Request) checkTable(checked *checkedRequest) (err error) {
 	if r.OutParameters {
 		return requestFault(codeRequest, "out_parameters", "a procedure has OUT parameters, and a table is asked for").
 			WithHint("leave it out, or give procedure_name instead of table_name")
@@ -115,7 +115,7 @@ func (r *Request) wishTable(w *wish) (err error) {
 		return requestFault(codeRequest, "arguments", "arguments are for a procedure, and a table is asked for").
 			WithHint("leave it out, or give procedure_name instead of table_name")
 	}
-	if w.table, err = givenName("table_name", codeTableNotAvailable, r.TableName); err != nil {
+	if checked.table, err = givenName("table_name", codeTableNotAvailable, r.TableName); err != nil {
 		return err
 	}
 	if r.Columns != nil {
@@ -124,10 +124,10 @@ func (r *Request) wishTable(w *wish) (err error) {
 				return requestFault(codeUnknownColumn, "columns", "a name is missing").
 					WithHint("write names with commas between, such as patient_id,surname; leave columns out for all of them")
 			}
-			w.columns = append(w.columns, column)
+			checked.columns = append(checked.columns, column)
 		}
 	}
-	if w.dateColumn, err = givenName("date_column", codeDateColumn, r.DateColumn); err != nil {
+	if checked.dateColumn, err = givenName("date_column", codeDateColumn, r.DateColumn); err != nil {
 		return err
 	}
 	from, err := day("from_date", r.FromDate)
@@ -139,7 +139,7 @@ func (r *Request) wishTable(w *wish) (err error) {
 		return err
 	}
 	if !from.IsZero() {
-		w.from = from.Format(time.DateOnly)
+		checked.from = from.Format(time.DateOnly)
 	}
 	if !to.IsZero() {
 		if to.Before(from) {
@@ -147,10 +147,10 @@ func (r *Request) wishTable(w *wish) (err error) {
 		}
 		// No date is later than the last one that SQL can write.
 		if next := to.AddDate(0, 0, 1); next.Year() <= 9999 {
-			w.until = next.Format(time.DateOnly)
+			checked.until = next.Format(time.DateOnly)
 		}
 	}
-	if (!from.IsZero() || !to.IsZero()) && w.modifier == modifierAll && w.dateColumn == "" {
+	if (!from.IsZero() || !to.IsZero()) && checked.modifier == modifierAll && checked.dateColumn == "" {
 		return requestFault(codeDateColumn, "date_column", "a range is given, and no column that it is about").
 			WithHint("name a column with date_column, or set date_modifier to Created or Updated")
 	}

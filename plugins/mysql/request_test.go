@@ -89,11 +89,11 @@ func practice() *shelf {
 
 // write makes the statement of a request on the practice's catalogue.
 func write(r Request) (statement, error) {
-	w, err := r.wish()
+	checked, err := r.check()
 	if err != nil {
 		return statement{}, err
 	}
-	return w.statement(practice())
+	return checked.statement(practice())
 }
 
 func TestRequestBecomesStatement(t *testing.T) {
@@ -222,12 +222,12 @@ func TestNotAllowedLooksLikeNotThere(t *testing.T) {
 			if r.TableName = table; table == "" {
 				r.TableName, r.ProcedureName = nil, procedure
 			}
-			w, err := r.wish()
+			checked, err := r.check()
 			if err != nil {
 				t.Fatal(err)
 			}
 			s := practice()
-			_, err = w.statement(s)
+			_, err = checked.statement(s)
 			var f *fault.Fault
 			if !errors.As(err, &f) || len(s.asked) > 0 {
 				t.Fatalf("%s%s: %v, after asking about %v", table, procedure, err, s.asked)
@@ -272,13 +272,13 @@ func TestSimilarNames(t *testing.T) {
 
 // With lower_case_table_names 1 and 2, the case of tables does not matter.
 func TestTablesWithoutCase(t *testing.T) {
-	w, err := (&Request{TableName: "INVOICE", AllowedTables: "Inv*", DateModifier: "All", Columns: "amount"}).wish()
+	checked, err := (&Request{TableName: "INVOICE", AllowedTables: "Inv*", DateModifier: "All", Columns: "amount"}).check()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := practice()
 	s.fold = true
-	if got, err := w.statement(s); err != nil || got.query != "SELECT `Amount` FROM `invoice` ORDER BY `invoice_id`" {
+	if got, err := checked.statement(s); err != nil || got.query != "SELECT `Amount` FROM `invoice` ORDER BY `invoice_id`" {
 		t.Errorf("%q, %v", got.query, err)
 	}
 }

@@ -43,7 +43,7 @@ func openSession(ctx context.Context, t *target, s *Settings) (*session, error) 
 		return nil, err
 	}
 	ses := &session{
-		target: t, c: conn.wire, id: conn.greeting.connectionID, mariaDB: conn.greeting.mariaDB(),
+		target: t, c: conn.wire, id: conn.handshake.connectionID, mariaDB: conn.handshake.mariaDB(),
 		facts: map[string]string{"connection": conn.protection},
 	}
 	ses.c.limit = ownAnswers

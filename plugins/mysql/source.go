@@ -37,7 +37,7 @@ func Stage() sdk.Definition {
 // source is the implementation of sdk.Source.
 type source struct {
 	settings Settings
-	wish     *wish // nil unless there is a request
+	request  *checkedRequest // nil unless there is a request
 	query    string
 	args     []any
 	doing    string // what is asked of the server, for messages
@@ -87,7 +87,7 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 		src.doing = "calling " + s.Call
 		src.query, err = callStatement(s.Call, len(src.args))
 	case s.Request.given():
-		src.wish, err = s.Request.wish()
+		src.request, err = s.Request.check()
 	}
 	if err != nil {
 		return nil, err
@@ -189,8 +189,8 @@ func (s *source) Close() error {
 
 // begin executes the statement and goes to the chosen result set.
 func (s *source) begin() (*arrow.Schema, error) {
-	if s.wish != nil {
-		if err := s.grant(); err != nil {
+	if s.request != nil {
+		if err := s.authorise(); err != nil {
 			return nil, err
 		}
 	}
@@ -239,34 +239,34 @@ func (s *source) count(defs []columnDef, outParams bool) int {
 	return s.sets
 }
 
-// grant checks the request against the server's catalogue and makes it the
+// authorise checks the request against the server's catalogue and makes it the
 // statement.
-func (s *source) grant() error {
+func (s *source) authorise() error {
 	s.doing = "looking up what was asked for"
 	c, err := openDatabase(s)
 	if err != nil {
 		return err
 	}
-	granted, err := s.wish.statement(c)
+	authorised, err := s.request.statement(c)
 	if err != nil {
 		return err
 	}
-	if granted.allOf != "" {
-		if err := s.checkReadable(granted.allOf); err != nil {
+	if authorised.allOf != "" {
+		if err := s.checkReadable(authorised.allOf); err != nil {
 			return err
 		}
 	}
-	if n := len(granted.invisible); n > 0 {
+	if n := len(authorised.invisible); n > 0 {
 		s.env.Count("columns_invisible", int64(n))
-		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(granted.invisible))
+		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(authorised.invisible))
 	}
-	if err := s.setVariables(granted.inout, granted.inoutArgs); err != nil {
+	if err := s.setVariables(authorised.inout, authorised.inoutArgs); err != nil {
 		return err
 	}
-	if err := s.unixTimes(&granted); err != nil {
+	if err := s.unixTimes(&authorised); err != nil {
 		return err
 	}
-	s.query, s.args, s.doing, s.outs, s.rows = granted.query, granted.args, granted.doing, granted.outs, granted.rows
+	s.query, s.args, s.doing, s.outs, s.rows = authorised.query, authorised.args, authorised.doing, authorised.outs, authorised.rows
 	return nil
 }
 

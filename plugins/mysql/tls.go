@@ -74,7 +74,7 @@ func parseServerKey(text []byte) (*rsa.PublicKey, error) {
 
 // resolve says what the mode stands for. Local says that the peer is this machine: there auto does without
 // TLS where the server has none, and on a unix socket.
-func (p *protection) resolve(local bool, g *greeting, network string) string {
+func (p *protection) resolve(local bool, g *serverHandshake, network string) string {
 	mode := p.Resolve(local)
 	if p.IsAuto() && mode == mysqlurl.SkipVerify && (network == "unix" || !g.offersTLS) {
 		return mysqlurl.Disabled

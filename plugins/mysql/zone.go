@@ -218,9 +218,9 @@ func (ses *session) checkZone() error {
 // the instants of a doubled hour apart, and keeps what the server says about the columns as they
 // are. The range stays one of the session's zone. Where clocks never change there is no need; where they are those of no zone
 // that is known, their changes are learned, so that text shows what the practice's client shows.
-func (s *source) unixTimes(granted *statement) error {
+func (s *source) unixTimes(authorised *statement) error {
 	z := s.session.zone
-	if z != nil && z.Fixed() || len(granted.unix) == 0 || s.settings.ZeroDates == string(zeroText) {
+	if z != nil && z.Fixed() || len(authorised.unix) == 0 || s.settings.ZeroDates == string(zeroText) {
 		return nil
 	}
 	if z == nil {
@@ -233,8 +233,8 @@ func (s *source) unixTimes(granted *statement) error {
 		}
 	}
 	s.clocks = z
-	s.doing = granted.doing
-	if err := s.session.c.command(commandQuery, []byte("SELECT "+quoteNames(granted.columns)+" FROM "+quoteName(granted.table)+" LIMIT 0")); err != nil {
+	s.doing = authorised.doing
+	if err := s.session.c.command(commandQuery, []byte("SELECT "+quoteNames(authorised.columns)+" FROM "+quoteName(authorised.table)+" LIMIT 0")); err != nil {
 		return err
 	}
 	s.results = &results{c: s.session.c}
@@ -242,8 +242,8 @@ func (s *source) unixTimes(granted *statement) error {
 	if err != nil {
 		return err
 	}
-	if len(defs) != len(granted.columns) {
-		return protocolFault("%d columns were asked for, and %d are described", len(granted.columns), len(defs))
+	if len(defs) != len(authorised.columns) {
+		return protocolFault("%d columns were asked for, and %d are described", len(authorised.columns), len(defs))
 	}
 	if err := s.results.skip(); err != nil {
 		return err
@@ -253,13 +253,13 @@ func (s *source) unixTimes(granted *statement) error {
 	}
 	s.stored = defs
 	list := make([]string, len(defs))
-	for i, name := range granted.columns {
+	for i, name := range authorised.columns {
 		list[i] = quoteName(name)
 		if t := defs[i].typ; t == typeTimestamp || t == typeTimestamp2 {
 			list[i] = "UNIX_TIMESTAMP(" + list[i] + ")"
 		}
 	}
-	granted.query = "SELECT " + strings.Join(list, ", ") + strings.TrimPrefix(granted.query, "SELECT "+quoteNames(granted.columns))
+	authorised.query = "SELECT " + strings.Join(list, ", ") + strings.TrimPrefix(authorised.query, "SELECT "+quoteNames(authorised.columns))
 	return nil
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/decimal256"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
+	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/integration/python"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -552,7 +553,7 @@ func forever(path, mode string) {
 // as it was for whoever opens it next.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	program, err := os.Executable()
+	program, err := built.Self()
 	if err != nil {
 		t.Fatal(err)
 	}

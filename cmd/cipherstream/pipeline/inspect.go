@@ -50,7 +50,7 @@ The exit code is 2 when there are errors; warnings alone don't change it.`,
 					list = append(list, e.Lint(name)...)
 				}
 			}
-			list = list.Tidy()
+			list = list.Normalise()
 			err = a.Print(func(w io.Writer) error {
 				switch {
 				case a.JSON:
@@ -122,7 +122,7 @@ shown.`,
 			if out.request, err = a.resolve(args[0], out.pipeline.Document(), &r); err != nil {
 				return err
 			}
-			if err := out.direct(&r); err != nil {
+			if err := out.setDestination(&r); err != nil {
 				return err
 			}
 			out.request.Secrets, out.request.RunID = standIns, noID

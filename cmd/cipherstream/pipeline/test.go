@@ -114,7 +114,7 @@ func (a *app) test(ctx context.Context, files []string, o pipelinetest.Options) 
 	}); err != nil {
 		return err
 	}
-	if err := a.Check(e.Source, problems.Tidy()); err != nil {
+	if err := a.Check(e.Source, problems.Normalise()); err != nil {
 		return err
 	}
 	if failed > 0 {

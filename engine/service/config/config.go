@@ -57,7 +57,7 @@ func Load(ctx context.Context, path string, o Options) (settings *Settings, diag
 	}
 	c := &checker{ctx: ctx, doc: doc, options: o, folder: filepath.Dir(path), diags: diags}
 	settings = c.settings(written)
-	if diags = c.diags.Tidy(); diags.HasErrors() {
+	if diags = c.diags.Normalise(); diags.HasErrors() {
 		settings = nil
 	}
 	return settings, diags, c.source(loader.Source)

@@ -256,6 +256,13 @@ func TestSealingKeys(t *testing.T) {
 	_, err = b.Sealing(ctx, &customer.Customer{ID: "other"})
 	b.refused(err, customer.CodeNoSealingKey)
 
+	// A key that somebody moves to another customer in the record does not open there.
+	there, err := b.record.SealingKeys(ctx, "live")
+	b.ok(err)
+	b.ok(b.record.CreateSealingKey(ctx, store.SealingKey{Customer: "other", ID: "0123456789abcdef", Sealed: there[0].Sealed}, store.Audit{At: noon, What: "moved"}))
+	_, err = b.manage.ActivateSealingKey(ctx, "other", "0123456789abcdef")
+	b.refused(err, customer.CodeSealingUnopened)
+
 	// Nothing in the record is the key.
 	issued, err := b.record.SealingKeys(ctx, "live")
 	b.ok(err)
@@ -270,7 +277,7 @@ func TestSealingKeys(t *testing.T) {
 		whats = append(whats, a.What+" "+a.Details["sealing_key_id"])
 	}
 	b.equal(whats, []string{"sealing_key.create " + first.ID, "sealing_key.activate " + first.ID, "sealing_key.create " + second.ID,
-		"sealing_key.activate " + second.ID, "sealing_key.activate " + first.ID, "sealing_key.retire " + first.ID})
+		"sealing_key.activate " + second.ID, "sealing_key.activate " + first.ID, "sealing_key.retire " + first.ID, "moved "})
 }
 
 // TestAnotherDataKey: a record whose sealing keys do not open is seen at the start and at a reload.

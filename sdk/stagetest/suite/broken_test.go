@@ -40,7 +40,7 @@ func filterOf(breach string) stage.Definition {
 
 func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	switch f.breach {
-	case "promises another type":
+	case "declares another type":
 		return arrow.NewSchema(append([]arrow.Field{{Name: "id", Type: arrow.BinaryTypes.String}}, in.Fields()[1:]...), nil), nil
 	case "refuses everything":
 		return nil, fault.New("tried.type", fault.Usage, "nothing is good enough")

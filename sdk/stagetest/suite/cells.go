@@ -100,28 +100,28 @@ func short(text string) string {
 	return text
 }
 
-// schemaBreach compares a delivered batch with the promised schema.
-func schemaBreach(rec arrow.Record, promised *arrow.Schema) string {
+// schemaBreach compares a delivered batch with the declared schema.
+func schemaBreach(rec arrow.Record, declared *arrow.Schema) string {
 	got := rec.Schema()
-	if got.NumFields() != promised.NumFields() {
-		return fmt.Sprintf("a batch has %d columns; %d were promised", got.NumFields(), promised.NumFields())
+	if got.NumFields() != declared.NumFields() {
+		return fmt.Sprintf("a batch has %d columns; %d were declared", got.NumFields(), declared.NumFields())
 	}
-	if int(rec.NumCols()) != promised.NumFields() {
+	if int(rec.NumCols()) != declared.NumFields() {
 		return fmt.Sprintf("a batch holds %d columns and its schema %d", rec.NumCols(), got.NumFields())
 	}
-	for i, want := range promised.Fields() {
+	for i, want := range declared.Fields() {
 		f, column := got.Field(i), rec.Column(i)
 		switch {
 		case f.Name != want.Name:
-			return fmt.Sprintf("column %d is called %q; %q was promised", i+1, f.Name, want.Name)
+			return fmt.Sprintf("column %d is called %q; %q was declared", i+1, f.Name, want.Name)
 		case !arrow.TypeEqual(f.Type, want.Type):
-			return fmt.Sprintf("column %q is declared %s in a batch; %s was promised", f.Name, f.Type, want.Type)
+			return fmt.Sprintf("column %q is %s in a batch; %s was declared", f.Name, f.Type, want.Type)
 		case !arrow.TypeEqual(column.DataType(), want.Type):
-			return fmt.Sprintf("column %q holds %s; %s was promised", f.Name, column.DataType(), want.Type)
+			return fmt.Sprintf("column %q holds %s; %s was declared", f.Name, column.DataType(), want.Type)
 		case int64(column.Len()) != rec.NumRows():
 			return fmt.Sprintf("column %q has %d values in a batch of %d rows", f.Name, column.Len(), rec.NumRows())
 		case !want.Nullable && column.NullN() > 0:
-			return fmt.Sprintf("column %q holds nulls, but is promised to have none", f.Name)
+			return fmt.Sprintf("column %q holds nulls, but is declared to have none", f.Name)
 		}
 	}
 	return ""

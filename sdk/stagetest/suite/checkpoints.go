@@ -16,19 +16,19 @@ type position struct {
 // checkpoints gives the stage batches with positions, some of them without rows. An encoder and a sink of rows must take
 // them; a filter hands them on, in order and behind the rows that they cover. It may leave one out that a later one
 // overtakes, but not the last.
-func (b *processBench) checkpoints(p *probe) {
-	t := b.table(b.options.input(batch{rows: 20, nulls: someNulls}, batch{}, batch{rows: 1}, batch{rows: 30}, batch{}))
+func (h *processHarness) checkpoints(p *probe) {
+	t := h.table(h.options.input(batch{rows: 20, nulls: someNulls}, batch{}, batch{rows: 1}, batch{rows: 30}, batch{}))
 	given, total := []position{}, int64(0)
 	for i, rec := range t.records {
 		total += rec.NumRows()
 		given = append(given, position{fmt.Sprintf("{\"file\": \"binlog.%06d\", \"known as\": \"Ä\"}", i), total})
 		t.checkpoints = append(t.checkpoints, given[i].text)
 	}
-	d, err := b.attempt(p.ctx, t)
-	if !p.try("batches with checkpoints", err) || b.manifest.Out != stage.ShapeTable {
+	d, err := h.attempt(p.ctx, t)
+	if !p.try("batches with checkpoints", err) || h.manifest.Out != stage.ShapeTable {
 		return
 	}
-	if breach := checkpointsBreach(given, d.positions, b.manifest.KeepsRows); breach != "" {
+	if breach := checkpointsBreach(given, d.positions, h.manifest.KeepsRows); breach != "" {
 		p.fail("%s", breach)
 	}
 }
@@ -54,19 +54,19 @@ func checkpointsBreach(given, got []position, keepsRows bool) string {
 }
 
 // sourceCheckpoints compares what a source's process says of its positions with those in its stream.
-func (b *processBench) sourceCheckpoints(d delivery) {
+func (h *processHarness) sourceCheckpoints(d delivery) {
 	for _, at := range d.positions {
 		if breach := stage.CheckpointBreach(at.text); breach != "" {
-			b.violate(CheckCheckpoints, "the stream has %s", breach)
+			h.report(CheckCheckpoints, "the stream has %s", breach)
 		}
 	}
 	switch n := len(d.positions); {
 	case n == 0 && d.told != nil:
-		b.violate(CheckCheckpoints, "there was an event with a checkpoint, but none in the stream, where a sink finds it")
+		h.report(CheckCheckpoints, "there was an event with a checkpoint, but none in the stream, where a sink finds it")
 	case n > 0 && d.told == nil:
-		b.violate(CheckCheckpoints, "there is a checkpoint in the stream, but no event said one")
+		h.report(CheckCheckpoints, "there is a checkpoint in the stream, but no event said one")
 	case n > 0 && (d.told.Position != d.positions[n-1].text || d.told.Rows != d.positions[n-1].rows):
-		b.violate(CheckCheckpoints, "the last event says the checkpoint %q behind %d rows, the stream %q behind %d",
+		h.report(CheckCheckpoints, "the last event says the checkpoint %q behind %d rows, the stream %q behind %d",
 			d.told.Position, d.told.Rows, d.positions[n-1].text, d.positions[n-1].rows)
 	}
 }

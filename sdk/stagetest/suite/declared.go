@@ -71,33 +71,33 @@ func mediaBreach(m stage.Media) string {
 
 // Stage lists the checks of a stage in this process, in the order in which they are run.
 func Stage(d stage.Definition, o Options) []Check {
-	b := newBench(d.Kind, d.Name, o)
+	b := newHarness(d.Kind, d.Name, o)
 	checks := []Check{
 		b.check(CheckDeclaration, func(p *probe) { declaration(p, d.Kind, d.About) }),
 		b.check(CheckSettings, func(p *probe) { b.settingsFit(p, d) }),
 	}
 	switch d.Kind {
 	case stage.KindSource:
-		return append(checks, (&sourceBench{b, d}).checks()...)
+		return append(checks, (&sourceHarness{b, d}).checks()...)
 	case stage.KindFilter, stage.KindEncoder:
-		return append(checks, (&tableBench{bench: b, definition: d}).checks()...)
+		return append(checks, (&tableHarness{harness: b, definition: d}).checks()...)
 	case stage.KindCompressor, stage.KindEncryptor:
-		return append(checks, (&streamBench{b, d}).checks()...)
+		return append(checks, (&streamHarness{b, d}).checks()...)
 	case stage.KindSink:
 		if d.In == stage.ShapeTable {
-			return append(checks, (&tableSinkBench{b, d}).checks()...)
+			return append(checks, (&tableSinkHarness{b, d}).checks()...)
 		}
-		return append(checks, (&sinkBench{b, d}).checks()...)
+		return append(checks, (&sinkHarness{b, d}).checks()...)
 	}
 	return checks
 }
 
 // settingsFit makes the stage once, and sees that it implements its kind.
-func (b *bench) settingsFit(p *probe, d stage.Definition) {
+func (h *harness) settingsFit(p *probe, d stage.Definition) {
 	p.result.Cases = 1
-	i, err := b.newInstance(p.ctx, d)
+	i, err := h.newInstance(p.ctx, d)
 	if err != nil {
-		b.stick("the stage could not be made")
+		h.setHung("the stage could not be made")
 		_, text := judge(err)
 		p.fail("%s", text)
 		return
@@ -121,22 +121,22 @@ func (b *bench) settingsFit(p *probe, d stage.Definition) {
 		}
 	}
 	if !ok {
-		b.stick("the stage is not what its kind says")
+		h.setHung("the stage is not what its kind says")
 		p.fail("it makes a %T, which is no %s", i.made, d.Kind)
 	}
 }
 
 // leaks is the check for goroutines: runs of the same kind must not leave more and more of them. What a library keeps for
 // later is started by the first runs.
-func (b *bench) leaks(run func(ctx context.Context) error) Check {
-	return b.check(CheckGoroutines, func(p *probe) {
+func (h *harness) leaks(run func(ctx context.Context) error) Check {
+	return h.check(CheckGoroutines, func(p *probe) {
 		for range 2 {
 			if err := run(p.ctx); err != nil {
 				p.try("plain rows", err)
 				return
 			}
 		}
-		before, _ := b.labelled()
+		before, _ := h.labelled()
 		const more = 3
 		for n := range more {
 			if !p.try("plain rows, run "+string(rune('1'+n)), run(p.ctx)) {
@@ -144,9 +144,9 @@ func (b *bench) leaks(run func(ctx context.Context) error) Check {
 			}
 		}
 		// A goroutine that is told to end needs a moment to do it.
-		deadline := time.Now().Add(b.options.Prompt)
+		deadline := time.Now().Add(h.options.Prompt)
 		for {
-			after, sample := b.labelled()
+			after, sample := h.labelled()
 			if after < before+more {
 				return
 			}

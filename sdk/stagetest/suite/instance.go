@@ -18,11 +18,11 @@ import (
 
 // instance is a stage in this process, and what it was given.
 type instance struct {
-	bench  *bench
-	made   any
-	memory *guard // what env.Memory hands out
-	dir    string
-	remove func()
+	harness *harness
+	made    any
+	memory  *guard // what env.Memory hands out
+	dir     string
+	remove  func()
 
 	mu   sync.Mutex
 	ends []context.CancelFunc
@@ -42,10 +42,10 @@ func (i *instance) announce(_ context.Context, r stage.Resource) (release func()
 	}
 	i.open[n] = r.Name
 	if breach := resourceBreach(r); breach != "" {
-		i.bench.violate(CheckUndo, "%s", breach)
+		i.harness.report(CheckUndo, "%s", breach)
 	}
 	if _, can := i.made.(stage.Undoer); !can {
-		i.bench.violate(CheckUndo, "the stage announces %q, and has no Undo", r.Name)
+		i.harness.report(CheckUndo, "the stage announces %q, and has no Undo", r.Name)
 	}
 	return func() {
 		i.mu.Lock()
@@ -64,19 +64,19 @@ func (i *instance) unreleased() (names []string) {
 	return names
 }
 
-// benchLabel is the profiler label that goroutines of a tried stage inherit.
-const benchLabel = "cipherstream.stagetest"
+// harnessLabel is the profiler label that goroutines of a tried stage inherit.
+const harnessLabel = "cipherstream.stagetest"
 
-var benches atomic.Int64
+var harnesses atomic.Int64
 
 // newInstance makes a stage. The caller closes it.
-func (b *bench) newInstance(ctx context.Context, d stage.Definition) (*instance, error) {
+func (h *harness) newInstance(ctx context.Context, d stage.Definition) (*instance, error) {
 	dir, remove, err := tempDir()
 	if err != nil {
 		return nil, problemf("cannot make a directory: %v", err)
 	}
-	i := &instance{bench: b, memory: newGuard(), dir: dir, remove: remove}
-	settings, err := b.options.settings(dir)
+	i := &instance{harness: h, memory: newGuard(), dir: dir, remove: remove}
+	settings, err := h.options.settings(dir)
 	if err != nil {
 		remove()
 		return nil, problemf("%v", err)
@@ -130,7 +130,7 @@ func (i *instance) call(ctx context.Context, what string, f func(context.Context
 	i.ends = append(i.ends, cancel)
 	i.mu.Unlock()
 	done := make(chan error, 1)
-	go pprof.Do(ctx, pprof.Labels(benchLabel, i.bench.label), func(ctx context.Context) {
+	go pprof.Do(ctx, pprof.Labels(harnessLabel, i.harness.label), func(ctx context.Context) {
 		defer func() {
 			if v := recover(); v != nil {
 				stack := make([]byte, 8<<10)
@@ -140,7 +140,7 @@ func (i *instance) call(ctx context.Context, what string, f func(context.Context
 		}()
 		done <- f(ctx)
 	})
-	timer := time.NewTimer(i.bench.options.Patience)
+	timer := time.NewTimer(i.harness.options.Patience)
 	defer timer.Stop()
 	var err error
 	select {
@@ -149,18 +149,18 @@ func (i *instance) call(ctx context.Context, what string, f func(context.Context
 		cancel()
 		select {
 		case <-done:
-			err = problemf("%s took longer than %s", what, i.bench.options.Patience)
-		case <-time.After(i.bench.options.Prompt):
-			i.bench.stick(what + " never returned")
-			err = problemf("%s took longer than %s, and did not return when it was cancelled", what, i.bench.options.Patience)
+			err = problemf("%s took longer than %s", what, i.harness.options.Patience)
+		case <-time.After(i.harness.options.Prompt):
+			i.harness.setHung(what + " never returned")
+			err = problemf("%s took longer than %s, and did not return when it was cancelled", what, i.harness.options.Patience)
 		}
 	}
-	i.look(what, err)
+	i.inspect(what, err)
 	return err
 }
 
-// look notes what must never be, whichever check comes across it.
-func (i *instance) look(what string, err error) {
+// inspect reports what must never be, whichever check comes across it.
+func (i *instance) inspect(what string, err error) {
 	if err == nil {
 		return
 	}
@@ -169,17 +169,17 @@ func (i *instance) look(what string, err error) {
 	switch {
 	case errors.As(err, &own):
 		if strings.Contains(own.text, " panicked: ") {
-			i.bench.violate(CheckPanics, "%s", own.text)
+			i.harness.report(CheckPanics, "%s", own.text)
 		}
 	case errors.As(err, &f):
 		if !codePattern.MatchString(f.Code) || !classes[f.Class] || f.Message == "" {
-			i.bench.violate(CheckErrors, "%s: a fault with the code %q, the class %q and the message %q", what, f.Code, f.Class, f.Message)
+			i.harness.report(CheckErrors, "%s: a fault with the code %q, the class %q and the message %q", what, f.Code, f.Class, f.Message)
 		}
 	case isEnd(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 	case strings.HasPrefix(what, "making"):
 		// The runner codes it.
 	default:
-		i.bench.violate(CheckErrors, "%s: an error without a code: %v", what, err)
+		i.harness.report(CheckErrors, "%s: an error without a code: %v", what, err)
 	}
 }
 
@@ -218,9 +218,9 @@ func (i *instance) callCancelled(ctx context.Context, what string, already bool,
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(i.bench.options.Prompt):
-		i.bench.stick(what + " did not return when it was cancelled")
-		return problemf("%s did not return within %s of its cancellation", what, i.bench.options.Prompt)
+	case <-time.After(i.harness.options.Prompt):
+		i.harness.setHung(what + " did not return when it was cancelled")
+		return problemf("%s did not return within %s of its cancellation", what, i.harness.options.Prompt)
 	}
 }
 
@@ -237,10 +237,10 @@ func cancelled(err error) error {
 }
 
 // labelled counts the goroutines that calls of the stage have started and that still run.
-func (b *bench) labelled() (n int, sample string) {
+func (h *harness) labelled() (n int, sample string) {
 	var text strings.Builder
 	_ = pprof.Lookup("goroutine").WriteTo(&text, 1)
-	label := fmt.Sprintf("%q:%q", benchLabel, b.label)
+	label := fmt.Sprintf("%q:%q", harnessLabel, h.label)
 	_, groups, _ := strings.Cut(text.String(), "\n") // behind the line that counts them all
 	for _, block := range strings.Split(groups, "\n\n") {
 		if !strings.Contains(block, label) {

@@ -37,10 +37,10 @@ type Running interface {
 // Starter starts a process for one run. What it reads, writes and connects to is in dir.
 type Starter func(ctx context.Context, dir string) (Running, error)
 
-// processBench tries a stage in processes of its own. It stands on both sides of the process: it writes the stage's
+// processHarness tries a stage in processes of its own. It stands on both sides of the process: it writes the stage's
 // input, and reads its output.
-type processBench struct {
-	*bench
+type processHarness struct {
+	*harness
 	manifest control.Manifest
 	start    Starter
 }
@@ -92,8 +92,8 @@ type delivery struct {
 }
 
 // trial runs a process. Delivery.err is how the stage ended; the error is the suite's own.
-func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err error) {
-	ctx, cancel := context.WithTimeout(ctx, b.options.Patience)
+func (h *processHarness) trial(ctx context.Context, t trial) (d delivery, err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.options.Patience)
 	defer cancel()
 	dir, remove, err := tempDir()
 	if err != nil {
@@ -104,11 +104,11 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 	if err := os.Mkdir(private, 0o700); err != nil {
 		return d, err
 	}
-	settings, err := b.options.settings(private)
+	settings, err := h.options.settings(private)
 	if err != nil {
 		return d, problemf("%v", err)
 	}
-	process, err := b.start(ctx, dir)
+	process, err := h.start(ctx, dir)
 	if err != nil {
 		return d, err
 	}
@@ -116,21 +116,21 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 
 	request := &pb.OpenRequest{
 		RunId:  "conformance",
-		Stages: []*pb.Stage{{Id: "stage", Kind: string(b.manifest.Kind), Name: b.manifest.Name, Settings: settings}},
+		Stages: []*pb.Stage{{Id: "stage", Kind: string(h.manifest.Kind), Name: h.manifest.Name, Settings: settings}},
 		Limits: &pb.Limits{BudgetBytes: 32 << 20, Workers: 2, BatchRows: 50, BatchBytes: 1 << 20, StallNanoseconds: int64(10 * time.Second)},
 	}
 	var listener *net.UnixListener
-	if b.manifest.Kind != stage.KindSink {
+	if h.manifest.Kind != stage.KindSink {
 		request.Output = filepath.Join(dir, "o")
 		if listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: request.Output, Net: "unix"}); err != nil {
 			return d, err
 		}
 		defer listener.Close()
 	}
-	if b.manifest.Kind != stage.KindSource {
+	if h.manifest.Kind != stage.KindSource {
 		request.Input = filepath.Join(dir, "i")
 	}
-	if d.err = process.Open(ctx, request, secretsOf(b.manifest.Spec, settings)); d.err != nil {
+	if d.err = process.Open(ctx, request, secretsOf(h.manifest.Spec, settings)); d.err != nil {
 		return d, nil
 	}
 
@@ -146,7 +146,7 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 		wait.Go(func() { feed(feedContext, request.Input, t) })
 	}
 	if listener != nil {
-		wait.Go(func() { b.drain(ctx, listener, &d) })
+		wait.Go(func() { h.drain(ctx, listener, &d) })
 	}
 	var cancelledAt time.Time
 	var cancelling sync.Mutex
@@ -161,7 +161,7 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 		defer timer.Stop()
 	}
 	last := time.Now()
-	object := b.options.object(private)
+	object := h.options.object(private)
 	d.err = process.Start(runContext, func(e *pb.Event) {
 		d.silence = max(d.silence, time.Since(last))
 		last = time.Now()
@@ -199,9 +199,9 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 		process.Close()
 	}
 	wait.Wait()
-	d.data = b.steady(d.data)
+	d.data = h.steady(d.data)
 	if d.receipt != nil {
-		if b.manifest.In == stage.ShapeTable {
+		if h.manifest.In == stage.ShapeTable {
 			d.breach = tableReceiptBreach(*d.receipt, object)
 		} else {
 			d.breach = receiptBreach(*d.receipt, d.dataOf(t), object)
@@ -211,10 +211,10 @@ func (b *processBench) trial(ctx context.Context, t trial) (d delivery, err erro
 		d.left = filesIn(private)
 	}
 	if ctx.Err() != nil && d.err != nil {
-		d.err = problemf("the run took longer than %s: %v", b.options.Patience, d.err)
-		b.stick("a run took longer than " + b.options.Patience.String())
+		d.err = problemf("the run took longer than %s: %v", h.options.Patience, d.err)
+		h.setHung("a run took longer than " + h.options.Patience.String())
 	}
-	b.look(d.err)
+	h.inspect(d.err)
 	return d, nil
 }
 
@@ -229,24 +229,24 @@ func (delivery) dataOf(t trial) (data []byte) {
 	return data
 }
 
-// look notes errors that are not coded as they should be.
-func (b *processBench) look(err error) {
+// inspect reports errors that are not coded as they should be.
+func (h *processHarness) inspect(err error) {
 	var f *fault.Fault
 	if !errors.As(err, &f) {
 		return
 	}
 	if !codePattern.MatchString(f.Code) || !classes[f.Class] || f.Message == "" {
-		b.violate(CheckErrors, "a fault with the code %q, the class %q and the message %q", f.Code, f.Class, f.Message)
+		h.report(CheckErrors, "a fault with the code %q, the class %q and the message %q", f.Code, f.Class, f.Message)
 	}
 	switch f.Code {
 	case "internal":
-		b.violate(CheckErrors, "an error without a code: %s", f.Message)
+		h.report(CheckErrors, "an error without a code: %s", f.Message)
 	case "plugin.panic":
-		b.violate(CheckPanics, "%s", f.Message)
+		h.report(CheckPanics, "%s", f.Message)
 	case "plugin.contract":
-		b.violate(CheckKeepsRows, "%s", f.Message)
+		h.report(CheckKeepsRows, "%s", f.Message)
 	case "plugin.record_ends":
-		b.violate(CheckEnds, "%s", f.Message)
+		h.report(CheckEnds, "%s", f.Message)
 	}
 }
 
@@ -281,7 +281,7 @@ func feed(ctx context.Context, path string, t trial) {
 }
 
 // drain reads the output to its end.
-func (b *processBench) drain(ctx context.Context, listener *net.UnixListener, d *delivery) {
+func (h *processHarness) drain(ctx context.Context, listener *net.UnixListener, d *delivery) {
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
 	conn, err := listener.Accept()
 	if err != nil {
@@ -309,9 +309,9 @@ func (b *processBench) drain(ctx context.Context, listener *net.UnixListener, d 
 			d.readErr = err
 			return
 		}
-		if b.manifest.Out == stage.ShapeTable {
+		if h.manifest.Out == stage.ShapeTable {
 			if breach := schemaBreach(rec, d.schema); breach != "" {
-				b.violate(CheckSchema, "%s", breach)
+				h.report(CheckSchema, "%s", breach)
 			}
 			d.rows = append(d.rows, cells(rec))
 			d.total += rec.NumRows()
@@ -329,7 +329,7 @@ func (b *processBench) drain(ctx context.Context, listener *net.UnixListener, d 
 }
 
 // table makes a trial of an input of batches. The caller releases it.
-func (b *processBench) table(in input) trial {
+func (h *processHarness) table(in input) trial {
 	t := trial{schema: in.schema()}
 	first := int64(0)
 	for i, spec := range in.batches {
@@ -340,13 +340,13 @@ func (b *processBench) table(in input) trial {
 }
 
 // stream makes a trial of chunks of a byte stream.
-func (b *processBench) stream(in []chunk) (trial, error) {
-	media, err := json.Marshal(b.options.Media)
+func (h *processHarness) stream(in []chunk) (trial, error) {
+	media, err := json.Marshal(h.options.Media)
 	if err != nil {
 		return trial{}, err
 	}
 	shape := stage.ShapeBytes
-	if b.manifest.In == stage.ShapeRecords {
+	if h.manifest.In == stage.ShapeRecords {
 		shape = stage.ShapeRecords
 	}
 	meta := arrow.NewMetadata([]string{metaShape, metaMedia}, []string{string(shape), string(media)})
@@ -385,11 +385,11 @@ func (t trial) release() {
 }
 
 // outputBreach says what is wrong with what came out of a run that ended well.
-func (b *processBench) outputBreach(t trial, d delivery) error {
+func (h *processHarness) outputBreach(t trial, d delivery) error {
 	if d.finished == nil {
 		return problemf("the run ended without the event Finished")
 	}
-	if b.manifest.Kind == stage.KindSink {
+	if h.manifest.Kind == stage.KindSink {
 		if !d.prepared {
 			return problemf("the run of a sink ended without the event Prepared")
 		}
@@ -397,14 +397,14 @@ func (b *processBench) outputBreach(t trial, d delivery) error {
 			return problemf("Commit gave no receipt")
 		}
 		if d.breach != "" {
-			b.violate(CheckReceipt, "%s", d.breach)
+			h.report(CheckReceipt, "%s", d.breach)
 		}
 		if d.visible {
-			b.violate(CheckHidden, "the object is visible under its name before Commit")
+			h.report(CheckHidden, "the object is visible under its name before Commit")
 		}
-		if b.manifest.In == stage.ShapeTable {
+		if h.manifest.In == stage.ShapeTable {
 			if given := t.rows(); d.finished.EncodedRows == nil || *d.finished.EncodedRows != given {
-				b.violate(CheckReceipt, "the sink was given %d rows, which encoded_rows of Finished must say; it says %d", given, d.finished.GetEncodedRows())
+				h.report(CheckReceipt, "the sink was given %d rows, which encoded_rows of Finished must say; it says %d", given, d.finished.GetEncodedRows())
 			}
 		}
 		return nil
@@ -412,8 +412,8 @@ func (b *processBench) outputBreach(t trial, d delivery) error {
 	if !d.ended {
 		return problemf("the output did not end with an end-of-stream: %v", d.readErr)
 	}
-	if b.manifest.Out == stage.ShapeTable {
-		return b.rowsBreach(t, d)
+	if h.manifest.Out == stage.ShapeTable {
+		return h.rowsBreach(t, d)
 	}
 	meta := d.schema.Metadata()
 	shape, text := "", ""
@@ -423,29 +423,29 @@ func (b *processBench) outputBreach(t trial, d delivery) error {
 	if i := meta.FindKey(metaMedia); i >= 0 {
 		text = meta.Values()[i]
 	}
-	if shape != string(b.manifest.Out) {
-		return problemf("the stage declares %s, but its output says that it is %q", b.manifest.Out, shape)
+	if shape != string(h.manifest.Out) {
+		return problemf("the stage declares %s, but its output says that it is %q", h.manifest.Out, shape)
 	}
 	if d.schema.NumFields() != 1 || d.schema.Field(0).Type.ID() != arrow.BINARY {
 		return problemf("an output of %s is one column of type binary, not %s", shape, d.schema)
 	}
 	var media stage.Media
 	if err := json.Unmarshal([]byte(text), &media); err != nil {
-		b.violate(CheckMedia, "the description of the output's media type is not JSON: %v", err)
+		h.report(CheckMedia, "the description of the output's media type is not JSON: %v", err)
 	} else if breach := mediaBreach(media); breach != "" {
-		b.violate(CheckMedia, "%s", breach)
-	} else if b.manifest.Kind == stage.KindEncryptor && !media.Sealed {
-		b.violate(CheckMedia, "an encryptor must say that its stream is sealed (Media.Sealed)")
+		h.report(CheckMedia, "%s", breach)
+	} else if h.manifest.Kind == stage.KindEncryptor && !media.Sealed {
+		h.report(CheckMedia, "an encryptor must say that its stream is sealed (Media.Sealed)")
 	}
 	return nil
 }
 
 // rowsBreach compares the rows of a filter's output with those of its input.
-func (b *processBench) rowsBreach(t trial, d delivery) error {
-	if b.manifest.Kind == stage.KindSource {
-		b.sourceCheckpoints(d)
+func (h *processHarness) rowsBreach(t trial, d delivery) error {
+	if h.manifest.Kind == stage.KindSource {
+		h.sourceCheckpoints(d)
 	}
-	if b.manifest.Kind != stage.KindFilter || !b.manifest.KeepsRows {
+	if h.manifest.Kind != stage.KindFilter || !h.manifest.KeepsRows {
 		return nil
 	}
 	given, got := t.rows(), int64(0)
@@ -453,20 +453,20 @@ func (b *processBench) rowsBreach(t trial, d delivery) error {
 		got += int64(len(rows))
 	}
 	if given != got {
-		b.violate(CheckKeepsRows, "the filter declares that it keeps rows, but made %d of %d", got, given)
+		h.report(CheckKeepsRows, "the filter declares that it keeps rows, but made %d of %d", got, given)
 	}
 	return nil
 }
 
 // attempt runs a trial that should go well, and releases it.
-func (b *processBench) attempt(ctx context.Context, t trial) (delivery, error) {
+func (h *processHarness) attempt(ctx context.Context, t trial) (delivery, error) {
 	defer t.release()
-	d, err := b.trial(ctx, t)
+	d, err := h.trial(ctx, t)
 	if err == nil {
 		err = d.err
 	}
 	if err == nil {
-		err = b.outputBreach(t, d)
+		err = h.outputBreach(t, d)
 	}
 	return d, err
 }

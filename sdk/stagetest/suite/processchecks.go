@@ -14,7 +14,7 @@ import (
 // Process lists the checks of a stage in processes of its own, in the order in which they are run. Every case starts one
 // process.
 func Process(m control.Manifest, start Starter, o Options) []Check {
-	b := &processBench{bench: newBench(m.Kind, m.Name, o), manifest: m, start: start}
+	b := &processHarness{harness: newHarness(m.Kind, m.Name, o), manifest: m, start: start}
 	checks := []Check{
 		b.check(CheckDeclaration, func(p *probe) { declaration(p, m.Kind, m.About) }),
 		b.check(CheckSettings, func(p *probe) { b.settings(p) }),
@@ -31,7 +31,7 @@ func Process(m control.Manifest, start Starter, o Options) []Check {
 			b.check(CheckHuge, func(p *probe) { b.tryInput(p, "values of 1 MiB", batch{rows: 3, long: 1 << 20}) }),
 		)
 	} else {
-		checks = append(checks, b.report(CheckCheckpoints))
+		checks = append(checks, b.reportsOf(CheckCheckpoints))
 	}
 	if m.In == stage.ShapeTable {
 		checks = append(checks, b.check(CheckCheckpoints, func(p *probe) { b.checkpoints(p) }))
@@ -50,7 +50,7 @@ func Process(m control.Manifest, start Starter, o Options) []Check {
 		if m.In == stage.ShapeTable {
 			checks = append(checks, b.check(CheckTypes, func(p *probe) { b.types(p) }))
 		}
-		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.undo(), b.report(CheckReceipt), b.hidden())
+		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.undo(), b.reportsOf(CheckReceipt), b.hidden())
 	}
 	switch m.Kind {
 	case stage.KindFilter, stage.KindEncoder, stage.KindCompressor:
@@ -58,71 +58,71 @@ func Process(m control.Manifest, start Starter, o Options) []Check {
 	}
 	switch {
 	case m.Out == stage.ShapeTable:
-		checks = append(checks, b.report(CheckSchema))
+		checks = append(checks, b.reportsOf(CheckSchema))
 		if m.KeepsRows {
-			checks = append(checks, b.report(CheckKeepsRows))
+			checks = append(checks, b.reportsOf(CheckKeepsRows))
 		}
 	case m.Out != stage.ShapeNone:
-		checks = append(checks, b.report(CheckMedia))
+		checks = append(checks, b.reportsOf(CheckMedia))
 		if m.Out == stage.ShapeRecords {
 			checks = append(checks, b.check(CheckEnds, func(p *probe) { b.records(p) }))
 		}
 	}
-	return append(checks, b.report(CheckPanics), b.report(CheckErrors), b.accepts())
+	return append(checks, b.reportsOf(CheckPanics), b.reportsOf(CheckErrors), b.accepts())
 }
 
 // input makes a trial of batches: of the stage's table, or of a byte stream with as many lines.
-func (b *processBench) input(batches ...batch) (trial, error) {
-	switch b.manifest.In {
+func (h *processHarness) input(batches ...batch) (trial, error) {
+	switch h.manifest.In {
 	case stage.ShapeNone:
 		return trial{}, nil
 	case stage.ShapeTable:
-		return b.table(b.options.input(batches...)), nil
+		return h.table(h.options.input(batches...)), nil
 	}
-	lines := &streamBench{b.bench, stage.Definition{About: b.manifest.About, Kind: b.manifest.Kind}}
+	lines := &streamHarness{h.harness, stage.Definition{About: h.manifest.About, Kind: h.manifest.Kind}}
 	var chunks []chunk
 	first := 0
 	for _, spec := range batches {
 		chunks = append(chunks, lines.records(first, spec.rows, max(spec.long, 60)))
 		first += spec.rows
 	}
-	return b.stream(chunks)
+	return h.stream(chunks)
 }
 
 // tryInput runs the stage on batches that it should take.
-func (b *processBench) tryInput(p *probe, what string, batches ...batch) (delivery, bool) {
-	t, err := b.input(batches...)
+func (h *processHarness) tryInput(p *probe, what string, batches ...batch) (delivery, bool) {
+	t, err := h.input(batches...)
 	var d delivery
 	if err == nil {
-		d, err = b.attempt(p.ctx, t)
+		d, err = h.attempt(p.ctx, t)
 	}
 	return d, p.try(what, err)
 }
 
 // settings opens the stage with settings that fit, and with one that nobody knows.
-func (b *processBench) settings(p *probe) {
-	t, err := b.input()
+func (h *processHarness) settings(p *probe) {
+	t, err := h.input()
 	if err != nil {
 		p.fail("%v", err)
 		return
 	}
 	defer t.release()
-	d, err := b.trial(p.ctx, t)
+	d, err := h.trial(p.ctx, t)
 	if err == nil && !d.opened {
 		err = d.err
 	}
 	if err != nil {
-		b.stick("the stage could not be started with these settings")
+		h.setHung("the stage could not be started with these settings")
 		_, text := judge(err)
 		p.fail("%s", text)
 		return
 	}
 	p.result.Cases++
-	if why := b.stuck(); why != "" {
+	if why := h.hungReason(); why != "" {
 		p.fail("with these settings, and an input that has nothing in it, %s", why)
 		return
 	}
-	other := &processBench{bench: newBench(b.manifest.Kind, b.manifest.Name, b.options), manifest: b.manifest, start: b.start}
+	other := &processHarness{harness: newHarness(h.manifest.Kind, h.manifest.Name, h.options), manifest: h.manifest, start: h.start}
 	other.options.Settings = map[string]any{"a_setting_that_nobody_knows": "x"}
 	d, err = other.trial(p.ctx, t)
 	if err == nil {
@@ -138,22 +138,22 @@ func (b *processBench) settings(p *probe) {
 }
 
 // cancellation cancels a run in the middle, while the stage waits for more of its input, or while it delivers.
-func (b *processBench) cancellation(p *probe) {
-	t, err := b.input(plainBatches()...)
+func (h *processHarness) cancellation(p *probe) {
+	t, err := h.input(plainBatches()...)
 	if err != nil {
 		p.fail("%v", err)
 		return
 	}
 	defer t.release()
 	t.open, t.after = true, 200*time.Millisecond
-	d, err := b.trial(p.ctx, t)
+	d, err := h.trial(p.ctx, t)
 	switch {
 	case err != nil:
-	case d.err == nil && b.manifest.Kind != stage.KindSource:
+	case d.err == nil && h.manifest.Kind != stage.KindSource:
 		err = problemf("the run ended well, though its input did not")
-	case d.stopped > b.options.Prompt:
+	case d.stopped > h.options.Prompt:
 		err = problemf("the run went on for %s after its cancellation", d.stopped.Round(10*time.Millisecond))
-	case b.manifest.Kind == stage.KindSource && d.err == nil:
+	case h.manifest.Kind == stage.KindSource && d.err == nil:
 		// It was done sooner.
 	case d.ended:
 		err = problemf("the run was cancelled, but its output has an end-of-stream: whoever reads it takes it for whole")
@@ -166,15 +166,15 @@ func (b *processBench) cancellation(p *probe) {
 }
 
 // cutInput ends the input as a stage before does that dies: the output must not look whole.
-func (b *processBench) cutInput(p *probe) {
-	t, err := b.input(plainBatches()...)
+func (h *processHarness) cutInput(p *probe) {
+	t, err := h.input(plainBatches()...)
 	if err != nil {
 		p.fail("%v", err)
 		return
 	}
 	defer t.release()
 	t.cut = true
-	d, err := b.trial(p.ctx, t)
+	d, err := h.trial(p.ctx, t)
 	p.result.Cases++
 	switch {
 	case err != nil:
@@ -193,16 +193,16 @@ const eventEvery = time.Second
 
 // heartbeat waits for longer than a plugin that works may say nothing. An event may be late by a quarter of the time that
 // a cancellation has.
-func (b *processBench) heartbeat(p *probe) {
-	t, err := b.input(batch{rows: 1})
+func (h *processHarness) heartbeat(p *probe) {
+	t, err := h.input(batch{rows: 1})
 	if err != nil {
 		p.fail("%v", err)
 		return
 	}
 	defer t.release()
-	mostSilence := eventEvery + b.options.Prompt/4
+	mostSilence := eventEvery + h.options.Prompt/4
 	t.open, t.after = true, mostSilence+350*time.Millisecond
-	d, err := b.trial(p.ctx, t)
+	d, err := h.trial(p.ctx, t)
 	if err == nil && !d.cancelled {
 		err = d.err // it did not get as far
 	}
@@ -213,18 +213,18 @@ func (b *processBench) heartbeat(p *probe) {
 
 // types sends columns of every type, with nulls in every pattern: all at once, and one by one if the stage does not take
 // them all.
-func (b *processBench) types(p *probe) {
+func (h *processHarness) types(p *probe) {
 	var batches []batch
 	for _, nulls := range []pattern{noNulls, allNulls, alternate, lastNull} {
 		batches = append(batches, batch{rows: 17, nulls: nulls})
 	}
 	fields := valueTypes()
-	all := b.options.fields(fields[0])
+	all := h.options.fields(fields[0])
 	for i, f := range fields[1:] {
 		f.Name = fmt.Sprint("value_", i+2)
 		all = append(all, f)
 	}
-	if _, err := b.attempt(p.ctx, b.table(input{all, batches})); err == nil {
+	if _, err := h.attempt(p.ctx, h.table(input{all, batches})); err == nil {
 		p.try("columns of every type", nil)
 		return
 	}
@@ -232,29 +232,29 @@ func (b *processBench) types(p *probe) {
 		if p.ctx.Err() != nil {
 			return
 		}
-		_, err := b.attempt(p.ctx, b.table(input{b.options.fields(f), batches}))
+		_, err := h.attempt(p.ctx, h.table(input{h.options.fields(f), batches}))
 		p.try(typeName(f), err)
 	}
 }
 
-func (b *processBench) repeat(p *probe) {
-	one, ok := b.tryInput(p, "plain rows", plainBatches()...)
+func (h *processHarness) repeat(p *probe) {
+	one, ok := h.tryInput(p, "plain rows", plainBatches()...)
 	if !ok {
 		return
 	}
-	two, ok := b.tryInput(p, "plain rows again", plainBatches()...)
+	two, ok := h.tryInput(p, "plain rows again", plainBatches()...)
 	if d := two.differs(one); ok && d != "" {
 		p.fail("the same input became something else the second time: %s", d)
 	}
 }
 
 // records counts what a stage that gives records makes of rows; a header and a footer are allowed.
-func (b *processBench) records(p *probe) {
-	few, ok := b.tryInput(p, "ten rows", batch{rows: 10})
+func (h *processHarness) records(p *probe) {
+	few, ok := h.tryInput(p, "ten rows", batch{rows: 10})
 	if !ok {
 		return
 	}
-	many, ok := b.tryInput(p, "thirty rows", batch{rows: 10}, batch{rows: 20})
+	many, ok := h.tryInput(p, "thirty rows", batch{rows: 10}, batch{rows: 20})
 	if ok && many.units-few.units != 20 {
 		p.fail("20 rows more became %d records more: each row is one record", many.units-few.units)
 	}
@@ -262,15 +262,15 @@ func (b *processBench) records(p *probe) {
 }
 
 // refused cancels a run when the sink has everything: nothing may stay.
-func (b *processBench) refused(p *probe) {
-	t, err := b.input(plainBatches()...)
+func (h *processHarness) refused(p *probe) {
+	t, err := h.input(plainBatches()...)
 	if err != nil {
 		p.fail("%v", err)
 		return
 	}
 	defer t.release()
 	t.refuse = true
-	d, err := b.trial(p.ctx, t)
+	d, err := h.trial(p.ctx, t)
 	switch {
 	case err != nil:
 	case d.err == nil:
@@ -285,10 +285,10 @@ func (b *processBench) refused(p *probe) {
 	p.try("a run that is not committed", err)
 }
 
-func (b *processBench) hidden() Check {
-	return b.check(CheckHidden, func(p *probe) {
-		p.result.Cases = b.tried
-		if b.options.Object == "" {
+func (h *processHarness) hidden() Check {
+	return h.check(CheckHidden, func(p *probe) {
+		p.result.Cases = h.tried
+		if h.options.Object == "" {
 			p.skip("no path of the object was given")
 		}
 		p.breaches(CheckHidden)

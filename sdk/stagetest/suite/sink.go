@@ -12,9 +12,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// sinkBench tries sinks of bytes.
-type sinkBench struct {
-	*bench
+// sinkHarness tries sinks of bytes.
+type sinkHarness struct {
+	*harness
 	definition stage.Definition
 }
 
@@ -29,14 +29,14 @@ type sinkStage struct {
 // bytes is the sink as one of bytes.
 func (s *sinkStage) bytes() stage.Sink { return s.made.(stage.Sink) }
 
-func (b *sinkBench) open(ctx context.Context) (*sinkStage, error) {
-	i, err := b.newInstance(ctx, b.definition)
+func (h *sinkHarness) open(ctx context.Context) (*sinkStage, error) {
+	i, err := h.newInstance(ctx, h.definition)
 	if err != nil {
 		return nil, err
 	}
-	s := &sinkStage{instance: i, sink: i.made.(stage.Outcome), object: b.options.object(i.dir)}
+	s := &sinkStage{instance: i, sink: i.made.(stage.Outcome), object: h.options.object(i.dir)}
 	err = s.call(ctx, "Open", func(ctx context.Context) error {
-		return s.bytes().Open(ctx, stage.Object{Media: b.options.Media, RunID: "conformance"})
+		return s.bytes().Open(ctx, stage.Object{Media: h.options.Media, RunID: "conformance"})
 	})
 	if err != nil {
 		_ = s.abort(ctx)
@@ -52,7 +52,7 @@ func (s *sinkStage) write(ctx context.Context, pieces ...[]byte) error {
 		given := bytes.Clone(piece)
 		err := s.call(ctx, "Write", func(ctx context.Context) error { return s.bytes().Write(ctx, given) })
 		if !bytes.Equal(given, piece) {
-			s.bench.violate(CheckUntouched, "the sink changed the bytes that it was given")
+			s.harness.report(CheckUntouched, "the sink changed the bytes that it was given")
 		}
 		fill(given)
 		if err != nil {
@@ -60,7 +60,7 @@ func (s *sinkStage) write(ctx context.Context, pieces ...[]byte) error {
 		}
 		s.wrote.Write(piece)
 		if s.visible() {
-			s.bench.violate(CheckHidden, "the object is visible under its name before Commit")
+			s.harness.report(CheckHidden, "the object is visible under its name before Commit")
 		}
 	}
 	return nil
@@ -136,8 +136,8 @@ func pieces() [][]byte {
 }
 
 // deliver takes an object all the way, and returns what was wrong with the receipt.
-func (b *sinkBench) deliver(ctx context.Context, list [][]byte) (breach string, err error) {
-	s, err := b.open(ctx)
+func (h *sinkHarness) deliver(ctx context.Context, list [][]byte) (breach string, err error) {
+	s, err := h.open(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -152,41 +152,41 @@ func (b *sinkBench) deliver(ctx context.Context, list [][]byte) (breach string, 
 		return "", err
 	}
 	breach = receiptBreach(receipt, s.wrote.Bytes(), s.object)
-	b.committed(ctx, s)
+	h.committed(ctx, s)
 	return breach, nil
 }
 
-func (b *sinkBench) checks() []Check {
+func (h *sinkHarness) checks() []Check {
 	commit := func(what string, list [][]byte) func(p *probe) {
 		return func(p *probe) {
-			breach, err := b.deliver(p.ctx, list)
+			breach, err := h.deliver(p.ctx, list)
 			if p.try(what, err) && breach != "" {
 				p.fail("%s: %s", what, breach)
 			}
 		}
 	}
-	phases := twoPhases{b.bench, b.definition, b.open,
+	phases := twoPhases{h.harness, h.definition, h.open,
 		func(ctx context.Context, s *sinkStage) error { return s.write(ctx, pieces()...) },
 		func(s *sinkStage) (func(context.Context) error, func()) {
 			piece := make([]byte, 1<<20)
 			return func(ctx context.Context) error { return s.bytes().Write(ctx, piece) }, func() {}
 		}}
 	return []Check{
-		b.check(CheckCancel, phases.cancellation),
-		b.check(CheckCommit, commit("several pieces", pieces())),
-		b.check(CheckZeroBatches, commit("an empty object", nil)),
-		b.check(CheckOneRow, commit("one byte", pieces()[:1])),
-		b.check(CheckHuge, commit("pieces of 1 MiB", [][]byte{make([]byte, 1<<20), make([]byte, 1<<20)})),
-		b.check(CheckHidden, func(p *probe) {
-			p.result.Cases = b.tried
-			if b.options.Object == "" {
+		h.check(CheckCancel, phases.cancellation),
+		h.check(CheckCommit, commit("several pieces", pieces())),
+		h.check(CheckZeroBatches, commit("an empty object", nil)),
+		h.check(CheckOneRow, commit("one byte", pieces()[:1])),
+		h.check(CheckHuge, commit("pieces of 1 MiB", [][]byte{make([]byte, 1<<20), make([]byte, 1<<20)})),
+		h.check(CheckHidden, func(p *probe) {
+			p.result.Cases = h.tried
+			if h.options.Object == "" {
 				p.skip("no path of the object was given")
 			}
 			p.breaches(CheckHidden)
 		}),
-		b.check(CheckAbort, phases.aborts),
-		b.undo(b.definition),
-		b.leaks(func(ctx context.Context) error { _, err := b.deliver(ctx, pieces()); return err }),
-		b.report(CheckUntouched), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
+		h.check(CheckAbort, phases.aborts),
+		h.undo(h.definition),
+		h.leaks(func(ctx context.Context) error { _, err := h.deliver(ctx, pieces()); return err }),
+		h.reportsOf(CheckUntouched), h.reportsOf(CheckPanics), h.reportsOf(CheckErrors), h.accepts(),
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// sourceBench tries sources.
-type sourceBench struct {
-	*bench
+// sourceHarness tries sources.
+type sourceHarness struct {
+	*harness
 	definition stage.Definition
 }
 
@@ -24,8 +24,8 @@ type sourceStage struct {
 	schema *arrow.Schema
 }
 
-func (b *sourceBench) open(ctx context.Context) (*sourceStage, error) {
-	i, err := b.newInstance(ctx, b.definition)
+func (h *sourceHarness) open(ctx context.Context) (*sourceStage, error) {
+	i, err := h.newInstance(ctx, h.definition)
 	if err != nil {
 		return nil, err
 	}
@@ -63,11 +63,11 @@ func (s *sourceStage) next(ctx context.Context) (rec arrow.Record, err error) {
 	})
 	if err == nil {
 		if breach := schemaBreach(rec, s.schema); breach != "" {
-			s.bench.violate(CheckSchema, "%s", breach)
+			s.harness.report(CheckSchema, "%s", breach)
 		}
 		if c, can := s.source.(stage.Checkpointer); can {
 			if breach := stage.CheckpointBreach(c.Checkpoint()); breach != "" {
-				s.bench.violate(CheckCheckpoints, "the source gave %s", breach)
+				s.harness.report(CheckCheckpoints, "the source gave %s", breach)
 			}
 		}
 	}
@@ -78,8 +78,8 @@ func (s *sourceStage) next(ctx context.Context) (rec arrow.Record, err error) {
 const mostBatches = 10_000
 
 // all reads a source to its end, and holds every batch until then.
-func (b *sourceBench) all(ctx context.Context) (rows [][]string, changed string, err error) {
-	s, err := b.open(ctx)
+func (h *sourceHarness) all(ctx context.Context) (rows [][]string, changed string, err error) {
+	s, err := h.open(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -94,7 +94,7 @@ func (b *sourceBench) all(ctx context.Context) (rows [][]string, changed string,
 	if err == nil {
 		err = problemf("no end after %d batches: give settings with which the source ends", mostBatches)
 	}
-	if b.stuck() != "" {
+	if h.hungReason() != "" {
 		s.instance.close()
 		return nil, "", err
 	}
@@ -111,7 +111,7 @@ func (b *sourceBench) all(ctx context.Context) (rows [][]string, changed string,
 				if rec != nil {
 					rec.Release()
 				}
-				b.violate(CheckEOF, "after io.EOF, Next gave %v instead of io.EOF again", again)
+				h.report(CheckEOF, "after io.EOF, Next gave %v instead of io.EOF again", again)
 			}
 		}
 	}
@@ -119,46 +119,46 @@ func (b *sourceBench) all(ctx context.Context) (rows [][]string, changed string,
 		err = closeErr
 	}
 	if buffers, bytes := s.memory.held(); buffers > 0 {
-		b.violate(CheckLeak, "%d buffers (%d bytes) of env.Memory are still held after Close", buffers, bytes)
+		h.report(CheckLeak, "%d buffers (%d bytes) of env.Memory are still held after Close", buffers, bytes)
 	}
 	if s.memory.double {
-		b.violate(CheckLeak, "a buffer of env.Memory was freed twice")
+		h.report(CheckLeak, "a buffer of env.Memory was freed twice")
 	}
 	return rows, changed, err
 }
 
-func (b *sourceBench) checks() []Check {
+func (h *sourceHarness) checks() []Check {
 	return []Check{
-		b.check(CheckCancel, func(p *probe) { b.cancellation(p) }),
-		b.check(CheckPlain, func(p *probe) {
-			_, _, err := b.all(p.ctx)
+		h.check(CheckCancel, func(p *probe) { h.cancellation(p) }),
+		h.check(CheckPlain, func(p *probe) {
+			_, _, err := h.all(p.ctx)
 			p.try("reading to the end", err)
 		}),
-		b.check(CheckOwned, func(p *probe) {
-			_, changed, err := b.all(p.ctx)
+		h.check(CheckOwned, func(p *probe) {
+			_, changed, err := h.all(p.ctx)
 			if p.try("reading to the end", err) && changed != "" {
 				p.fail("a batch that was delivered changed later: %s", changed)
 			}
 		}),
-		b.report(CheckEOF),
-		b.check(CheckClose, func(p *probe) { b.closes(p) }),
-		b.undo(b.definition),
-		b.report(CheckLeak),
-		b.leaks(func(ctx context.Context) error { _, _, err := b.all(ctx); return err }),
-		b.report(CheckSchema), b.report(CheckCheckpoints), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
+		h.reportsOf(CheckEOF),
+		h.check(CheckClose, func(p *probe) { h.closes(p) }),
+		h.undo(h.definition),
+		h.reportsOf(CheckLeak),
+		h.leaks(func(ctx context.Context) error { _, _, err := h.all(ctx); return err }),
+		h.reportsOf(CheckSchema), h.reportsOf(CheckCheckpoints), h.reportsOf(CheckPanics), h.reportsOf(CheckErrors), h.accepts(),
 	}
 }
 
 // closes closes a source twice, before its end and before its beginning.
-func (b *sourceBench) closes(p *probe) {
-	i, err := b.newInstance(p.ctx, b.definition)
+func (h *sourceHarness) closes(p *probe) {
+	i, err := h.newInstance(p.ctx, h.definition)
 	if err == nil {
 		defer i.close()
 		err = i.call(p.ctx, "Close of a source that was not opened", func(context.Context) error { return i.made.(stage.Source).Close() })
 	}
 	p.try("closing without opening", err)
 
-	s, err := b.open(p.ctx)
+	s, err := h.open(p.ctx)
 	if err != nil {
 		p.try("opening", err)
 		return
@@ -178,9 +178,9 @@ func (b *sourceBench) closes(p *probe) {
 }
 
 // cancellation cancels a source while it is read: it must end within a second, whether it is busy or waits.
-func (b *sourceBench) cancellation(p *probe) {
+func (h *sourceHarness) cancellation(p *probe) {
 	const what = "reading on after the cancellation"
-	s, err := b.open(p.ctx)
+	s, err := h.open(p.ctx)
 	if err != nil {
 		p.try("opening", err)
 		return
@@ -198,26 +198,26 @@ func (b *sourceBench) cancellation(p *probe) {
 			}
 			return err
 		})
-		if err == nil && time.Since(began) > b.options.Prompt {
-			err = problemf("Next still delivers batches %s after the cancellation", b.options.Prompt)
+		if err == nil && time.Since(began) > h.options.Prompt {
+			err = problemf("Next still delivers batches %s after the cancellation", h.options.Prompt)
 		}
 	}
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	p.try(what, cancelled(err))
-	if b.stuck() != "" {
+	if h.hungReason() != "" {
 		s.instance.close()
 		return
 	}
 	p.try("closing after the cancellation", s.end(p.ctx))
 
-	if i, err := b.newInstance(p.ctx, b.definition); err == nil {
+	if i, err := h.newInstance(p.ctx, h.definition); err == nil {
 		defer i.close()
 		source := i.made.(stage.Source)
 		err = i.callCancelled(p.ctx, "Open", true, func(ctx context.Context) error { _, err := source.Open(ctx); return err })
 		p.try("opening after the cancellation", cancelled(err))
-		if b.stuck() == "" {
+		if h.hungReason() == "" {
 			p.try("closing", i.call(p.ctx, "Close", func(context.Context) error { return source.Close() }))
 		}
 	}

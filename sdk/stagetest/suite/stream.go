@@ -9,13 +9,13 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// streamBench tries stages between two byte streams: compressors and encryptors.
-type streamBench struct {
-	*bench
+// streamHarness tries stages between two byte streams: compressors and encryptors.
+type streamHarness struct {
+	*harness
 	definition stage.Definition
 }
 
-func (b *streamBench) seals() bool { return b.definition.Kind == stage.KindEncryptor }
+func (h *streamHarness) seals() bool { return h.definition.Kind == stage.KindEncryptor }
 
 // chunk is what such a stage is given at once.
 type chunk struct {
@@ -24,7 +24,7 @@ type chunk struct {
 }
 
 // records makes a chunk of n records of about size bytes. Each is a line that says which it is.
-func (b *streamBench) records(first, n, size int) chunk {
+func (h *streamHarness) records(first, n, size int) chunk {
 	var c chunk
 	for i := range n {
 		line := fmt.Appendf(nil, `{"id":%d,"text":"a plain line that nobody should read"`, first+i)
@@ -34,28 +34,28 @@ func (b *streamBench) records(first, n, size int) chunk {
 		c.data = append(append(c.data, line...), "}\n"...)
 		c.ends = append(c.ends, len(c.data))
 	}
-	if b.definition.In != stage.ShapeRecords {
+	if h.definition.In != stage.ShapeRecords {
 		c.ends = nil
 	}
 	return c
 }
 
 // chunks cuts a stream into chunks of so many records.
-func (b *streamBench) chunks(size int, counts ...int) []chunk {
+func (h *streamHarness) chunks(size int, counts ...int) []chunk {
 	var list []chunk
 	first := 0
 	for _, n := range counts {
-		list = append(list, b.records(first, n, size))
+		list = append(list, h.records(first, n, size))
 		first += n
 	}
 	return list
 }
 
-func (b *streamBench) plain() []chunk { return b.chunks(60, 5, 200, 1, 3000, 17) }
+func (h *streamHarness) plain() []chunk { return h.chunks(60, 5, 200, 1, 3000, 17) }
 
 // run takes chunks through a new stage and returns what came out, and the ends of its records.
-func (b *streamBench) run(ctx context.Context, in []chunk, how way) (data []byte, units int, err error) {
-	i, err := b.newInstance(ctx, b.definition)
+func (h *streamHarness) run(ctx context.Context, in []chunk, how way) (data []byte, units int, err error) {
+	i, err := h.newInstance(ctx, h.definition)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -66,19 +66,19 @@ func (b *streamBench) run(ctx context.Context, in []chunk, how way) (data []byte
 	err = i.call(ctx, "Bind", func(context.Context) error {
 		var media stage.Media
 		var err error
-		if b.seals() {
-			media, err = encryptor.Bind(b.options.Media)
+		if h.seals() {
+			media, err = encryptor.Bind(h.options.Media)
 		} else {
-			media, err = compressor.Bind(b.options.Media)
+			media, err = compressor.Bind(h.options.Media)
 		}
 		if err != nil {
 			return err
 		}
 		if breach := mediaBreach(media); breach != "" {
-			b.violate(CheckMedia, "%s", breach)
+			h.report(CheckMedia, "%s", breach)
 		}
-		if b.seals() && !media.Sealed {
-			b.violate(CheckMedia, "an encryptor must say that its stream is sealed (Media.Sealed)")
+		if h.seals() && !media.Sealed {
+			h.report(CheckMedia, "an encryptor must say that its stream is sealed (Media.Sealed)")
 		}
 		return nil
 	})
@@ -88,8 +88,8 @@ func (b *streamBench) run(ctx context.Context, in []chunk, how way) (data []byte
 
 	wipe := how == borrowed
 	take := func(out *stage.Output, records int) {
-		if breach := endsBreach(b.definition.Out, out, records); breach != "" {
-			b.violate(CheckEnds, "%s", breach)
+		if breach := endsBreach(h.definition.Out, out, records); breach != "" {
+			h.report(CheckEnds, "%s", breach)
 		}
 		units += len(out.Ends)
 		data = append(data, out.Data...)
@@ -106,7 +106,7 @@ func (b *streamBench) run(ctx context.Context, in []chunk, how way) (data []byte
 		return nil
 	}
 	var begin, end func(*stage.Output) error
-	if b.seals() {
+	if h.seals() {
 		begin, end = encryptor.Begin, encryptor.End
 	} else {
 		begin, end = compressor.Begin, compressor.End
@@ -118,7 +118,7 @@ func (b *streamBench) run(ctx context.Context, in []chunk, how way) (data []byte
 	firsts, next := make([]int64, len(in)), int64(0)
 	for n, c := range in {
 		firsts[n] = next
-		if b.definition.In == stage.ShapeRecords {
+		if h.definition.In == stage.ShapeRecords {
 			next += int64(len(c.ends))
 		} else {
 			next++
@@ -126,14 +126,14 @@ func (b *streamBench) run(ctx context.Context, in []chunk, how way) (data []byte
 	}
 	give := func(n int, out *stage.Output) error {
 		given := chunk{bytes.Clone(in[n].data), slices.Clone(in[n].ends)}
-		err := i.call(ctx, map[bool]string{true: "Seal", false: "Compress"}[b.seals()], func(ctx context.Context) error {
-			if b.seals() {
+		err := i.call(ctx, map[bool]string{true: "Seal", false: "Compress"}[h.seals()], func(ctx context.Context) error {
+			if h.seals() {
 				return encryptor.Seal(ctx, stage.Chunk{Data: given.data, Ends: given.ends, First: firsts[n]}, out)
 			}
 			return compressor.Compress(ctx, given.data, out)
 		})
 		if !bytes.Equal(given.data, in[n].data) || !slices.Equal(given.ends, in[n].ends) {
-			b.violate(CheckUntouched, "the stage changed the bytes that it was given")
+			h.report(CheckUntouched, "the stage changed the bytes that it was given")
 		}
 		if wipe {
 			fill(given.data)
@@ -154,7 +154,7 @@ func (b *streamBench) run(ctx context.Context, in []chunk, how way) (data []byte
 			}
 		}
 		records := -1
-		if b.definition.Out == stage.ShapeRecords {
+		if h.definition.Out == stage.ShapeRecords {
 			records = len(in[n].ends)
 		}
 		take(outs[n], records)
@@ -185,88 +185,88 @@ func (b *streamBench) run(ctx context.Context, in []chunk, how way) (data []byte
 	return data, units, err
 }
 
-func (b *streamBench) checks() []Check {
-	run := b.check
+func (h *streamHarness) checks() []Check {
+	run := h.check
 	tried := func(p *probe, what string, in []chunk) []byte {
-		data, _, err := b.run(p.ctx, in, kept)
+		data, _, err := h.run(p.ctx, in, kept)
 		p.try(what, err)
 		return data
 	}
 	checks := []Check{
-		run(CheckCancel, func(p *probe) { b.cancellation(p) }),
-		run(CheckPlain, func(p *probe) { tried(p, "plain pieces", b.plain()) }),
+		run(CheckCancel, func(p *probe) { h.cancellation(p) }),
+		run(CheckPlain, func(p *probe) { tried(p, "plain pieces", h.plain()) }),
 		run(CheckZeroBatches, func(p *probe) { tried(p, "an empty stream", nil) }),
 		run(CheckZeroRows, func(p *probe) {
 			tried(p, "an empty piece", []chunk{{data: []byte{}}})
-			tried(p, "an empty piece between others", []chunk{b.records(0, 2, 0), {data: []byte{}}, b.records(2, 2, 0)})
+			tried(p, "an empty piece between others", []chunk{h.records(0, 2, 0), {data: []byte{}}, h.records(2, 2, 0)})
 		}),
-		run(CheckOneRow, func(p *probe) { tried(p, "one line", b.chunks(0, 1)) }),
-		run(CheckHuge, func(p *probe) { tried(p, "lines of 1 MiB", b.chunks(1<<20, 2, 1)) }),
+		run(CheckOneRow, func(p *probe) { tried(p, "one line", h.chunks(0, 1)) }),
+		run(CheckHuge, func(p *probe) { tried(p, "lines of 1 MiB", h.chunks(1<<20, 2, 1)) }),
 		run(CheckBorrowed, func(p *probe) {
-			b.compare(p, b.plain(), kept, borrowed, "a piece's memory, or an output's, was overwritten after the call, and the result changed: the stage keeps a reference")
+			h.compare(p, h.plain(), kept, borrowed, "a piece's memory, or an output's, was overwritten after the call, and the result changed: the stage keeps a reference")
 		}),
 	}
-	if !b.seals() {
+	if !h.seals() {
 		checks = append(checks, run(CheckRepeat, func(p *probe) {
-			b.compare(p, b.plain(), kept, kept, "the same bytes became something else the second time")
+			h.compare(p, h.plain(), kept, kept, "the same bytes became something else the second time")
 		}))
 	} else {
 		checks = append(checks, run(CheckSeals, func(p *probe) {
-			if data := tried(p, "plain pieces", b.plain()); bytes.Contains(data, []byte("a plain line that nobody should read")) {
+			if data := tried(p, "plain pieces", h.plain()); bytes.Contains(data, []byte("a plain line that nobody should read")) {
 				p.fail("the plain text stands in what the stage has sealed")
 			}
 		}))
 	}
-	if b.definition.Concurrent {
+	if h.definition.Concurrent {
 		checks = append(checks, run(CheckConcurrent, func(p *probe) {
-			b.compare(p, b.plain(), kept, reversed, "About.Concurrent promises that pieces may come in any order, but their order changes the result")
+			h.compare(p, h.plain(), kept, reversed, "About.Concurrent says that pieces may come in any order, but their order changes the result")
 			for range 3 {
-				b.compare(p, b.plain(), kept, together, "About.Concurrent promises calls from several goroutines, but they change the result")
+				h.compare(p, h.plain(), kept, together, "About.Concurrent allows calls from several goroutines, but they change the result")
 			}
 		}))
 	}
 	checks = append(checks,
-		b.leaks(func(ctx context.Context) error { _, _, err := b.run(ctx, b.plain(), kept); return err }),
-		b.report(CheckMedia))
-	if b.definition.Out == stage.ShapeRecords {
-		checks = append(checks, b.report(CheckEnds))
+		h.leaks(func(ctx context.Context) error { _, _, err := h.run(ctx, h.plain(), kept); return err }),
+		h.reportsOf(CheckMedia))
+	if h.definition.Out == stage.ShapeRecords {
+		checks = append(checks, h.reportsOf(CheckEnds))
 	}
-	return append(checks, b.report(CheckUntouched), b.report(CheckPanics), b.report(CheckErrors), b.accepts())
+	return append(checks, h.reportsOf(CheckUntouched), h.reportsOf(CheckPanics), h.reportsOf(CheckErrors), h.accepts())
 }
 
 // compare runs a stream in two ways, which must give the same. Sealed bytes are never the same; how many records there are
 // is.
-func (b *streamBench) compare(p *probe, in []chunk, one, other way, breach string) {
-	want, wantUnits, err := b.run(p.ctx, in, one)
+func (h *streamHarness) compare(p *probe, in []chunk, one, other way, breach string) {
+	want, wantUnits, err := h.run(p.ctx, in, one)
 	if !p.try("plain pieces", err) {
 		return
 	}
-	got, gotUnits, err := b.run(p.ctx, in, other)
+	got, gotUnits, err := h.run(p.ctx, in, other)
 	if !p.try("plain pieces again", err) {
 		return
 	}
 	if wantUnits != gotUnits {
 		p.fail("%s: %d records in one run and %d in the other", breach, gotUnits, wantUnits)
 	}
-	if b.seals() {
+	if h.seals() {
 		if len(got) != len(want) {
 			p.fail("%s: %d bytes in one run and %d in the other", breach, len(got), len(want))
 		}
 		return
 	}
-	if d := differsBytes([][]byte{b.steady(got)}, [][]byte{b.steady(want)}); d != "" {
+	if d := differsBytes([][]byte{h.steady(got)}, [][]byte{h.steady(want)}); d != "" {
 		p.fail("%s: %s", breach, d)
 	}
 }
 
-func (b *streamBench) cancellation(p *probe) {
-	in := b.records(0, 2000, 60)
+func (h *streamHarness) cancellation(p *probe) {
+	in := h.records(0, 2000, 60)
 	for _, already := range []bool{true, false} {
 		what := "a piece whose run is cancelled while it is worked on"
 		if already {
 			what = "a piece of a run that was cancelled before"
 		}
-		i, err := b.newInstance(p.ctx, b.definition)
+		i, err := h.newInstance(p.ctx, h.definition)
 		if err != nil {
 			p.try(what, err)
 			return
@@ -274,13 +274,13 @@ func (b *streamBench) cancellation(p *probe) {
 		defer i.close()
 		err = i.call(p.ctx, "Begin", func(context.Context) error {
 			if s, ok := i.made.(stage.Encryptor); ok {
-				if _, err := s.Bind(b.options.Media); err != nil {
+				if _, err := s.Bind(h.options.Media); err != nil {
 					return err
 				}
 				return s.Begin(&stage.Output{})
 			}
 			s := i.made.(stage.Compressor)
-			if _, err := s.Bind(b.options.Media); err != nil {
+			if _, err := s.Bind(h.options.Media); err != nil {
 				return err
 			}
 			return s.Begin(&stage.Output{})
@@ -294,7 +294,7 @@ func (b *streamBench) cancellation(p *probe) {
 			})
 		}
 		p.try(what, cancelled(err))
-		if b.stuck() != "" {
+		if h.hungReason() != "" {
 			return
 		}
 	}

@@ -117,17 +117,17 @@ type Result struct {
 type Check struct {
 	Stage, Name string
 	run         func(*probe)
-	bench       *bench
+	harness     *harness
 }
 
 // Run runs the check. Checks of one list run in order, one at a time.
 func (c Check) Run(ctx context.Context) Result {
-	p := &probe{ctx: ctx, bench: c.bench, result: Result{Stage: c.Stage, Check: c.Name, Status: Passed}}
-	switch why, except := c.bench.options.Except[c.Name]; {
+	p := &probe{ctx: ctx, harness: c.harness, result: Result{Stage: c.Stage, Check: c.Name, Status: Passed}}
+	switch why, except := c.harness.options.Except[c.Name]; {
 	case except:
 		p.skip("%s", why)
-	case c.bench.stuck() != "":
-		p.skip("%s", c.bench.stuck())
+	case c.harness.hungReason() != "":
+		p.skip("%s", c.harness.hungReason())
 	case ctx.Err() != nil:
 		p.skip("the test was cancelled")
 	default:
@@ -150,8 +150,8 @@ func (c Check) Run(ctx context.Context) Result {
 	return *r
 }
 
-// bench is what the checks of one stage share.
-type bench struct {
+// harness is what the checks of one stage share.
+type harness struct {
 	stage   string
 	options Options
 	label   string // of the goroutines that the stage's calls start
@@ -159,84 +159,84 @@ type bench struct {
 	mu sync.Mutex
 	// hung says why nothing more can be tried: a call did not come back.
 	hung string
-	// violations are breaches that any run may show, by the check that reports them.
-	violations map[string][]string
+	// reports are what is wrong that any run may show, by the check that tells it.
+	reports map[string][]string
 
 	// tried and accepted count inputs.
 	tried, accepted int
 }
 
-func newBench(kind stage.Kind, name string, o Options) *bench {
-	return &bench{stage: string(kind) + "/" + name, options: o.filled(), label: strconv.FormatInt(benches.Add(1), 10), violations: map[string][]string{}}
+func newHarness(kind stage.Kind, name string, o Options) *harness {
+	return &harness{stage: string(kind) + "/" + name, options: o.filled(), label: strconv.FormatInt(harnesses.Add(1), 10), reports: map[string][]string{}}
 }
 
 // steady leaves out what may differ from run to run.
-func (b *bench) steady(data []byte) []byte {
-	if b.options.Volatile == "" {
+func (h *harness) steady(data []byte) []byte {
+	if h.options.Volatile == "" {
 		return data
 	}
-	volatile, err := regexp.Compile(b.options.Volatile)
+	volatile, err := regexp.Compile(h.options.Volatile)
 	if err != nil {
-		b.violate(CheckErrors, "the option Volatile is no regular expression: %v", err)
+		h.report(CheckErrors, "the option Volatile is no regular expression: %v", err)
 		return data
 	}
 	return volatile.ReplaceAllLiteral(data, nil)
 }
 
-// violate notes a breach of what the check of that name is about.
-func (b *bench) violate(check, format string, args ...any) {
+// report notes what is wrong, for the check of that name.
+func (h *harness) report(check, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, known := range b.violations[check] {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, known := range h.reports[check] {
 		if known == text {
 			return
 		}
 	}
-	b.violations[check] = append(b.violations[check], text)
+	h.reports[check] = append(h.reports[check], text)
 }
 
-// stick says that nothing more can be tried, and why; stuck returns it.
-func (b *bench) stick(why string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.hung = why
+// setHung says that nothing more can be tried, and why; hungReason returns it.
+func (h *harness) setHung(why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hung = why
 }
 
-func (b *bench) stuck() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.hung
+func (h *harness) hungReason() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.hung
 }
 
-func (b *bench) check(name string, run func(*probe)) Check {
-	return Check{Stage: b.stage, Name: name, run: run, bench: b}
+func (h *harness) check(name string, run func(*probe)) Check {
+	return Check{Stage: h.stage, Name: name, run: run, harness: h}
 }
 
-// report is a check of what the runs before have shown.
-func (b *bench) report(name string) Check {
-	return b.check(name, func(p *probe) {
-		p.result.Cases = b.tried
+// reportsOf is a check of what the runs before have reported.
+func (h *harness) reportsOf(name string) Check {
+	return h.check(name, func(p *probe) {
+		p.result.Cases = h.tried
 		p.breaches(name)
-		if b.tried == 0 {
+		if h.tried == 0 {
 			p.skip("no run came so far")
 		}
 	})
 }
 
 // accepts fails when every input was refused: nothing was tested then.
-func (b *bench) accepts() Check {
-	return b.check(CheckAccepts, func(p *probe) {
-		p.result.Cases = b.tried
-		if b.accepted == 0 {
-			p.fail("the stage refused all of %d inputs, so that nothing was tested: give it settings and columns that fit each other", b.tried)
+func (h *harness) accepts() Check {
+	return h.check(CheckAccepts, func(p *probe) {
+		p.result.Cases = h.tried
+		if h.accepted == 0 {
+			p.fail("the stage refused all of %d inputs, so that nothing was tested: give it settings and columns that fit each other", h.tried)
 		}
 	})
 }
 
 // probe is one check while it runs.
 type probe struct {
-	*bench
+	*harness
 	ctx        context.Context
 	result     Result
 	failures   []string
@@ -260,7 +260,7 @@ func (p *probe) fail(format string, args ...any) {
 func (p *probe) breaches(check string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, v := range p.violations[check] {
+	for _, v := range p.reports[check] {
 		p.fail("%s", v)
 	}
 }

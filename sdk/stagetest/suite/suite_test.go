@@ -46,8 +46,8 @@ func TestBrokenStagesFail(t *testing.T) {
 		says   string
 	}{
 		{stage.KindFilter, "drops a row", suite.CheckKeepsRows, "but made 6 of 7"},
-		{stage.KindFilter, "adds a column", suite.CheckSchema, "a batch has 3 columns; 2 were promised"},
-		{stage.KindFilter, "promises another type", suite.CheckSchema, `column "id" is declared int64 in a batch; utf8 was promised`},
+		{stage.KindFilter, "adds a column", suite.CheckSchema, "a batch has 3 columns; 2 were declared"},
+		{stage.KindFilter, "declares another type", suite.CheckSchema, `column "id" is int64 in a batch; utf8 was declared`},
 		{stage.KindFilter, "keeps a reference", suite.CheckBorrowed, "the stage keeps a reference"},
 		{stage.KindFilter, "keeps a batch", suite.CheckLeak, "of batches that the stage was given are still held"},
 		{stage.KindFilter, "keeps memory", suite.CheckLeak, "bytes of env.Memory are held"},
@@ -72,7 +72,7 @@ func TestBrokenStagesFail(t *testing.T) {
 		{stage.KindEncryptor, "seals nothing", suite.CheckSeals, "the plain text stands in"},
 		{stage.KindEncryptor, "joins records", suite.CheckEnds, "5 rows became 1 records"},
 		{stage.KindSource, "begins anew", suite.CheckEOF, "instead of io.EOF again"},
-		{stage.KindSource, "delivers nulls", suite.CheckSchema, "promised to have none"},
+		{stage.KindSource, "delivers nulls", suite.CheckSchema, "declared to have none"},
 		{stage.KindSource, "leaks a batch", suite.CheckLeak, "still held after Close"},
 		{stage.KindSource, "gives bytes for a checkpoint", suite.CheckCheckpoints, "a checkpoint that is not UTF-8"},
 		{stage.KindSource, "uses a batch again", suite.CheckOwned, "changed later"},

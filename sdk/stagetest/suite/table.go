@@ -13,9 +13,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// tableBench tries stages that take tables: filters and encoders.
-type tableBench struct {
-	*bench
+// tableHarness tries stages that take tables: filters and encoders.
+type tableHarness struct {
+	*harness
 	definition stage.Definition
 	// arrow says that the output is Arrow's own format, whose bits behind the end of a bitmap are nobody's.
 	arrow bool
@@ -48,23 +48,23 @@ const (
 // tableStage is a filter or an encoder.
 type tableStage struct {
 	*instance
-	b       *tableBench
+	b       *tableHarness
 	filter  stage.Filter
 	encoder stage.Encoder
 	out     *arrow.Schema
 }
 
 // bind makes the stage and binds it.
-func (b *tableBench) bind(ctx context.Context, schema *arrow.Schema) (*tableStage, error) {
-	i, err := b.newInstance(ctx, b.definition)
+func (h *tableHarness) bind(ctx context.Context, schema *arrow.Schema) (*tableStage, error) {
+	i, err := h.newInstance(ctx, h.definition)
 	if err != nil {
 		return nil, err
 	}
-	t := &tableStage{instance: i, b: b}
+	t := &tableStage{instance: i, b: h}
 	t.filter, _ = i.made.(stage.Filter)
 	t.encoder, _ = i.made.(stage.Encoder)
 	err = i.call(ctx, "Bind", func(context.Context) (err error) {
-		if b.definition.Kind == stage.KindFilter {
+		if h.definition.Kind == stage.KindFilter {
 			t.out, err = t.filter.Bind(schema)
 			if err == nil && t.out == nil {
 				return problemf("Bind gave no schema")
@@ -73,9 +73,9 @@ func (b *tableBench) bind(ctx context.Context, schema *arrow.Schema) (*tableStag
 		}
 		media, err := t.encoder.Bind(schema)
 		if err == nil {
-			b.arrow = strings.HasPrefix(media.Type, "application/vnd.apache.arrow.")
+			h.arrow = strings.HasPrefix(media.Type, "application/vnd.apache.arrow.")
 			if breach := mediaBreach(media); breach != "" {
-				b.violate(CheckMedia, "%s", breach)
+				h.report(CheckMedia, "%s", breach)
 			}
 		}
 		return err
@@ -94,7 +94,7 @@ func (t *tableStage) one(ctx context.Context, rec arrow.Record, first int64, out
 	sealed := sealOf(rec)
 	finish := func() {
 		if breach := sealed.open(); breach != "" {
-			b.violate(CheckUntouched, "%s", breach)
+			b.report(CheckUntouched, "%s", breach)
 		}
 	}
 	if b.definition.Kind == stage.KindEncoder {
@@ -128,10 +128,10 @@ func (t *tableStage) one(ctx context.Context, rec arrow.Record, first int64, out
 	}
 	defer got.Release()
 	if breach := schemaBreach(got, t.out); breach != "" {
-		b.violate(CheckSchema, "%s", breach)
+		b.report(CheckSchema, "%s", breach)
 	}
 	if b.definition.KeepsRows && got.NumRows() != sealed.rows {
-		b.violate(CheckKeepsRows, "the filter declares that it keeps rows, but made %d of %d", got.NumRows(), sealed.rows)
+		b.report(CheckKeepsRows, "the filter declares that it keeps rows, but made %d of %d", got.NumRows(), sealed.rows)
 	}
 	return cells(got), nil, nil
 }
@@ -145,14 +145,14 @@ func (t *tableStage) end(ctx context.Context) (rows [][]string, err error) {
 	err = t.call(ctx, "End", func(ctx context.Context) error {
 		return ender.End(ctx, func(got arrow.Record) error {
 			if got == nil {
-				t.b.violate(CheckSchema, "End gave no batch")
+				t.b.report(CheckSchema, "End gave no batch")
 				return nil
 			}
 			if breach := schemaBreach(got, t.out); breach != "" {
-				t.b.violate(CheckSchema, "%s", breach)
+				t.b.report(CheckSchema, "%s", breach)
 			}
 			if t.b.definition.KeepsRows && got.NumRows() > 0 {
-				t.b.violate(CheckKeepsRows, "the filter declares that it keeps rows, but made %d more at the end", got.NumRows())
+				t.b.report(CheckKeepsRows, "the filter declares that it keeps rows, but made %d more at the end", got.NumRows())
 			}
 			rows = append(rows, cells(got))
 			return nil
@@ -164,7 +164,7 @@ func (t *tableStage) end(ctx context.Context) (rows [][]string, err error) {
 // take copies what an encoder has written, checks the ends of its records, and wipes what the stage may not keep.
 func (t *tableStage) take(out *stage.Output, rows int, wipe bool) []byte {
 	if breach := endsBreach(t.b.definition.Out, out, rows); breach != "" {
-		t.b.violate(CheckEnds, "%s", breach)
+		t.b.report(CheckEnds, "%s", breach)
 	}
 	piece := append([]byte{}, out.Data...)
 	if wipe {
@@ -197,15 +197,15 @@ func endsBreach(shape stage.Shape, out *stage.Output, rows int) string {
 }
 
 // run takes a stream through a new stage.
-func (b *tableBench) run(ctx context.Context, in input, how way) (m made, err error) {
-	m, _, err = b.runCounted(ctx, in, how)
+func (h *tableHarness) run(ctx context.Context, in input, how way) (m made, err error) {
+	m, _, err = h.runCounted(ctx, in, how)
 	return m, err
 }
 
 // runCounted returns the bytes of env.Memory that were not given back, too.
-func (b *tableBench) runCounted(ctx context.Context, in input, how way) (m made, left int, err error) {
+func (h *tableHarness) runCounted(ctx context.Context, in input, how way) (m made, left int, err error) {
 	schema := in.schema()
-	t, err := b.bind(ctx, schema)
+	t, err := h.bind(ctx, schema)
 	if err != nil {
 		return made{}, 0, err
 	}
@@ -219,7 +219,7 @@ func (b *tableBench) runCounted(ctx context.Context, in input, how way) (m made,
 	m.rows, m.pieces = make([][]string, len(in.batches)), make([][]byte, len(in.batches))
 	wipe := how == borrowed
 	edge := func(what string, f func(out *stage.Output) error) ([]byte, error) {
-		if b.definition.Kind != stage.KindEncoder {
+		if h.definition.Kind != stage.KindEncoder {
 			return nil, nil
 		}
 		out := &stage.Output{}
@@ -264,7 +264,7 @@ func (b *tableBench) runCounted(ctx context.Context, in input, how way) (m made,
 	if err == nil {
 		end, err = edge("End", func(out *stage.Output) error { return t.encoder.End(stage.Totals{Rows: total}, out) })
 	}
-	if err == nil && b.stuck() == "" {
+	if err == nil && h.hungReason() == "" {
 		var last [][]string
 		last, err = t.end(ctx)
 		m.rows = append(m.rows, last...)
@@ -272,22 +272,22 @@ func (b *tableBench) runCounted(ctx context.Context, in input, how way) (m made,
 	for _, rec := range keep {
 		rec.Release()
 	}
-	if b.stuck() != "" {
+	if h.hungReason() != "" {
 		return made{}, 0, err
 	}
 	if buffers, bytes := memory.held(); buffers > 0 {
-		b.violate(CheckLeak, "at the end of the stream %d buffers (%d bytes) of batches that the stage was given are still held", buffers, bytes)
+		h.report(CheckLeak, "at the end of the stream %d buffers (%d bytes) of batches that the stage was given are still held", buffers, bytes)
 	}
 	if memory.double {
-		b.violate(CheckUntouched, "a buffer of a borrowed batch was freed twice")
+		h.report(CheckUntouched, "a buffer of a borrowed batch was freed twice")
 	}
 	if err != nil {
 		return made{}, 0, err
 	}
-	if b.definition.Kind == stage.KindEncoder {
+	if h.definition.Kind == stage.KindEncoder {
 		m.pieces = append(append([][]byte{begin}, m.pieces...), end)
 		for i := range m.pieces {
-			m.pieces[i] = b.steady(m.pieces[i])
+			m.pieces[i] = h.steady(m.pieces[i])
 		}
 	}
 	_, left = t.memory.held()
@@ -325,38 +325,38 @@ func severally(n int, f func(i int) error) error {
 	}
 }
 
-func (b *tableBench) checks() []Check {
-	plain := b.options.input(plainBatches()...)
-	run := func(name string, body func(p *probe)) Check { return b.check(name, body) }
+func (h *tableHarness) checks() []Check {
+	plain := h.options.input(plainBatches()...)
+	run := func(name string, body func(p *probe)) Check { return h.check(name, body) }
 	tried := func(p *probe, what string, in input) (made, bool) {
-		m, err := b.run(p.ctx, in, kept)
+		m, err := h.run(p.ctx, in, kept)
 		return m, p.try(what, err)
 	}
 	checks := []Check{
-		run(CheckCancel, func(p *probe) { b.cancellation(p) }),
+		run(CheckCancel, func(p *probe) { h.cancellation(p) }),
 		run(CheckPlain, func(p *probe) { tried(p, "plain rows", plain) }),
 		run(CheckTypes, func(p *probe) {
 			for _, f := range valueTypes() {
-				in := input{b.options.fields(f), []batch{{rows: 20, nulls: someNulls}}}
+				in := input{h.options.fields(f), []batch{{rows: 20, nulls: someNulls}}}
 				tried(p, typeName(f), in)
 			}
 		}),
 		run(CheckNulls, func(p *probe) {
 			for _, f := range valueTypes() {
-				in := input{fields: b.options.fields(f)}
+				in := input{fields: h.options.fields(f)}
 				for _, nulls := range []pattern{noNulls, allNulls, alternate, lastNull} {
 					in.batches = append(in.batches, batch{rows: 17, nulls: nulls})
 				}
 				tried(p, "null patterns of "+typeName(f), in)
 			}
-			in := b.options.input(batch{rows: 9, nulls: allNulls})
+			in := h.options.input(batch{rows: 9, nulls: allNulls})
 			tried(p, "only nulls", in)
 		}),
 		run(CheckZeroRows, func(p *probe) {
 			for _, f := range valueTypes() {
-				tried(p, "a batch without rows of "+typeName(f), input{b.options.fields(f), []batch{{}, {rows: 2}, {}}})
+				tried(p, "a batch without rows of "+typeName(f), input{h.options.fields(f), []batch{{}, {rows: 2}, {}}})
 			}
-			empty := b.options.input(batch{}, batch{})
+			empty := h.options.input(batch{}, batch{})
 			m, ok := tried(p, "batches without rows", empty)
 			for i, rows := range m.rows {
 				if ok && len(rows) > 0 && i < len(empty.batches) {
@@ -364,56 +364,56 @@ func (b *tableBench) checks() []Check {
 				}
 			}
 		}),
-		run(CheckZeroBatches, func(p *probe) { tried(p, "a stream without batches", b.options.input()) }),
-		run(CheckOneRow, func(p *probe) { tried(p, "one row", b.options.input(batch{rows: 1})) }),
+		run(CheckZeroBatches, func(p *probe) { tried(p, "a stream without batches", h.options.input()) }),
+		run(CheckOneRow, func(p *probe) { tried(p, "one row", h.options.input(batch{rows: 1})) }),
 		run(CheckHuge, func(p *probe) {
 			for _, t := range []arrow.DataType{arrow.BinaryTypes.String, arrow.BinaryTypes.Binary} {
 				f := arrow.Field{Name: "value", Type: t, Nullable: true}
-				tried(p, "values of 1 MiB of "+t.String(), input{b.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
+				tried(p, "values of 1 MiB of "+t.String(), input{h.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
 			}
 		}),
-		run(CheckSliced, func(p *probe) { b.sliced(p) }),
+		run(CheckSliced, func(p *probe) { h.sliced(p) }),
 		run(CheckBorrowed, func(p *probe) {
-			b.compare(p, plain, kept, borrowed, "a batch's memory, or an output's, was overwritten after the call, and the result changed: the stage keeps a reference")
+			h.compare(p, plain, kept, borrowed, "a batch's memory, or an output's, was overwritten after the call, and the result changed: the stage keeps a reference")
 		}),
 		run(CheckRepeat, func(p *probe) {
-			b.compare(p, plain, kept, kept, "the same rows became something else the second time")
+			h.compare(p, plain, kept, kept, "the same rows became something else the second time")
 		}),
 	}
-	if b.definition.Concurrent {
+	if h.definition.Concurrent {
 		checks = append(checks, run(CheckConcurrent, func(p *probe) {
-			in := b.options.input(append(plainBatches(), plainBatches()...)...)
-			b.compare(p, in, kept, reversed, "About.Concurrent promises that batches may come in any order, but their order changes the result")
+			in := h.options.input(append(plainBatches(), plainBatches()...)...)
+			h.compare(p, in, kept, reversed, "About.Concurrent says that batches may come in any order, but their order changes the result")
 			for range 3 {
-				b.compare(p, in, kept, together, "About.Concurrent promises calls from several goroutines, but they change the result")
+				h.compare(p, in, kept, together, "About.Concurrent allows calls from several goroutines, but they change the result")
 			}
 		}))
 	}
 	checks = append(checks,
-		run(CheckLeak, func(p *probe) { b.leak(p) }),
-		b.leaks(func(ctx context.Context) error { _, err := b.run(ctx, plain, kept); return err }),
+		run(CheckLeak, func(p *probe) { h.leak(p) }),
+		h.leaks(func(ctx context.Context) error { _, err := h.run(ctx, plain, kept); return err }),
 	)
-	if b.definition.Kind == stage.KindFilter {
-		checks = append(checks, b.report(CheckSchema))
-		if b.definition.KeepsRows {
-			checks = append(checks, b.report(CheckKeepsRows))
+	if h.definition.Kind == stage.KindFilter {
+		checks = append(checks, h.reportsOf(CheckSchema))
+		if h.definition.KeepsRows {
+			checks = append(checks, h.reportsOf(CheckKeepsRows))
 		}
 	} else {
-		checks = append(checks, b.report(CheckMedia))
-		if b.definition.Out == stage.ShapeRecords {
-			checks = append(checks, b.report(CheckEnds))
+		checks = append(checks, h.reportsOf(CheckMedia))
+		if h.definition.Out == stage.ShapeRecords {
+			checks = append(checks, h.reportsOf(CheckEnds))
 		}
 	}
-	return append(checks, b.report(CheckUntouched), b.report(CheckPanics), b.report(CheckErrors), b.accepts())
+	return append(checks, h.reportsOf(CheckUntouched), h.reportsOf(CheckPanics), h.reportsOf(CheckErrors), h.accepts())
 }
 
 // compare runs a stream in two ways, which must give the same.
-func (b *tableBench) compare(p *probe, in input, one, other way, breach string) {
-	want, err := b.run(p.ctx, in, one)
+func (h *tableHarness) compare(p *probe, in input, one, other way, breach string) {
+	want, err := h.run(p.ctx, in, one)
 	if !p.try("plain rows", err) {
 		return
 	}
-	got, err := b.run(p.ctx, in, other)
+	got, err := h.run(p.ctx, in, other)
 	if !p.try("plain rows again", err) {
 		return
 	}
@@ -423,32 +423,32 @@ func (b *tableBench) compare(p *probe, in input, one, other way, breach string) 
 }
 
 // sliced compares batches that begin in the middle of their buffers with equal ones that do not.
-func (b *tableBench) sliced(p *probe) {
+func (h *tableHarness) sliced(p *probe) {
 	for _, f := range valueTypes() {
-		whole := input{b.options.fields(f), []batch{{rows: 21, nulls: someNulls}, {rows: 9, nulls: alternate}}}
+		whole := input{h.options.fields(f), []batch{{rows: 21, nulls: someNulls}, {rows: 9, nulls: alternate}}}
 		slice := input{whole.fields, slices.Clone(whole.batches)}
 		slice.batches[0].front, slice.batches[1].front = 3, mostFront
-		want, err := b.run(p.ctx, whole, kept)
+		want, err := h.run(p.ctx, whole, kept)
 		if !p.try("whole batches of "+typeName(f), err) {
 			continue
 		}
-		got, err := b.run(p.ctx, slice, kept)
+		got, err := h.run(p.ctx, slice, kept)
 		if !p.try("slices of "+typeName(f), err) {
 			continue
 		}
-		if d := got.differs(want); d != "" && !b.arrow {
+		if d := got.differs(want); d != "" && !h.arrow {
 			p.fail("a slice of %s became something else than the same rows in a batch of their own: %s", typeName(f), d)
 		}
 	}
 }
 
-func (b *tableBench) leak(p *probe) {
-	few, many := b.options.input(plainBatches()...), b.options.input(slices.Repeat(plainBatches(), 3)...)
-	_, before, err := b.runCounted(p.ctx, few, kept)
+func (h *tableHarness) leak(p *probe) {
+	few, many := h.options.input(plainBatches()...), h.options.input(slices.Repeat(plainBatches(), 3)...)
+	_, before, err := h.runCounted(p.ctx, few, kept)
 	if !p.try("plain rows", err) {
 		return
 	}
-	_, after, err := b.runCounted(p.ctx, many, kept)
+	_, after, err := h.runCounted(p.ctx, many, kept)
 	if p.try("more plain rows", err) && after > before {
 		p.fail("%d bytes of env.Memory are held after %d batches, and %d after %d: batches or builders are not released",
 			before, len(few.batches), after, len(many.batches))
@@ -456,26 +456,26 @@ func (b *tableBench) leak(p *probe) {
 	p.breaches(CheckLeak)
 }
 
-func (b *tableBench) cancellation(p *probe) {
-	in := b.options.input(batch{rows: 2000, nulls: someNulls})
+func (h *tableHarness) cancellation(p *probe) {
+	in := h.options.input(batch{rows: 2000, nulls: someNulls})
 	schema := in.schema()
 	for _, already := range []bool{true, false} {
 		what := "a batch whose run is cancelled while it is worked on"
 		if already {
 			what = "a batch of a run that was cancelled before"
 		}
-		t, err := b.bind(p.ctx, schema)
+		t, err := h.bind(p.ctx, schema)
 		if err != nil {
 			p.try(what, err)
 			return
 		}
 		rec := in.record(newGuard(), schema, 0, 0)
-		if b.definition.Kind == stage.KindEncoder {
+		if h.definition.Kind == stage.KindEncoder {
 			err = t.call(p.ctx, "Begin", func(context.Context) error { return t.encoder.Begin(&stage.Output{}) })
 		}
 		if err == nil {
 			err = t.callCancelled(p.ctx, "a call with rows", already, func(ctx context.Context) error {
-				if b.definition.Kind == stage.KindEncoder {
+				if h.definition.Kind == stage.KindEncoder {
 					return t.encoder.Encode(ctx, stage.Rows{Record: rec}, &stage.Output{})
 				}
 				got, err := t.filter.Apply(ctx, rec)
@@ -487,7 +487,7 @@ func (b *tableBench) cancellation(p *probe) {
 		}
 		p.try(what, cancelled(err))
 		t.close()
-		if b.stuck() != "" {
+		if h.hungReason() != "" {
 			return // rec may still be read
 		}
 		rec.Release()

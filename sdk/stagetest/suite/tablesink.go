@@ -14,54 +14,54 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// tableSinkBench tries sinks of rows.
-type tableSinkBench struct {
-	*bench
+// tableSinkHarness tries sinks of rows.
+type tableSinkHarness struct {
+	*harness
 	definition stage.Definition
 }
 
 // open makes a sink and opens it for rows of a schema.
-func (b *tableSinkBench) open(ctx context.Context, schema *arrow.Schema) (*sinkStage, stage.TableSink, error) {
-	i, err := b.newInstance(ctx, b.definition)
+func (h *tableSinkHarness) open(ctx context.Context, schema *arrow.Schema) (*sinkStage, stage.TableSink, error) {
+	i, err := h.newInstance(ctx, h.definition)
 	if err != nil {
 		return nil, nil, err
 	}
 	sink := i.made.(stage.TableSink)
-	s := &sinkStage{instance: i, sink: sink, object: b.options.object(i.dir)}
+	s := &sinkStage{instance: i, sink: sink, object: h.options.object(i.dir)}
 	err = s.call(ctx, "Open", func(ctx context.Context) error {
 		return sink.Open(ctx, stage.Table{Schema: schema, RunID: "conformance"})
 	})
 	if err != nil {
-		b.refusedClean(ctx, s)
+		h.refusedClean(ctx, s)
 		return nil, nil, err
 	}
 	return s, sink, nil
 }
 
 // refusedClean aborts what was not opened; nothing may stay of it.
-func (b *tableSinkBench) refusedClean(ctx context.Context, s *sinkStage) {
+func (h *tableSinkHarness) refusedClean(ctx context.Context, s *sinkStage) {
 	_ = s.abort(ctx)
-	if left := s.left(); len(left) > 0 && b.stuck() == "" {
-		b.violate(CheckAbort, "Abort after an Open that failed left %s", left[0])
+	if left := s.left(); len(left) > 0 && h.hungReason() == "" {
+		h.report(CheckAbort, "Abort after an Open that failed left %s", left[0])
 	}
 	s.close()
 }
 
 // write gives the batches of an input. Kept, they live until the sink is closed; borrowed, each one's memory is overwritten
 // when the sink may no longer read it.
-func (b *tableSinkBench) write(ctx context.Context, s *sinkStage, sink stage.TableSink, in input, schema *arrow.Schema, how way) error {
+func (h *tableSinkHarness) write(ctx context.Context, s *sinkStage, sink stage.TableSink, in input, schema *arrow.Schema, how way) error {
 	guard := newGuard()
 	first := int64(0)
 	for i := range in.batches {
 		rec := in.record(guard, schema, i, first)
 		sealed := sealOf(rec)
 		err := s.call(ctx, "Write", func(ctx context.Context) error { return sink.Write(ctx, stage.Rows{Record: rec, First: first}) })
-		if b.stuck() != "" {
+		if h.hungReason() != "" {
 			return err // rec may still be read
 		}
 		buffers := slices.Clone(sealed.buffers)
 		if breach := sealed.open(); breach != "" {
-			b.violate(CheckUntouched, "%s", breach)
+			h.report(CheckUntouched, "%s", breach)
 		}
 		first += rec.NumRows()
 		if how == kept {
@@ -74,11 +74,11 @@ func (b *tableSinkBench) write(ctx context.Context, s *sinkStage, sink stage.Tab
 			return err
 		}
 		if s.visible() {
-			b.violate(CheckHidden, "the object is visible under its name before Commit")
+			h.report(CheckHidden, "the object is visible under its name before Commit")
 		}
 	}
 	if held, bytes := guard.held(); held > 0 && how != kept {
-		b.violate(CheckLeak, "after the last Write %d buffers (%d bytes) of batches that the sink was given are still held", held, bytes)
+		h.report(CheckLeak, "after the last Write %d buffers (%d bytes) of batches that the sink was given are still held", held, bytes)
 	}
 	return nil
 }
@@ -90,14 +90,14 @@ func wipeAll(buffers []*memory.Buffer) {
 }
 
 // deliver takes rows all the way, and returns the object, if its path is known and it is a file.
-func (b *tableSinkBench) deliver(ctx context.Context, in input, how way) (object []byte, err error) {
+func (h *tableSinkHarness) deliver(ctx context.Context, in input, how way) (object []byte, err error) {
 	schema := in.schema()
-	s, sink, err := b.open(ctx, schema)
+	s, sink, err := h.open(ctx, schema)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	if err := b.write(ctx, s, sink, in, schema, how); err != nil {
+	if err := h.write(ctx, s, sink, in, schema, how); err != nil {
 		_ = s.abort(ctx)
 		return nil, err
 	}
@@ -107,13 +107,13 @@ func (b *tableSinkBench) deliver(ctx context.Context, in input, how way) (object
 		return nil, err
 	}
 	if breach := tableReceiptBreach(receipt, s.object); breach != "" {
-		b.violate(CheckReceipt, "%s", breach)
+		h.report(CheckReceipt, "%s", breach)
 	}
 	if s.object != "" {
 		object, _ = os.ReadFile(s.object) // a folder is not compared
 	}
-	b.committed(ctx, s)
-	return b.steady(object), nil
+	h.committed(ctx, s)
+	return h.steady(object), nil
 }
 
 // tableReceiptBreach says what is wrong with the receipt of a sink of rows. Size and digest are its own choice: both, of the
@@ -139,79 +139,79 @@ func tableReceiptBreach(r stage.Receipt, object string) string {
 	return ""
 }
 
-func (b *tableSinkBench) checks() []Check {
-	plain := b.options.input(plainBatches()...)
+func (h *tableSinkHarness) checks() []Check {
+	plain := h.options.input(plainBatches()...)
 	tried := func(p *probe, what string, in input) {
-		_, err := b.deliver(p.ctx, in, kept)
+		_, err := h.deliver(p.ctx, in, kept)
 		p.try(what, err)
 	}
 	schema := plain.schema()
-	phases := twoPhases{b.bench, b.definition,
-		func(ctx context.Context) (*sinkStage, error) { s, _, err := b.open(ctx, schema); return s, err },
+	phases := twoPhases{h.harness, h.definition,
+		func(ctx context.Context) (*sinkStage, error) { s, _, err := h.open(ctx, schema); return s, err },
 		func(ctx context.Context, s *sinkStage) error {
-			return b.write(ctx, s, s.sink.(stage.TableSink), plain, schema, kept)
+			return h.write(ctx, s, s.sink.(stage.TableSink), plain, schema, kept)
 		},
 		func(s *sinkStage) (func(context.Context) error, func()) {
-			rec := b.options.input(batch{rows: 2000, nulls: someNulls}).record(newGuard(), schema, 0, 0)
+			rec := h.options.input(batch{rows: 2000, nulls: someNulls}).record(newGuard(), schema, 0, 0)
 			return func(ctx context.Context) error {
 				return s.sink.(stage.TableSink).Write(ctx, stage.Rows{Record: rec})
 			}, rec.Release
 		}}
 	return []Check{
-		b.check(CheckCancel, phases.cancellation),
-		b.check(CheckCommit, func(p *probe) { tried(p, "plain rows", plain) }),
-		b.check(CheckTypes, func(p *probe) {
+		h.check(CheckCancel, phases.cancellation),
+		h.check(CheckCommit, func(p *probe) { tried(p, "plain rows", plain) }),
+		h.check(CheckTypes, func(p *probe) {
 			for _, f := range valueTypes() {
-				tried(p, typeName(f), input{b.options.fields(f), []batch{{rows: 20, nulls: someNulls}}})
+				tried(p, typeName(f), input{h.options.fields(f), []batch{{rows: 20, nulls: someNulls}}})
 			}
 		}),
-		b.check(CheckNulls, func(p *probe) {
+		h.check(CheckNulls, func(p *probe) {
 			for _, f := range valueTypes() {
-				in := input{fields: b.options.fields(f)}
+				in := input{fields: h.options.fields(f)}
 				for _, nulls := range []pattern{noNulls, allNulls, alternate, lastNull} {
 					in.batches = append(in.batches, batch{rows: 17, nulls: nulls})
 				}
 				tried(p, "null patterns of "+typeName(f), in)
 			}
 		}),
-		b.check(CheckZeroRows, func(p *probe) { tried(p, "batches without rows", b.options.input(batch{}, batch{rows: 2}, batch{})) }),
-		b.check(CheckZeroBatches, func(p *probe) { tried(p, "a table without rows", b.options.input()) }),
-		b.check(CheckOneRow, func(p *probe) { tried(p, "one row", b.options.input(batch{rows: 1})) }),
-		b.check(CheckHuge, func(p *probe) {
+		h.check(CheckZeroRows, func(p *probe) { tried(p, "batches without rows", h.options.input(batch{}, batch{rows: 2}, batch{})) }),
+		h.check(CheckZeroBatches, func(p *probe) { tried(p, "a table without rows", h.options.input()) }),
+		h.check(CheckOneRow, func(p *probe) { tried(p, "one row", h.options.input(batch{rows: 1})) }),
+		h.check(CheckHuge, func(p *probe) {
 			for _, t := range []arrow.DataType{arrow.BinaryTypes.String, arrow.BinaryTypes.Binary} {
 				f := arrow.Field{Name: "value", Type: t, Nullable: true}
-				tried(p, "values of 1 MiB of "+t.String(), input{b.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
+				tried(p, "values of 1 MiB of "+t.String(), input{h.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
 			}
 		}),
-		b.check(CheckSliced, func(p *probe) { b.sliced(p) }),
-		b.check(CheckBorrowed, func(p *probe) {
-			b.compare(p, "plain rows", plain, plain, borrowed, "a batch's memory was overwritten after the call, and the object changed: the sink keeps a reference")
+		h.check(CheckSliced, func(p *probe) { h.sliced(p) }),
+		h.check(CheckBorrowed, func(p *probe) {
+			h.compare(p, "plain rows", plain, plain, borrowed, "a batch's memory was overwritten after the call, and the object changed: the sink keeps a reference")
 		}),
-		b.check(CheckHidden, func(p *probe) {
-			p.result.Cases = b.tried
-			if b.options.Object == "" {
+		h.check(CheckHidden, func(p *probe) {
+			p.result.Cases = h.tried
+			if h.options.Object == "" {
 				p.skip("no path of the object was given")
 			}
 			p.breaches(CheckHidden)
 		}),
-		b.check(CheckAbort, phases.aborts),
-		b.undo(b.definition),
-		b.report(CheckReceipt),
-		b.report(CheckLeak),
-		b.leaks(func(ctx context.Context) error { _, err := b.deliver(ctx, plain, kept); return err }),
-		b.report(CheckUntouched), b.report(CheckPanics), b.report(CheckErrors), b.accepts(),
+		h.check(CheckAbort, phases.aborts),
+		h.undo(h.definition),
+		h.reportsOf(CheckReceipt),
+		h.reportsOf(CheckLeak),
+		h.leaks(func(ctx context.Context) error { _, err := h.deliver(ctx, plain, kept); return err }),
+		h.reportsOf(CheckUntouched), h.reportsOf(CheckPanics), h.reportsOf(CheckErrors), h.accepts(),
 	}
 }
 
 // compare delivers rows in two ways, which must make the same object. One that differs from run to run cannot be compared.
-func (b *tableSinkBench) compare(p *probe, what string, one, other input, how way, breach string) {
+func (h *tableSinkHarness) compare(p *probe, what string, one, other input, how way, breach string) {
 	var made [3][]byte
 	for i, c := range []struct {
 		in  input
 		how way
 	}{{one, kept}, {one, kept}, {other, how}} {
 		var err error
-		if made[i], err = b.deliver(p.ctx, c.in, c.how); !p.try(what, err) {
+		if made[i], err = h.deliver(p.ctx, c.in, c.how); !p.try(what, err) {
 			return
 		}
 	}
@@ -220,11 +220,11 @@ func (b *tableSinkBench) compare(p *probe, what string, one, other input, how wa
 	}
 }
 
-func (b *tableSinkBench) sliced(p *probe) {
+func (h *tableSinkHarness) sliced(p *probe) {
 	for _, f := range valueTypes() {
-		whole := input{b.options.fields(f), []batch{{rows: 21, nulls: someNulls}, {rows: 9, nulls: alternate}}}
+		whole := input{h.options.fields(f), []batch{{rows: 21, nulls: someNulls}, {rows: 9, nulls: alternate}}}
 		slice := input{whole.fields, slices.Clone(whole.batches)}
 		slice.batches[0].front, slice.batches[1].front = 3, mostFront
-		b.compare(p, "slices of "+typeName(f), whole, slice, kept, "a slice of "+typeName(f)+" became something else than the same rows in a batch of their own")
+		h.compare(p, "slices of "+typeName(f), whole, slice, kept, "a slice of "+typeName(f)+" became something else than the same rows in a batch of their own")
 	}
 }

@@ -199,7 +199,7 @@ func TestBrokenTableStagesFail(t *testing.T) {
 	}
 	for _, test := range []struct{ breach, check, says string }{
 		{"keeps rows", suite.CheckKeepsRows, "but made 1 more at the end"},
-		{"gives other columns", suite.CheckSchema, "a batch has 1 columns; 2 were promised"},
+		{"gives other columns", suite.CheckSchema, "a batch has 1 columns; 2 were declared"},
 		{"panics at the end", suite.CheckPanics, "End panicked"},
 	} {
 		t.Run(test.breach, func(t *testing.T) {

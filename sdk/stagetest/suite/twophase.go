@@ -9,7 +9,7 @@ import (
 
 // twoPhases tries what is the same of every sink, whether it takes bytes or rows: how it is aborted and cancelled.
 type twoPhases struct {
-	*bench
+	*harness
 	definition stage.Definition
 	open       func(ctx context.Context) (*sinkStage, error)
 	// write gives the sink a whole input.
@@ -52,7 +52,7 @@ func (b twoPhases) aborts(p *probe) {
 			p.fail("Abort %s left %s", phase.what, slices.MinFunc(left, func(a, b string) int { return len(a) - len(b) }))
 		}
 		if open := s.unreleased(); len(open) > 0 {
-			b.violate(CheckUndo, "after Abort %s the sink has not released %q", phase.what, open[0])
+			b.report(CheckUndo, "after Abort %s the sink has not released %q", phase.what, open[0])
 		}
 		p.try("the second Abort "+phase.what, s.abort(p.ctx))
 		s.close()
@@ -66,15 +66,15 @@ func (b twoPhases) aborts(p *probe) {
 }
 
 // committed looks back at a sink after Commit: it has released what it announced, and an Abort does nothing any more.
-func (b *bench) committed(ctx context.Context, s *sinkStage) {
+func (h *harness) committed(ctx context.Context, s *sinkStage) {
 	if open := s.unreleased(); len(open) > 0 {
-		b.violate(CheckUndo, "after Commit the sink has not released %q", open[0])
+		h.report(CheckUndo, "after Commit the sink has not released %q", open[0])
 	}
 	if err := s.abort(ctx); err != nil {
-		b.violate(CheckAbort, "Abort after Commit gave an error: %v", err)
+		h.report(CheckAbort, "Abort after Commit gave an error: %v", err)
 	}
 	if s.object != "" && !s.visible() {
-		b.violate(CheckAbort, "after Commit, and an Abort that must do nothing then, the object is not there")
+		h.report(CheckAbort, "after Commit, and an Abort that must do nothing then, the object is not there")
 	}
 }
 
@@ -88,7 +88,7 @@ func (b twoPhases) cancellation(p *probe) {
 		}
 		write, release := b.piece(s)
 		p.try("a write of a cancelled run", cancelled(s.callCancelled(p.ctx, "Write", already, write)))
-		if b.stuck() != "" {
+		if b.hungReason() != "" {
 			s.close()
 			return // what was written may still be read
 		}

@@ -38,9 +38,9 @@ var hostile = []string{"", "garbage", "\x00\xff\xfe", "null", "{}", "[]", "/", "
 
 // undo is the check of a stage in this process that has the ability: it refuses what it has not announced, and releases
 // what it has ended.
-func (b *bench) undo(d stage.Definition) Check {
-	return b.check(CheckUndo, func(p *probe) {
-		i, err := b.newInstance(p.ctx, d)
+func (h *harness) undo(d stage.Definition) Check {
+	return h.check(CheckUndo, func(p *probe) {
+		i, err := h.newInstance(p.ctx, d)
 		if err != nil {
 			p.try("making the stage", err)
 			return
@@ -69,9 +69,9 @@ func (b *bench) undo(d stage.Definition) Check {
 
 // undo kills a sink's process while it is at work, and has another one undo what the first had announced: then nothing is
 // there any more.
-func (b *processBench) undo() Check {
-	return b.check(CheckUndo, func(p *probe) {
-		resources, settings, dir, remove, err := b.killed(p.ctx)
+func (h *processHarness) undo() Check {
+	return h.check(CheckUndo, func(p *probe) {
+		resources, settings, dir, remove, err := h.killed(p.ctx)
 		if remove != nil {
 			defer remove()
 		}
@@ -84,7 +84,7 @@ func (b *processBench) undo() Check {
 			return
 		}
 		for _, what := range []string{"Undo after a kill", "Undo of what is gone"} {
-			outcomes, err := b.ask(p.ctx, dir, settings, resources)
+			outcomes, err := h.ask(p.ctx, dir, settings, resources)
 			for i := 0; err == nil && i < len(outcomes); i++ {
 				err = outcomes[i]
 			}
@@ -94,7 +94,7 @@ func (b *processBench) undo() Check {
 			p.fail("a process was killed and what it had announced was undone, but %s is left", left[0])
 		}
 		for _, state := range hostile {
-			outcomes, err := b.ask(p.ctx, dir, settings, []*pb.Resource{{Name: "hostile", State: []byte(state), RunId: "conformance"}})
+			outcomes, err := h.ask(p.ctx, dir, settings, []*pb.Resource{{Name: "hostile", State: []byte(state), RunId: "conformance"}})
 			p.result.Cases++
 			if err != nil || outcomes[0] == nil || fault.Is(outcomes[0], "plugin.panic") {
 				p.fail("Undo of %q, which no stage has announced, gave %v, %v; expected a fault", state, outcomes, err)
@@ -105,8 +105,8 @@ func (b *processBench) undo() Check {
 
 // killed runs a process until it has written something, and kills it. It returns what the process had announced and not
 // released, and the directory that it reached, in which it wrote.
-func (b *processBench) killed(ctx context.Context) (resources []*pb.Resource, settings []byte, dir string, remove func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, b.options.Patience)
+func (h *processHarness) killed(ctx context.Context) (resources []*pb.Resource, settings []byte, dir string, remove func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.options.Patience)
 	defer cancel()
 	dir, remove, err = tempDir()
 	if err != nil {
@@ -115,16 +115,16 @@ func (b *processBench) killed(ctx context.Context) (resources []*pb.Resource, se
 	if err = os.Mkdir(written(dir), 0o700); err != nil {
 		return nil, nil, "", remove, err
 	}
-	if settings, err = b.options.settings(written(dir)); err != nil {
+	if settings, err = h.options.settings(written(dir)); err != nil {
 		return nil, nil, "", remove, problemf("%v", err)
 	}
-	t, err := b.input(plainBatches()...)
+	t, err := h.input(plainBatches()...)
 	if err != nil {
 		return nil, nil, "", remove, err
 	}
 	defer t.release()
 	t.open = true
-	running, err := b.start(ctx, dir)
+	running, err := h.start(ctx, dir)
 	if err != nil {
 		return nil, nil, "", remove, err
 	}
@@ -133,9 +133,9 @@ func (b *processBench) killed(ctx context.Context) (resources []*pb.Resource, se
 	if !is {
 		return nil, settings, dir, remove, nil
 	}
-	request := &pb.OpenRequest{RunId: "conformance", Input: filepath.Join(dir, "i"), Stages: []*pb.Stage{b.stageOf(settings)},
+	request := &pb.OpenRequest{RunId: "conformance", Input: filepath.Join(dir, "i"), Stages: []*pb.Stage{h.stageOf(settings)},
 		Limits: &pb.Limits{BudgetBytes: 32 << 20, Workers: 2, BatchRows: 50, BatchBytes: 1 << 20, StallNanoseconds: int64(10 * time.Second)}}
-	if err = process.Open(ctx, request, secretsOf(b.manifest.Spec, settings)); err != nil {
+	if err = process.Open(ctx, request, secretsOf(h.manifest.Spec, settings)); err != nil {
 		return nil, settings, dir, remove, err
 	}
 	feeding, hangUp := context.WithCancel(ctx)
@@ -147,14 +147,14 @@ func (b *processBench) killed(ctx context.Context) (resources []*pb.Resource, se
 		if a := e.GetAnnounced(); a != nil {
 			r := a.GetResource()
 			if breach := resourceBreach(stage.Resource{Name: r.GetName(), Remedy: r.GetRemedy(), State: r.GetState()}); breach != "" {
-				b.violate(CheckUndo, "%s", breach)
+				h.report(CheckUndo, "%s", breach)
 			}
 			r.RunId = request.RunId
 			open[a.Id] = r
 		}
 		delete(open, e.GetReleased().GetId())
 		moved := e.GetProgress().GetBytes()
-		if b.manifest.In == stage.ShapeTable {
+		if h.manifest.In == stage.ShapeTable {
 			moved = e.GetProgress().GetRows()
 		}
 		if moved > 0 && !killed {
@@ -176,21 +176,21 @@ func (b *processBench) killed(ctx context.Context) (resources []*pb.Resource, se
 // written is the folder for what a stage leaves, beside the sockets of a process's directory.
 func written(dir string) string { return filepath.Join(dir, "d") }
 
-func (b *processBench) stageOf(settings []byte) *pb.Stage {
-	return &pb.Stage{Id: "stage", Kind: string(b.manifest.Kind), Name: b.manifest.Name, Settings: settings}
+func (h *processHarness) stageOf(settings []byte) *pb.Stage {
+	return &pb.Stage{Id: "stage", Kind: string(h.manifest.Kind), Name: h.manifest.Name, Settings: settings}
 }
 
 // ask asks another process, which reaches the same directory, to undo something.
-func (b *processBench) ask(ctx context.Context, dir string, settings []byte, resources []*pb.Resource) ([]error, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.options.Patience)
+func (h *processHarness) ask(ctx context.Context, dir string, settings []byte, resources []*pb.Resource) ([]error, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.options.Patience)
 	defer cancel()
-	running, err := b.start(ctx, dir)
+	running, err := h.start(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer running.Close()
-	outcomes, err := running.(Mortal).Undo(ctx, &pb.UndoRequest{Stage: b.stageOf(settings), RunId: "conformance", Resources: resources},
-		secretsOf(b.manifest.Spec, settings))
+	outcomes, err := running.(Mortal).Undo(ctx, &pb.UndoRequest{Stage: h.stageOf(settings), RunId: "conformance", Resources: resources},
+		secretsOf(h.manifest.Spec, settings))
 	if err == nil && len(outcomes) != len(resources) {
 		err = problemf("Undo gave %d outcomes for %d resources", len(outcomes), len(resources))
 	}

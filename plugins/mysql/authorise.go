@@ -28,13 +28,13 @@ type statement struct {
 	inoutArgs []any
 }
 
-// statement looks everything up that is wished for, and writes the statement. The
+// statement looks everything up that is asked for, and writes the statement. The
 // query holds key words, question marks, and names in the catalogue's spelling.
-func (w *wish) statement(c catalogue) (statement, error) {
-	if w.procedure != "" {
-		return w.call(c)
+func (r *checkedRequest) statement(c catalogue) (statement, error) {
+	if r.procedure != "" {
+		return r.call(c)
 	}
-	return w.read(c)
+	return r.read(c)
 }
 
 // find looks for a name among those that are allowed. Of the others, nothing is
@@ -59,34 +59,34 @@ func find(visit func(func(name string)) error, wanted string, fold bool, allowed
 // Rows come in the order of the primary key where that costs nothing, which is
 // where the rows are stored in it, and are not picked by an index on the date.
 // Otherwise their order is the server's.
-func (w *wish) read(c catalogue) (statement, error) {
-	table, near, err := find(c.tables, w.table, c.foldsTables(), w.allowedTables)
+func (r *checkedRequest) read(c catalogue) (statement, error) {
+	table, near, err := find(c.tables, r.table, c.foldsTables(), r.allowedTables)
 	if err != nil {
 		return statement{}, err
 	}
 	if table == "" {
-		return statement{}, w.noTable(near)
+		return statement{}, r.noTable(near)
 	}
 	info, err := c.table(table)
 	if err != nil {
 		return statement{}, err
 	}
 	if len(info.columns) == 0 {
-		return statement{}, requestFault(codeBrokenView, "table_name", "%s has no columns: it is a view of something that is gone, or that the account may not read", shown(w.table)).
+		return statement{}, requestFault(codeBrokenView, "table_name", "%s has no columns: it is a view of something that is gone, or that the account may not read", shown(r.table)).
 			WithHint("mend the view, or ask for the table that it reads")
 	}
-	columns, err := w.choose(info.columns)
+	columns, err := r.choose(info.columns)
 	if err != nil {
 		return statement{}, err
 	}
-	date, err := w.date(info.columns)
+	date, err := r.date(info.columns)
 	if err != nil {
 		return statement{}, err
 	}
 	var query strings.Builder
 	var args []any
 	query.WriteString("SELECT " + quoteNames(columns) + " FROM " + quoteName(table))
-	for _, bound := range []struct{ day, operator string }{{w.from, ">="}, {w.until, "<"}} {
+	for _, bound := range []struct{ day, operator string }{{r.from, ">="}, {r.until, "<"}} {
 		if bound.day == "" {
 			continue
 		}
@@ -110,7 +110,7 @@ func (w *wish) read(c catalogue) (statement, error) {
 			read.unix = append(read.unix, c.name)
 		}
 	}
-	if w.columns == nil {
+	if r.columns == nil {
 		read.allOf = table
 		for _, c := range info.columns {
 			if c.invisible {
@@ -121,8 +121,8 @@ func (w *wish) read(c catalogue) (statement, error) {
 	return read, nil
 }
 
-func (w *wish) noTable(near *similar) error {
-	return requestFault(codeTableNotAvailable, "table_name", "there is no table %s that may be read", shown(w.table)).
+func (r *checkedRequest) noTable(near *similar) error {
+	return requestFault(codeTableNotAvailable, "table_name", "there is no table %s that may be read", shown(r.table)).
 		WithHint("%s", near.hint("check the name and its case, and that the account has SELECT on it; whoever runs the service decides which tables may be read"))
 }
 
@@ -136,8 +136,8 @@ func findColumn(columns []columnInfo, wanted string) (columnInfo, bool) {
 }
 
 // choose gives the columns to read.
-func (w *wish) choose(all []columnInfo) (names []string, err error) {
-	if w.columns == nil {
+func (r *checkedRequest) choose(all []columnInfo) (names []string, err error) {
+	if r.columns == nil {
 		for _, c := range all {
 			if !c.invisible {
 				names = append(names, c.name)
@@ -145,7 +145,7 @@ func (w *wish) choose(all []columnInfo) (names []string, err error) {
 		}
 		return names, nil
 	}
-	for _, wanted := range w.columns {
+	for _, wanted := range r.columns {
 		c, ok := findColumn(all, wanted)
 		switch {
 		case !ok:
@@ -169,25 +169,25 @@ func noColumn(code, parameter, wanted string, all []columnInfo) error {
 
 // date gives the column that the range is about, or empty when there is no range.
 // What is named is checked, with and without a range.
-func (w *wish) date(all []columnInfo) (name string, err error) {
-	if w.dateColumn != "" {
-		c, ok := findColumn(all, w.dateColumn)
+func (r *checkedRequest) date(all []columnInfo) (name string, err error) {
+	if r.dateColumn != "" {
+		c, ok := findColumn(all, r.dateColumn)
 		switch {
 		case !ok:
-			return "", noColumn(codeDateColumn, "date_column", w.dateColumn, all)
+			return "", noColumn(codeDateColumn, "date_column", r.dateColumn, all)
 		case !c.dates():
 			return "", requestFault(codeDateColumn, "date_column", "column %s is of type %s", shown(c.name), shown(c.dataType)).
 				WithHint("name a column of type date, datetime or timestamp")
 		}
 		name = c.name
 	}
-	stamp := map[string]string{modifierCreated: createdColumn, modifierUpdated: updatedColumn}[w.modifier]
+	stamp := map[string]string{modifierCreated: createdColumn, modifierUpdated: updatedColumn}[r.modifier]
 	if stamp == "" {
 		return name, nil
 	}
 	c, ok := findColumn(all, stamp)
 	if !ok || !c.dates() {
-		return "", requestFault(codeDateColumn, "date_modifier", "%s is about column %s, and the table has none of that name and of type date, datetime or timestamp", w.modifier, stamp).
+		return "", requestFault(codeDateColumn, "date_modifier", "%s is about column %s, and the table has none of that name and of type date, datetime or timestamp", r.modifier, stamp).
 			WithHint("set date_modifier to All, and name the column with date_column")
 	}
 	return c.name, nil
@@ -198,13 +198,13 @@ func (c *columnInfo) dates() bool {
 }
 
 // call writes a CALL. The names of procedures never depend on case.
-func (w *wish) call(c catalogue) (statement, error) {
-	procedure, near, err := find(c.procedures, w.procedure, true, w.allowedCall)
+func (r *checkedRequest) call(c catalogue) (statement, error) {
+	procedure, near, err := find(c.procedures, r.procedure, true, r.allowedCall)
 	if err != nil {
 		return statement{}, err
 	}
 	if procedure == "" {
-		return statement{}, requestFault(codeProcedureNotAvailable, "procedure_name", "there is no procedure %s that may be called", shown(w.procedure)).
+		return statement{}, requestFault(codeProcedureNotAvailable, "procedure_name", "there is no procedure %s that may be called", shown(r.procedure)).
 			WithHint("%s", near.hint("check the name; whoever runs the service decides which procedures may be called"))
 	}
 	parameters, err := c.parameters(procedure)
@@ -212,8 +212,8 @@ func (w *wish) call(c catalogue) (statement, error) {
 		return statement{}, err
 	}
 	given := slices.DeleteFunc(slices.Clone(parameters), func(p parameterInfo) bool { return p.mode == "OUT" })
-	if len(given) != len(w.args) {
-		return statement{}, requestFault(codeArgumentCount, "arguments", "procedure %s takes %d arguments, and %d came", shown(procedure), len(given), len(w.args)).
+	if len(given) != len(r.args) {
+		return statement{}, requestFault(codeArgumentCount, "arguments", "procedure %s takes %d arguments, and %d came", shown(procedure), len(given), len(r.args)).
 			WithHint("%s", signature(given))
 	}
 	call := statement{args: []any{}, doing: "calling " + shown(procedure)}
@@ -226,7 +226,7 @@ func (w *wish) call(c catalogue) (statement, error) {
 			continue
 		}
 		t := parseParamType(p.typ)
-		value, problem := t.bind(w.args[next])
+		value, problem := t.bind(r.args[next])
 		next++
 		if problem != "" {
 			return statement{}, requestFault(codeArgument, "arguments", "argument %d (%s %s): %s", next, p.name, p.typ, problem).
