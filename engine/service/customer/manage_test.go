@@ -29,9 +29,11 @@ func TestWhatKeysMayBeAskedFor(t *testing.T) {
 		"no scope":             {customer.NewKey{Customer: "live", Scopes: customer.Scopes{"everything"}}, customer.CodeInvalid},
 		"a scope twice":        {customer.NewKey{Customer: "live", Scopes: customer.Scopes{customer.Jobs, customer.Jobs}}, customer.CodeInvalid},
 		"past":                 {customer.NewKey{Customer: "live", ExpiresAt: noon}, customer.CodeInvalid},
-		"two lines":            {customer.NewKey{Customer: "live", Label: "a\nb"}, customer.CodeInvalid},
-		"long":                 {customer.NewKey{Customer: "live", Label: strings.Repeat("x", 201)}, customer.CodeInvalid},
-		"no text":              {customer.NewKey{Customer: "live", Label: "\xff"}, customer.CodeInvalid},
+		"in an age": {customer.NewKey{Customer: "live",
+			ExpiresAt: time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -14*3600))}, customer.CodeInvalid},
+		"two lines": {customer.NewKey{Customer: "live", Label: "a\nb"}, customer.CodeInvalid},
+		"long":      {customer.NewKey{Customer: "live", Label: strings.Repeat("x", 201)}, customer.CodeInvalid},
+		"no text":   {customer.NewKey{Customer: "live", Label: "\xff"}, customer.CodeInvalid},
 	} {
 		if _, err := b.manage.CreateKey(t.Context(), c.want); err == nil {
 			t.Errorf("%s: a key was made", name)
