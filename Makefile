@@ -50,10 +50,10 @@ RACED_OUTSIDE := ^(TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSoc
 # race detector makes many times slower as well. They run without it, in full; smaller tests of the same packages run with it.
 LARGE       := ./engine/decrypt ./engine/sandbox ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
 LARGE_TESTS := ^(TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
-# Packages in whose own process nothing of ours runs: they read the sources, or are clients of the program as it is built.
-UNRACED := ./integration/repo ./integration/service
+# What reads the sources, and runs nothing of them.
+SOURCES := ./integration/repo
 # All other packages, as go test takes them.
-INSIDE = $(filter-out $(UNRACED:./%=$(MODULE)/%) $(OUTSIDE:./%=$(MODULE)/%),$(shell $(GO) list -tags $(TAGS) ./...))
+INSIDE = $(filter-out $(SOURCES:./%=$(MODULE)/%) $(OUTSIDE:./%=$(MODULE)/%),$(shell $(GO) list -tags $(TAGS) ./...))
 MODULE = $(shell $(GO) list -m)
 
 SCRIPTS := integration/scripts
@@ -82,7 +82,7 @@ test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE
 		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -skip $(LARGE_TESTS) $(INSIDE)' \
 		-test '-vet=off -tags $(TAGS) -timeout 45m -p 1 -run $(LARGE_TESTS) $(LARGE)' \
-		-test '-vet=off -tags $(TAGS) -timeout 45m -parallel 4 $(UNRACED)' \
+		-test '-vet=off -tags $(TAGS) -timeout 45m $(SOURCES)' \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 -run $(RACED_OUTSIDE) $(OUTSIDE)'; \
 	status=$$?; bash integration/images/engine.sh stop; exit $$status
 

@@ -188,6 +188,10 @@ func (e *Engine) Run(ctx context.Context, p *Plan, sink AnySink, o RunOptions) (
 	return run.Execute(ctx, e.host, p, options)
 }
 
+// Repeatable reports whether a run that ended with err may be run again with the same inputs and another RunID, without a
+// second output or anything left of the first: see run.Repeatable.
+func Repeatable(err error) bool { return run.Repeatable(err) }
+
 // Memory is what the processes of a plan take, in bytes, when they use what they are given: what Run acquires of a
 // Budget, for whoever admits runs himself. See run.Memory.
 func (e *Engine) Memory(p *Plan) int64 { return run.Memory(e.host, p) }

@@ -19,6 +19,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/budget"
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -402,6 +403,25 @@ func TestTimeLimit(t *testing.T) {
 		}})
 		if cancel(); !fault.Is(err, "run.cancelled") {
 			t.Errorf("%s, cancel: %v", isolation, err)
+		}
+	}
+}
+
+// TestMemory: what an engine says that a plan takes is what a run acquires of a budget.
+func TestMemory(t *testing.T) {
+	needs := func() int64 {
+		e := newEngine(t, engine.Config{})
+		return e.Memory(bind(t, prepare(t, e), given(1)))
+	}()
+	if needs < 8<<20 {
+		t.Errorf("a process and what it has in flight take %d bytes", needs)
+	}
+	for short, code := range map[int64]string{0: "", 1: budget.CodeTooLarge} {
+		e := newEngine(t, engine.Config{Budget: budget.New(needs - short)})
+		plan := bind(t, prepare(t, e), given(1))
+		_, err := e.Run(t.Context(), plan, &discard{}, engine.RunOptions{})
+		if (err != nil) != (code != "") || code != "" && !fault.Is(err, code) {
+			t.Errorf("a budget of %d bytes less: %v", short, err)
 		}
 	}
 }

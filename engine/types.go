@@ -34,7 +34,15 @@ const (
 	EndPipeline = plan.EndPipeline
 	EndOutput   = plan.EndOutput
 	EndCaller   = plan.EndCaller
+	// EndCallerTable ends at a TableSink of the caller's.
+	EndCallerTable = plan.EndCallerTable
 )
+
+// CodeParameterMissing is the code of a parameter that is required and was not given.
+const CodeParameterMissing = plan.CodeParameterMissing
+
+// KnownSecret is the kind of a secret that is known by its name; empty of all others.
+func KnownSecret(name string) SecretKind { return plan.KnownSecrets[name] }
 
 // A plan and what is in it.
 type (

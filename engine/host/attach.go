@@ -23,20 +23,18 @@ type Awaited struct {
 	Plugin string
 	// Environment is what has to be in its environment, as NAME=VALUE.
 	Environment string
-	// Program and Args are the program that the host would start. Another build of the
-	// plugin does as well: what is attached is not held against the lock file.
+	// Program and Args are the program that the host would start. Any other build of the plugin may be attached as
+	// well: its digest is not checked against the lock file.
 	Program string
 	Args    []string
 }
 
-// Attach returns a process that serves one group of one plugin and that the host
-// does not start: somebody does, under a debugger for instance, in the environment
-// that waiting is told. It waits for that until ctx ends.
+// Attach returns a process of a plugin that the host does not start itself: a person starts it, under a debugger for
+// instance, with the environment that waiting is given. Attach waits for it until ctx ends.
 //
-// Such a process may stand still as long as it likes: it is never taken for one that
-// hangs. It has its own terminal, environment and directory, is not confined in any way,
-// and is not killed; when the run is over it is told so. The control connection is
-// encrypted and bound to both certificates, as with every process.
+// The host never takes such a process for one that hangs, however long a debugger stops it. It keeps its own terminal,
+// environment and directory, is not confined, and is not killed: at the end of the run it is told so. The
+// control connection is encrypted and bound to both certificates, as with every process.
 func (h *Host) Attach(ctx context.Context, plugin string, waiting func(Awaited)) (Process, error) {
 	program, args, err := h.programOf(plugin)
 	if err != nil {
@@ -86,7 +84,7 @@ func (h *Host) programOf(plugin string) (program string, args []string, err erro
 	return program, nil, nil
 }
 
-// meet waits for the first process of this user that connects.
+// meet waits until a process of this user connects, and returns its connection and number. Others are turned away.
 func meet(ctx context.Context, listener *net.UnixListener) (*net.UnixConn, int, error) {
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
 	for {
@@ -223,7 +221,7 @@ func (a *attached) startFailure() error {
 // drain does nothing: what the process writes goes to its own terminal.
 func (a *attached) drain() {}
 
-// What a host watches in its children, it leaves to whoever debugs the process.
+// Memory, silence and output of a process that a person debugs are not the host's business.
 func (a *attached) chattered() bool      { return false }
 func (a *attached) killedByHost() bool   { return false }
 func (a *attached) advice() string       { return "" }

@@ -16,9 +16,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/control"
 )
 
-// gcPercent is by how much of what is in use the heap of a Go plugin grows before it is
-// collected (runtime/debug.SetGCPercent). What is in use are mostly buffers without pointers
-// that are used again, so that collecting more often than with Go's 100 costs next to nothing.
+// gcPercent is GOGC of a Go plugin (runtime/debug.SetGCPercent). A plugin's heap is mostly buffers without pointers
+// that are used again and again, so collecting more often than with Go's default of 100 saves memory and costs next to
+// nothing.
 const gcPercent = 75
 
 // environment is what a plugin process sees: nothing of the host's own, which
@@ -38,8 +38,8 @@ func environment(dir string, memoryLimit int64, processors int, extra []string) 
 	if processors > 0 {
 		env = append(env, "GOMAXPROCS="+strconv.Itoa(processors))
 	}
-	// What a plugin that is built with Go's race detector writes, and how long it waits
-	// at its end. Without it every such process sleeps a second before it is gone.
+	// GORACE says where a plugin that is built with Go's race detector reports, and how long it waits before it exits:
+	// a second by default, in every process of every test.
 	if race, ok := os.LookupEnv("GORACE"); ok {
 		env = append(env, "GORACE="+race)
 	}
@@ -69,7 +69,7 @@ type child struct {
 	process  *os.Process // once it has started
 	gone     bool        // its number may be somebody else's
 	killed   bool
-	cut      bool   // by that; false again when it turns out to have ended before
+	cut      bool   // the kill ended it; false when it had ended by itself before
 	exceeded excess // why the host killed it
 	chatter  bool   // it wrote something before its handshake
 }
@@ -95,8 +95,7 @@ func (c *child) Wait(context.Context) error {
 
 // Kill kills the whole process group.
 func (c *child) Kill(context.Context) error {
-	// A program that is no plugin usually ends by itself, and its own exit status
-	// says more than our signal.
+	// A program that is no plugin usually ends by itself, and its exit status tells the user more than a kill would.
 	c.exitStatus(200 * time.Millisecond)
 	c.kill()
 	return nil

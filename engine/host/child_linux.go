@@ -17,8 +17,8 @@ func limitCoreDumps(pid int) {
 	_ = unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
 }
 
-// waitEnd waits until the process has ended, and leaves its number to it: nobody else
-// gets that, or its process group's, before it is waited for.
+// waitEnd waits until the process has ended, without reaping it: until it is reaped the system gives its number, and
+// that of its process group, to no other process.
 func waitEnd(pid int) {
 	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}

@@ -16,7 +16,7 @@ const ownProgram = "/proc/self/exe"
 // maxStatus bounds what is said about a process that could not be confined.
 const maxStatus = 4 << 10
 
-// jailArguments are the arguments of ownProgram with which it does what a Spec says.
+// jailArguments are the arguments with which ownProgram sets a jail up as s says; see package jail.
 func jailArguments(s *jail.Spec) []string {
 	text, _ := json.Marshal(s) // strings and numbers
 	return []string{jail.Arg0, string(text)}

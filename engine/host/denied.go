@@ -7,16 +7,16 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// What the libraries of several languages say when there is no network, or not the file. Where none of it is said, a fault of
-// class connect is about the network.
+// The texts by which libraries of several languages report that there is no network, or no such file. A fault of class
+// connect without any of them is taken to be about the network.
 var (
 	saysNetwork = regexp.MustCompile(`(?i)network is (unreachable|down)|ENETUNREACH|ENETDOWN|EAI_AGAIN|temporary failure in name resolution|` +
 		`no such host|name or service not known|UnknownHost|nodename nor servname|lookup .* on .*:53`)
 	saysFile = regexp.MustCompile(`(?i)no such file or directory|ENOENT|FileNotFound|NoSuchFile|permission denied|EACCES|read-only file system|EROFS`)
 )
 
-// explainDenied makes a fault that comes of what was taken from the plugin say so, with what to do. The same run would fail
-// again, whatever the plugin thinks that it knows.
+// explainDenied adds to a fault that comes of the confinement what the plugin was not granted, and how to grant it. It
+// makes the fault final: the plugin may think that trying again helps, but the same run would fail again.
 func (r *remote) explainDenied(f *fault.Fault) *fault.Fault {
 	isolation := r.program.isolation()
 	switch network := saysNetwork.MatchString(f.Message); {

@@ -14,8 +14,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// Describe starts a process of a plugin and asks what it offers: for the first-party name, of Config.Executable. Whatever
-// name the program gives itself is taken.
+// Describe starts a process of a plugin and asks what it offers; under the first-party name it starts
+// Config.Executable. The name that the program gives itself is not checked.
 func (h *Host) Describe(ctx context.Context, plugin string) (Offer, error) {
 	p, err := h.start(ctx, plugin)
 	if err != nil {
@@ -36,8 +36,8 @@ func (h *Host) Try(ctx context.Context, entry LockEntry, from string) (Offer, er
 	return p.Describe(ctx)
 }
 
-// Pin makes an entry for a program that no lock file names, and the folder that it is in, for StartEntry and Try. It grants
-// nothing.
+// Pin returns an entry for a program that is in no lock file, and the folder of the program, for StartEntry and Try.
+// The entry grants nothing.
 func Pin(ctx context.Context, program string) (entry LockEntry, folder string, err error) {
 	file, err := OpenProgram(program)
 	if err != nil {
@@ -52,16 +52,16 @@ func Pin(ctx context.Context, program string) (entry LockEntry, folder string, e
 	return LockEntry{Name: name, File: name, SHA256: hex.EncodeToString(hash.Sum(nil))}, filepath.Dir(program), nil
 }
 
-// ownOffer is the first-party stages.
+// ownOffer is what the first-party stages offer.
 func (h *Host) ownOffer() Offer { return offerOf(h.cfg.FirstParty) }
 
-// offerOf is what this program offers by a bundle.
+// offerOf is what this program offers with the stages of a bundle.
 func offerOf(own stage.Bundle) Offer {
 	return Offer{Plugin: own.Name, Version: own.Version, FirstParty: true, Protocol: control.ProtocolVersion, Network: own.Network, LinkWords: true,
 		Stages: control.ManifestsOf(own)}
 }
 
-// describe starts a plugin of the lock file, which must know itself by the same name.
+// describe starts a plugin of the lock file. The name that the program gives itself must be that of the entry.
 func (h *Host) describe(ctx context.Context, entry LockEntry) (Offer, error) {
 	offer, err := h.Describe(ctx, entry.Name)
 	if err != nil {
@@ -86,10 +86,9 @@ type Found struct {
 // surveyed is how many plugins Survey has started at a time.
 const surveyed = 4
 
-// Survey describes every plugin: the first-party stages, then the third-party plugins of the
-// lock file, in its order, which are started for it. One that is broken does not hide the
-// others, and one that does not answer does not hold them up. The error is that of a context
-// that has ended.
+// Survey describes every plugin: the first-party stages, then the third-party plugins in the order of the lock file,
+// each of which is started. A plugin that is broken has its error in Found, and one that does not answer delays only
+// itself. Survey fails only when ctx ends.
 func (h *Host) Survey(ctx context.Context) ([]Found, error) {
 	all := make([]Found, 1+len(h.lock.Plugins))
 	all[0] = Found{Offer: h.ownOffer()}
@@ -110,8 +109,8 @@ func (h *Host) Survey(ctx context.Context) ([]Found, error) {
 	return all, nil
 }
 
-// Look describes one plugin. The error is that of a name that no plugin has; what is
-// wrong with the plugin itself is in Found.
+// Look describes one plugin. It fails when there is no plugin of that name; what is wrong with the plugin itself is in
+// Found.
 func (h *Host) Look(ctx context.Context, plugin string) (Found, error) {
 	if plugin == h.cfg.FirstParty.Name {
 		return Found{Offer: h.ownOffer()}, nil

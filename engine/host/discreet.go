@@ -7,9 +7,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// discreet is a process of which nothing is heard that holds a secret of the run: no
-// fault, no event and no receipt. Every process that the host gives away is one, its own
-// included.
+// discreet wraps a process and takes the run's secrets out of its faults, events and receipts. The host hands out no
+// process without it, the one in the host's own process included.
 type discreet struct {
 	Process
 	redaction *Redaction

@@ -11,7 +11,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// codeGrants is the code of a plugin whose grants cannot be what somebody has granted to its program.
+// codeGrants is the code of a lock entry whose grants do not belong to its program, or that grants what nobody may
+// grant.
 const codeGrants = "plugin.grants"
 
 // FileGrant is a file or a directory, with all that is below it, that a plugin may use.
@@ -35,7 +36,7 @@ func (g FileGrant) String() string {
 	return g.Path + readOnly
 }
 
-// ofKernel is where there are no files of anybody's: what a confined process needs of it, it has.
+// ofKernel are the kernel's own file systems. They cannot be granted: a confined process has what it needs of them.
 var ofKernel = []string{"/proc", "/sys", "/dev"}
 
 // ParseFileGrant reads PATH:ro or PATH:rw.
@@ -62,12 +63,12 @@ func within(path, dir string) bool {
 // granted reports whether the entry gives its plugin anything beyond its own directory.
 func (e LockEntry) granted() bool { return e.Network || len(e.Files) > 0 }
 
-// GrantsOf is what Grants must be: a SHA-256 over all that is granted, and over the name and the digest of the program to
-// which it is. Whoever replaces the program has to grant anew; nobody grants by a word in a merge.
+// GrantsOf is the value that the field Grants must have: a SHA-256 over everything that is granted, and over the name
+// and the digest of the program. So grants end when the program is replaced, and a line that slips in with a merge
+// grants nothing.
 //
-// It has no key, because it needs none and none would help: a confined plugin does not reach the lock file, and a process
-// of the same user that is not confined reaches the key as well. So it is no protection against whoever may write the
-// lock file, who may pin another program just as well.
+// The digest has no key. It need not have one: a confined plugin cannot write the lock file. And a key would not help
+// against a process of the same user that is not confined: it could read the key, or pin another program.
 func (e LockEntry) GrantsOf() string {
 	if !e.granted() {
 		return ""
@@ -81,8 +82,8 @@ func (e LockEntry) GrantsOf() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// checkGrants holds the grants of an entry against the program that they were given to, and keeps the folder of plugins
-// from being written by one of them.
+// checkGrants checks that the grants of an entry belong to its program (GrantsOf), and that they do not let the plugin
+// write the folder of plugins.
 func (e LockEntry) checkGrants(pluginDir string) error {
 	if e.Grants != e.GrantsOf() {
 		return fault.New(codeGrants, fault.Usage, "plugin %q is not started: what %s grants it (%s) was not granted to this program", e.Name, LockName, e.grantsText()).

@@ -36,41 +36,39 @@
 //   - unless its lock entry grants the network, a network namespace in which nothing is
 //     up, not even loopback.
 //
-// Of root's rights it keeps those over files, for the files that it sees.
+// When the host is root, the process keeps root's rights over the files that it sees, and no others.
 //
-// Where that cannot be had it runs with the namespaces that can, or with none, with a
-// warning, or with Config.StrictIsolation not at all. It can then use files and local
-// services as the host's user may; Isolation.NotConfined names it. There is no use of
-// Landlock: it would keep such a plugin from files, but not from sockets that have a path.
+// Where the system does not allow all of this, the process runs with the namespaces that it allows, or with none, and a
+// warning is logged; with Config.StrictIsolation it is not started. Such a process can use files and local services
+// like the host's user; Isolation.NotConfined lists what it can reach. Landlock is not used: it would protect files,
+// but not sockets that have a path.
 //
-// Whoever connects to a data socket, or listens at one, is asked who it is (sdk/peer). The
-// control connection takes nobody but the host, by its certificate; what is attached is
-// whatever process of this user comes first.
+// Both sides of a data socket check who is at the other end (sdk/peer). The control connection accepts only the host,
+// by its certificate. A process that is attached (Attach) is the first one of this user that connects.
 //
-// What is left to it: what anybody may read in the system's folders; the disk, in its
-// own directory; and the cores that it was not given, if it takes them back, since
-// affinity is a bound for the well-meaning.
+// A confined process can still read what anybody may read in the system's folders, fill the disk in its own directory,
+// and use more cores than it was given, because nothing keeps it from changing its affinity.
 //
 // # Processes in advance
 //
-// With Config.Warm processes stand ready. What is given away lives, answers, and is what a
-// start of today would give: a plugin whose program or grants were changed on disk is not
-// served by a process of what it was. One that dies before it was given anything of the run
-// is replaced by another start, of which nobody hears. Nobody waits for the pool: who finds
-// no process ready starts one, and the pool starts none meanwhile.
+// With Config.Warm processes are started in advance. Before one is handed out the host checks that it lives and
+// answers, and that the plugin's program and grants on disk are those with which it was started. If it dies before it
+// has been given anything of the run, another process takes its place and the caller does not notice. A caller never
+// waits for the pool: when no process is ready it starts one itself, and the pool starts none meanwhile.
 //
-// A confined process is shown its sockets' directories when it starts, and those of its run
-// do not exist yet. One that stands ready has directories of its own, and the sockets have
-// second names there (link(2)).
+// A confined process sees only directories that existed when it was started, and the directory of a run's sockets does
+// not exist then. So a process that is started in advance has socket directories of its own, into which the sockets of
+// the run are linked (link(2)).
 //
-// A program that hosts third-party plugins is executed again to confine each of them
-// (package jail), before its main function.
+// To confine a plugin, the program that uses this package is executed again, and becomes the plugin before its own main
+// function begins (package jail).
 //
 // # What a process begins
 //
-// What a stage begins outside of its process it announces before, and a host keeps that in the journal of its private
-// directory. A process that dies cannot end it any more: another one of the same plugin, with the same grants, is asked to
-// (Process.Undo), also for a host that has died itself (Host.Leftovers). The host removes nothing on a plugin's word.
+// Before a stage begins something that outlives its process, an upload for instance, it announces it, and the host
+// writes the announcement to the journal in its private directory. When the process dies, another process of the same
+// plugin, with the same grants, is asked to end the thing (Process.Undo). When the host dies, a later host finds the
+// journal (Host.Leftovers). The host itself never removes anything because a plugin says so.
 package host
 
 import (

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cipherstream/cipherstream/engine/host"
+	"github.com/cipherstream/cipherstream/engine/run/runtest"
 	"github.com/cipherstream/cipherstream/sdk"
 	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -214,9 +214,7 @@ func newSetup(t *testing.T, cfg host.Config, plugins ...pinned) *setup {
 // nothingRuns holds that no process is left, and no private directory of one.
 func (s *setup) nothingRuns(t *testing.T) {
 	t.Helper()
-	if left := children(t); len(left) > 0 {
-		t.Errorf("processes left behind: %v", left)
-	}
+	runtest.NoChildren(t)
 	for _, own := range names(t, s.tmp) {
 		if left := names(t, filepath.Join(s.tmp, own)); len(left) > 1 { // the marker is one
 			t.Errorf("left in the private directory: %v", left)
@@ -232,26 +230,6 @@ func names(t *testing.T, dir string) (list []string) {
 	}
 	for _, e := range entries {
 		list = append(list, e.Name())
-	}
-	return list
-}
-
-// children lists the child processes of this one, where /proc has them.
-func children(t *testing.T) (list []string) {
-	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range stats {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		if len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
-			list = append(list, string(text[:min(len(text), 40)]))
-		}
 	}
 	return list
 }

@@ -32,7 +32,7 @@ type Isolation struct {
 // firstParty reports whether the process is one of this program's own stages.
 func (i Isolation) firstParty() bool { return !i.Confined && !i.Apart && i.Reason == "" }
 
-// What a plugin may be kept from, as NotConfined names it.
+// What a plugin may be kept from, in the words of NotConfined.
 const (
 	openFiles     = "files"     // of the host's user, and the local services among them
 	openNetwork   = "network"   // though the lock file does not grant it
@@ -40,8 +40,8 @@ const (
 	openMemory    = "memory"    // of what it has left behind
 )
 
-// NotConfined names what the process is not kept from although nobody has granted it: of files, network, processes and
-// memory. It is empty when it is confined, and for the zero value.
+// NotConfined lists what the process can reach although nobody has granted it: some of files, network, processes and
+// memory. It is empty when the process is confined, and for the zero value.
 func (i Isolation) NotConfined() []string {
 	switch {
 	case i.Confined || i.Reason == "":
@@ -93,11 +93,10 @@ type confinement struct {
 	jail *jail.Spec
 }
 
-// Reach is a directory that a process uses beside its own and what it is granted: that
-// of a data socket.
+// Reach is a directory that a process has to see beside its own one and what it is granted: that of a data socket.
 type Reach struct {
 	Path string
-	// Write is true when it makes something there, as who listens at a socket does.
+	// Write is true when the process makes files there: the side that listens makes the socket.
 	Write bool
 }
 
@@ -139,10 +138,11 @@ func (i Isolation) warning(plugin string) string {
 	return text
 }
 
-// obstacles says why a process cannot have namespaces, and why it cannot be confined altogether; empty means that it can.
+// obstacles say why this system does not let the host make namespaces, and why it does not let it confine a process
+// with them altogether. Empty means that it can.
 type obstacles struct{ namespaces, jail string }
 
-// probe finds out what the system allows. It is asked once for each of the two kinds.
+// probe finds out what the system allows, once for processes without the network and once for those with it.
 func (h *Host) probe(network bool) obstacles {
 	kind := 0
 	if network {

@@ -17,25 +17,23 @@ import (
 
 const isolationHint = "let this user make user namespaces (user_namespaces(7); in a container, its seccomp profile decides)"
 
-// processAttributes puts the child in a process group of its own, and has the
-// kernel kill it when the host dies, even if it hangs; this program's own stages are told. A
-// confined process gets namespaces of its own.
+// processAttributes are those of a plugin's process: a process group of its own; a signal from the kernel when the host
+// dies, which kills a third-party process, even one that hangs, and wakes a first-party one; and namespaces where it is
+// confined.
 //
-// The user namespace is made for root too: a process of root's that is not in it
-// walks into the network namespace of the host (setns(2)), and reads the secrets in
-// the host's memory and environment. Inside, every id stands for itself, so that
-// files are as they are for the host.
+// There is a user namespace also when the host is root. Without it a process of root's could enter the host's network
+// namespace (setns(2)) and read the secrets in the host's memory. Every user id is mapped to itself, so that the owners
+// of files are the same inside as outside.
 //
-// In the network namespace nothing is up, not even loopback; only unix sockets that
-// have a path work, which control and data use. In the process namespace the plugin
-// is process 1: when it ends the kernel ends everything that it has started, whatever
-// process group that is in. The namespace of mounts is filled by package jail, which
-// has rights there until it becomes the plugin's program.
+// In the network namespace no interface is up, not even loopback. Unix sockets with a path work, and control and data
+// use those. In the process namespace the plugin is process 1: when it ends the kernel kills everything that it has
+// started, in whatever process group. Package jail fills the mount namespace, and has rights in it until it becomes the
+// plugin.
 func processAttributes(i Isolation) *syscall.SysProcAttr {
 	attributes := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if i.firstParty() {
-		// It ends what it has begun, and then itself, when its lifeline ends (control.Serve). The signal has one that is
-		// stopped go on, so that it sees that.
+		// A first-party process cleans up and exits when its lifeline ends (control.Serve). The signal makes a stopped
+		// process go on, so that it notices.
 		attributes.Pdeathsig = syscall.SIGCONT
 	}
 	if !i.Confined && !i.Apart {
@@ -57,8 +55,8 @@ func processAttributes(i Isolation) *syscall.SysProcAttr {
 // maxMappings is how many lines the kernel takes (user_namespaces(7)).
 const maxMappings = 340
 
-// sameIDs maps ids to themselves: for root all that the map of this process's own
-// namespace has, for others the one that they may.
+// sameIDs maps ids to themselves: for root all ids of this process's own namespace, for any other user only its own id,
+// because the kernel allows no more.
 func sameIDs(file string, own int) []syscall.SysProcIDMap {
 	only := []syscall.SysProcIDMap{{ContainerID: own, HostID: own, Size: 1}}
 	if os.Geteuid() != 0 {
@@ -82,12 +80,12 @@ func sameIDs(file string, own int) []syscall.SysProcIDMap {
 	return all
 }
 
-// noProgram cannot be executed, in a way that nothing else fails: there is no file in
-// a device.
+// noProgram is a path whose execution fails with ENOTDIR, an error that nothing else on the way gives.
 const noProgram = "/dev/null/none"
 
-// probeNamespaces makes the namespaces of a confined process, but for that of mounts, for
-// a program that does not exist, and says why that failed.
+// probeNamespaces tries whether the system lets the host make the namespaces of a confined process, all but the mount
+// namespace. It starts a program that does not exist, and returns why the system refused before that; empty if it did
+// not.
 func probeNamespaces(network bool) string {
 	attributes := processAttributes(Isolation{Apart: true, Network: network})
 	process, err := os.StartProcess(noProgram, []string{"none"}, &os.ProcAttr{Sys: attributes})
@@ -107,9 +105,9 @@ func probeNamespaces(network bool) string {
 	return "the system has no such namespaces (" + cause(err) + ")"
 }
 
-// probeJail confines a process that is no plugin, and says why that failed. Some systems
-// make namespaces and then grant no rights in them; containers hide parts of /proc,
-// which keeps a new one from being mounted; and it needs mount_setattr(2).
+// probeJail tries to confine a process without a plugin, and returns why that failed. Some systems make namespaces and
+// then give no rights in them; containers hide parts of /proc, and then no other /proc can be mounted; and old kernels
+// lack mount_setattr(2).
 func (h *Host) probeJail(network bool) string {
 	const cannot = "the system does not let this user "
 	dir, err := h.NewDir()
@@ -151,7 +149,7 @@ func (h *Host) probeJail(network bool) string {
 	}
 }
 
-// cause is the text of the system's error alone.
+// cause is the system's error without what Go puts in front of it.
 func cause(err error) string {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -160,8 +158,8 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// prepareThread restrains the calling thread, for good, in a way that the processes it
-// starts inherit.
+// prepareThread restricts the calling thread, and with it the processes that it starts. The thread keeps the
+// restrictions.
 func prepareThread(c confinement) error {
 	if c.thirdParty {
 		// No program that it executes gains rights: setuid, file capabilities

@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	// journalName is the folder of a private directory that holds what runs have announced, a file each. It outlives the
-	// rest of the directory of a host that has died, until somebody who has the settings has undone it.
+	// journalName is the folder in a host's private directory with what its runs have announced, a file for each
+	// announcement. When the host has died the folder stays, until a run with the stage's settings has undone what is
+	// in it.
 	journalName = "announced"
-	// journalKept is how long that is at most.
+	// journalKept is how long the folder stays at most.
 	journalKept = 30 * 24 * time.Hour
 	// maxEntry bounds a file of the journal that is read.
 	maxEntry = 64 << 10
@@ -36,8 +37,8 @@ type Leftover struct {
 	Resource stage.Resource `json:"resource"`
 }
 
-// Keep writes a leftover into the host's private directory, where another host finds it when this one has died, and
-// nobody else reads it. Forget takes it away again.
+// Keep writes a leftover into the journal, where a later host finds it if this one dies. Only this user can read it.
+// Forget removes it again.
 func (h *Host) Keep(l Leftover) (forget func(), err error) {
 	private, err := h.private()
 	if err != nil {
@@ -52,7 +53,8 @@ func (h *Host) Keep(l Leftover) (forget func(), err error) {
 		return nil, fault.New("host.directory", fault.Internal, "cannot make the journal: %w", err)
 	}
 	file := filepath.Join(dir, strconv.FormatInt(h.sequence.Add(1), 36))
-	// What is half written when the host dies is no JSON, and has no rename to wait for.
+	// If the host dies while this is written the file is no JSON and is passed over: the stage has not begun anything
+	// yet.
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		os.Remove(file)
 		return nil, fault.New("host.directory", fault.Internal, "cannot write the journal: %w", err)
@@ -60,8 +62,8 @@ func (h *Host) Keep(l Leftover) (forget func(), err error) {
 	return func() { os.Remove(file) }, nil
 }
 
-// Leftovers shows what runs of dead hosts of this user have announced, host by host. Visit returns which of them are over;
-// those are not shown again. A host that lives, in this process or another, is not among them.
+// Leftovers calls visit for every dead host of this user, with what its runs have announced and not released. Visit
+// returns for each whether it is gone now; those are removed from the journal. Hosts that still run are left out.
 func (h *Host) Leftovers(visit func([]Leftover) (over []bool)) {
 	base := scratchBase(h.cfg.TempDir)
 	entries, _ := os.ReadDir(base) // without them there is nothing to show
@@ -79,7 +81,7 @@ func (h *Host) Leftovers(visit func([]Leftover) (over []bool)) {
 	}
 }
 
-// visitJournal shows the journal of a dead host's directory, which this process has locked.
+// visitJournal calls visit with the journal in the directory of a dead host, which this process has locked.
 func visitJournal(dir string, lock *os.File, visit func([]Leftover) []bool) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// firstExtra is the first descriptor after the three standard ones; mostInherited
-// is where those that a host may have inherited are taken to end, where the system
-// cannot be asked. The lifeline is the first of exec.Cmd.ExtraFiles.
+// firstExtra is the first descriptor after the three standard ones, and lifelineFD that of the first file in
+// exec.Cmd.ExtraFiles. Where the system has no call for all descriptors at once, those up to mostInherited are kept out
+// of children.
 const (
 	firstExtra    = 3
 	lifelineFD    = firstExtra
@@ -58,8 +58,8 @@ func (c *child) Start(context.Context) error {
 	c.cmd.Stdout, c.cmd.Stderr = stdoutWrite, stderrWrite
 
 	started := make(chan error)
-	// The parent-death signal is sent when the thread that made the child ends, so this
-	// one stays as long as the child. What restrains it ends with it.
+	// The kernel sends the parent-death signal when the thread that made the child ends. So this thread lives as long
+	// as the child. It is used for nothing else, because prepareThread has restricted it.
 	onThread(func() {
 		err := c.launch()
 		statusWrite.Close()
@@ -126,8 +126,7 @@ func (c *child) launch() error {
 	return nil
 }
 
-// await waits for the process. Whatever it has started must not outlive it, nor keep
-// its output open.
+// await waits for the process, and then kills what it has started, which could keep its output open.
 func (c *child) await() {
 	waitEnd(c.process.Pid)
 	c.mu.Lock()
@@ -135,7 +134,7 @@ func (c *child) await() {
 	c.gone = true
 	c.mu.Unlock()
 	c.waitErr = c.cmd.Wait()
-	// A process that was already ending does not notice that it is killed.
+	// A process that was ending when it was killed has its own exit status.
 	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && (!status.Signaled() || status.Signal() != syscall.SIGKILL) {
 		c.mu.Lock()
 		c.cut = false

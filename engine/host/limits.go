@@ -16,8 +16,8 @@ const maxProcesses = 256
 // in bytes: about half of it when it is idle, and buffers of a connection.
 const emptyProcess = 16 << 20
 
-// Footprint is what a process takes, in bytes, that may have so many in flight: those, by how
-// much the heap grows over them, and what it has without any; no more than its limit.
+// Footprint estimates the memory, in bytes, of a first-party process with inFlight bytes in flight: those, what the
+// heap grows beyond them before it is collected, and what an empty process has; at most the memory limit.
 func (h *Host) Footprint(inFlight int64) int64 {
 	if inFlight >= h.cfg.MemoryLimit {
 		return h.cfg.MemoryLimit
@@ -25,12 +25,11 @@ func (h *Host) Footprint(inFlight int64) int64 {
 	return min(emptyProcess+inFlight+inFlight/100*gcPercent, h.cfg.MemoryLimit)
 }
 
-// watchLimits ends the process when it uses more than it may.
+// watchLimits ends the process when it uses more memory, or has more processes, than it may.
 //
-// The memory that counts is resident. RLIMIT_AS bounds what is reserved, of which
-// garbage-collected languages have many times what they use: Go more than 1 GiB at
-// its start, a JVM or V8 their greatest heap. RLIMIT_NPROC counts what the user has
-// elsewhere too, and does not hold for root.
+// It measures resident memory itself, because the limits of the system (setrlimit(2)) do not fit: RLIMIT_AS bounds
+// address space, of which garbage-collected languages reserve many times what they use (Go more than 1 GiB at its
+// start, a JVM or V8 their largest heap), and RLIMIT_NPROC counts all processes of the user and does not bind root.
 func (c *child) watchLimits() {
 	ticker := time.NewTicker(limitCheck)
 	defer ticker.Stop()

@@ -16,9 +16,8 @@ import (
 // those that it has open (memfd_create(2)), those it has mapped and closed, as far as they are mapped, and its /tmp.
 // Not counted is a file in memory that is on its way through a socket and open nowhere.
 //
-// Processes that have forked share pages, which count in each of them. So when the sum
-// is above limit, it is made again from their shares (proc(5), smaps_rollup), which
-// costs more to find out.
+// Pages that forked processes share are counted in each of them. So when the sum is above limit, it is made again with
+// each shared page divided among them (proc(5), smaps_rollup), which takes longer to read.
 func measure(pid int, family bool, limit int64) (used int64, processes int) {
 	const most = 16 * maxProcesses
 	pids := []int{pid}

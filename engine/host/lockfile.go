@@ -17,7 +17,7 @@ import (
 // LockName is the name of the lock file in the plugin directory.
 const LockName = "plugins.lock"
 
-// ProgramPrefix begins the file name of a plugin's program unless its entry names another.
+// ProgramPrefix is what the file name of a plugin's program begins with, unless its entry has File.
 const ProgramPrefix = "cipherstream-plugin-"
 
 // maxLockBytes bounds the lock file.
@@ -53,7 +53,7 @@ type LockEntry struct {
 	// Files grants it files and directories, each as PATH:ro or PATH:rw (see FileGrant);
 	// default none.
 	Files []string `yaml:"files,omitempty,flow"`
-	// Grants is what GrantsOf gives; whatever is granted counts for nothing without it.
+	// Grants must be the value of GrantsOf; otherwise the plugin is not started.
 	Grants string `yaml:"grants,omitempty"`
 }
 

@@ -9,30 +9,30 @@ import (
 )
 
 const (
-	// lastWords is how long the output of a process that has ended is still read: a
-	// descendant that escaped its group may hold it open for ever.
-	lastWords = time.Second
-	// pipeHolds is what may be in a pipe when that time is over: what a pipe holds on Linux.
-	pipeHolds = 64 << 10
+	// drainTimeout is how long the output of a process that has ended is still read: a descendant that has left its
+	// process group may keep the pipe open for ever.
+	drainTimeout = time.Second
+	// pipeCapacity is how much is read after that: as much as a pipe can have in it on Linux.
+	pipeCapacity = 64 << 10
 )
 
-// output is one of the two outputs of a process. It ends no sooner than the process, so
-// that whoever sees it end can say how the process has ended. A process that closes it
-// and lives on is waited for like one that says nothing. Whatever was written before the
-// process ended is read, also by a host that gets to it only when lastWords are over.
+// output reads standard output or standard error of a process. It ends only when the process has ended, so that whoever
+// sees the end can ask for the exit status; a process that closes its output and lives on looks like one that writes
+// nothing. Everything that was written before the process ended is read, even if the host is so busy that drainTimeout
+// is over before it reads at all.
 type output struct {
 	pipe  *os.File
 	ended <-chan struct{}
-	late  bool // lastWords are over
-	left  int  // of what is then read
+	late  bool // drainTimeout is over
+	left  int  // of pipeCapacity
 }
 
 func newOutput(pipe *os.File, ended <-chan struct{}) *output {
-	return &output{pipe: pipe, ended: ended, left: pipeHolds}
+	return &output{pipe: pipe, ended: ended, left: pipeCapacity}
 }
 
 // cutOff is called when the process has ended.
-func cutOff(pipe *os.File) { _ = pipe.SetReadDeadline(time.Now().Add(lastWords)) }
+func cutOff(pipe *os.File) { _ = pipe.SetReadDeadline(time.Now().Add(drainTimeout)) }
 
 // Read ends with io.EOF or with the error of the pipe.
 func (o *output) Read(p []byte) (int, error) {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// settleTime is how long nobody must have asked for a process before one is started in
-// advance: whoever asks next, in a burst, has the machine to himself.
+// settleTime is how long after the last request for a process the pool waits before it starts one. In a burst of
+// requests the pool so takes no processor time from the runs.
 const settleTime = 100 * time.Millisecond
 
-// answerTime is how long a process that stood ready may take to say that it is there.
-// One that takes longer is ended, and the run has a start of its own.
+// answerTime is how long a process that stood ready may take to answer before it is handed out. One that takes longer
+// is ended, and the run starts a new one.
 const answerTime = time.Second
 
 // PoolStats says what became of the processes that are started in advance, since the host
@@ -32,21 +32,21 @@ type PoolStats struct {
 type member interface {
 	// done is closed when it has ended.
 	done() <-chan struct{}
-	// current reports, without asking it, whether it can serve and is what a start of
-	// one's own would give.
+	// current reports, without a call to the process, whether it is alive and would be started in the same way today:
+	// its program and its grants have not changed.
 	current() bool
-	// answer asks it whether it is there.
+	// answer calls the process, and fails when it does not answer.
 	answer(ctx context.Context) error
-	// drop ends it, and returns when it is gone: nobody has given it anything.
+	// drop ends the process, which no run has used, and returns when it is gone.
 	drop()
 }
 
-// pool keeps processes started in advance. Nobody waits for it: who finds none that is fit
-// starts his own.
+// pool keeps processes that were started in advance. A caller never waits for it: when none is ready it starts a
+// process itself.
 //
-// It starts them one at a time, and only while nobody else starts one or has asked for one
-// within settleTime. A process that died is not replaced until the next take, so that one
-// which always dies, or is always killed, does not do so in a loop.
+// The pool starts one process at a time, and only while no caller starts one and settleTime has passed since the last
+// request. A process that died is replaced after the next take only, so that a plugin that always dies is not started
+// in a loop.
 type pool struct {
 	size  int           // of each plugin
 	age   time.Duration // at which a process is ended
@@ -60,7 +60,7 @@ type pool struct {
 	kept   []string             // plugins of which processes are kept, in the order of their first use
 	used   map[string]time.Time // of each, its last take
 	ready  map[string][]*idle   // the oldest first
-	lame   map[string]bool      // plugins that wait for the next take
+	failed map[string]bool      // plugins of which a process died or did not start; not tried again before the next take
 	always string               // the plugin that is kept although nobody uses it
 	asked  time.Time            // when the last of them had one
 	busy   int                  // callers who look for a process, or start their own
@@ -69,7 +69,7 @@ type pool struct {
 	stats  PoolStats
 }
 
-// idle is a member with the end of its watch.
+// idle is a member that stands ready, and a signal for when it does no more.
 type idle struct {
 	member
 	plugin string
@@ -79,7 +79,7 @@ type idle struct {
 // newPool makes a pool that begins to start processes of one plugin.
 func newPool(size int, age time.Duration, always string, start func(context.Context, string) (member, error)) *pool {
 	p := &pool{size: size, age: age, start: start, always: always, kept: []string{always},
-		used: map[string]time.Time{}, ready: map[string][]*idle{}, lame: map[string]bool{}}
+		used: map[string]time.Time{}, ready: map[string][]*idle{}, failed: map[string]bool{}}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,7 +124,7 @@ func (p *pool) pop(plugin string) *idle {
 		p.kept = append(p.kept, plugin)
 	}
 	p.used[plugin] = time.Now()
-	delete(p.lame, plugin)
+	delete(p.failed, plugin)
 	defer p.fill()
 	list := p.ready[plugin]
 	if len(list) == 0 {
@@ -135,8 +135,7 @@ func (p *pool) pop(plugin string) *idle {
 	return list[0]
 }
 
-// starting says that a caller starts a process of his own; the function that it returns,
-// that he has done so. The pool starts nothing meanwhile.
+// starting notes that a caller starts a process itself. Until it calls done the pool starts none.
 func (p *pool) starting() (done func()) {
 	p.mu.Lock()
 	p.stats.Own++
@@ -157,7 +156,7 @@ func (p *pool) occupy() (free func()) {
 	}
 }
 
-// fill sees to it that what is missing is started. The caller holds the lock.
+// fill starts a goroutine that starts what is missing, unless there is one. The caller holds the lock.
 func (p *pool) fill() {
 	if p.filler || p.closed || p.short() == "" {
 		return
@@ -166,11 +165,10 @@ func (p *pool) fill() {
 	p.work.Go(p.filling)
 }
 
-// short is a plugin of which too few stand ready; empty when there is none. The caller
-// holds the lock.
+// short returns a plugin of which too few processes are ready, or "" when there is none. The caller holds the lock.
 func (p *pool) short() string {
 	for _, plugin := range p.kept {
-		if len(p.ready[plugin]) < p.size && !p.lame[plugin] {
+		if len(p.ready[plugin]) < p.size && !p.failed[plugin] {
 			return plugin
 		}
 	}
@@ -203,7 +201,7 @@ func (p *pool) filling() {
 		p.mu.Lock()
 		switch {
 		case err != nil:
-			p.lame[plugin] = true // whoever needs one hears why
+			p.failed[plugin] = true // whoever needs one hears why
 		case p.closed:
 			p.mu.Unlock()
 			m.drop()
@@ -240,7 +238,7 @@ func (p *pool) watch(i *idle) {
 	}
 	p.ready[i.plugin] = slices.Delete(p.ready[i.plugin], at, at+1)
 	if died {
-		p.lame[i.plugin] = true
+		p.failed[i.plugin] = true
 	} else if i.plugin != p.always && time.Since(p.used[i.plugin]) >= p.age {
 		p.kept = slices.DeleteFunc(p.kept, func(plugin string) bool { return plugin == i.plugin })
 	}
@@ -248,8 +246,7 @@ func (p *pool) watch(i *idle) {
 	p.fill()
 }
 
-// end ends a process that nobody gets. Who asks does not wait for it. The caller holds the
-// lock.
+// end ends a process that is not handed out, without waiting for it. The caller holds the lock.
 func (p *pool) end(i *idle) {
 	p.stats.Ended++
 	p.work.Go(i.drop)

@@ -17,20 +17,19 @@ type Process interface {
 	PID() int
 	// Describe says what the plugin offers.
 	Describe(ctx context.Context) (Offer, error)
-	// Check says what is wrong with one stage before it runs, before Open and any number of
-	// times. Secrets are taken out of what it finds.
+	// Check says what is wrong with one stage, without running it. It may be called any number of times, before Open.
+	// Secrets are taken out of what it finds.
 	Check(ctx context.Context, req *pb.CheckRequest, secrets []string) (*pb.CheckResponse, error)
-	// Open builds the group. Secrets are taken out of whatever is heard of it afterwards.
+	// Open builds the group. Secrets are texts that are blanked out in everything that the process says from then on.
 	Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error
-	// Start runs the group and hands over its events, up to and including
-	// Finished. A failure of the group or of the process is the error; a group that fails may
-	// give its account before, in an event of no kind. When ctx ends, the group is cancelled, and
-	// killed if that does not help.
+	// Start runs the group and calls handle with its events, up to and including Finished. It returns the failure of
+	// the group or of the process; before that, handle may get an event that has an account and no kind: what the group
+	// had done. When ctx ends the group is cancelled, and killed if it does not end within the grace period.
 	Start(ctx context.Context, handle func(*pb.Event)) error
 	// Commit makes the sink's output visible.
 	Commit(ctx context.Context) (stage.Receipt, error)
-	// Undo ends what another process of the plugin had announced, in place of Open. The outcomes are in the order of the
-	// request's resources. Secrets are taken out of them.
+	// Undo ends what another process of the plugin had announced, in place of Open. The outcomes are in the order of
+	// the request's resources. Secrets are taken out of them.
 	Undo(ctx context.Context, req *pb.UndoRequest, secrets []string) ([]error, error)
 	// Close ends the process and removes its directory. It may be called twice.
 	Close()
@@ -52,7 +51,7 @@ func (l *local) Open(ctx context.Context, req *pb.OpenRequest, _ []string) error
 }
 
 func (l *local) Start(outer context.Context, handle func(*pb.Event)) error {
-	// As in a process of its own, the reason why ctx ends is not heard of here: it is the host's.
+	// The stages see that ctx has ended and not why, as they would in a process of their own: the cause is the host's.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(outer))
 	defer cancel()
 	defer context.AfterFunc(outer, cancel)()

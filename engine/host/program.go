@@ -21,9 +21,9 @@ const MaxProgram = 512 << 20
 // codeProgram is the code of a file that cannot be a plugin's program.
 const codeProgram = "plugin.program"
 
-// OpenProgram opens a program to be read. It never waits: what is checked is the
-// opened file, which is a regular one of at most MaxProgram bytes, and the last part
-// of path is no symbolic link. Errors are plugin.missing and plugin.program.
+// OpenProgram opens a program to be read. It never blocks, whatever path names, and checks the file that it has opened:
+// a regular file of at most MaxProgram bytes, not reached by a symbolic link in the last part of path. Errors are
+// plugin.missing and plugin.program.
 func OpenProgram(path string) (*os.File, error) {
 	// Without O_NONBLOCK, opening a named pipe waits for a writer.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
@@ -59,9 +59,8 @@ func tooLarge(path string) error {
 // bytes, and returns the SHA-256 of what it has written, in hexadecimal. The new file
 // has the mode, and is on disk when sync is set.
 func CopyProgram(ctx context.Context, to string, from *os.File, mode fs.FileMode, sync bool) (string, error) {
-	// A child that is forked while the file is open for writing holds it until it
-	// executes its own program, and until then this one could not be executed: "text
-	// file busy".
+	// A child that is forked while the file is open for writing has it open too, until it executes its own program.
+	// Executing this file fails that long ("text file busy"), so there must be no fork meanwhile.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	file, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)

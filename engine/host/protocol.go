@@ -8,9 +8,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// The host offers the versions that it speaks in PLUGIN_PROTOCOL_VERSIONS; the plugin
-// answers with the highest that it speaks too, or, when there is none, with the lowest
-// of its own, which go-plugin refuses with these words.
+// otherVersion is go-plugin's error for a plugin that speaks none of the host's protocol versions. The host offers its
+// versions in PLUGIN_PROTOCOL_VERSIONS, and such a plugin answers with the lowest of its own.
 var otherVersion = regexp.MustCompile(`incompatible API version with plugin\. Plugin version: (\d+),`)
 
 // codeProtocol is the code of two sides that have no protocol version in common.

@@ -19,17 +19,17 @@ import (
 // ready is a process that was started before anybody needed it.
 type ready struct {
 	*remote
-	// entry is what the lock file said of its plugin, nil for the first party's, and file
-	// the state of the program that was copied.
+	// entry is the plugin's entry in the lock file when the process was started, nil for the first party; file is the
+	// state of the program then.
 	entry *LockEntry
 	file  fileState
-	// folders are what a confined process was shown in place of the data sockets of a run
-	// that did not exist yet; empty for one that is not confined.
+	// folders is the directory with the socket directories of a confined process, which stand in for those of a run
+	// that did not exist yet. It is empty for a process that is not confined.
 	folders string
 }
 
-// startReady starts a process for the pool. Whoever needs one finds out himself why it
-// fails; until then the log says it.
+// startReady starts a process for the pool. Why it fails is logged; a caller that needs the plugin gets the error of
+// its own start.
 func (h *Host) startReady(ctx context.Context, plugin string) (m member, err error) {
 	defer func() {
 		if err != nil && ctx.Err() == nil {
@@ -45,7 +45,7 @@ func (h *Host) startReady(ctx context.Context, plugin string) (m member, err err
 	}
 	entry, _ := h.lock.Find(plugin)
 	r := &ready{entry: &entry}
-	// Before it is copied, so that a change shows that comes in between.
+	// Taken before the program is copied, so that a change between the two is noticed.
 	if r.file, err = stateOf(filepath.Join(h.cfg.PluginDir, entry.Program())); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,8 @@ func (h *Host) startReady(ctx context.Context, plugin string) (m member, err err
 	return r, nil
 }
 
-// Where a confined process that stands ready will listen, and find its neighbour's socket.
+// In the folders of a confined process: where it will listen, where it will find its neighbour's socket, and the name
+// of both.
 const inFolder, outFolder, socketName = "in", "out", "s"
 
 func (r *ready) done() <-chan struct{} { return r.program.done() }
@@ -83,8 +84,8 @@ func (r *ready) current() bool {
 	return !standsStill(r.PID()) && r.unchanged()
 }
 
-// unchanged reports whether a start of today would give the same: the same program, by the
-// file that it is in, with the same grants.
+// unchanged reports whether a process that is started now would be the same: the plugin's program is the same file, and
+// its grants are the same.
 func (r *ready) unchanged() bool {
 	if r.entry == nil {
 		return true
@@ -102,7 +103,7 @@ func (r *ready) unchanged() bool {
 	return pinned && entry.startsAs(r.entry)
 }
 
-// fileState is another one after every change of a file's content (inode(7)).
+// fileState identifies a file and its content: it differs after every change (inode(7)).
 type fileState struct {
 	device, inode     uint64
 	size              int64
@@ -117,20 +118,20 @@ func stateOf(path string) (fileState, error) {
 	return fileState{uint64(s.Dev), s.Ino, s.Size, s.Mtim, s.Ctim}, nil
 }
 
-// startsAs reports whether a process of one entry is what a process of the other would be.
+// startsAs reports whether both entries start a process in the same way.
 func (e *LockEntry) startsAs(other *LockEntry) bool {
 	return e.SHA256 == other.SHA256 && e.Program() == other.Program() && e.Network == other.Network && e.Grants == other.Grants &&
 		slices.Equal(e.Files, other.Files)
 }
 
-// answer asks it whether it is there.
+// answer calls the process, and fails when it does not answer.
 func (r *ready) answer(ctx context.Context) error {
 	_, err := r.rpc.Describe(ctx, &pb.DescribeRequest{})
 	return err
 }
 
-// Open opens the group. The sockets of a confined process are where it sees them, with
-// links to where its neighbours look for them.
+// Open opens the group. A confined process gets the paths of its own socket directories, and the sockets are linked
+// from there to the paths that its neighbours use.
 func (r *ready) Open(ctx context.Context, req *pb.OpenRequest, secrets []string) error {
 	if !r.isConfined() {
 		return r.remote.Open(ctx, req, secrets)
@@ -157,7 +158,7 @@ func (r *ready) Open(ctx context.Context, req *pb.OpenRequest, secrets []string)
 
 func (r *ready) isConfined() bool { return r.program.isolation().Confined }
 
-// unlinked is the fault of a data socket that has no second name.
+// unlinked is the fault of a data socket that could not be linked.
 func unlinked(err error) error {
 	return fault.New("host.directory", fault.Internal, "cannot give a data socket a second name: %v%w", errors.Unwrap(err), errUnused)
 }
@@ -177,14 +178,13 @@ func (r *ready) Close() {
 // errUnused marks the fault of a process from the pool that had nothing of the run yet.
 var errUnused = errors.New("")
 
-// IsUnused reports whether an error of Process.Open is that of a process which stood ready
-// and broke before it was given anything of the run, and which could not be replaced,
-// because its neighbours know it already. Whoever starts all of them anew, with StartOwn,
-// has lost nothing.
+// IsUnused reports whether Process.Open failed because a process from the pool broke before it had anything of the run.
+// It could not be replaced alone, because its neighbours know its number already. The caller may start all processes of
+// the run again, with StartOwn.
 func IsUnused(err error) bool { return errors.Is(err, errUnused) }
 
-// handedOut is a process from the pool in a run. When it breaks before it was given anything
-// of the run, a start of the caller's own takes its place, once, and nobody hears of it.
+// handedOut is a process from the pool that serves a run. If it breaks before it has been given anything of the run, a
+// new process takes its place, once, and the caller does not notice.
 type handedOut struct {
 	ready  *ready
 	host   *Host
@@ -206,7 +206,7 @@ func (p *handedOut) now() (now Process, replaceable bool) {
 	return p.ready, !p.given
 }
 
-// instead starts the process that takes the place of one that is broken.
+// instead starts the process that takes the place of a broken one.
 func (p *handedOut) instead(ctx context.Context) (Process, error) {
 	p.ready.drop()
 	defer p.host.pool.starting()()
@@ -220,12 +220,13 @@ func (p *handedOut) instead(ctx context.Context) (Process, error) {
 	return other, nil
 }
 
-// isBroken reports whether an error is that of a process, and not of what it was asked.
+// isBroken reports whether an error says that the process is broken, and not that it refuses what it was asked for.
 func isBroken(err error) bool {
 	return fault.Is(err, codeExited) || fault.Is(err, codeUnresponsive)
 }
 
-// first makes a call that may be the first one.
+// first makes a call that may be the first one to the process. If that shows that the process is broken, it is replaced
+// and the call is made again.
 func first[T any](ctx context.Context, p *handedOut, call func(Process) (T, error)) (T, error) {
 	now, replaceable := p.now()
 	result, err := call(now)

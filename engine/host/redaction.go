@@ -18,25 +18,23 @@ import (
 
 const (
 	redacted = "[secret]"
-	// secretMinLen is from which length, in bytes, a text is blanked out wherever it stands. A
-	// shorter secret, of at least shortestSecret, is where it stands as a word: within others
-	// it would blank out ordinary ones.
+	// secretMinLen is the length, in bytes, from which a secret is blanked out wherever it occurs. A shorter one, of at
+	// least shortestSecret, is blanked out where it is a word of its own: it may well be a part of ordinary words.
 	secretMinLen   = 4
 	shortestSecret = 2
-	// squeezedMinLen is from which length a secret is found when white space has come into it.
+	// squeezedMinLen is the length from which a secret is found also when there is white space within it.
 	squeezedMinLen = 8
-	// pieceLen is the length of the pieces by which a long secret, of at least pieceMinLen, is
-	// found when it is cut anywhere.
+	// A secret of at least pieceMinLen is found also when only a part of it is there: every piece of pieceLen is looked
+	// for.
 	pieceLen    = 12
 	pieceMinLen = 20
-	// cutMinLen is from which length the beginning of a secret before an ellipsis is one.
+	// cutMinLen is the length from which the beginning of a secret, in front of an ellipsis, is blanked out.
 	cutMinLen = 6
 )
 
-// Redaction takes the secrets of a run out of whatever is said about it: logs, faults,
-// counters, receipts, panics. It finds a secret as it is, quoted by Go or JSON, escaped for
-// URLs, in hexadecimal, in any base64, with white space in it, line by line, and, when it
-// is long, also in pieces. It is never changed once it is made.
+// Redaction takes the secrets of a run out of everything that is told about it: logs, faults, counters, receipts,
+// panics. It finds a secret as it is, quoted as in Go or JSON, escaped as in a URL, in hexadecimal, in any base64, with
+// white space in it, each line of it, and of a long one any piece. It is not changed once it is made.
 type Redaction struct {
 	texts    []string // wherever they stand, the longest first
 	squeezed []string // those among them that are long enough, without white space
@@ -46,15 +44,15 @@ type Redaction struct {
 	begins   []string // what may be cut off
 }
 
-// inner is the part of a text in base64 that holds nothing but a secret. Before and after it
-// there may be a character that holds bits of it.
+// inner is the part of a base64 text that depends on the secret alone. The characters before and after it may hold bits
+// of the secret and of its neighbours.
 type inner struct {
 	text          string
 	before, after bool
 }
 
-// NewRedaction is the redaction of these secrets. Of one that is a URL, the password is a
-// secret too; of one that lists several, each is.
+// NewRedaction makes the redaction of these secrets. The password in a secret that is a URL is a secret of its own, and
+// so is each of a secret that lists several.
 func NewRedaction(secrets []string) *Redaction {
 	r := &Redaction{pieces: map[string]struct{}{}}
 	for _, secret := range secrets {
@@ -86,7 +84,7 @@ func NewRedaction(secrets []string) *Redaction {
 	return r
 }
 
-// passwords are those in a URL, as written and as meant, whether or not it can be parsed.
+// passwords are those in a URL, as written and unescaped, also of a URL that cannot be parsed.
 func passwords(secret string) []string {
 	_, rest, ok := strings.Cut(secret, "://")
 	if !ok {
@@ -266,7 +264,7 @@ func (r *Redaction) Text(text string) string {
 			}
 		})
 	}
-	// The same without white space, with the places that are meant.
+	// The text without white space, and for each byte its place in the text.
 	bare := make([]byte, 0, len(text))
 	places := make([]int, 0, len(text))
 	for i := range len(text) {
@@ -374,8 +372,8 @@ func (r *Redaction) Counters(in map[string]int64) map[string]int64 {
 	return out
 }
 
-// Fault returns err's fault without secrets; nil stays nil. One in which there is a secret
-// loses its cause, whose text may have it too.
+// Fault returns the fault of err without secrets, or nil for nil. If there was a secret in it, its cause is dropped,
+// because the text of the cause may have the secret too.
 func (r *Redaction) Fault(err error) error {
 	f := fault.From(err)
 	if f == nil {

@@ -261,8 +261,8 @@ func (r *remote) Open(ctx context.Context, req *pb.OpenRequest, secrets []string
 }
 
 func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
-	// The stream outlives ctx by the grace period, so that a cancelled group can
-	// clean up and say so.
+	// After the end of ctx the stream stays open for the grace period, so that the group can clean up and report how it
+	// ended.
 	streamCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stream, err := r.rpc.Start(streamCtx, &pb.StartRequest{})
@@ -296,12 +296,12 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 		event, err := stream.Recv()
 		if err != nil {
 			if drainTimedOut.Load() {
-				// It may have been about to end when the grace period was over.
+				// If it ended by itself just before it was killed, its own failure is told below.
 				if r.program.awaitEnd(); !r.program.ownDoing() {
 					return context.Cause(ctx)
 				}
 			}
-			// Even when others have failed already, a process that died may be why.
+			// Told also when another group has failed already: the death of this process may be the cause.
 			return r.broken(ctx, err)
 		}
 		silence.reset()
@@ -319,7 +319,7 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 		}
 		silence.during(func() { handle(event) })
 		if a := event.GetAnnounced(); a != nil {
-			// Whoever announces waits for it; the events that come meanwhile are not kept waiting.
+			// The stage that announces waits for this call. It must not delay the events that come meanwhile.
 			go func() { _, _ = r.rpc.Acknowledge(streamCtx, &pb.AcknowledgeRequest{Id: a.Id}) }()
 		}
 		if event.GetFinished() != nil {
@@ -328,14 +328,17 @@ func (r *remote) Start(ctx context.Context, handle func(*pb.Event)) error {
 	}
 }
 
+// DetailCommit is the detail of a fault after which nobody knows whether the output is visible.
+const DetailCommit = "commit"
+
 func (r *remote) Commit(ctx context.Context) (stage.Receipt, error) {
-	// The end of ctx reaches the plugin by Cancel. What the commit came to is worth
-	// waiting for, until the process is killed.
+	// When ctx ends, Start cancels the group. The answer to the commit is waited for all the same, until the process is
+	// killed: it says whether the output is visible.
 	resp, err := r.rpc.Commit(context.WithoutCancel(ctx), &pb.CommitRequest{})
 	if err != nil {
 		f := *fault.From(r.broken(ctx, err)) // a copy: the cause of a context is the run's
 		f.Details = maps.Clone(f.Details)
-		return stage.Receipt{}, f.WithDetail("commit", "unknown: the plugin ended while it made the output visible")
+		return stage.Receipt{}, f.WithDetail(DetailCommit, "unknown: the plugin ended while it made the output visible")
 	}
 	if f := control.FaultFromProto(resp.Fault); f != nil {
 		return stage.Receipt{}, r.explainDenied(f)
@@ -343,9 +346,9 @@ func (r *remote) Commit(ctx context.Context) (stage.Receipt, error) {
 	return control.ReceiptFromProto(resp.Receipt), nil
 }
 
-// How long broken waits for the end of a process: of one whose connection is lost, which
-// a busy system may take its time to end; of one that has answered with an error of the
-// protocol; and of one whose call the host itself has given up.
+// How long broken waits for the exit status of a process: lostTimeout when the connection is lost, because a busy
+// system may take long to end a process; answeredTimeout when it answered with an error of the protocol;
+// cancelledTimeout when the host itself has given the call up.
 const (
 	lostTimeout      = 30 * time.Second
 	answeredTimeout  = 2 * time.Second
@@ -358,8 +361,8 @@ func (r *remote) broken(ctx context.Context, err error) error {
 	return r.brokenWithin(ctx, err, lostTimeout)
 }
 
-// unanswered is broken for a call that is to be answered in time: the process that offers
-// a connection and serves none lives, and is not waited for much longer than an answer.
+// unanswered is broken for a call that has a time limit. A process that accepts connections and serves none does not
+// end, so it is not waited for much longer than for an answer.
 func (r *remote) unanswered(ctx context.Context, err error) error {
 	if r.attached {
 		return r.broken(ctx, err)
@@ -368,9 +371,8 @@ func (r *remote) unanswered(ctx context.Context, err error) error {
 }
 
 func (r *remote) brokenWithin(ctx context.Context, err error, lost time.Duration) error {
-	// What the host has killed ends for certain, however long the system takes for its
-	// memory, and so does what has lost its connection. Each is the cause of what its
-	// neighbours say meanwhile.
+	// A process that the host has killed ends for certain, though freeing its memory may take long, and so does one
+	// that has lost its connection. Its end is waited for, because it is the cause of what its neighbours report.
 	timeout := lostTimeout
 	if !r.program.killedByHost() {
 		switch {

@@ -17,27 +17,26 @@ import (
 )
 
 const (
-	// scratchPrefix begins the names of private directories. Nothing else that is called after
-	// this program begins so: not a bucket, a checkout, or the program.
+	// scratchPrefix is what the names of private directories begin with, and nothing else that is named after this
+	// program: no bucket, no checkout, and not the program itself.
 	scratchPrefix = "cipherstream.scratch."
 	// scratchDigits is how many digits follow, of which the second half is a check of the first.
 	scratchDigits = 10
-	// scratchMarker is the file by which a host knows a private directory again, by its content.
+	// scratchMarker is the file in a private directory whose content shows that a host has made the directory.
 	scratchMarker = ".cipherstream-scratch"
 	// longestTemp keeps socket paths below the limit of sockaddr_un, which is 104
 	// bytes on macOS and 108 on Linux.
 	longestTemp = 40
 )
 
-// markerText is what the marker of a private directory of that name says. A copy of the
-// directory has another name, and so no marker.
+// markerText is the content of the marker in a private directory of that name. A copy of the directory has another
+// name, so that the marker in it is not valid.
 func markerText(name string) string {
 	return "A private directory of cipherstream, which removes it when the process that made it has ended.\n" + name + "\n"
 }
 
-// scratchName is a name for a private directory that nobody else uses. It holds a check of
-// itself, so that an empty directory of that name is known to be a host's that died before its
-// marker was there, or after it was gone.
+// scratchName makes a name for a private directory. It contains a check of itself, so that an empty directory with such
+// a name is known to belong to a host that died before it wrote the marker, or after it removed it.
 func scratchName() string {
 	half := scratchDigits / 2
 	random := fmt.Sprintf("%0*d", half, rand.IntN(int(math.Pow10(half))))
@@ -50,7 +49,7 @@ func nameCheck(digits string) string {
 	return fmt.Sprintf("%0*d", half, binary.BigEndian.Uint32(sum[:])%uint32(math.Pow10(half)))
 }
 
-// named reports whether scratchName makes such a name.
+// named reports whether a name is one that scratchName makes.
 func named(name string) bool {
 	digits, is := strings.CutPrefix(name, scratchPrefix)
 	return is && len(digits) == scratchDigits && nameCheck(digits[:scratchDigits/2]) == digits[scratchDigits/2:]
@@ -120,15 +119,15 @@ func claim(path string) (*os.File, error) {
 	return lock, nil
 }
 
-// remove keeps the lock to the end: what is left when it is cut short is not locked. A journal of what could not be undone
-// stays for the next host.
+// remove removes the directory. It keeps the lock until the end: if this process dies meanwhile the lock goes with it,
+// and the next sweep removes the rest. A journal of what could not be undone stays for the next host.
 func (s *scratch) remove() error {
 	defer s.lock.Close()
 	return sweepMarked(s.path, s.lock)
 }
 
-// lockDirectory locks a directory until the file is closed. It follows no link, and waits
-// for nobody.
+// lockDirectory locks a directory until the file is closed. It follows no link, and fails at once when the directory is
+// locked.
 func lockDirectory(path string) (*os.File, error) {
 	lock, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
@@ -141,8 +140,8 @@ func lockDirectory(path string) (*os.File, error) {
 	return lock, nil
 }
 
-// sweep removes the private directories of this user's dead hosts. Any number of processes
-// may do it at once: one of them gets the lock. What cannot be removed the next sweep tries.
+// sweep removes the private directories of this user's dead hosts. Several processes may sweep at once, because only
+// one gets the lock of a directory. What cannot be removed is left to the next sweep.
 func sweep(base string) {
 	entries, _ := os.ReadDir(base) // without them there is nothing to remove
 	for _, entry := range entries {
@@ -162,7 +161,8 @@ func sweep(base string) {
 	}
 }
 
-// removeHalfMarker removes the marker of a host that died while it wrote it, from a directory that this process has locked.
+// removeHalfMarker removes the marker of a host that died while it wrote it, from a directory that this process has
+// locked.
 func removeHalfMarker(path string) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
@@ -178,7 +178,7 @@ func removeHalfMarker(path string) {
 	}
 }
 
-// sweepMarked removes a host's directory, but for a journal that a later run may still need.
+// sweepMarked removes the directory of a dead host. A journal that a later run may still need stays.
 func sweepMarked(path string, lock *os.File) error {
 	if root, err := os.OpenRoot(path); err == nil {
 		defer root.Close()
@@ -237,9 +237,9 @@ func ownedByUser(info os.FileInfo) bool {
 	return ok && int(owner.Uid) == os.Geteuid()
 }
 
-// removeScratch removes a private directory that this process has locked. It goes through an
-// open directory, the locked one, so that whatever else gets its path meanwhile stays. The
-// marker goes last: what is left when it is cut short, the next sweep removes.
+// removeScratch removes a private directory that this process has locked. It removes what is in the open, locked
+// directory, so that another one which gets the same path meanwhile is not touched. The marker is removed last: if this
+// process dies before that, the next sweep still knows the directory.
 func removeScratch(path string, lock *os.File) error {
 	root, err := os.OpenRoot(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -265,8 +265,8 @@ func removeScratch(path string, lock *os.File) error {
 	return os.Remove(path) // a directory that is empty, or nothing
 }
 
-// removeTree removes a directory of which a plugin may have closed parts to everybody,
-// which is no hindrance for root alone. Nobody works in it any more.
+// removeTree removes a directory in which no process works any more. A plugin may have taken all permissions from parts
+// of it, which hinders everybody but root: these are given back first.
 func removeTree(path string) error {
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sharedMemory is what lies in files in memory, of all processes of a plugin together.
+// sharedMemory counts the memory of files that are in memory only, over all processes of a plugin.
 type sharedMemory struct {
 	files map[fileID]int64
-	// resident is what of them is in the processes' resident memory.
+	// resident is how much of these files the resident memory of the processes counts already.
 	resident int64
 }
 
 // fileID is a file, by what st_dev and st_ino say.
 type fileID struct{ device, inode uint64 }
 
-// beyond is what is not in resident memory.
+// beyond is what the resident memory of the processes does not count.
 func (m *sharedMemory) beyond() (bytes int64) {
 	for _, n := range m.files {
 		bytes += n
@@ -27,8 +27,8 @@ func (m *sharedMemory) beyond() (bytes int64) {
 	return max(bytes-m.resident, 0)
 }
 
-// inMemory begins the names that the kernel gives to files in memory which have no other: memfd_create(2), mmap(2) of
-// shared memory without a file, shmget(2).
+// inMemory are the beginnings of the names that the kernel gives to files in memory that have no path: of
+// memfd_create(2), of mmap(2) of shared memory, and of shmget(2).
 var inMemory = []string{"/memfd:", "/dev/zero (deleted)", "/SYSV", "/anon_hugepage"}
 
 func isInMemory(name string) bool {
@@ -45,7 +45,7 @@ func (m *sharedMemory) add(pid int) {
 	if text, err := os.ReadFile(inProc(pid, "status")); err == nil {
 		m.resident += statusBytes(string(text), "RssShmem:")
 	}
-	// Those that are open say how much they hold.
+	// The size of a file that is open can be asked for.
 	open := map[uint64]bool{}
 	entries, _ := os.ReadDir(inProc(pid, "fd"))
 	for _, e := range entries {
@@ -59,7 +59,8 @@ func (m *sharedMemory) add(pid int) {
 			open[info.Ino] = true
 		}
 	}
-	// Those that are only mapped cannot be asked: pages may be in them that are in no process.
+	// The size of a file that is only mapped cannot: it counts as far as it is mapped, whether or not its pages are
+	// resident.
 	text, err := os.ReadFile(inProc(pid, "maps"))
 	if err != nil {
 		return
@@ -92,7 +93,7 @@ func (m *sharedMemory) addTemp(pid int) {
 	path := inProc(pid, "root"+temporary)
 	var there syscall.Statfs_t
 	var own, its unix.Stat_t
-	// Of a process that is not confined it is the host's.
+	// A process that is not confined has the host's /tmp, which does not count.
 	if unix.Stat(temporary, &own) != nil || unix.Stat(path, &its) != nil || own.Dev == its.Dev && own.Ino == its.Ino {
 		return
 	}

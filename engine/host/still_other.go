@@ -2,5 +2,5 @@
 
 package host
 
-// standsStill is not known here; a process that does not answer is.
+// standsStill is always false here: a stopped process is noticed because it does not answer.
 func standsStill(int) bool { return false }

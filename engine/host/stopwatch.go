@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// stopwatch calls a function once when a time has passed of which only that counts in which
-// this process ran, and was ready to hear of its plugins. What a plugin said while the host
-// was stopped (Ctrl-Z), frozen or starved still waits to be read, so that this is no silence.
+// stopwatch calls a function once, after a time in which this process ran and could read what its plugins say. Time in
+// which the host was stopped (Ctrl-Z), frozen or starved does not count: what a plugin said then is still unread, so
+// the plugin was not silent.
 type stopwatch struct {
 	ran  atomic.Int64 // nanoseconds since the last reset
 	busy atomic.Bool
@@ -42,8 +42,8 @@ func startStopwatch(limit time.Duration, expired func()) *stopwatch {
 	return s
 }
 
-// tick counts the time since the last tick. One is due every so often: in what goes much
-// beyond that this process did not run.
+// tick returns how much of the time since the last tick counts. A tick is due after every; when it comes much later,
+// this process did not run in between.
 func (s *stopwatch) tick(since, every time.Duration) time.Duration {
 	if s.busy.Load() {
 		return 0
@@ -51,10 +51,10 @@ func (s *stopwatch) tick(since, every time.Duration) time.Duration {
 	return time.Duration(s.ran.Add(int64(min(since, 2*every))))
 }
 
-// reset begins from nothing again.
+// reset starts from zero again.
 func (s *stopwatch) reset() { s.ran.Store(0) }
 
-// during calls f, whose time does not count, and begins from nothing again.
+// during calls f. The time of f does not count, and after it the stopwatch starts from zero.
 func (s *stopwatch) during(f func()) {
 	s.busy.Store(true)
 	defer func() {

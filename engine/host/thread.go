@@ -2,10 +2,11 @@ package host
 
 import "runtime"
 
-// onThread runs do on a thread of its own, which ends with it: whatever do restrains stays behind in nobody else.
+// onThread runs do on a thread of its own, which ends when do returns. So do may restrict its thread, and no other
+// goroutine runs with the restriction later.
 //
-// It is never the main thread. That one does not end: the runtime parks it for good, and what the system says of the
-// process, its cores and its rights among it, is what it says of that thread.
+// The thread is never the main one, which does not end: the runtime would park it for good, and what the system reports
+// about the process, its cores and its rights for instance, is what it reports about the main thread.
 func onThread(do func()) {
 	go func() {
 		runtime.LockOSThread()

@@ -12,12 +12,12 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// announced are the announcements of one process that it has not released. What a process announces goes back to a process
-// of the same plugin with the same grants, and to nobody else, so that a hostile one reaches nothing with it that it did
-// not reach before; here it is only kept from filling the host's memory and disk.
+// announced are the announcements of one process that it has not released, by their numbers. An announcement is handed
+// only to another process of the same plugin with the same grants, so a hostile plugin gains nothing by what it
+// announces. What is checked here is that it does not fill the host's memory and disk with announcements.
 type announced struct{ open map[int64]bool }
 
-// check holds an event against the bounds of the protocol.
+// check notes announcements and releases, and returns a fault for those that the protocol does not allow.
 func (a *announced) check(plugin string, e *pb.Event) *fault.Fault {
 	if released := e.GetReleased(); released != nil {
 		delete(a.open, released.Id)
@@ -62,7 +62,8 @@ func (r *remote) Undo(ctx context.Context, req *pb.UndoRequest, secrets []string
 	return outcomes(resp, req, r.plugin)
 }
 
-// outcomes holds an answer against what was asked.
+// outcomes returns an error for each resource of the request, nil for what is gone, and fails when the answer has
+// another number of them.
 func outcomes(resp *pb.UndoResponse, req *pb.UndoRequest, plugin string) (errs []error, err error) {
 	if len(resp.Outcomes) != len(req.Resources) {
 		return nil, fault.New("plugin.contract", fault.Plugin, "plugin %q says what became of %d things, expected %d", plugin, len(resp.Outcomes), len(req.Resources))

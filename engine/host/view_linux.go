@@ -16,9 +16,9 @@ import (
 	"github.com/cipherstream/cipherstream/engine/host/jail"
 )
 
-// systemPlaces are where programs, libraries and what they are configured with are. They are shown as they are, to be
-// read: packages of the system own them, and anybody may read them. Those that a system does not have are left out.
-// What lies beside them in /etc, keys and passwords among it, is not shown.
+// systemPlaces are the folders and files of the system's programs and libraries, and their configuration. A confined
+// process may read them; they belong to the system's packages and are readable for everybody. Those that a system does
+// not have are left out. Nothing else of /etc is shown: keys and passwords are there.
 var systemPlaces = []string{
 	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store",
 	"/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/mime.types",
@@ -29,7 +29,7 @@ var systemPlaces = []string{
 // networkPlaces are what finds hosts and services by name.
 var networkPlaces = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf", "/etc/services", "/etc/protocols"}
 
-// devices do nothing but what they are for.
+// devices are those that give access to nothing else.
 var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 
 // temporary is the bounded folder in memory.
@@ -38,7 +38,7 @@ const temporary = "/tmp"
 // searched is where interpreters are looked for: PATH in the environment of a plugin.
 var searched = []string{"/usr/local/bin", "/usr/bin", "/bin"}
 
-// view is what a confined process sees of the file system. Every path in it is what it is for the host.
+// view is what a confined process sees of the file system. A path means the same inside as for the host.
 type view struct{ places map[string]jail.Place }
 
 // newView is what every confined process sees.
@@ -60,7 +60,7 @@ func newView(network bool) (*view, error) {
 		places = slices.Concat(systemPlaces, networkPlaces)
 	}
 	for _, path := range places {
-		// What this user may not see, nobody shows.
+		// What this user may not read cannot be shown, and is left out.
 		if err := v.show(path, false); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			return nil, err
 		}
@@ -130,10 +130,11 @@ func (v *view) hide(path string) {
 	}
 }
 
-// ordered is the places, each after what contains it, and none that is there without it.
+// ordered lists the places, each behind the place that contains it. Those that another place shows already are left
+// out.
 func (v *view) ordered() (list []jail.Place) {
 	all := slices.SortedFunc(maps.Values(v.places), func(a, b jail.Place) int {
-		// A link may lead to /tmp.
+		// /tmp comes first, because a link may lead there.
 		if a.Path == temporary || b.Path == temporary {
 			return boolean(b.Path == temporary) - boolean(a.Path == temporary)
 		}
@@ -156,12 +157,13 @@ func boolean(is bool) int {
 	return 0
 }
 
-// showInterpreter shows what a program needs beside the system to be executed: the interpreter of a script, which its
-// first line names, and the loader of a binary.
+// showInterpreter shows what the system needs to execute a program: the loader of a binary, or the interpreter that the
+// first line of a script names.
 //
-// One that "env" finds is on the path of the system, and may lead elsewhere, /opt/node/bin/node for instance: what is
-// installed there is shown with it. One that is named by its path is shown alone, and has to be a binary: the line is the
-// program's own, and must not open what is not meant for it.
+// An interpreter that the line finds by "env" is on the path of the system, and may be a link to elsewhere, such as
+// /opt/node/bin/node: then the folder that it is installed in is shown as well. An interpreter that the line names by
+// its path is shown alone, and must be a binary. The line is written by the plugin's author, who must not get at other
+// files by it.
 func (v *view) showInterpreter(program string) error {
 	line, err := firstLine(program)
 	if err != nil {
@@ -207,7 +209,7 @@ func firstLine(path string) (string, error) {
 	return string(line), nil
 }
 
-// showBinary shows an executable binary and its loader. What is none is not shown.
+// showBinary shows an executable binary and its loader. It shows nothing when path is not that of a binary.
 func (v *view) showBinary(path string) error {
 	if !isBinary(path) {
 		return nil // executing it says why
@@ -254,8 +256,8 @@ func (v *view) showLoader(path string) error {
 	return nil
 }
 
-// showInstalled shows a program of the system's path, and, where that leads out of the system's folders, the folder that it
-// is installed in: what has bin and lib below it, and is nobody's home.
+// showInstalled shows a program of the system's path. If it is a link to outside of the system's folders, the folder in
+// which it is installed is shown: the one with bin and lib in it, unless that is somebody's home.
 func (v *view) showInstalled(path string) error {
 	if err := v.show(path, false); err != nil {
 		return err

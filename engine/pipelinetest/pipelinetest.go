@@ -21,8 +21,6 @@ import (
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
-	"github.com/cipherstream/cipherstream/engine/plan"
-	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -210,9 +208,9 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 		return r, err
 	}
 	in := t.inputs(c)
-	in.Source, in.End, in.Encoder = &source, plan.EndCaller, &plan.StandIn{Use: rowsEncoder, Config: map[string]any{}}
+	in.Source, in.End, in.Encoder = &source, engine.EndCaller, &engine.StandIn{Use: rowsEncoder, Config: map[string]any{}}
 	var output memory
-	var p *plan.Plan
+	var p *engine.Plan
 	diags := t.problems
 	if t.prepared != nil {
 		var more diag.List
@@ -237,7 +235,7 @@ func (t *tester) run(ctx context.Context, c *document.Case) (Result, error) {
 }
 
 func (t *tester) inputs(c *document.Case) engine.Inputs {
-	lookup := func(values map[string]string) plan.Lookup {
+	lookup := func(values map[string]string) engine.Lookup {
 		return func(name string) (string, bool) {
 			v, ok := values[name]
 			return v, ok
@@ -246,7 +244,7 @@ func (t *tester) inputs(c *document.Case) engine.Inputs {
 	in := engine.Inputs{
 		Parameters: map[string]any{}, Env: lookup(c.Env), Secrets: lookup(c.Secrets),
 		EnvAllowed: slices.Collect(maps.Keys(c.Env)),
-		Isolation:  plan.IsolationNone,
+		Isolation:  engine.IsolationNone,
 		RunID:      t.doc.Metadata.Name + "_test", StartedAt: startedAt,
 		Hint: func(reference string) string {
 			namespace, name, _ := strings.Cut(reference, ".")
@@ -314,11 +312,11 @@ func failed(c *document.Case, err error, dir string) *Failure {
 
 // compare holds the output of a run against what was expected. The error says that
 // a file could not be read or written.
-func (t *tester) compare(c *document.Case, p *plan.Plan, receipt *run.Receipt, got []byte) (f *Failure, updated string, err error) {
+func (t *tester) compare(c *document.Case, p *engine.Plan, receipt *engine.Receipt, got []byte) (f *Failure, updated string, err error) {
 	switch e := &c.Expect; {
 	case e.Error != nil:
 		return &Failure{Message: fmt.Sprintf("the run succeeded with %d rows, instead of failing", receipt.Rows), Expected: e.Error.Text}, "", nil
-	case (e.Output != nil || e.OutputFile != nil) && slices.ContainsFunc(p.Stages, func(s plan.Stage) bool { return s.Kind == stage.KindEncoder && s.OfPlan() }):
+	case (e.Output != nil || e.OutputFile != nil) && slices.ContainsFunc(p.Stages, func(s engine.Stage) bool { return s.Kind == stage.KindEncoder && s.OfPlan() }):
 		return &Failure{Message: "the pipeline gives rows to its sink, and no text that could be compared",
 			Hint: "expect rows"}, "", nil
 	case e.Output != nil:

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
-	"github.com/cipherstream/cipherstream/engine/plan"
 )
 
 // rowsName is the file of a case's rows in its private folder.
@@ -28,7 +28,7 @@ func sourceOf(name string) (string, bool) {
 }
 
 // source is the stage that delivers the rows of a case.
-func (t *tester) source(c *document.Case, dir string) (plan.StandIn, error) {
+func (t *tester) source(c *document.Case, dir string) (engine.StandIn, error) {
 	var columns []any
 	for _, column := range t.columns(c) {
 		columns = append(columns, map[string]any{"name": column.Name, "type": column.Type.String(), "nullable": column.Nullable})
@@ -37,13 +37,13 @@ func (t *tester) source(c *document.Case, dir string) (plan.StandIn, error) {
 	if c.RowsFile != nil {
 		var err error
 		if path, err = filepath.Abs(t.beside(c.RowsFile.Text)); err != nil {
-			return plan.StandIn{}, err
+			return engine.StandIn{}, err
 		}
 	} else if err := os.WriteFile(path, encodeRows(c.Rows), 0o600); err != nil {
-		return plan.StandIn{}, err
+		return engine.StandIn{}, err
 	}
 	use, _ := sourceOf(path)
-	return plan.StandIn{Use: use, Config: map[string]any{"path": path, "columns": columns, "compression": "none"}}, nil
+	return engine.StandIn{Use: use, Config: map[string]any{"path": path, "columns": columns, "compression": "none"}}, nil
 }
 
 // takes says which values a column type takes in YAML.

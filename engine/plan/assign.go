@@ -13,7 +13,7 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// CodeSetting is the code of a setting that cannot be set from outside a pipeline.
+// CodeSetting is the code of an assignment to a setting that does not exist, or does not take the value; see Assign.
 const CodeSetting = "plan.setting"
 
 // Path reads the place of a setting: names with dots between them ("columns.id.action"),
@@ -89,7 +89,7 @@ func assign(field *config.Field, value any, path []string, depth int, text strin
 	return nil, fault.New(CodeSetting, fault.Usage, "setting %q is a %s, and has nothing in it", Pointer(path[:depth]), field.Type)
 }
 
-// namesOf lists what stands, or may stand, in an object or map.
+// namesOf lists the names that an object may have, or that a map has.
 func namesOf(field *config.Field, tree map[string]any) []string {
 	if field.Type != config.TypeObject {
 		return slices.Sorted(maps.Keys(tree))

@@ -42,9 +42,8 @@ func (p *Plan) Find(name string) (int, error) {
 		WithHint("it runs %s", strings.Join(ids, ", "))
 }
 
-// Attach takes stages out of their groups: each gets one of its own, whose process
-// somebody else starts. A stage is named as in Find. The error is coded; the plan is
-// unchanged then.
+// Attach gives each of these stages a group of its own, whose process a person starts, under a debugger for instance.
+// Stages are named as in Find. When it fails, with a coded error, the plan is unchanged.
 func (p *Plan) Attach(names ...string) error {
 	var chosen []int
 	for _, name := range names {

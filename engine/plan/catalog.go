@@ -26,8 +26,8 @@ type Manifest struct {
 	In, Out               stage.Shape
 	Spec                  *config.Spec
 	Concurrent, KeepsRows bool
-	// Make makes the stage in this process, to check it. It is nil for the stages of others,
-	// which run in processes of their own only.
+	// Make makes the stage in this process, for a check. It is nil for third-party stages, which never run in this
+	// process.
 	Make func(settings []byte) (any, error)
 }
 
@@ -55,15 +55,16 @@ func FromBundle(b stage.Bundle, firstParty bool) Catalog {
 	return c
 }
 
-// Broken is an installed plugin that does not work: what it offers is not known.
+// Broken is an installed plugin that does not start or is not what the lock file says, so that its stages are not
+// known.
 type Broken struct {
 	Plugin string
 	// Fault says why.
 	Fault *fault.Fault
 }
 
-// find looks up what a stage uses. When that is not found, and a broken plugin may have it, it says
-// what that plugin suffers from: the fault itself where the plugin was named.
+// find looks up what a stage uses. When it is not found and a broken plugin may offer it, the problem says so; when the
+// stage names that plugin, the problem is the plugin's own fault.
 func (c *Config) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
 	m, problem := c.Catalog.find(s)
 	if problem == nil || len(c.Broken) == 0 {

@@ -28,7 +28,7 @@ const (
 func checkChain(at diag.Position, chain []resolved) diag.List {
 	var out diag.List
 	out = append(out, checkEnds(at, chain)...)
-	wrong := 0 // the last stage that was out of place: what follows it says nothing
+	wrong := 0 // the last stage that did not fit: the next one is not compared with it
 	for i := 1; i < len(chain); i++ {
 		before, after := chain[i-1], chain[i]
 		if wrong > 0 && wrong == i-1 || before.manifest == nil || after.manifest == nil || after.stage.Kind == stage.KindSource || before.stage.Kind == stage.KindSink {
@@ -158,9 +158,8 @@ func (p *planner) lintChain(stages []resolved) {
 // maxCases bounds the combinations of parameters that Lint tries.
 const maxCases = 1024
 
-// cases lists all values of the parameters that the conditions read, or fails
-// when there are too many, or when a rule might exclude some of them that
-// cannot be decided from them alone.
+// cases lists all combinations of the parameters that the conditions read. It fails when there are too many, and when a
+// rule that reads other parameters as well may exclude some of them.
 func (p *planner) cases() ([]map[string]any, bool) {
 	cases := []map[string]any{{}}
 	var names []string
@@ -205,8 +204,8 @@ func (p *planner) cases() ([]map[string]any, bool) {
 	return cases, true
 }
 
-// domain lists the values that a parameter can have, or nil when they are not
-// few.
+// domain lists the values that a parameter can have: those allowed, or those of a boolean. It is nil for any other
+// parameter.
 func (p *planner) domain(name string) []any {
 	for i := range p.config.Document.Parameters {
 		d := &p.config.Document.Parameters[i]
@@ -225,8 +224,8 @@ func (p *planner) domain(name string) []any {
 	return nil
 }
 
-// lintCases checks the chain for every case, and says in which one a problem
-// arises unless it arises in all of them.
+// lintCases checks the chain for every case. A problem that does not occur in all cases is reported with one in which
+// it does.
 func (p *planner) lintCases(stages []resolved, cases []map[string]any) {
 	type finding struct {
 		diag.Diagnostic
@@ -301,9 +300,8 @@ func describeCase(values map[string]any) string {
 	return strings.Join(parts, ", ")
 }
 
-// lintReachable follows the shapes through the chain, taking every stage with a
-// condition as one that may be on or off, and reports the stages that no
-// combination of the others can feed.
+// lintReachable follows the shapes through the chain, where every stage with a condition may be on or off. It reports a
+// stage whose input shape no combination of the stages before it gives.
 func (p *planner) lintReachable(stages []resolved) {
 	p.lintEnds(stages)
 	reach := map[stage.Shape]resolved{stage.ShapeNone: {}} // shapes, and a stage that gives each

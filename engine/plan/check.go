@@ -14,11 +14,11 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// checkFilters holds the filters against what is known of the columns that they will be
-// given: what the contract says, followed back from the encoder or the sink of rows. Those of this program are
-// made here, and the others asked by Config.CheckFilter. Nothing is known in front of a filter
-// that does not say what it must be given, nor where the contract is not enforced, and there
-// only what is wrong for any columns is reported.
+// checkFilters checks the filters against the columns that they will be given. These are known from the contract: it
+// says what the last filter must give, from which that filter says what it must be given (stage.Inverse), and so on
+// back to the source. First-party filters are made and bound here; the others are asked by Config.CheckFilter. In front
+// of a filter that cannot say what it must be given, and without a contract, the columns are unknown; there only what
+// is wrong for any columns is reported.
 func (p *planner) checkFilters(stages []resolved) {
 	end := slices.IndexFunc(stages, func(r resolved) bool {
 		return r.stage.Kind == stage.KindEncoder || r.manifest != nil && endsTable(r.manifest.Kind, r.manifest.In)
@@ -26,7 +26,7 @@ func (p *planner) checkFilters(stages []resolved) {
 	if end < 0 {
 		end = len(stages)
 	}
-	// What is kept in Prepared is looked up by its place in memory.
+	// Answers are kept in Prepared by the address of the schema, so the same schema has to be used every time.
 	known, kept := p.contract, true
 	var found diag.List
 	for i := end - 1; i >= 0; i-- {
@@ -48,7 +48,7 @@ func (p *planner) checkFilters(stages []resolved) {
 			}
 		}
 		if r.stage.When != nil && !before.Equal(known) {
-			before, keeps = anyColumns, true // it may be off
+			before, keeps = anyColumns, true // the filter may be off
 		}
 		known, kept = before, keeps
 	}
@@ -60,9 +60,9 @@ var anyColumns = arrow.NewSchema(nil, ptr(arrow.NewMetadata([]string{stage.MetaO
 
 func ptr[T any](v T) *T { return &v }
 
-// check says what is wrong with a filter that is to give some columns, and what it must be
-// given for that. What depends on no input, of the stage and of what it is to give, is found out once; kept says
-// that both are so.
+// check asks a filter that has to give some columns what it must be given for that, and what is wrong. Fixed says that
+// the columns are the same in every run. If the filter's settings are so too, and nothing is wrong, the answer is kept
+// for later runs, which kept reports.
 func (p *planner) check(r resolved, gives *arrow.Schema, fixed bool) (takes *arrow.Schema, found []stage.Finding, kept bool) {
 	fixed = fixed && r.prepared != nil && r.prepared.dependsOnNothing()
 	if fixed {
@@ -71,7 +71,7 @@ func (p *planner) check(r resolved, gives *arrow.Schema, fixed bool) (takes *arr
 		}
 	}
 	takes, found = p.ask(r, gives)
-	// What was found is asked again: it may come of the asking.
+	// An answer with findings is not kept: the cause may be temporary, such as a plugin that did not start.
 	kept = fixed && len(found) == 0 && r.prepared.keep(gives, takes)
 	return takes, found, kept
 }
@@ -81,7 +81,7 @@ func (s *preparedStage) dependsOnNothing() bool {
 	return len(s.bound.Fields) == 0 && (s.settings == nil || s.settings.fixed)
 }
 
-// answer is what the filter takes to give some columns, where that was found out before.
+// answer is what the filter must be given to give some columns, if an earlier run has kept it.
 func (s *preparedStage) answer(gives *arrow.Schema) (*arrow.Schema, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +89,8 @@ func (s *preparedStage) answer(gives *arrow.Schema) (*arrow.Schema, bool) {
 	return takes, ok
 }
 
-// maxAnswers bounds what is kept of a filter: which of those behind it are on decides what it is to give.
+// maxAnswers is how many answers are kept of a filter. There are several because what it has to give depends on which
+// filters behind it are on.
 const maxAnswers = 16
 
 // keep remembers an answer, and reports whether it did.
@@ -105,7 +106,7 @@ func (s *preparedStage) keep(gives, takes *arrow.Schema) bool {
 	return s.answers[gives] == takes
 }
 
-// ask has a filter checked, here or in its own program.
+// ask checks a filter, in this process if it is a first-party one, otherwise in its plugin's.
 func (p *planner) ask(r resolved, gives *arrow.Schema) (takes *arrow.Schema, found []stage.Finding) {
 	m := r.manifest
 	s := &Stage{ID: m.Name, Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Config: r.config}
@@ -128,7 +129,7 @@ func (p *planner) ask(r resolved, gives *arrow.Schema) (takes *arrow.Schema, fou
 // makeFilter is check of a filter of this program.
 func makeFilter(m *Manifest, s *Stage, gives *arrow.Schema) (takes *arrow.Schema, problem *fault.Fault) {
 	takes = anyColumns
-	// What panics here does so in the run as well, and is told there.
+	// A filter that panics here does so in the run as well, where it is reported.
 	defer func() { _ = recover() }()
 	made, err := m.Make(s.SettingsJSON())
 	filter, ok := made.(stage.Filter)
@@ -161,7 +162,7 @@ func holds(tree, value any) bool {
 	return tree == value
 }
 
-// stageProblem reports what a stage says of its settings, where it says which.
+// stageProblem makes a diagnostic of a stage's fault, at the setting that the fault names if it names one.
 func (p *planner) stageProblem(s *document.Stage, f *fault.Fault) diag.Diagnostic {
 	at, node := s.Use.At, s.With
 	if pointer := f.Details[fault.DetailSetting]; pointer != "" {
@@ -200,8 +201,8 @@ func entries(n *document.Node) []document.Entry {
 	return n.Entries
 }
 
-// contractSchema is what columns of a contract are in the stages. One that may come as
-// something else and be widened is not known.
+// contractSchema is the schema of a contract's columns in front of the filter "contract". A column that may arrive as a
+// smaller type, and be widened there, has an unknown type.
 func contractSchema(columns []document.Column) *arrow.Schema {
 	fields := make([]arrow.Field, len(columns))
 	for i, c := range columns {
@@ -214,8 +215,8 @@ func contractSchema(columns []document.Column) *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
-// arrowType is the type of a column. It is Null for one that is not known: an unsigned
-// integer of 64 bits may come as a smaller one, with which expressions compute in another way.
+// arrowType is the Arrow type of a contract's column, or Null where it is not known: an unsigned integer of 64 bits for
+// instance may arrive as a smaller one, which expressions compute with in another way.
 func arrowType(t document.ColumnType) arrow.DataType {
 	switch t.Name {
 	case "boolean":

@@ -13,16 +13,16 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/config"
 )
 
-// The codes of references that stand where none can, and of settings that are not an author's.
+// The codes of references where none may be, and of settings that an author may not write.
 const (
 	// CodeReferenceInCode is the code of a reference in a statement or an expression: what it
 	// stands for would become a part of the code.
 	CodeReferenceInCode = "reference.in_code"
-	// CodeFilledIn is the code of a setting that is filled in here, and was written.
+	// CodeFilledIn is the code of a setting that an author has written although the planner fills it in.
 	CodeFilledIn = "plan.filled_in"
 )
 
-// bindHint says how a value gets into code of a language.
+// bindHint says how values are bound to code of a language, in place of references.
 func bindHint(language string) string {
 	switch language {
 	case config.CodeSQL:
@@ -108,8 +108,8 @@ func (p *preparer) mention(n *document.Node, language string) {
 	}))
 }
 
-// reading is an environment that parses expressions of stages, and knows nothing of what
-// stands in them. A stage has limits of its own.
+// reading is a CEL environment that only parses the expressions of stages: it declares no variables, and the limits on
+// expressions are the stage's own.
 func (p *preparer) reading() (*cel.Env, error) {
 	if p.parser == nil {
 		env, err := cel.NewEnv(cel.ParserExpressionSizeLimit(maxCodeRunes), cel.ParserRecursionLimit(maxCodeDepth))

@@ -9,16 +9,14 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// CodeNoContract says that nothing can hold the data against the columns.
+// CodeNoContract says that the filter "contract" is missing in this program.
 const CodeNoContract = "plan.no_contract"
 
-// contractStage is the first-party filter that holds what comes against the columns
-// of a pipeline.
+// contractStage is the first-party filter that checks that the rows have the columns of the pipeline.
 const contractStage = "contract"
 
-// addContract puts that filter in front of the stage that turns the table into something else, or delivers it,
-// behind everything that the author put there, and returns the place of it. There is none without columns, without
-// such a stage, and where the author wants nobody to look.
+// addContract puts that filter in front of the encoder, or of the sink that takes a table, and returns its index. It
+// adds none to a pipeline without columns, with drift: ignore, or without such a stage.
 func (p *planner) addContract(plan *Plan) (int, bool) {
 	doc := p.config.Document
 	at := slices.IndexFunc(plan.Stages, func(s Stage) bool { return endsTable(s.Kind, s.In) })
@@ -60,15 +58,15 @@ func endsTable(kind stage.Kind, in stage.Shape) bool {
 	return kind == stage.KindEncoder || kind == stage.KindSink && in == stage.ShapeTable
 }
 
-// StandIn is a source that takes the place of the one that a pipeline names.
+// StandIn is a stage that the caller puts into a pipeline: a source in place of the pipeline's own, or an encoder.
 type StandIn struct {
 	// Use names the stage as in a pipeline, and Config is its settings, as in Stage.
 	Use    string
 	Config map[string]any
 }
 
-// resolveStandIn resolves a stage whose place is taken. What the pipeline says about
-// it is not looked at, but for its place.
+// resolveStandIn resolves a stand-in at the place of s. Of what the pipeline says about s only its name and position
+// are used.
 func (p *planner) resolveStandIn(s *document.Stage, in StandIn) resolved {
 	use := &document.Node{Kind: document.Text, Text: in.Use, Value: in.Use, At: s.At}
 	taken := &document.Stage{Kind: s.Kind, Use: use, Isolation: document.IsolationGroup, Name: s.Name, At: s.At}

@@ -14,21 +14,21 @@ type End string
 const (
 	// EndPipeline keeps the sink that the pipeline names. It is the default.
 	EndPipeline End = ""
-	// EndOutput puts the caller's sink in the place of one that writes to ${run.output}, which then needs no value, and
-	// keeps a sink that goes elsewhere.
+	// EndOutput replaces a sink that writes to ${run.output} by the caller's; ${run.output} needs no value then. A sink
+	// that writes elsewhere is kept.
 	EndOutput End = "output"
-	// EndCaller puts the caller's sink in the place of whatever sink the pipeline names. Nothing of it is
-	// looked at, and nothing that it refers to is needed.
+	// EndCaller replaces the pipeline's sink, whatever it is, by the caller's. The settings of the replaced sink are
+	// not checked, and what they refer to need not be given.
 	EndCaller End = "caller"
 	// EndCallerTable is EndCaller with a sink that takes a table (stage.TableSink): the pipeline's stages must give
 	// one, so it has no encoder.
 	EndCallerTable End = "caller-table"
 )
 
-// CallerSink is what Stage.Name is for the caller's sink.
+// CallerSink is the Stage.Name of the caller's sink.
 const CallerSink = "caller"
 
-// outputReference is what a sink refers to when it leaves to the caller where the output goes.
+// outputReference is the reference by which a sink leaves the place of the output to the caller.
 const outputReference = "run.output"
 
 // callerManifest and callerTableManifest describe the caller's sink.
@@ -51,10 +51,13 @@ func (e End) manifest() *Manifest {
 // EndsAtCaller reports whether the last stage is a sink that the caller hands to the run.
 func (p *Plan) EndsAtCaller() bool { return len(p.Stages) > 0 && p.Stages[len(p.Stages)-1].Caller }
 
+// OnlyCaller reports whether a group of the plan is the caller's sink and nothing else.
+func (p *Plan) OnlyCaller(g Group) bool { return len(g.Stages) == 1 && p.Stages[g.Stages[0]].Caller }
+
 // Refers reports whether a stage that is on refers to something, such as "run.output".
 func (p *Plan) Refers(reference string) bool { return p.refers[reference] }
 
-// callers reports whether the place of a stage is the caller's.
+// callers reports whether the caller's sink replaces a stage.
 func (p *planner) callers(s *preparedStage) bool {
 	if s.stage.Kind != stage.KindSink {
 		return false
@@ -62,7 +65,7 @@ func (p *planner) callers(s *preparedStage) bool {
 	return p.in.End.wholly() || p.in.End == EndOutput && s.toOutput
 }
 
-// atCaller resolves a stage whose place the caller's sink takes.
+// atCaller resolves a sink that the caller's replaces.
 func (p *planner) atCaller(s *document.Stage) resolved {
 	if p.in.End == EndOutput {
 		p.refers[outputReference] = true
@@ -75,8 +78,8 @@ func (p *planner) atCaller(s *document.Stage) resolved {
 	return resolved{stage: &taken, manifest: p.in.End.manifest(), config: map[string]any{}}
 }
 
-// endsInTable reports whether the stages that are on leave rows to their sink, or would if there were one. Of a sink that is
-// not installed here nothing is known, so that the stages before it decide.
+// endsInTable reports whether the stages that are on give rows to a sink that takes a table: there is no encoder, and
+// no sink that is known to take bytes.
 func endsInTable(active []*preparedStage) bool {
 	return !slices.ContainsFunc(active, func(s *preparedStage) bool {
 		switch s.stage.Kind {

@@ -27,7 +27,7 @@ const (
 	CodeRuleFailed       = "RULE_FAILED" // a rule that declares no code
 )
 
-// Limits of an expression. It comes from outside, and is to be decided at once.
+// Limits of an expression: whoever writes a pipeline must not be able to keep the planner busy.
 const (
 	maxExpressionRunes = 4096
 	maxExpressionNodes = 1000
@@ -43,8 +43,7 @@ type expression struct {
 	dynamic bool     // it reads run or customer, or parameters by a computed name
 }
 
-// conditionTypes are what an expression may give. A null is found out when it
-// is decided.
+// conditionTypes are the types that a condition may have. Whether its value is null is only known when it is evaluated.
 var conditionTypes = []*cel.Type{cel.BoolType, cel.NullableType(cel.BoolType), cel.DynType}
 
 // newEnv declares what expressions see. Every parameter is a variable of its own
@@ -71,8 +70,8 @@ func newEnv(parameters []document.Parameter) (*cel.Env, error) {
 			t = cel.DoubleType
 		}
 		if d.Type != "" {
-			// Even a parameter that cannot be null may be compared with null: what
-			// extends a pipeline can make a parameter required, and inherits its rules.
+			// A parameter that cannot be null may be compared with null all the same: a pipeline that extends another
+			// one can make a parameter required, and inherits the rules about it.
 			t = cel.NullableType(t)
 		}
 		options = append(options, cel.Variable("params."+d.Name, t))
@@ -83,7 +82,7 @@ func newEnv(parameters []document.Parameter) (*cel.Env, error) {
 // nullable reports whether a parameter may be null.
 func nullable(d *document.Parameter) bool { return !d.Required && d.Default == nil }
 
-// compile checks an expression. Without a result, problems were reported.
+// compile compiles an expression. It returns nil when it has reported problems.
 func (p *preparer) compile(n *document.Node) *expression {
 	e := &expression{node: n}
 	text := n.Text
@@ -122,8 +121,8 @@ func (p *preparer) compile(n *document.Node) *expression {
 			}
 			e.dynamic = e.dynamic || name == "run" || name == "customer"
 		case ast.SelectKind:
-			// A declared parameter was read as one name; what is left of params is a
-			// parameter that does not exist, or has(params.x).
+			// CEL has resolved params.x to one name where x is declared. A select on params that is left is
+			// has(params.x), or a parameter that does not exist.
 			if s := x.AsSelect(); isParams(s.Operand()) {
 				good = p.knownParameter(p.names, s.FieldName(), after(utf8.RuneCountInString(s.FieldName()))) && good
 				e.use(s.FieldName())
@@ -205,7 +204,7 @@ func (p *preparer) expressionProblem(n *document.Node, problem *cel.Error) {
 	p.diags.Add(d)
 }
 
-// variables are what expressions see, for given parameters.
+// variables are the values that expressions can read, for given parameters.
 func (p *planner) variables(params map[string]any) map[string]any {
 	all := make(map[string]any, len(params))
 	vars := map[string]any{"params": all, "run": visible(p.run), "customer": visible(p.customer)}
@@ -232,8 +231,7 @@ func (e *expression) decide(vars map[string]any) (bool, error) {
 	return b, nil
 }
 
-// visible are the values of a namespace that an expression may see: secrets
-// are left out.
+// visible are the values of a namespace that an expression may read: all but the secrets.
 func visible(values map[string]any) map[string]any {
 	out := make(map[string]any, len(values))
 	for name, v := range values {
@@ -298,7 +296,7 @@ func (p *preparer) compileAll() {
 	}
 }
 
-// checkRules holds the parameters against the pipeline's rules.
+// checkRules evaluates the pipeline's rules, and reports those that the parameters break.
 func (p *planner) checkRules(vars map[string]any) {
 	for i, e := range p.rules {
 		r := &p.config.Document.Rules[i]

@@ -18,19 +18,19 @@ const (
 	CodeTraceparent = "inputs.traceparent"
 )
 
-// Inputs is what one run gives to a prepared pipeline. The zero value gives nothing: what a pipeline refers to and
-// is not here is a diagnostic.
+// Inputs are the values of one run for a prepared pipeline. The zero value has none: Bind reports every reference of
+// the pipeline that has no value here.
 type Inputs struct {
 	// Parameters are the given parameters: text, as on a command line, or decoded JSON values (json.Number keeps
 	// decimals exact). A nil value counts as not given.
 	Parameters map[string]any
 	// Secrets answers ${secret.…}; nil means that there are none.
 	Secrets Lookup
-	// SecretKinds are the kinds of secrets that KnownSecrets does not have. One whose kind is not given takes that of the
-	// settings that it goes to.
+	// SecretKinds are the kinds of secrets that are not in KnownSecrets. A secret without a kind takes that of the
+	// settings that use it.
 	SecretKinds map[string]config.SecretKind
-	// Env answers ${env.…} for the variables in EnvAllowed; nil means that there are none. Those that hold secrets a
-	// pipeline never reads: SecretEnv, and what is called like one.
+	// Env answers ${env.…} for the variables in EnvAllowed; nil means that there are none. A pipeline never reads a
+	// variable that holds a secret: one in SecretEnv, or with the name of one.
 	Env                   Lookup
 	EnvAllowed, SecretEnv []string
 	// RunID is ${run.id}, the identifier of the run, safe in a file name, and StartedAt is ${run.started_at}. The
@@ -60,9 +60,9 @@ type Inputs struct {
 	End End
 	// Source takes the place of the source that is on, for tests of pipelines.
 	Source *StandIn
-	// Encoder makes bytes of the rows of a pipeline whose own sink takes a table, in front of the caller's sink that takes
-	// its place (EndCaller); for tests of pipelines. Without it such a pipeline cannot end in bytes. Another pipeline, with
-	// an encoder or with a sink of bytes, does not get it.
+	// Encoder is for tests of pipelines that end in rows. With EndCaller, and where the pipeline has no encoder and its
+	// own sink takes a table, it is put in front of the caller's sink, which takes bytes. Other pipelines do not get
+	// it.
 	Encoder *StandIn
 	// Hint says how to provide a missing reference such as "secret.dsn". It may be nil.
 	Hint func(reference string) string
@@ -91,8 +91,8 @@ type ObjectDestination struct {
 	Bucket string
 	// Name is ${run.object}, the object's name in the bucket; empty is the sink's default.
 	Name string
-	// LinkTTL is ${run.link_ttl}, for how long a link works; zero is no link. LinkBaseURL is ${run.link_base_url}, under
-	// which the objects of a folder are served; empty is nowhere.
+	// LinkTTL is ${run.link_ttl}, for how long a link works; zero is no link. LinkBaseURL is ${run.link_base_url},
+	// under which the objects of a folder are served; empty is nowhere.
 	LinkTTL     time.Duration
 	LinkBaseURL string
 	// Encryption is ${run.object_encryption}, server-side encryption in S3: AES256, aws:kms, or none, which is
@@ -112,7 +112,7 @@ type AllowList struct {
 var runNames = []string{"allowed_procedures", "allowed_tables", "bucket", "credentials_expire", "id", "link_base_url", "link_ttl",
 	"object", "object_encryption", "object_kms_key", "output", "started_at"}
 
-// runValues is what ${run.…} stands for; a name that is not there has no value.
+// runValues are the values of ${run.…}, by name. A name that is missing has no value in this run.
 func (in *Inputs) runValues() map[string]any {
 	values := map[string]any{
 		"allowed_tables": strings.Join(in.Allow.Tables, ","), "allowed_procedures": strings.Join(in.Allow.Procedures, ","),
@@ -141,7 +141,7 @@ func (in *Inputs) runValues() map[string]any {
 	return values
 }
 
-// customerValues is what ${customer.…} stands for.
+// customerValues are the values of ${customer.…}, by name.
 func (in *Inputs) customerValues() map[string]any {
 	values := make(map[string]any, len(in.Customer.Attributes)+1)
 	for name, v := range in.Customer.Attributes {
@@ -154,7 +154,7 @@ func (in *Inputs) customerValues() map[string]any {
 	return values
 }
 
-// check says what is wrong with inputs by themselves.
+// check reports what is wrong with the inputs whatever the pipeline is.
 func (in *Inputs) check() (diags diag.List) {
 	if in.RunID != "" && !runIDPattern.MatchString(in.RunID) {
 		diags.Add(diag.Diagnostic{Code: CodeRunID, Severity: diag.Error, Pointer: "/run_id", Message: fmt.Sprintf("%q is no identifier of a run", printable(in.RunID)),
@@ -180,8 +180,8 @@ var runIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$`)
 
 var traceparentPattern = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$`)
 
-// validTraceparent checks the form of a traceparent by W3C Trace Context: neither ID is zero; version ff does not exist;
-// version 00 has nothing behind the flags, and a later one may.
+// validTraceparent checks the form of a traceparent by W3C Trace Context: neither ID is zero; version ff does not
+// exist; version 00 has nothing behind the flags, and a later one may.
 func validTraceparent(text string) bool {
 	m := traceparentPattern.FindStringSubmatch(text)
 	return m != nil && len(text) <= maxTraceparent && m[1] != "ff" && (m[1] != "00" || m[4] == "") &&

@@ -204,9 +204,9 @@ func (p *Prepared) Bind(in Inputs) (*Plan, diag.List) {
 	return newPlanner(p, in, false).build()
 }
 
-// Values is the first part of Bind: the parameters with their defaults, held against their types and the pipeline's rules.
-// No stage is looked at, so that a request is answered for its own mistakes before anything else of a run is known. The
-// values are nil when the diagnostics have errors.
+// Values is the first part of Bind: the parameters with their defaults, held against their types and the pipeline's
+// rules. No stage is looked at, so that a request is answered for its own mistakes before anything else of a run is
+// known. The values are nil when the diagnostics have errors.
 func (p *Prepared) Values(in Inputs) ([]Value, diag.List) {
 	planner := newPlanner(p, in, false)
 	values, _ := planner.values()

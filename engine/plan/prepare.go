@@ -22,9 +22,9 @@ type Config struct {
 	Catalog  Catalog
 	// Broken are the plugins that do not work. Only what cannot be found without them is wrong.
 	Broken []Broken
-	// CheckFilter asks a filter that Manifest.Make cannot make what is wrong with its settings, and what it must be given
-	// so that it gives some columns; nil when it does not know. It is nil where nobody can be asked: such
-	// filters are then looked at in the run only.
+	// CheckFilter asks a filter that Manifest.Make cannot make what is wrong with its settings, and what it must be
+	// given so that it gives some columns; nil when it does not know. It is nil where nobody can be asked: such filters
+	// are then looked at in the run only.
 	CheckFilter func(s *Stage, gives *arrow.Schema) (takes *arrow.Schema, found []stage.Finding)
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/config"
 )
 
-// Secrets are the secrets among a stage's settings, each with its place, a JSON Pointer, in the order of the places' names.
+// Secrets are the secrets among a stage's settings, each with its place, a JSON Pointer, in the order of the places'
+// names.
 func (s *Stage) Secrets() iter.Seq2[string, config.Secret] {
 	return func(yield func(string, config.Secret) bool) {
 		var walk func(value any, path []string) bool

@@ -8,8 +8,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// startAgain starts every process anew, none from the pool: one of those died when its
-// neighbours knew it already, and before any of them had begun.
+// startAgain starts new processes for all groups, none from the pool. It is called when a process from the pool has
+// died before any group had begun: its neighbours know its number already, so it cannot be replaced alone.
 func (r *run) startAgain(ctx context.Context, h Host, dir string) error {
 	r.close()
 	left, err := os.ReadDir(dir)

@@ -9,12 +9,12 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// debugged reports whether somebody debugs a stage, and may take any time for it.
+// debugged reports whether a stage runs in a process that is attached. A debugger may stop it for any time.
 func (r *run) debugged() bool {
 	return slices.ContainsFunc(r.plan.Groups, func(g plan.Group) bool { return g.Attach })
 }
 
-// startProcess starts the process of a group, or waits for the one that somebody else starts.
+// startProcess starts the process of a group, or waits until it is attached.
 func (r *run) startProcess(ctx context.Context, h Host, planned plan.Group, stages []string, reach []host.Reach) (host.Process, error) {
 	if !planned.Attach && (r.fresh || r.debugged()) {
 		return h.StartOwn(ctx, planned.Plugin, reach...)

@@ -11,8 +11,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// notary authenticates the receipt of a run whose output is sealed. It stands in the host because only here it is known
-// what was delivered, and that the run has succeeded; the encryptor's process knows neither.
+// notary authenticates the receipt of a run whose output is sealed. The host does this, and not the encryptor: only the
+// host knows what was delivered, and that the run has succeeded.
 type notary struct {
 	ring       *envelope.Ring
 	parameters string
@@ -24,8 +24,8 @@ const (
 	settingActive = "active"
 )
 
-// newNotary finds the keys with which a plan's own encryptor seals. It is nil when nothing is sealed, or by a plugin of
-// others, whose keys are its own matter. An error is one of the keys, found before anything is started.
+// newNotary reads the keys of the plan's first-party encryptor. It returns nil when nothing is sealed, or a third-party
+// plugin does it, whose keys the host does not know. It fails when the keys are wrong, before anything is started.
 func newNotary(p *plan.Plan) (*notary, error) {
 	for i := range p.Stages {
 		s := &p.Stages[i]
@@ -51,8 +51,8 @@ func newNotary(p *plan.Plan) (*notary, error) {
 	return nil, nil
 }
 
-// authenticate completes the receipt. The output is there by now: where a sink's account is not one that can be
-// authenticated, the receipt stays without, and decrypt will not take it.
+// authenticate adds the statement and the MAC to the receipt. The output is visible by now, so it does not fail: if
+// what the sink reports cannot be authenticated, the receipt has neither, and decrypt refuses it.
 func (r *run) authenticate(receipt *Receipt) {
 	if r.notary == nil {
 		return
@@ -60,7 +60,7 @@ func (r *run) authenticate(receipt *Receipt) {
 	statement, mac, err := r.notary.ring.Authenticate(envelope.Statement{
 		RunID: receipt.RunID, Procedure: receipt.Pipeline, Parameters: r.notary.parameters,
 		Rows: receipt.Rows, Bytes: receipt.Bytes, SHA256: receipt.SHA256,
-		// As the statement has it, and never later than it was.
+		// The precision of the statement. It is cut and not rounded, so that the time is never later than the real one.
 		Time: receipt.StartedAt.Truncate(time.Millisecond),
 	})
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// changes says in plain words what arrived otherwise than it is stored, or than the pipeline promises it, or
-// did not arrive, by the counters of the run.
+// changes lists in plain words, from the counters of the run, which values in the output differ from what is stored or
+// from what the pipeline's columns say, and what is missing in it.
 func (r *run) changes(counters map[string]int64) (list []string) {
 	for _, name := range slices.Sorted(maps.Keys(counters)) {
 		n := counters[name]
@@ -43,7 +43,7 @@ func (r *run) changes(counters map[string]int64) (list []string) {
 	return list
 }
 
-// either is the one word or the other, as one or more are meant.
+// either returns one for a count of one, and more for any other.
 func either(n int64, one, more string) string {
 	if n == 1 {
 		return one
@@ -51,5 +51,5 @@ func either(n int64, one, more string) string {
 	return more
 }
 
-// plural is a word that takes an s when more than one are meant.
+// plural returns a word, with an s unless n is one.
 func plural(n int64, what string) string { return either(n, what, what+"s") }

@@ -20,19 +20,19 @@ type Finding struct {
 	Stage string        `json:"stage,omitempty"`
 	At    diag.Position `json:"at,omitzero"`
 	Level stage.Level   `json:"level"`
-	// Fault is what a run would fail with, or what is to be known.
+	// Fault is the fault with which a run would fail, or the code and the text of a finding that is none.
 	Fault *fault.Fault `json:"-"`
 }
 
-// CheckReport is what a check has found, in the order in which a run would meet it.
+// CheckReport is the result of a check. Its findings are in the order of the stages.
 type CheckReport struct {
 	Findings []Finding
 	// Columns are what the source would deliver; nil when only a run can tell.
 	Columns []Column
 }
 
-// Wrong is the fault that a run would fail with; nil when nothing is wrong. Settings come
-// first, which are looked at before anything is reached, and then the first stage.
+// Wrong returns the fault with which a run would fail, or nil. Wrong settings come before all else, because a run
+// refuses them first; then the first stage's finding counts.
 func (r *CheckReport) Wrong() (first *fault.Fault) {
 	for _, f := range r.Findings {
 		switch {
@@ -46,10 +46,9 @@ func (r *CheckReport) Wrong() (first *fault.Fault) {
 	return first
 }
 
-// Check says everything that is wrong with a plan before it runs: it makes every stage,
-// connects the source, gives its columns to the stages behind, and looks at the place
-// where the sink delivers to. It reads no row and leaves nothing behind. The error is what
-// kept it from looking.
+// Check reports everything that is wrong with a plan without running it: it makes every stage, connects the source,
+// binds the other stages to its columns, and checks the place that the sink delivers to. It reads no row and leaves
+// nothing behind. It returns an error when it could not check.
 func Check(ctx context.Context, h *host.Host, p *plan.Plan, id string) (*CheckReport, error) {
 	c := &checking{host: h, plan: p, id: id, secrets: p.SecretTexts(), processes: map[string]host.Process{}}
 	defer c.close()
@@ -59,7 +58,7 @@ func Check(ctx context.Context, h *host.Host, p *plan.Plan, id string) (*CheckRe
 	for i := range p.Stages {
 		s := &p.Stages[i]
 		if s.Caller {
-			continue // whoever has the sink knows what is wrong with it
+			continue // the caller's sink is the caller's to check
 		}
 		findings, gives, becomes, err := c.stage(ctx, s, columns, media)
 		if ctx.Err() != nil {
@@ -112,7 +111,7 @@ func (c *checking) stage(ctx context.Context, s *plan.Stage, columns *arrow.Sche
 	}
 	resp, err := process.Check(ctx, req, c.secrets)
 	if err != nil {
-		// Whatever comes of it, the next stage of the plugin has a process of its own.
+		// The process may be in any state now, so the next stage of the plugin is checked in another one.
 		delete(c.processes, s.Plugin)
 		process.Close()
 		return nil, nil, nil, err
@@ -124,7 +123,7 @@ func (c *checking) stage(ctx context.Context, s *plan.Stage, columns *arrow.Sche
 	return findings, gives, control.MediaFromProto(resp.Media), err
 }
 
-// process is the one of the stage's plugin, started when it is first needed.
+// process returns a process of the stage's plugin. It is started for the first of its stages.
 func (c *checking) process(ctx context.Context, s *plan.Stage) (host.Process, error) {
 	if c.plan.Isolation == plan.IsolationNone && s.FirstParty {
 		return c.host.Local(), nil

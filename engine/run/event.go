@@ -6,12 +6,12 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// Event is something that happened in a run. The concrete types are Awaiting,
-// Attached, Started, Opened, Progress, Checkpoint, Log and Ended; a run begins with Started, before
-// which only processes are awaited, and ends with Ended.
+// Event is something that happened in a run: an Awaiting, Attached, Started, Opened, Progress, Checkpoint, Log or
+// Ended. A run that attaches processes begins with Awaiting and Attached; every other one begins with Started. The last
+// event is Ended.
 type Event interface{ event() }
 
-// Awaiting says that the run waits for a process that somebody else starts.
+// Awaiting says that the run waits until a process is attached, which the host does not start.
 type Awaiting struct {
 	Stage  string
 	Plugin string
@@ -22,7 +22,7 @@ type Awaiting struct {
 	Args    []string
 }
 
-// Attached says that this process has come.
+// Attached says that the process has been attached.
 type Attached struct {
 	Stage  string
 	Plugin string
@@ -46,8 +46,8 @@ type ProcessInfo struct {
 // Opened says what the source delivers.
 type Opened struct {
 	Columns []Column
-	// EstimatedRows is about how many rows will come, where the source can say (stage.RowEstimator); 0 is unknown. More may
-	// come, or fewer.
+	// EstimatedRows is about how many rows will come, where the source can say (stage.RowEstimator); 0 is unknown. More
+	// may come, or fewer.
 	EstimatedRows int64
 }
 
@@ -68,9 +68,10 @@ type Progress struct {
 	Elapsed                   time.Duration
 }
 
-// Checkpoint says how far a source has come that a later run can continue (stage.Checkpointer), about four times a second, the
-// newest only. The rows before it have left the source, and may not have reached the sink: a position is safe to keep
-// when a TableSink of the caller's has been given it (stage.Rows), or, of any sink, when the run has been committed.
+// Checkpoint says how far a source has come that a later run can continue (stage.Checkpointer), about four times a
+// second, the newest only. The rows before it have left the source, and may not have reached the sink: a position is
+// safe to keep when a TableSink of the caller's has been given it (stage.Rows), or, of any sink, when the run has been
+// committed.
 type Checkpoint struct {
 	Position string
 	// Rows is how many rows the source had delivered by then.
@@ -85,8 +86,8 @@ type Log struct {
 	Attributes map[string]string
 }
 
-// Ended carries the outcome: the receipt and, of a run that has failed, the fault that ended it. The receipt is of what
-// was until then.
+// Ended carries the outcome: the receipt and, of a run that has failed, the fault that ended it. The receipt of a
+// failed run says what was done until then.
 type Ended struct {
 	Receipt *Receipt
 	Fault   *fault.Fault

@@ -14,10 +14,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// FilterChecker has the filters of others looked at by their own programs, for whoever
-// plans: its Check is plan.Input.CheckFilter. A program is started when it is first needed,
-// confined as in a run, and asked again for the next filter, but for one that was given a
-// secret, which ends. It is safe for concurrent use.
+// FilterChecker checks third-party filters in processes of their plugins. The planner uses its Check
+// (plan.Config.CheckFilter). A plugin is started, confined as in a run, for the first of its filters, and asked again
+// for the next ones; a process that was given a secret is ended and not asked again. It is safe for concurrent use.
 type FilterChecker struct {
 	host *host.Host
 
@@ -25,7 +24,7 @@ type FilterChecker struct {
 	programs map[string]*filterProgram
 }
 
-// filterProgram is the process of a plugin that answers, one question at a time.
+// filterProgram is the process of a plugin. It is asked one question at a time.
 type filterProgram struct {
 	mu      sync.Mutex
 	process host.Process
@@ -36,10 +35,9 @@ func NewFilterChecker(h *host.Host) *FilterChecker {
 	return &FilterChecker{host: h, programs: map[string]*filterProgram{}}
 }
 
-// Check asks the filter's program what a run would fail with, and what the filter must be
-// given so that it gives some columns; nil when that is not known. A program that cannot
-// check has found nothing. One that does not start, does not answer in the time that a
-// healthy one takes, or breaks, is a warning: that may come of the check alone.
+// Check asks the filter's plugin what a run would fail with, and what the filter must be given so that it gives some
+// columns, which is nil when the plugin does not know. A plugin without checks finds nothing. One that does not start,
+// does not answer in time, or breaks, is a warning only: in the run it may do well.
 func (c *FilterChecker) Check(s *plan.Stage, gives *arrow.Schema) (takes *arrow.Schema, found []stage.Finding) {
 	p := c.program(s.Plugin)
 	p.mu.Lock()
@@ -107,14 +105,14 @@ func (c *FilterChecker) Close() {
 	}
 }
 
-// findingsOf are those of a plugin's answer, whatever it is worth.
+// findingsOf are the findings in a plugin's answer, which may be malformed.
 func findingsOf(plugin string, resp *pb.CheckResponse) (list []stage.Finding) {
 	for _, f := range resp.Findings {
 		finding := stage.Finding{Level: stage.Level(f.Level), Fault: control.FaultFromProto(f.Fault)}
 		switch finding.Level {
 		case stage.LevelWrong, stage.LevelWarning, stage.LevelUnchecked, stage.LevelFine:
 		default:
-			finding.Level = stage.LevelWarning // of a plugin that knows more than this program
+			finding.Level = stage.LevelWarning // a level that a later version of the protocol may have
 		}
 		if finding.Fault == nil {
 			finding.Fault = fault.New("plugin.contract", fault.Plugin, "plugin %q found something, and does not say what", plugin)

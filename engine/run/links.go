@@ -40,10 +40,10 @@ func (r *run) sockets(i int, dir string) (input, output string) {
 	return input, output
 }
 
-// reach is what the process of group i has to see of the run's directory.
+// reach lists the directories of the sockets that the process of group i uses.
 func (r *run) reach(i int, dir string) []host.Reach { return link.Reach(r.sockets(i, dir)) }
 
-// introduce finds out who is at the ends of the data sockets, and tells each of the other.
+// introduce sets, for each data socket, which process is expected at the other end and the words by which it proves it.
 func (r *run) introduce(ctx context.Context) error {
 	ends := make([]link.End, len(r.groups))
 	errs := make([]error, len(r.groups))

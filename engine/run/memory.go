@@ -1,7 +1,6 @@
 package run
 
 import (
-	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/sdk/runner"
 )
@@ -14,7 +13,7 @@ func shareOf(p *plan.Plan, i int) int64 {
 		budget = runner.DefaultBudget
 	}
 	sharing := int64(len(p.Groups))
-	if last := len(p.Groups) - 1; onlyCaller(p, p.Groups[last]) {
+	if last := len(p.Groups) - 1; p.OnlyCaller(p.Groups[last]) {
 		if i == last {
 			return max(budget/8, 1)
 		}
@@ -28,7 +27,7 @@ func shareOf(p *plan.Plan, i int) int64 {
 // for whoever shares out what there is among runs. It is no bound: a single batch is let
 // through whatever its size, and a stage may keep what it likes, as the encoder of Parquet
 // does with a row group. The bound is the host's, for each process.
-func Memory(h *host.Host, p *plan.Plan) (sum int64) {
+func Memory(h Host, p *plan.Plan) (sum int64) {
 	for i, g := range p.Groups {
 		share := shareOf(p, i)
 		if g.InHost {

@@ -6,6 +6,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine/run/runtest"
 )
 
 // TestMemory: what a plan takes grows with its processes and with what may be in flight, and
@@ -29,5 +30,10 @@ func TestMemory(t *testing.T) {
 		if got := run.Memory(s.host, p); got < c.least || got > c.most {
 			t.Errorf("%s, %d MiB in flight: %d MiB, want %d to %d", c.isolation, c.inFlight/mib, got/mib, c.least/mib, c.most/mib)
 		}
+	} // A host without processes takes what is in flight.
+	p := s.planOf(plan.IsolationStage, nil)
+	p.Limits.MemoryBytes = 6 * mib
+	if got := run.Memory(runtest.NewInMemory(t, testBundle(pluginName)), p); got != 6*mib {
+		t.Errorf("without processes: %d bytes", got)
 	}
 }

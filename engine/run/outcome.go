@@ -8,8 +8,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/runner"
 )
 
-// outcome is the state of a run from its first byte to its end. It is told what happens, one thing at a time, and answers
-// with what is to be done. It waits for nothing and calls nothing.
+// outcome is the state of a run from its first byte to its end, as a state machine. Execute tells it what has happened,
+// and it answers what has to be done next. It never waits and calls nothing.
 //
 //	flowing ──all before the sink have ended well, and the sink has everything──▶ closing ──committed──▶ closed
 //	   └──────────────something failed, or the caller has enough──────────▶ failing ◀──not committed──┘
@@ -31,7 +31,7 @@ const (
 	flowing state = "flowing" // rows flow
 	closing state = "closing" // everything has arrived, and whether it becomes visible is being decided
 	closed  state = "closed"  // the output is visible
-	failing state = "failing" // it never will be, and everybody is told to stop
+	failing state = "failing" // it will not become visible, and all groups are cancelled
 )
 
 // happening is something that outcome is told of.
@@ -54,7 +54,8 @@ const (
 	cancelRest order = "cancel"
 )
 
-// tell changes the state. An error is that of the one who ended; a sink that ends before it was asked to commit has one.
+// tell notes what has happened, and returns what to do. Err is the error with which a group or a relay has ended; a
+// sink that ends before it was asked to commit always has one.
 func (o *outcome) tell(what happening, err error) order {
 	switch what {
 	case upstreamEnded:
@@ -70,7 +71,7 @@ func (o *outcome) tell(what happening, err error) order {
 	case flowing:
 		switch {
 		case what == callerLeft:
-			o.state = failing // everybody hears of it by the same context
+			o.state = failing // the groups are cancelled by the same context
 		case err != nil:
 			o.state = failing
 			return cancelRest
@@ -92,11 +93,11 @@ func (o *outcome) tell(what happening, err error) order {
 	return wait
 }
 
-// over reports whether nothing will happen any more.
+// over reports whether everything has ended, so that nothing more will be told.
 func (o *outcome) over() bool { return o.upstream == 0 && o.sinkEnded && !o.committing }
 
-// How much a fault explains, least first. A group that was cancelled, or whose neighbour went away, only echoes
-// another one's fault.
+// How much a fault explains about the failure of a run, least first. A group that was cancelled, or whose neighbour has
+// ended, fails because of another one's fault.
 const (
 	explainsNothing = iota
 	explainsCancel
@@ -121,8 +122,9 @@ func explains(err error) int {
 	return explainsItself
 }
 
-// causeOf picks of what the parts of a run have ended with, from the source to the sink, the first that explains most. The caller's
-// own end is the cause unless something broke by itself.
+// causeOf picks the error that caused the failure of a run: of the errors of its parts, in the order from source to
+// sink, the first of those that explain most. When the caller has ended the run, that is the cause, unless a part broke
+// by itself.
 func causeOf(ctx context.Context, ended []error) error {
 	var best error
 	most := explainsNothing
@@ -141,7 +143,7 @@ func causeOf(ctx context.Context, ended []error) error {
 	return best
 }
 
-// echoes reports whether an error is no more than the reason for which a context has ended, which has no code of its own.
+// echoes reports whether an error is only the reason for which a context has ended, without a code of its own.
 func echoes(ctx context.Context, err error) bool {
 	cause := context.Cause(ctx)
 	if err == nil || cause == nil || !errors.Is(err, cause) {
@@ -157,7 +159,7 @@ const (
 	codeCancelled = "run.cancelled" // by the caller
 )
 
-// coded gives the end of the caller's context its code, whatever reason the caller has given.
+// coded wraps the reason for which the caller has ended its context in a fault with the code of a time-out or a cancel.
 func coded(ctx context.Context, err error) error {
 	if !echoes(ctx, err) {
 		return err

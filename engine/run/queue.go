@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// queue hands events to the caller's function in a goroutine of its own, in order, so that a slow one holds nothing up:
-// neither what a plugin says nor the run. It grows with what must be heard; progress and checkpoints are coalesced, only the newest
-// of each waits, and beyond maxQueuedLogs log lines are dropped and counted.
+// queue calls the caller's function with the events, in order and in a goroutine of its own, so that a slow function
+// delays neither the plugins nor the run. Of progress and of checkpoints only the newest waits. Of log lines at most
+// maxQueuedLogs wait; more are dropped and counted. All other events are kept, and are few.
 type queue struct {
 	deliver func(Event) // nil drops everything
 	ended   chan struct{}
@@ -22,7 +22,7 @@ type queue struct {
 	closed  bool
 }
 
-// maxQueuedLogs is how many log lines wait for a function that is slow.
+// maxQueuedLogs is how many log lines wait at most.
 const maxQueuedLogs = 1024
 
 // newQueue starts the goroutine, which close ends.
@@ -37,7 +37,7 @@ func newQueue(deliver func(Event)) *queue {
 	return q
 }
 
-// put never waits.
+// put adds an event. It never waits.
 func (q *queue) put(e Event) {
 	if q.deliver == nil {
 		return
@@ -60,7 +60,8 @@ func (q *queue) put(e Event) {
 	q.more.Signal()
 }
 
-// overtake drops an event of a sort of which one waits at the end, behind which nothing came but what is coalesced too.
+// overtake drops the waiting event of a type, if only progress and checkpoints were added after it: a newer one
+// replaces it.
 func overtake[E Progress | Checkpoint](q *queue) {
 	for i := len(q.waiting) - 1; i >= 0; i-- {
 		switch q.waiting[i].(type) {
@@ -74,7 +75,7 @@ func overtake[E Progress | Checkpoint](q *queue) {
 	}
 }
 
-// close delivers what waits and ends the goroutine. No event may come afterwards.
+// close waits until all events are delivered, and ends the goroutine. No event may be added after it.
 func (q *queue) close() {
 	q.mu.Lock()
 	q.closed = true
@@ -94,7 +95,7 @@ func (q *queue) run() {
 	}
 }
 
-// next waits for an event. Where lines were dropped, one that counts them comes after those that waited.
+// next waits for an event. Where log lines were dropped it gives, behind those that were kept, a line that counts them.
 func (q *queue) next() (Event, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

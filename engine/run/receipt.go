@@ -6,8 +6,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// Receipt is the account of a run. One that has failed or was cancelled has one as well: what was read, counted and used
-// until then, without a digest, location or link. Only the error tells the two apart.
+// Receipt is the account of a run. A run that failed or was cancelled has a receipt as well, of what was read, counted
+// and used until then; it has no digest, location or link. The receipt does not say whether the run succeeded: the
+// error of the run does.
 type Receipt struct {
 	RunID    string `json:"run_id"`
 	Pipeline string `json:"pipeline"`
@@ -15,8 +16,8 @@ type Receipt struct {
 	Rows int64 `json:"rows"`
 	// RowsRead is the number of rows that the source delivered.
 	RowsRead int64 `json:"rows_read"`
-	// EncodedBytes is what the encoder made of the rows, before it was compressed or sealed; 0 without an encoder, or when
-	// its program does not say.
+	// EncodedBytes is what the encoder made of the rows, before it was compressed or sealed; 0 without an encoder, or
+	// when its program does not say.
 	EncodedBytes int64 `json:"encoded_bytes,omitempty"`
 	// Bytes and SHA256 describe the output as it was delivered. A sink of rows that leaves no object of its own says
 	// neither: no bytes, and no digest.
@@ -39,8 +40,8 @@ type Receipt struct {
 	// Facts are what stages say of the run that no number tells, by "STAGE.NAME": how a
 	// connection was protected, which time zone held.
 	Facts map[string]string `json:"facts,omitempty"`
-	// Changes says in plain words which values arrived otherwise than they are stored, or than
-	// the pipeline's columns promise them.
+	// Changes lists in plain words which values in the output differ from what is stored, or from what the pipeline's
+	// columns say.
 	Changes []string `json:"changes,omitempty"`
 	// Processes tells what each process used.
 	Processes []ProcessUse `json:"processes"`
@@ -56,7 +57,8 @@ type ProcessUse struct {
 	Stages          []string `json:"stages"`
 	CPUSeconds      float64  `json:"cpu_seconds"`
 	PeakMemoryBytes int64    `json:"peak_memory_bytes"`
-	// NotConfined names what the system did not keep a third-party plugin from: of files, network, processes and memory.
+	// NotConfined names what the system did not keep a third-party plugin from: of files, network, processes and
+	// memory.
 	NotConfined []string `json:"not_confined,omitempty"`
 }
 

@@ -6,9 +6,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// rowsKept holds the filters that declare to keep every row to it, by what the groups beside them
-// counted: a plugin that is not written with the SDK is watched by nobody else. It is asked when
-// all but the sink have finished, and the sink holds everything.
+// rowsKept checks the filters that declare to keep all rows, by comparing the row counts of the groups around them. The
+// SDK checks this in a plugin itself, but a plugin need not be written with the SDK. It is called when all groups but
+// the sink's have finished and the sink has received everything.
 func (r *run) rowsKept() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -24,9 +24,9 @@ func (r *run) rowsKept() error {
 		var gave int64
 		switch last := i+1 == len(r.groups)-1; {
 		case i+1 == len(r.groups):
-			continue // its sink takes the rows in the same process, and nobody else counts them
+			continue // the rows go to a sink in the same process, so only the plugin itself could count them
 		case encodes && (r.groups[i].finished == nil || r.groups[i].finished.EncodedRows == nil):
-			continue // it ends in a sink, or its program does not say
+			continue // it ends in a sink, or its plugin does not report rows
 		case encodes:
 			gave = r.groups[i].finished.GetEncodedRows()
 		case last && !r.firstParty(r.plan.Groups[i+1]):
@@ -42,7 +42,8 @@ func (r *run) rowsKept() error {
 	return nil
 }
 
-// filters are the filters of a group by ID, whether they keep all rows, and whether an encoder comes after them.
+// filters returns the IDs of a group's filters, whether all of them keep all rows, and whether the group has an encoder
+// after them.
 func (r *run) filters(g plan.Group) (ids []string, keep, encodes bool) {
 	keep = true
 	for _, s := range g.Stages {
@@ -57,10 +58,10 @@ func (r *run) filters(g plan.Group) (ids []string, keep, encodes bool) {
 	return ids, keep, encodes
 }
 
-// firstParty reports whether a group is of this program.
+// firstParty reports whether a group has stages of this program.
 func (r *run) firstParty(g plan.Group) bool { return r.plan.Stages[g.Stages[0]].FirstParty }
 
-// trusted reports whether as many rows have left a group as it says have entered it.
+// trusted reports whether the row count of a group can be relied on: as many rows leave it as enter it.
 func (r *run) trusted(g plan.Group) bool {
 	_, keep, _ := r.filters(g)
 	return keep && r.firstParty(g)

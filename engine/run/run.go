@@ -88,6 +88,8 @@ type Host interface {
 	Attach(ctx context.Context, plugin string, waiting func(host.Awaited)) (host.Process, error)
 	// Local serves the stages of this program, and some more, in this process.
 	Local(added ...stage.Definition) host.Process
+	// Footprint is what a process takes, in bytes, that may have so many in flight.
+	Footprint(inFlight int64) int64
 	// NewDir makes a private directory, whose path is short enough for sockets.
 	NewDir() (string, error)
 	// Keep remembers what a stage begins beyond the death of this process, until forget. Leftovers shows what the runs of
@@ -252,7 +254,7 @@ func (r *run) start(ctx context.Context, h Host, dir string) error {
 		}
 	}
 	for i, g := range r.groups {
-		if r.onlyCaller(r.plan.Groups[i]) {
+		if r.plan.OnlyCaller(r.plan.Groups[i]) {
 			continue
 		}
 		started.Processes = append(started.Processes, ProcessInfo{Plugin: g.process.Plugin(), PID: g.process.PID(), Stages: g.stages})
@@ -538,7 +540,7 @@ func (r *run) account(failed bool) *Receipt {
 		if m := f.GetMedia(); m.GetType() != "" {
 			receipt.MediaType, receipt.ContentEncoding = m.GetType(), m.GetContentEncoding()
 		}
-		if r.onlyCaller(r.plan.Groups[i]) {
+		if r.plan.OnlyCaller(r.plan.Groups[i]) {
 			continue
 		}
 		receipt.Processes = append(receipt.Processes, ProcessUse{

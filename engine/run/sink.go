@@ -45,12 +45,8 @@ func (r *run) checkSink() error {
 	return nil
 }
 
-// atCaller reports whether a stage is the caller's sink, and onlyCaller whether a group is nothing else.
-func (r *run) atCaller(i int) bool          { return r.plan.Stages[i].Caller }
-func (r *run) onlyCaller(g plan.Group) bool { return onlyCaller(r.plan, g) }
-func onlyCaller(p *plan.Plan, g plan.Group) bool {
-	return len(g.Stages) == 1 && p.Stages[g.Stages[0]].Caller
-}
+// atCaller reports whether a stage is the caller's sink.
+func (r *run) atCaller(i int) bool { return r.plan.Stages[i].Caller }
 
 // callerStages are the stages that this run adds to those of the program: the caller's sink, in the group that has it.
 func (r *run) callerStages(g plan.Group) []stage.Definition {

@@ -12,21 +12,22 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/runner"
 )
 
-// Tap stands between every two groups of a run, and is shown what crosses: a recording.
+// Tap is connected between every two groups of a run and passes on the bytes between them: a recording for instance.
 type Tap interface {
 	// Begin is called before anything is started.
 	Begin(p *plan.Plan, id string, at time.Time) error
-	// Relay hands on what comes from the group before boundary n, counted from 1, to the group after it, and closes both
-	// connections when one ends. There is a call for each boundary, at the same time. An error is the
-	// tap's own and ends the run; only what it says of a broken stream (runner.LinkProtocol) waits for the reader's own word.
+	// Relay copies the stream of boundary n, counted from 1, from the group before it to the group after it, and closes
+	// both connections when one ends. It is called once for each boundary, concurrently. An error ends the run. An
+	// error about a broken stream (runner.LinkProtocol) counts only if the group that reads the stream does not report
+	// it.
 	Relay(ctx context.Context, n int, from, to *net.UnixConn) error
 	// Complete is called before the commit, when every relay has ended without an error. An error refuses the commit.
 	Complete() error
-	// End is called last, after Begin has succeeded, with what ended the run, or nil.
+	// End is called last, if Begin has succeeded, with the error of the run, or nil.
 	End(err error)
 }
 
-// relay is the place of the tap between two groups.
+// relay is the tap at one boundary.
 type relay struct {
 	tap      Tap
 	boundary int
@@ -42,8 +43,8 @@ func (r *relay) close() {
 	}
 }
 
-// run relays one stream. Whatever ends it early ends both connections, as if the two
-// groups were joined directly; the error is the tap's own.
+// run accepts and dials the two connections of the boundary and has the tap relay the stream. When it ends early both
+// connections are closed, as if the two groups were connected directly.
 func (r *relay) run(ctx context.Context, dir string) {
 	r.err = r.join(ctx, link.Socket(dir, r.boundary))
 }

@@ -1,12 +1,14 @@
 package run_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -98,6 +100,30 @@ func TestWarmProcesses(t *testing.T) {
 	}
 }
 
+// unableToRun waits until a signal has had its effect on a process, which takes until its threads are scheduled: it is
+// stopped, a zombie, or gone.
+func unableToRun(t *testing.T, pid int) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	late := time.After(time.Minute)
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return
+		}
+		state := strings.TrimSpace(string(stat[bytes.LastIndexByte(stat, ')')+1:]))[:1]
+		if strings.Contains("TZX", state) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("process %d is still in the state %s", pid, state)
+		}
+	}
+}
+
 // TestWarmDeath: processes that were killed or stopped while they stood ready fail no run.
 func TestWarmDeath(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGSEGV} {
@@ -109,6 +135,7 @@ func TestWarmDeath(t *testing.T) {
 					if err := syscall.Kill(pid, signal); err != nil {
 						t.Fatal(err)
 					}
+					unableToRun(t, pid)
 				}
 				s.good(t, s.planOf(isolation, nil))
 				if got := s.host.PoolStats(); got.Taken != 0 || got.Ended != 2 {

@@ -158,6 +158,7 @@ func TestReport(t *testing.T) {
 	b := &bench{
 		options: options{rows: 1_000_000, rounds: 2, output: "RAM", subjects: regexp.MustCompile("source|ndjson-(none|group|stage|filtered-(fused|third))")},
 		columns: 28, serverVersion: "10.11", outputs: map[string]output{"ndjson": {"abc", 5}},
+		use:    embeddedUse{memory: []float64{190 << 20, 201 << 20}, pooled: []float64{0.9, 1.8}, alone: []float64{1, 2}},
 		others: []written{{"cipherstream", 900, 0.5}, {"pyarrow 26", 1000, 0.25}},
 	}
 	var out bytes.Buffer
@@ -175,6 +176,8 @@ func TestReport(t *testing.T) {
 		"| cipherstream | 900 | 1.00 | 0.50 | 1.00 |\n| pyarrow 26 | 1,000 | 0.90 | 0.25 | 2.00 |",
 		"| the same filter in a third-party plugin | 1.25 | 1.15 | 1.20–1.30 |",
 		"(largest: ndjson-stage) | 128 | 129 | | **missed** |",
+		"(PSS, highest round) | 200 | 201 | 190–201 | **missed** |",
+		"wall with a pool of 2 ÷ without | 1.00 | 0.90 | 0.90–0.90 | met |",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())

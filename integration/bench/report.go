@@ -17,6 +17,7 @@ func report(w io.Writer, b *bench, results map[string][]usage) error {
 	overhead(&out, results)
 	b.writers(&out)
 	b.aims(&out, results)
+	b.use.report(&out)
 	_, err := io.WriteString(w, out.String())
 	return err
 }
@@ -123,12 +124,6 @@ func allAims() []aim {
 
 // aims compares what was measured with what is wanted.
 func (b *bench) aims(out *strings.Builder, results map[string][]usage) {
-	verdict := func(met bool) string {
-		if met {
-			return "met"
-		}
-		return "**missed**"
-	}
 	fmt.Fprint(out, "\n| aim | at most | measured | lowest and highest round | |\n|---|--:|--:|--:|---|\n")
 	for _, a := range allAims() {
 		of, reference := results[a.subject], results[a.reference]

@@ -67,6 +67,7 @@ type bench struct {
 	outputs map[string]output // the first output of each product
 	others  []written         // Parquet files of the same rows
 	key     string            // for sealed outputs
+	use     embeddedUse
 }
 
 // start starts the server, with memory for the whole table where the machine has

@@ -36,7 +36,7 @@ var engineEdges = map[string][]string{
 	"engine/host":             {"engine/host/jail"},
 	"engine/install":          {"engine/host"},
 	"engine/link":             {"engine/host"},
-	"engine/pipelinetest":     {"engine", "engine/diag", "engine/document", "engine/plan", "engine/run"},
+	"engine/pipelinetest":     {"engine", "engine/diag", "engine/document"},
 	"engine/plan":             {"engine/diag", "engine/document"},
 	"engine/record":           {"engine/host", "engine/link", "engine/plan", "engine/run"},
 	"engine/run":              {"engine/diag", "engine/host", "engine/link", "engine/plan"},
@@ -57,6 +57,7 @@ var engineEdges = map[string][]string{
 }
 
 var engineTestEdges = map[string][]string{
+	"engine/host":   {"engine/run/runtest"},
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
 
@@ -115,6 +116,12 @@ const (
 	storeOwner   = "plugins/job/object/s3"
 )
 
+// recordLibrary is that of the record. The rest of the service speaks no SQL.
+const (
+	recordLibrary = "modernc.org/sqlite"
+	recordOwner   = "engine/service/store/sqlite"
+)
+
 func TestImportDirections(t *testing.T) {
 	t.Parallel()
 	for _, f := range parseModule(t) {
@@ -137,6 +144,9 @@ func badImport(dir, imported string, test bool) string {
 	}
 	if within(imported, storeLibrary) && dir != storeOwner && !within(dir, "integration") {
 		return "only " + storeOwner + " may use the library of S3; others use sdk/object"
+	}
+	if (within(imported, recordLibrary) || imported == "database/sql") && within(dir, "engine/service") && dir != recordOwner {
+		return "only " + recordOwner + " may speak SQL"
 	}
 	if imported == module {
 		return "there is no package at the top"
@@ -244,6 +254,10 @@ func TestBadImport(t *testing.T) {
 		{"plugins/job", storeLibrary + "/smithy-go", true, true},
 		{"sdk/object", storeLibrary + "/smithy-go", false, true},
 		{"integration/servers", storeLibrary + "/aws-sdk-go-v2/service/s3", false, false},
+		{"engine/service/store/sqlite", recordLibrary, false, false},
+		{"engine/service/store/sqlite", "database/sql", false, false},
+		{"engine/service/customer", "database/sql", true, true},
+		{"engine/service/store", recordLibrary + "/lib", false, true},
 		{"other", module + "/sdk", false, true},
 	} {
 		if problem := badImport(c.dir, c.imported, c.test); (problem != "") != c.bad {

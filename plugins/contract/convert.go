@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/sdk"
 )
 
 // convert turns the values of a column into those of a type that holds them all.
@@ -41,7 +42,7 @@ func widen(from arrow.Field, p expectedColumn) (to arrow.Field, how convert, pro
 		to.Metadata = parse.Describe(from.Metadata, p.field.Metadata.ToMap())
 		return to, nil, ""
 	case *arrow.TimestampType:
-		if !isUTC(t.TimeZone) {
+		if _, clocks := from.Metadata.GetValue(sdk.MetaClocks); clocks || !isUTC(t.TimeZone) {
 			return to, nil, "" // an instant, whose local time is written
 		}
 		to.Type = &arrow.TimestampType{Unit: t.Unit}

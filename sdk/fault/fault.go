@@ -136,11 +136,14 @@ func From(err error) *Fault {
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return New("run.cancelled", Cancelled, "the run was cancelled")
+		f = New("run.cancelled", Cancelled, "the run was cancelled")
 	case errors.Is(err, context.DeadlineExceeded):
-		return New("run.timeout", Cancelled, "the run took longer than its time limit")
+		f = New("run.timeout", Cancelled, "the run took longer than its time limit")
+	default:
+		return New("internal", Internal, "%w", err)
 	}
-	return New("internal", Internal, "%w", err)
+	f.cause = err
+	return f
 }
 
 // InStage returns a copy of err's fault that names the stage it happened in; a

@@ -44,6 +44,17 @@ func TestFrom(t *testing.T) {
 	}
 }
 
+// TestEndOfAContext: what ended is found below the code, also when a stage was named since.
+func TestEndOfAContext(t *testing.T) {
+	t.Parallel()
+	for end, code := range map[error]string{context.Canceled: "run.cancelled", context.DeadlineExceeded: "run.timeout"} {
+		f := fault.InStage(fmt.Errorf("reading: %w", end), "source")
+		if f.Code != code || !errors.Is(f, end) {
+			t.Errorf("%v became %+v", end, f)
+		}
+	}
+}
+
 func TestInStage(t *testing.T) {
 	t.Parallel()
 	shared := fault.New("a.b", fault.Data, "x").WithDetail("k", "v")

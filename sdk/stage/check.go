@@ -19,7 +19,7 @@ const (
 	LevelWarning Level = "warning"
 	// LevelUnchecked: only a run can tell.
 	LevelUnchecked Level = "unchecked"
-	// LevelFine: it was looked at, and this is what is there.
+	// LevelFine: it was checked, and nothing is wrong. The message says what was found.
 	LevelFine Level = "fine"
 )
 
@@ -29,11 +29,11 @@ const (
 	CodeFine      = "check.fine"
 )
 
-// CodeDropped is the code of a filter that never gives a column that it is to give.
+// CodeDropped is the code of a filter whose output lacks a column that the pipeline needs behind it.
 const CodeDropped = "check.dropped_column"
 
-// Dropped says which of the columns that a filter is to give are not in what it gives; nil
-// when all are.
+// Dropped returns a fault that names the columns of wanted, what the stages behind a filter need, that are missing in
+// what the filter gives. It is nil when none is.
 func Dropped(wanted, gives *arrow.Schema) error {
 	if wanted == nil || gives == nil {
 		return nil
@@ -59,14 +59,14 @@ type Report struct {
 	Findings []Finding
 }
 
-// Wrong reports what a run would fail with; nil reports nothing.
+// Wrong reports an error that would end a run. It ignores nil.
 func (r *Report) Wrong(err error) {
 	if f := fault.From(err); f != nil {
 		r.Findings = append(r.Findings, Finding{LevelWrong, f})
 	}
 }
 
-// Warn reports what a run would do and is rarely meant.
+// Warn reports something that would not end a run, but is rarely meant.
 func (r *Report) Warn(f *fault.Fault) { r.Findings = append(r.Findings, Finding{LevelWarning, f}) }
 
 // Unchecked says what only a run can tell, and why.
@@ -74,27 +74,26 @@ func (r *Report) Unchecked(format string, args ...any) {
 	r.Findings = append(r.Findings, Finding{LevelUnchecked, fault.New(CodeUnchecked, fault.Usage, format, args...)})
 }
 
-// Fine says what was looked at.
+// Fine reports what was checked and found to be right.
 func (r *Report) Fine(format string, args ...any) {
 	r.Findings = append(r.Findings, Finding{LevelFine, fault.New(CodeFine, fault.Usage, format, args...)})
 }
 
-// SourceChecker is an optional ability of a source: CheckSource looks at what the source
-// reads, as far as that goes without reading a row, reports all that it finds, and returns
-// the schema that Open would, or nil when only a run can tell. It is called in place of
-// Open; Close comes afterwards.
+// SourceChecker is an optional ability of a source. CheckSource checks what can be checked without reading a row: that
+// the server answers, that a table exists. It reports everything that it finds, and returns the schema that Open would
+// return, or nil when only a run can tell. It is called in place of Open, and Close is called after it.
 type SourceChecker interface {
 	CheckSource(ctx context.Context, report *Report) *arrow.Schema
 }
 
-// SinkChecker is an optional ability of a sink: CheckSink looks at the place that the sink
-// delivers to, and reports all that it finds. It leaves nothing there. It is called in
-// place of Open; the object's media type is empty when it is not known.
+// SinkChecker is an optional ability of a sink. CheckSink checks the place that the sink delivers to, reports
+// everything that it finds, and leaves nothing there. It is called in place of Open; the object's media type is empty
+// when it is not known.
 type SinkChecker interface {
 	CheckSink(ctx context.Context, object Object, report *Report)
 }
 
-// TableChecker is the same of a table sink. The table's schema is nil when only a run can tell.
+// TableChecker is SinkChecker for a table sink. The table's schema is nil when only a run can tell it.
 type TableChecker interface {
 	CheckTable(ctx context.Context, table Table, report *Report)
 }

@@ -11,9 +11,8 @@ import (
 // Source reads rows from somewhere.
 //
 // The runner calls Open once, then Next until it returns an error, then Close,
-// always from one goroutine at a time. Next returns io.EOF after the last row,
-// and only when everything the source had to say was read and was good: a
-// failure that comes after the last row must be returned instead. The caller
+// always from one goroutine at a time. Next returns io.EOF after the last row. By then the source must have read
+// everything to its end: an error that the server sends behind the last row is returned instead of io.EOF. The caller
 // owns each record and releases it.
 type Source interface {
 	Open(ctx context.Context) (*arrow.Schema, error)
@@ -29,8 +28,8 @@ type RowEstimator interface {
 
 // Checkpointer is an optional ability of a source that a later run can continue, such as one that follows changes. The
 // runner asks after each Next that gave a batch, from the same goroutine: Checkpoint returns the position up to which
-// everything that the source has delivered, this batch included, is covered, and "" where there is no new one. A batch without
-// rows may carry one.
+// everything that the source has delivered, this batch included, is covered, and "" where there is no new one. A batch
+// without rows may carry one.
 //
 // A position is text that only the source understands, and takes as a setting of a later run. It is UTF-8, has at most
 // LongestCheckpoint bytes, and holds no secret and nothing of a row. A TableSink finds it in Rows, behind every row
@@ -65,20 +64,20 @@ type Filter interface {
 	Apply(ctx context.Context, in arrow.Record) (arrow.Record, error)
 }
 
-// Ender is an optional ability of a filter. End is called once, from one goroutine, after the last Apply has
-// returned and when the input has ended well, also when there was no batch; never after a failure. It may give
-// rows that the filter has held back: emit sends them on behind all others, batch by batch, and waits
-// until the stages behind have room. Emit borrows the batch, which has the schema that Bind gave; its error
-// is returned as it is. With About.KeepsRows there is nothing to give any more, and End only looks back. Without it
-// a source's checkpoints wait for End as well, because the rows before them may.
+// Ender is an optional ability of a filter. End is called once, from one goroutine, after the last Apply has returned
+// and when the input has ended well, also when there was no batch; never after a failure. It may give rows that the
+// filter has held back: emit sends a batch on, behind all other rows, and returns when the stages behind have room. The
+// batch has the schema that Bind returned and stays the filter's own; End returns an error of emit as it is. A filter
+// with About.KeepsRows has no rows left to give, and uses End to check totals for instance. Behind any other Ender a
+// source's checkpoints are delivered after End, because the rows before them may be held back until then.
 type Ender interface {
 	End(ctx context.Context, emit func(arrow.Record) error) error
 }
 
-// Inverse is an optional ability of a filter that is checked without data. Before says what
-// the filter must be given so that it gives out, as far as that can be known: see MetaUnknown
-// and MetaOpen. Bind takes what Before gives, and finds what is wrong with it; what Bind gives
-// then has every column of out, or the filter is told to have dropped it.
+// Inverse is an optional ability of a filter, for checks of a pipeline that read no data. Before is given the schema
+// out that the filter has to produce, and returns the schema that it needs as its input for that, as far as this can be
+// known: see MetaUnknown and MetaOpen. The planner then calls Bind with that input. A column of out that is missing in
+// what Bind returns is reported as dropped by the filter.
 type Inverse interface {
 	Before(out *arrow.Schema) *arrow.Schema
 }
@@ -88,8 +87,8 @@ type Rows struct {
 	arrow.Record
 	// First is the index of the batch's first row in the stream, from 0.
 	First int64
-	// Checkpoint, of a TableSink's batches, is a position that the source gave (Checkpointer); "" is none. Whatever came of
-	// the rows that the source had delivered by then is in this batch and those before, and nothing else has to be.
+	// Checkpoint is set in batches of a TableSink only: a position that the source gave (Checkpointer), or "" for none.
+	// All rows that the source had delivered up to that position are in this batch and the ones before it.
 	Checkpoint string
 }
 
@@ -159,9 +158,9 @@ type Encryptor interface {
 
 // Outcome is the second phase of every sink: what was written becomes visible, or leaves no trace.
 //
-// After an error of any method of a sink, and when the run fails elsewhere, Abort is called; it removes
-// all traces, and calling it twice, or after Commit, does nothing. What a Commit that has begun returns is
-// the truth, also after the end of its context.
+// Abort is called when a method of the sink has returned an error, and when the run fails elsewhere. It removes all
+// traces; calling it twice, or after Commit, does nothing. A Commit whose context ends may stop early or finish: its
+// result says which, and decides about the run.
 type Outcome interface {
 	Commit(ctx context.Context) (Receipt, error)
 	Abort(ctx context.Context) error
@@ -171,8 +170,8 @@ type Outcome interface {
 // final name before Commit, but see Streamer.
 //
 // The runner calls Open, then Write in stream order, then Commit or Abort. Write
-// must not keep the slice. A Write that does not heed the end of its context is
-// left behind after two seconds, and Abort is called while it still goes on.
+// must not keep the slice. When its context ends, Write has two seconds to return; after that Abort is called
+// although Write has not returned.
 type Sink interface {
 	Open(ctx context.Context, object Object) error
 	Write(ctx context.Context, p []byte) error
@@ -191,9 +190,9 @@ type TableSink interface {
 	Outcome
 }
 
-// Streamer is an optional ability of a sink of either sort. Streams reports, from Open on, whether its
-// bytes or rows are seen as they come, as in a pipe or in the body of a response: Commit then only
-// writes their end, and Abort can only cut them, so that whoever reads sees that they are not all.
+// Streamer is an optional ability of a sink of either sort. Streams reports, from Open on, whether bytes or rows can be
+// read as soon as they are written, as in a pipe or the body of a response. Commit of such a sink only writes the end,
+// and Abort cuts the stream, so that the reader sees that it is not complete.
 type Streamer interface {
 	Streams() bool
 }

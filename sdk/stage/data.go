@@ -88,17 +88,18 @@ const (
 	// an encoder that writes local times may write it, one that writes instants must refuse it.
 	MetaLocalTime = "cipherstream.local_time"
 
-	// MetaClocks, on a timestamp column in UTC, is what the clocks showed where no zone has a name: by how many seconds they
-	// were ahead of UTC, and from which second since 1970 on by how many others, "36600,1775318400=37200". An encoder
-	// that writes local times writes those of these clocks.
+	// MetaClocks, on a timestamp column in UTC, is what the clocks showed where no zone has a name: by how many seconds
+	// they were ahead of UTC, and from which second since 1970 on by how many others, "36600,1775318400=37200". An
+	// encoder that writes local times writes those of these clocks.
 	MetaClocks = "cipherstream.clocks"
 
-	// MetaUnknown is "true" on a column of which only the name is known, its type is null. It
-	// occurs when a filter is checked without data, and never in a run; and so does MetaOpen
-	// on a schema that may have more columns than are known.
+	// MetaUnknown is "true" on a column of which only the name is known; its type is null then. MetaOpen is "true" on a
+	// schema that may have more columns than it lists. Both occur when a filter is checked without data, never in a
+	// run.
 	MetaUnknown = "cipherstream.unknown"
 	MetaOpen    = "cipherstream.open"
 )
 
-// MetaCheckpoint is the key of a source's position in the custom metadata of a record batch on a data socket; see Checkpointer.
+// MetaCheckpoint is the key of a source's position in the custom metadata of a record batch on a data socket; see
+// Checkpointer.
 const MetaCheckpoint = "cipherstream.checkpoint"

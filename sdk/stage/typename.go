@@ -7,11 +7,10 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 )
 
-// TypeName is what a column's type is called wherever people read of it: as in the columns of a
-// pipeline, int8 to int64, uint8 to uint64, float32, float64, boolean, string, binary, date, time(N),
-// timestamp(N), json and decimal(precision,scale), a timestamp with its zone. How values lie in
-// memory is no part of it: text with long offsets is string. What no pipeline can name has another
-// word: "untyped NULL", "time of day(N)", and for what is nested Arrow's.
+// TypeName is the name of a column's type in messages, receipts and events. It is the word that the columns of a
+// pipeline use: int8 to int64, uint8 to uint64, float32, float64, boolean, string, binary, date, time(N), timestamp(N),
+// json and decimal(precision,scale); a timestamp has its zone as well. Text is "string" whatever its Arrow layout.
+// Types that no pipeline can declare are "untyped NULL", "time of day(N)" and, for nested ones, what Arrow calls them.
 func TypeName(f arrow.Field) string {
 	switch t := f.Type.(type) {
 	case nil, *arrow.NullType:
@@ -55,8 +54,8 @@ func withDigits(name string, digits int) string {
 	return fmt.Sprintf("%s(%d)", name, digits)
 }
 
-// FractionDigits is the number of fractional second digits that a column declares, and without
-// that the number that its unit holds.
+// FractionDigits is the number of fractional second digits that a column declares (MetaFraction), or else that its unit
+// has.
 func FractionDigits(f arrow.Field, unit arrow.TimeUnit) int {
 	if text, ok := f.Metadata.GetValue(MetaFraction); ok {
 		if n, err := strconv.Atoi(text); err == nil {

@@ -29,12 +29,12 @@ const (
 	MostResources = 64
 )
 
-// Undoer is an ability of a source or a sink that announces what it begins. Undo ends something that a run of this stage
-// announced and cannot end any more, because its process or its host has died. It is called in place of Open, with the
-// settings of that run or of a later one, and may be called again for the same thing: what is gone already is no error.
-// The announcement comes from a process that is not to be trusted any more, or from a file: Undo ends only what it can
-// show to be what a run of this stage began at the place that the settings name. Elsewhere and Foreign are its answers
-// to everything else. It returns soon after the end of ctx.
+// Undoer is an ability of a source or a sink that announces what it begins. Undo ends something that a run of this
+// stage announced and cannot end any more, because its process or its host has died. It is called in place of Open,
+// with the settings of that run or of a later one, and may be called again for the same thing: what is gone already is
+// no error. The announcement comes from a process that is not to be trusted any more, or from a file: Undo ends only
+// what it can show to be what a run of this stage began at the place that the settings name. Elsewhere and Foreign are
+// its answers to everything else. It returns soon after the end of ctx.
 type Undoer interface {
 	Undo(ctx context.Context, r Resource) error
 }

@@ -11,12 +11,12 @@ import (
 
 var (
 	emptyBuffer = memory.NewBufferBytes([]byte{})
-	// zeroOffset is the offsets of a column without rows, for which the format lets a writer send none.
+	// zeroOffset stands in for the offsets of a column without rows: the format lets a writer leave that buffer empty.
 	zeroOffset = memory.NewBufferBytes(make([]byte, 8))
 )
 
-// decoder builds the arrays of one record batch over its body. Everything it makes is released at its end; what the
-// record needs, the record has retained by then.
+// decoder builds the arrays of one record batch on top of its body. It releases its own references when it is done; the
+// record holds its own by then.
 type decoder struct {
 	nodes, buffers []byte // what is left of the two vectors
 	body           []byte
@@ -80,7 +80,8 @@ func (d *decoder) array(l *layout, least, most int64) (*array.Data, error) {
 		return nil, malformed("%s has %d values; expected %d to %d", l, length, least, most)
 	}
 	if l.shape == shapeNull {
-		// The count says nothing that the type does not say; for a slice arrow-js sends -1, its mark for a count that it does not know.
+		// All values of the type null are null, so the count is ignored. arrow-js sends -1 for a slice, meaning
+		// unknown.
 		return d.make(l, length, length, []*memory.Buffer{nil}, nil), nil
 	}
 	if nulls < 0 || nulls > length {
@@ -172,7 +173,8 @@ func (d *decoder) buffer(l *layout, what string, need int64) (*memory.Buffer, []
 	return b, b.Bytes(), nil
 }
 
-// validity takes the validity bitmap. The count of nulls is held against it: consumers take shortcuts on the count alone.
+// validity takes the validity bitmap, and checks that it has as many nulls as the node says: code that reads the array
+// relies on the count alone where it is zero.
 func (d *decoder) validity(l *layout, length, nulls int64) (*memory.Buffer, error) {
 	if nulls == 0 {
 		_, _, err := d.buffer(l, "validity bits", 0)
@@ -211,8 +213,9 @@ func (d *decoder) offsets(l *layout, length int64) (*memory.Buffer, int64, error
 	return buf, last, nil
 }
 
-// checkOffsets looks at the signs only, without a branch: as long as no offset is negative a difference cannot
-// overflow, and it is negative where the order is broken.
+// checkOffsets checks that offsets do not fall and are not negative, without a branch in the loop. It collects the
+// signs of all offsets and of their differences: where no offset is negative a difference cannot overflow, and it is
+// negative only where an offset is smaller than the one before it.
 func checkOffsets[T int32 | int64](offsets []T) (last int64, ok bool) {
 	prev, signs := offsets[0], offsets[0]
 	for _, o := range offsets[1:] {

@@ -8,11 +8,11 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 )
 
-// zeros is what padding, and the one offset of an empty column, are sent from.
+// zeros is the source of padding, and of the single offset of a column without rows.
 var zeros [alignment]byte
 
-// encoder turns a range of rows into the field nodes, buffer descriptors and body pieces of one record batch message. The
-// pieces are slices of the columns' own buffers.
+// encoder turns a range of rows into the field nodes, buffer descriptors and body pieces of one record batch message.
+// The pieces are slices of the columns' own buffers.
 type encoder struct {
 	nodes   []fieldNode
 	buffers []bufferRange
@@ -52,7 +52,7 @@ func (e *encoder) buffer(b []byte) {
 	}
 }
 
-// take returns n bytes that stay in place until reset.
+// take returns n bytes of scratch memory. They are valid, and not moved, until reset.
 func (e *encoder) take(n int) []byte {
 	if n > cap(e.scratch)-len(e.scratch) {
 		e.scratch = make([]byte, 0, max(n, 2*cap(e.scratch), 4096))
@@ -136,7 +136,8 @@ func (e *encoder) validity(l *layout, d arrow.ArrayData, off, n int) error {
 		if off+n > 8*len(bitmap) {
 			return malformed("%s has a validity bitmap of %d bytes; %d values are needed", l, len(bitmap), off+n)
 		}
-		// Counted here and not taken from d, whose count is of all its rows, and a claim: the reader holds it against the bitmap.
+		// The count of d is of all its rows, and may be wrong, which the reader would refuse: so the rows sent are
+		// counted.
 		nulls = n - bitutil.CountSetBits(bitmap, off, n)
 	}
 	e.nodes = append(e.nodes, fieldNode{int64(n), int64(nulls)})
@@ -207,8 +208,9 @@ func shiftOffsets[T int32 | int64](e *encoder, raw []byte, offsets []T) (from, t
 	return int64(first), int64(offsets[len(offsets)-1])
 }
 
-// bodySize is the size of the body that column would add for the same range, at most a few padded bitmaps too high. It
-// decides about splitting, before anything is encoded; inconsistent arrays are left for column to refuse.
+// bodySize estimates how many bytes column adds to the body for the same range: it may be a few padded bitmaps too
+// high, and never too low. The writer splits a record by it before anything is encoded. Arrays that are inconsistent
+// column refuses.
 func bodySize(l *layout, d arrow.ArrayData, off, n int) int64 {
 	padded := func(n int64) int64 { return (n + alignment - 1) &^ (alignment - 1) }
 	var size int64

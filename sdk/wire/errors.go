@@ -20,7 +20,8 @@ var (
 	// ErrUnsupported means a valid Arrow feature that this package does not carry, such as a dictionary-encoded column.
 	ErrUnsupported = errors.New("wire: unsupported Arrow feature")
 
-	// ErrTooLarge means that a message is above the limit in force (WithMaxMessageBytes, or a fixed limit named in the text).
+	// ErrTooLarge means that a message is above the limit in force (WithMaxMessageBytes, or a fixed limit named in the
+	// text).
 	ErrTooLarge = errors.New("wire: Arrow message too large")
 
 	// ErrSchema means that a record handed to Writer does not have the schema that the stream began with.

@@ -2,10 +2,10 @@ package wire
 
 import "encoding/binary"
 
-// Arrow metadata is a flatbuffer (https://flatbuffers.dev/internals/). The code that flatc generates for Go trusts every
-// offset in it, so a hostile message makes it panic or loop. The accessors here check each offset against the message
-// before it is followed. They keep the first problem in flatbuf.err and answer zero values from then on, so that a walk
-// can be written straight and checked once at its end.
+// Arrow metadata is a flatbuffer (https://flatbuffers.dev/internals/). The code that flatc generates for Go trusts
+// every offset in it, so a hostile message makes it panic or loop. The accessors here check each offset against the
+// message before it is followed. They keep the first problem in flatbuf.err and answer zero values from then on, so
+// that a walk can be written straight and checked once at its end.
 
 // Enumerations of Message.fbs and Schema.fbs.
 const (

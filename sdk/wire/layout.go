@@ -7,8 +7,8 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 )
 
-// shape is how the values of a type lie in buffers ("Physical memory layout" in Arrow's columnar format). All types with
-// the same shape are encoded and decoded by the same code.
+// shape is how the values of a type lie in buffers ("Physical memory layout" in Arrow's columnar format). All types
+// with the same shape are encoded and decoded by the same code.
 type shape uint8
 
 const (
@@ -127,7 +127,7 @@ func layoutOf(name string, dt arrow.DataType, parent *layout, depth int, left *i
 		}
 		l.width = t.ByteWidth
 	case arrow.DecimalType:
-		// The highest number of digits of decimal256; a scale beyond it would only serve to blow up its text.
+		// The scale is bounded like the digits: a peer could make the text of a value endless with a larger one.
 		const digits128, digits256 = 38, 76
 		most := int32(digits128)
 		l.width = arrow.Decimal128SizeBytes

@@ -14,8 +14,8 @@ type Message struct {
 	Rows int64
 }
 
-// ParseMessage reads the metadata of a message, for who copies a stream and does not decode it. What it returns is checked
-// against the metadata, and against nothing else. Errors are ErrMalformed and ErrUnsupported.
+// ParseMessage reads the metadata of a message, for callers that copy a stream without decoding it. The body is not
+// looked at: that the result fits it is not checked. Errors are ErrMalformed and ErrUnsupported.
 func ParseMessage(metadata []byte) (Message, error) {
 	m, err := parseMessage(metadata)
 	if err != nil {
@@ -37,7 +37,7 @@ func ParseMessage(metadata []byte) (Message, error) {
 	return out, nil
 }
 
-// message is the metadata of a message, checked but for its header.
+// message is the metadata of a message. All of it but the header table has been checked.
 type message struct {
 	version    int16
 	kind       uint8

@@ -87,3 +87,45 @@ func TestBatchMetadata(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestDamagedMetadata: whatever byte of a message with metadata is another one, reading ends with an error or with a batch.
+func TestDamagedMetadata(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	b.Field(0).(*array.Int64Builder).Append(1)
+	rec := b.NewRecord()
+	defer rec.Release()
+	var stream bytes.Buffer
+	w, err := NewWriter(&stream, schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := stream.Len()
+	if err := w.WriteWithMetadata(rec, arrow.NewMetadata([]string{"a", "bc"}, []string{"1", "23"})); err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for i := head; i < stream.Len(); i++ {
+		for _, value := range []byte{0, 1, 0x7f, 0x80, 0xff} {
+			damaged := bytes.Clone(stream.Bytes())
+			damaged[i] = value
+			r, err := NewReader(bytes.NewReader(damaged))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rec, err := r.Read()
+			if err != nil {
+				refused++
+				continue
+			}
+			rec.Release()
+			if n := r.Metadata().Len(); n > 2 {
+				t.Errorf("byte %d: %d entries", i, n)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("no damage was found")
+	}
+}

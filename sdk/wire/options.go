@@ -6,15 +6,16 @@ import (
 )
 
 const (
-	// alignment of every buffer relative to the start of its body, and of every body relative to the start of the stream.
+	// alignment of every buffer relative to the start of its body, and of every body relative to the start of the
+	// stream.
 	alignment = 64
 
-	// MaxMetadataBytes bounds the metadata of one message, which is ErrTooLarge above it. A record batch needs 16 bytes per field and 16 per buffer, so
-	// this is room for hundreds of thousands of columns.
+	// MaxMetadataBytes bounds the metadata of one message, which is ErrTooLarge above it. A record batch needs 16 bytes
+	// per field and 16 per buffer, so this is room for hundreds of thousands of columns.
 	MaxMetadataBytes = 16 << 20
 
-	// maxRows bounds the rows of one batch, and the length of any nested array in it. Arrow asks for the same bound, and it
-	// keeps a column without bytes (null type) from claiming an endless number of rows.
+	// maxRows bounds the rows of one batch, and the length of any nested array in it. Arrow asks for the same bound,
+	// and it keeps a column without bytes (null type) from claiming an endless number of rows.
 	maxRows = math.MaxInt32
 
 	// maxDepth bounds the nesting of types, as Arrow's own implementations do.
@@ -46,8 +47,8 @@ type config struct {
 // Default 16 MiB. A single row that is larger goes as a batch of its own, up to WithMaxMessageBytes. Reader ignores it.
 func WithMaxBatchBytes(n int64) Option { return func(c *config) { c.maxBatchBytes = n } }
 
-// WithMaxMessageBytes sets the hard limit for one message body: Writer refuses to send more, Reader refuses to take more,
-// both with ErrTooLarge. Default, and highest value, 2 GiB - 1.
+// WithMaxMessageBytes sets the hard limit for one message body: Writer refuses to send more, Reader refuses to take
+// more, both with ErrTooLarge. Default, and highest value, 2 GiB - 1.
 func WithMaxMessageBytes(n int64) Option { return func(c *config) { c.maxMessageBytes = n } }
 
 // WithPoolBytes sets how many bytes of released body buffers Reader keeps for the next bodies. Default 32 MiB; 0 keeps
@@ -55,8 +56,8 @@ func WithMaxMessageBytes(n int64) Option { return func(c *config) { c.maxMessage
 func WithPoolBytes(n int64) Option { return func(c *config) { c.poolBytes = n } }
 
 // WithHolderTrace makes Reader note the stack of every Read, for Reader.Holders, and overwrite every buffer that is
-// given back, so that a use after Release shows as garbage. For debugging and tests; it costs a stack walk and a pass over the
-// body per batch. Writer ignores it.
+// given back, so that a use after Release shows as garbage. For debugging and tests; it costs a stack walk and a pass
+// over the body per batch. Writer ignores it.
 func WithHolderTrace() Option { return func(c *config) { c.trace = true } }
 
 func newConfig(opts []Option) (config, error) {

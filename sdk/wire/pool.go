@@ -23,8 +23,8 @@ type pool struct {
 	kept    int64
 }
 
-// block is one body buffer. It is the memory.Allocator of the arrow buffer built over it, so that the last Release of the
-// record gives it back.
+// block is one body buffer. It implements memory.Allocator for the arrow buffer that is built on top of it: arrow calls
+// Free at the last Release of the record, and the block returns to the pool.
 type block struct {
 	pool  *pool
 	data  []byte // starts at a multiple of alignment
@@ -118,8 +118,8 @@ func (p *pool) outstanding() int {
 // Free implements memory.Allocator; arrow calls it at the last Release.
 func (b *block) Free([]byte) { b.pool.put(b) }
 
-// Allocate and Reallocate implement memory.Allocator. Arrow calls them to resize a buffer, and a buffer that was read is
-// never resized.
+// Allocate and Reallocate implement memory.Allocator. Arrow calls them to resize a buffer, and a buffer that was read
+// is never resized.
 func (b *block) Allocate(int) []byte { panic("wire: a buffer that was read cannot be resized") }
 
 // Reallocate is like Allocate.

@@ -24,8 +24,8 @@ type Reader struct {
 	err     error
 }
 
-// readAhead is enough to get the metadata of a usual message with its prefix in one call. What it holds of the body is
-// copied, the rest of the body is read in place.
+// readAhead is the size of the read buffer: enough for the prefix and the metadata of a usual message in one read. The
+// bytes of a body that happen to be in it are copied; the rest of the body is read directly into its block.
 const readAhead = 8 << 10
 
 // NewReader reads the schema that starts a stream. It may read ahead, so what follows the stream on r is lost.
@@ -37,7 +37,7 @@ func NewReader(r io.Reader, opts ...Option) (_ *Reader, err error) {
 		return nil, err
 	}
 	rd := &Reader{r: bufio.NewReaderSize(r, readAhead), cfg: cfg, pool: newPool(cfg.poolBytes, cfg.trace)}
-	// Extension types are foreign code that gets a peer's parameters.
+	// Extension types are code of others, which is called with parameters that the peer chose.
 	defer recovered(&err, "reading the schema")
 	m, err := rd.message()
 	if err != nil {
@@ -61,11 +61,12 @@ func NewReader(r io.Reader, opts ...Option) (_ *Reader, err error) {
 // Schema is the schema of the stream, with the metadata of the schema and its fields.
 func (r *Reader) Schema() *arrow.Schema { return r.schema }
 
-// Read returns the next record batch. The caller owns it and must release it; what is taken from it is valid until then.
+// Read returns the next record batch. The caller owns it and must release it; what is taken from it is valid until
+// then.
 //
 // io.EOF means that the stream ended with its end-of-stream marker. Other errors are ErrTruncated, ErrMalformed,
-// ErrUnsupported, ErrTooLarge, and those of the connection, wrapped. After any error the stream is over and the same error
-// is returned again.
+// ErrUnsupported, ErrTooLarge, and those of the connection, wrapped. After any error the stream is over and the same
+// error is returned again.
 func (r *Reader) Read() (arrow.Record, error) {
 	if r.err != nil {
 		return nil, r.err
@@ -106,15 +107,15 @@ func (r *Reader) read() (rec arrow.Record, err error) {
 			return nil, err
 		}
 		d.body = b.data[:m.bodyLength]
-		// The reference that it starts with is the decoder's own.
+		// A new buffer has one reference, which belongs to the decoder.
 		d.parent = memory.NewBufferWithAllocator(d.body, b)
 		d.slices = append(d.slices, d.parent)
 	}
 	return d.record(m.header, r.schema, r.columns)
 }
 
-// recovered turns a panic into an error. The checks before leave nothing that is known to panic but extension types,
-// which are foreign code; a peer must not be able to take the process down by what was overlooked.
+// recovered turns a panic into an error. After the checks only extension types, which are code of others, are known to
+// panic. It is there for what the checks overlook as well: a peer must not be able to end this process.
 func recovered(err *error, doing string) {
 	if p := recover(); p != nil {
 		*err = malformed("%s: %v", doing, p)
@@ -150,8 +151,8 @@ func (r *Reader) message() (message, error) {
 	return parseMessage(r.meta)
 }
 
-// body reads a body of n bytes. A large one is read in doubling steps, so that claiming a length does not make us
-// allocate it: at most growBytes, or twice what has arrived, is allocated ahead.
+// body reads a body of n bytes. The length is the peer's claim, so a large body is read in steps that double: never
+// more than growBytes, or twice what has arrived, is allocated before the bytes are there.
 func (r *Reader) body(n int) (*block, error) {
 	size := int(min(int64(n), r.cfg.growBytes))
 	b := r.pool.get(size)
@@ -174,8 +175,8 @@ func (r *Reader) body(n int) (*block, error) {
 // EndTimeout is how long a reader waits for the end of a connection whose stream has ended.
 const EndTimeout = time.Second
 
-// More reports whether anything comes behind the end-of-stream marker, where nothing may come: libraries write a second
-// stream there when the schema changes. It waits for the end of what the stream is read from.
+// More reports whether anything follows the end-of-stream marker. Nothing may, but some libraries write a second stream
+// there when the schema changes. It returns when the connection has ended, or a byte has come.
 func (r *Reader) More() bool {
 	_, err := r.r.ReadByte()
 	return err == nil

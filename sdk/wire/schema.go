@@ -29,8 +29,8 @@ const (
 // string any number of times, so the size of the message alone bounds nothing.
 const maxSchemaText = 2 * MaxMetadataBytes
 
-// schemaMessage renders the metadata of the schema message. It runs once per stream, on our own schema, so arrow's
-// implementation serves.
+// schemaMessage makes the metadata of the schema message. It runs once per stream and on our own schema, so that
+// arrow's slower implementation is good enough.
 func schemaMessage(schema *arrow.Schema) ([]byte, error) {
 	var c schemaCapture
 	w := ipc.NewWriterWithPayloadWriter(&c, ipc.WithSchema(schema))
@@ -87,7 +87,7 @@ func (p *schemaParser) fail(err error) {
 }
 
 func (p *schemaParser) string(b []byte) string {
-	// 32 is about what a field or a metadata entry costs beside its bytes.
+	// 32 stands for the memory that a field or a metadata entry takes beside its text.
 	if p.text += len(b) + 32; p.text > maxSchemaText {
 		p.fail(fmt.Errorf("%w: names and metadata of a message exceed %d bytes", ErrTooLarge, maxSchemaText))
 		return ""
@@ -154,7 +154,8 @@ func (p *schemaParser) field(t table, depth int) arrow.Field {
 }
 
 // extension replaces a storage type by the extension type that the metadata names, and takes the two keys out of the
-// metadata, if this process has registered that type. Otherwise the storage and all metadata pass through, as Arrow asks.
+// metadata, if this process has registered that type. Otherwise the storage and all metadata pass through, as Arrow
+// asks.
 func extension(storage arrow.DataType, md arrow.Metadata) (arrow.DataType, arrow.Metadata, error) {
 	name, ok := md.GetValue(ipc.ExtensionTypeKeyName)
 	if !ok {
@@ -169,7 +170,8 @@ func extension(storage arrow.DataType, md arrow.Metadata) (arrow.DataType, arrow
 	if err != nil {
 		return nil, md, fmt.Errorf("%w: extension type %.64q: %w", ErrMalformed, name, err)
 	}
-	// The bytes that follow are laid out as the peer declared, which a type must not reinterpret.
+	// The bodies are laid out by the storage type that the peer declared; an extension type over another one would
+	// misread them.
 	if dt == nil || !arrow.TypeEqual(dt.StorageType(), storage) {
 		return nil, md, malformed("extension type %.64q does not have storage %s", name, storage)
 	}

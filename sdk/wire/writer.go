@@ -13,15 +13,15 @@ import (
 
 const continuation = 0xFFFFFFFF
 
-// prefixBytes is the continuation marker and the metadata length, which start every message. An end-of-stream marker is a
-// prefix with length zero.
+// prefixBytes is the continuation marker and the metadata length, which start every message. An end-of-stream marker is
+// a prefix with length zero.
 const prefixBytes = 8
 
 // Writer writes one Arrow IPC stream, or a file, which is one with more around it. It is not safe for concurrent use.
 //
-// The first failure breaks the stream, because a part of a message may be on the wire already: every later call returns the
-// same error, and Close writes no end-of-stream marker. To abandon a stream that has not failed, close the connection and
-// do not call Close: the reader then gets ErrTruncated.
+// The first failure breaks the stream, because a part of a message may be on the wire already: every later call returns
+// the same error, and Close writes no end-of-stream marker. To abandon a stream that has not failed, close the
+// connection and do not call Close: the reader then gets ErrTruncated.
 type Writer struct {
 	w       io.Writer
 	schema  *arrow.Schema
@@ -37,8 +37,8 @@ type Writer struct {
 	err    error
 }
 
-// NewWriter starts a stream by writing its schema to w, which should be a *net.UnixConn or *net.TCPConn: these take a message
-// in one vectored write. For any other writer the pieces of a message are joined in a buffer first.
+// NewWriter starts a stream by writing its schema to w, which should be a *net.UnixConn or *net.TCPConn: these take a
+// message in one vectored write. For any other writer the pieces of a message are joined in a buffer first.
 //
 // A schema with a column that cannot be carried gives ErrUnsupported and writes nothing.
 func NewWriter(w io.Writer, schema *arrow.Schema, opts ...Option) (*Writer, error) {
@@ -78,14 +78,16 @@ func newWriter(w io.Writer, schema *arrow.Schema, file *fileIndex, opts []Option
 	return wr, nil
 }
 
-// Write sends a record, as several batches if it is above WithMaxBatchBytes. It returns when the bytes are handed to the
-// connection; the record is not retained. The record's columns must have the names and types of the stream's schema.
+// Write sends a record, as several batches if it is above WithMaxBatchBytes. It returns when the bytes are handed to
+// the connection; the record is not retained. The record's columns must have the names and types of the stream's
+// schema.
 //
-// Errors are ErrSchema, ErrTooLarge, ErrMalformed (arrays that are inconsistent in themselves), ErrClosed, and those of the
-// connection, wrapped.
+// Errors are ErrSchema, ErrTooLarge, ErrMalformed (arrays that are inconsistent in themselves), ErrClosed, and those of
+// the connection, wrapped.
 func (w *Writer) Write(rec arrow.Record) error { return w.WriteWithMetadata(rec, arrow.Metadata{}) }
 
-// WriteWithMetadata is Write of a record with custom metadata. Where the record becomes several batches, the last has it.
+// WriteWithMetadata is Write of a record with custom metadata. Where the record becomes several batches, the last has
+// it.
 func (w *Writer) WriteWithMetadata(rec arrow.Record, custom arrow.Metadata) error {
 	if w.err != nil {
 		return w.err
@@ -119,8 +121,8 @@ func fits(got, want *arrow.Schema) error {
 	return nil
 }
 
-// rows sends n rows from row lo. Halving keeps the pieces of one long row small in number, where cutting into
-// equal parts would make every part as short as that row demands.
+// rows sends n rows from row lo, in halves, and halves of those, until each fits. So a single long row makes only the
+// batches around it short; equal parts would all have to be as short as that row needs.
 func (w *Writer) rows(rec arrow.Record, lo, n int64, custom arrow.Metadata) error {
 	if n > 1 && (n > maxRows || w.size(rec, lo, n) > w.cfg.maxBatchBytes) {
 		half := n / 2
@@ -197,8 +199,8 @@ func (w *Writer) send(metadata []byte, body [][]byte) error {
 	return err
 }
 
-// Close ends the stream with the end-of-stream marker, and a file with its footer. It does not close the connection. A second Close does nothing; after
-// a failed Write it writes nothing and returns that error.
+// Close ends the stream with the end-of-stream marker, and a file with its footer. It does not close the connection. A
+// second Close does nothing; after a failed Write it writes nothing and returns that error.
 func (w *Writer) Close() error {
 	if errors.Is(w.err, ErrClosed) {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/plugins/stream"
 	"github.com/cipherstream/cipherstream/sdk/envelope"
 	"github.com/cipherstream/cipherstream/sdk/runner"
@@ -96,7 +96,7 @@ func Deliver(t *testing.T, rows int, encoder stage.Definition, tail ...stage.Def
 	if err != nil {
 		t.Fatal(err)
 	}
-	receipt, err := json.Marshal(run.Receipt{RunID: Run, Pipeline: "count", Rows: int64(rows), Bytes: delivered.Bytes, SHA256: delivered.SHA256,
+	receipt, err := json.Marshal(engine.Receipt{RunID: Run, Pipeline: "count", Rows: int64(rows), Bytes: delivered.Bytes, SHA256: delivered.SHA256,
 		Counters: result.Counters, Statement: statement, MAC: mac})
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/golden"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/plugins/aesgcm"
 	"github.com/cipherstream/cipherstream/plugins/csv"
 	"github.com/cipherstream/cipherstream/plugins/gzip"
@@ -267,7 +267,7 @@ func TestDecryptWhole(t *testing.T) {
 	short := strings.Join(mine[:10], "")
 	sum := sha256.Sum256([]byte(short))
 	write := func(statement, mac string) string {
-		text, err := json.Marshal(run.Receipt{RunID: cmdtest.Run, Pipeline: "count", Rows: 10, Bytes: int64(len(short)), SHA256: hex.EncodeToString(sum[:]), Statement: statement, MAC: mac})
+		text, err := json.Marshal(engine.Receipt{RunID: cmdtest.Run, Pipeline: "count", Rows: 10, Bytes: int64(len(short)), SHA256: hex.EncodeToString(sum[:]), Statement: statement, MAC: mac})
 		if err != nil {
 			t.Fatal(err)
 		}

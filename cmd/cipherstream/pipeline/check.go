@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
-	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -81,8 +81,12 @@ func (a *app) checkRun(ctx context.Context, pipeline string, r *request, f *runF
 	if err != nil {
 		return err
 	}
-	p, release, err := a.provide(ctx, e, prepared, f, report)
+	release, err := a.provide(ctx, prepared, f, report)
 	defer release()
+	if err != nil {
+		return err
+	}
+	p, err := prepared.bind(e, f)
 	if err != nil {
 		return err
 	}
@@ -93,7 +97,7 @@ func (a *app) checkRun(ctx context.Context, pipeline string, r *request, f *runF
 	if f.summary != "" && f.summary != "-" {
 		summary, err := a.newSummary(f.summary, prepared.output)
 		if err != nil {
-			found.Findings = append([]run.Finding{{Level: stage.LevelWrong, Fault: fault.From(err)}}, found.Findings...)
+			found.Findings = append([]engine.Finding{{Level: stage.LevelWrong, Fault: fault.From(err)}}, found.Findings...)
 		} else {
 			summary.discard()
 		}
@@ -143,7 +147,7 @@ type checkedColumn struct {
 	SourceType string `json:"source_type,omitempty"`
 }
 
-func checkResult(ctx context.Context, pipeline string, found *run.CheckReport, failed error) checked {
+func checkResult(ctx context.Context, pipeline string, found *engine.CheckReport, failed error) checked {
 	out := checked{Pipeline: pipeline, OK: failed == nil, ExitCode: terminal.ExitCode(ctx, failed), Findings: []checkFinding{}}
 	for _, f := range found.Findings {
 		finding := checkFinding{
@@ -165,7 +169,7 @@ func checkResult(ctx context.Context, pipeline string, found *run.CheckReport, f
 var levelColors = map[stage.Level]string{stage.LevelWrong: terminal.Red, stage.LevelWarning: terminal.Bold, stage.LevelUnchecked: terminal.Cyan}
 
 // writeFindings renders findings for people, the stage first.
-func writeFindings(w io.Writer, found *run.CheckReport, color bool) error {
+func writeFindings(w io.Writer, found *engine.CheckReport, color bool) error {
 	paint := func(style, text string) string {
 		if !color || style == "" {
 			return text

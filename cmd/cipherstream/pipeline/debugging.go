@@ -4,8 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
-	"github.com/cipherstream/cipherstream/engine/plan"
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine"
 )
 
 // debugging is how a plugin's author looks into a run.
@@ -39,18 +38,18 @@ func (d *debugging) validate(c *cobra.Command, r *request) error {
 	if d.record == "" {
 		return terminal.UsageFault("--record names no folder")
 	}
-	if c.Flags().Changed("isolation") && r.isolation != string(plan.IsolationStage) {
+	if c.Flags().Changed("isolation") && r.isolation != string(engine.IsolationStage) {
 		return terminal.UsageFault("--record keeps what crosses from process to process, and --isolation %s joins stages in one", r.isolation).
 			WithHint("leave --isolation out: with --record every stage has a process of its own")
 	}
-	r.isolation = string(plan.IsolationStage)
+	r.isolation = string(engine.IsolationStage)
 	return nil
 }
 
 // events takes the events of a run, and says what a recording will hold.
-func (d *debugging) events(r *terminal.Reporter) func(run.Event) {
-	return func(e run.Event) {
-		if _, begins := e.(run.Started); begins && d.record != "" {
+func (d *debugging) events(r *terminal.Reporter) func(engine.Event) {
+	return func(e engine.Event) {
+		if _, begins := e.(engine.Started); begins && d.record != "" {
 			r.Logger().Warn("the recording in " + d.record + " holds the data of this run, readable; delete it when you are done")
 		}
 		r.Event(e)

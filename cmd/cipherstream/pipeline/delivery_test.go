@@ -14,10 +14,10 @@ import (
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine"
 )
 
-func receiptOf(t *testing.T, got cmdtest.Result) (receipt run.Receipt) {
+func receiptOf(t *testing.T, got cmdtest.Result) (receipt engine.Receipt) {
 	t.Helper()
 	if got.Code != 0 {
 		t.Fatalf("%+v", got)

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/document"
-	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -99,12 +99,12 @@ func (r *request) infer(doc *document.Document, values map[string]any) error {
 
 // checkDatabase refuses to give text, or another stream of bytes, the name of an SQLite database. What the encoders of others
 // make is not known: it may be one.
-func (r *request) checkDatabase(p *plan.Plan) error {
+func (r *request) checkDatabase(p *engine.Plan) error {
 	flag, name := r.named()
 	if !slices.Contains(databaseEndings, strings.ToLower(path.Ext(name))) {
 		return nil
 	}
-	at := slices.IndexFunc(p.Stages, func(s plan.Stage) bool { return s.Kind == stage.KindEncoder })
+	at := slices.IndexFunc(p.Stages, func(s engine.Stage) bool { return s.Kind == stage.KindEncoder })
 	if at < 0 || !p.Stages[at].FirstParty {
 		return nil
 	}
@@ -127,7 +127,7 @@ func compressionEnding(compression any) string {
 var objectFlags = []string{"bucket", "object", "link-ttl", "link-url", "object-encryption", "object-kms-key"}
 
 // checkObject refuses flags about an object where the pipeline leaves none.
-func (r *request) checkObject(p *plan.Plan) error {
+func (r *request) checkObject(p *engine.Plan) error {
 	if r.job || p.Refers("run.bucket") {
 		return nil
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
-	"github.com/cipherstream/cipherstream/engine/plan"
 )
 
 // The parameters that flags of their own set.
@@ -58,7 +57,7 @@ func (r *request) flags(a *app, c *cobra.Command) {
 	f.StringArrayVar(&r.env, "env", nil, "let the pipeline read the environment variable `NAME`, as ${env.NAME}; never one that holds a secret (repeatable)")
 	f.StringSliceVar(&r.tables, "allow-table", []string{"*"}, "`NAMES` of tables that custom_table may read; * stands for any letters (repeatable)")
 	f.StringSliceVar(&r.procedures, "allow-procedure", []string{"*"}, "`NAMES` of procedures that custom_table may call; * stands for any letters (repeatable)")
-	f.StringVar(&r.isolation, "isolation", string(plan.IsolationGroup),
+	f.StringVar(&r.isolation, "isolation", string(engine.IsolationGroup),
 		"`WHICH` processes the stages run in: group (neighbours share one), stage (one for each stage), none (first-party stages run in this one)")
 	f.DurationVar(&r.timeout, "timeout", 0, "`TIME` after which the run is ended, such as 90s or 2h; 0s is no limit (default limits.timeout of the pipeline)")
 	f.DurationVar(&r.stall, "stall", 0, "`TIME` that one call of a stage may take before it counts as hanging (default limits.stall of the pipeline, or 10s)")
@@ -91,12 +90,12 @@ func (r *request) values() (map[string]any, error) {
 
 // resolve turns flags into the inputs of a run of the pipeline that was given, without secrets and output.
 func (a *app) resolve(given string, pipeline *engine.Document, r *request) (engine.Inputs, error) {
-	req := engine.Inputs{Env: os.LookupEnv, EnvAllowed: r.env, Hint: r.hintFor, Isolation: plan.Isolation(r.isolation)}
+	req := engine.Inputs{Env: os.LookupEnv, EnvAllowed: r.env, Hint: r.hintFor, Isolation: engine.Isolation(r.isolation)}
 	if err := r.secrets.Limit(&req); err != nil {
 		return req, err
 	}
 	switch req.Isolation {
-	case plan.IsolationGroup, plan.IsolationStage, plan.IsolationNone:
+	case engine.IsolationGroup, engine.IsolationStage, engine.IsolationNone:
 	default:
 		return req, terminal.UsageFault("--isolation is group, stage or none, not %q", r.isolation)
 	}
@@ -191,11 +190,11 @@ func (a *app) ready(e *engine.Engine, pipeline string) (*engine.Prepared, error)
 }
 
 // plan binds a pipeline, and says how parameters are given here.
-func (a *app) plan(e *engine.Engine, pipeline *engine.Prepared, req engine.Inputs) (*plan.Plan, error) {
+func (a *app) plan(e *engine.Engine, pipeline *engine.Prepared, req engine.Inputs) (*engine.Plan, error) {
 	p, diags := pipeline.Bind(req)
 	for i := range diags {
 		d := &diags[i]
-		if d.Code == plan.CodeParameterMissing {
+		if d.Code == engine.CodeParameterMissing {
 			d.Hint = strings.TrimSuffix("give it with -p "+d.Parameter+"=VALUE: "+d.Hint, ": ")
 		}
 	}

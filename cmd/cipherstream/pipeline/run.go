@@ -13,7 +13,6 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine"
-	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/plugins/stream"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
@@ -25,6 +24,7 @@ type runFlags struct {
 	sandbox.Practice
 	debugging
 	sandbox  bool
+	retries  int
 	progress string
 	summary  string
 	verbose  bool
@@ -69,6 +69,7 @@ exit code tells whether it is all.
 	f.debugging.flags(c)
 	c.Flags().BoolVar(&f.sandbox, "sandbox", false, "read from a database of generated data, started for this run")
 	f.Practice.Flags(c, "sandbox-")
+	c.Flags().IntVar(&f.retries, "retries", 0, "try again a run whose failure may go away by itself, up to `N` times, with growing pauses; never when standard output has bytes of it")
 	c.Flags().StringVar(&f.progress, "progress", terminal.ProgressAuto, terminal.ProgressUsage)
 	c.Flags().StringVar(&f.summary, "summary", "", "write the receipt to `FILE` as JSON when the run has succeeded; - is standard output")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show log lines of level info too, and what the sandbox logs")
@@ -83,6 +84,9 @@ func (f *runFlags) validate(c *cobra.Command, r *request) error {
 		return terminal.UsageFault("--sandbox brings its own database, but --dsn or --dsn-file names another").WithHint("give one of them")
 	case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale")):
 		return terminal.UsageFault("--sandbox-seed and --sandbox-scale have no effect without --sandbox")
+	}
+	if err := f.validateRetries(); err != nil {
+		return err
 	}
 	return f.debugging.validate(c, r)
 }
@@ -124,23 +128,46 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 		return err
 	}
 	defer summary.discard()
-	p, release, err := a.provide(ctx, e, prepared, f, report)
+	release, err := a.provide(ctx, prepared, f, report)
 	defer release()
 	if err != nil {
 		return err
 	}
-	var sink engine.Sink
-	if p.EndsAtCaller() {
-		sink = stream.To(a.Out, "stdout")
-	}
-	receipt, err := e.Run(ctx, p, sink, engine.RunOptions{Events: f.debugging.events(report), Record: f.record})
-	if fault.Is(err, "sink.closed") && prepared.handsOver {
-		return terminal.ReaderGone()
-	}
+	var receipt *engine.Receipt
+	err = repeat(ctx, f.retries, report, func() (again bool, err error) {
+		receipt, again, err = a.attempt(ctx, e, prepared, f, report)
+		return again, err
+	})
 	if err != nil {
 		return err
 	}
 	return summary.commit(receipt)
+}
+
+// attempt runs the request once. Again is whether a failure allows another attempt.
+func (a *app) attempt(ctx context.Context, e *engine.Engine, in *prepared, f *runFlags, report *terminal.Reporter) (receipt *engine.Receipt, again bool, err error) {
+	p, err := in.bind(e, f)
+	if err != nil {
+		return nil, false, err
+	}
+	// The next attempt is another run.
+	now := time.Now()
+	in.request.RunID, in.request.StartedAt = engine.NewRunID(p.Name, now), now
+	out := watched{Sink: stream.To(a.Out, "stdout")}
+	var sink engine.AnySink
+	if p.EndsAtCaller() {
+		sink = &out
+	}
+	receipt, err = e.Run(ctx, p, sink, engine.RunOptions{Events: f.debugging.events(report), Record: f.record})
+	switch {
+	case fault.Is(err, "sink.closed") && in.handsOver:
+		return nil, false, terminal.ReaderGone()
+	case err == nil || !engine.Repeatable(err):
+		return receipt, false, err
+	case out.wrote && f.retries > 0:
+		return nil, false, seen(err)
+	}
+	return receipt, !out.wrote, err
 }
 
 // prepared is a request that has been checked as far as it can be before
@@ -212,7 +239,7 @@ func (p *prepared) setDestination(r *request) (err error) {
 		return err
 	}
 	if r.toStdout() {
-		p.request.End = plan.EndOutput
+		p.request.End = engine.EndOutput
 	} else {
 		if p.output, err = session.OutputPath(r.output); err != nil {
 			return err
@@ -237,7 +264,7 @@ func names(list []string) (out []string) {
 var binaryFormats = []string{"parquet", "arrow"}
 
 // fitForTerminal refuses to fill a terminal with bytes that are no text.
-func (a *app) fitForTerminal(p *plan.Plan, toStdout bool) error {
+func (a *app) fitForTerminal(p *engine.Plan, toStdout bool) error {
 	if !toStdout || !terminal.IsTerminal(a.Out) {
 		return nil
 	}
@@ -258,30 +285,28 @@ func (a *app) fitForTerminal(p *plan.Plan, toStdout bool) error {
 		WithHint("write it to a file with -o FILE, or send it on with a pipe")
 }
 
-// provide starts what the run needs and plans it with that. Release undoes it.
-func (a *app) provide(ctx context.Context, e *engine.Engine, in *prepared, f *runFlags, report *terminal.Reporter) (p *plan.Plan, release func(), err error) {
-	var undo []func()
-	release = func() {
-		for i := len(undo) - 1; i >= 0; i-- {
-			undo[i]()
-		}
+// provide starts what the run needs, and completes the request with it. Release undoes it.
+func (a *app) provide(ctx context.Context, in *prepared, f *runFlags, report *terminal.Reporter) (release func(), err error) {
+	if !f.sandbox {
+		return func() {}, nil
 	}
-	req := in.request
-	if f.sandbox {
-		server, err := sandbox.Start(ctx, a.Terminal, &f.Practice, "", sandbox.ServerLog(report))
-		if err != nil {
-			return nil, release, err
-		}
-		undo = append(undo, func() {
-			if err := server.Close(); err != nil {
-				report.Logger().Warn(fmt.Sprintf("ending the sandbox: %v", err))
-			}
-		})
-		req.Secrets = withDSN(server.DSN(), true, req.Secrets)
+	server, err := sandbox.Start(ctx, a.Terminal, &f.Practice, "", sandbox.ServerLog(report))
+	if err != nil {
+		return func() {}, err
 	}
-	p, diags := in.pipeline.Bind(req)
+	in.request.Secrets = withDSN(server.DSN(), true, in.request.Secrets)
+	return func() {
+		if err := server.Close(); err != nil {
+			report.Logger().Warn(fmt.Sprintf("ending the sandbox: %v", err))
+		}
+	}, nil
+}
+
+// bind plans the request when it is complete.
+func (p *prepared) bind(e *engine.Engine, f *runFlags) (*engine.Plan, error) {
+	bound, diags := p.pipeline.Bind(p.request)
 	if err := terminal.DiagnosticsError(diags, e.Source); err != nil {
-		return nil, release, err
+		return nil, err
 	}
-	return p, release, p.Attach(f.attach...)
+	return bound, bound.Attach(f.attach...)
 }

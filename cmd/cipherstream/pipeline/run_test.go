@@ -22,7 +22,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/sandbox"
 )
 
@@ -155,13 +155,13 @@ func TestIsolation(t *testing.T) {
 	}
 }
 
-func readReceipt(t *testing.T, path string) run.Receipt {
+func readReceipt(t *testing.T, path string) engine.Receipt {
 	t.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var receipt run.Receipt
+	var receipt engine.Receipt
 	if err := json.Unmarshal(content, &receipt); err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestSummary(t *testing.T) {
 		t.Errorf("%d %s", got.Code, got.Stderr)
 	}
 	onStdout := cmdtest.Call(t, "run", "appointments", "--summary", "-", "-o", filepath.Join(dir, "out"))
-	var receipt run.Receipt
+	var receipt engine.Receipt
 	if err := json.Unmarshal([]byte(onStdout.Stdout), &receipt); err != nil || receipt.Rows != cmdtest.Appointments {
 		t.Errorf("%v: %+v", err, onStdout)
 	}
@@ -200,7 +200,7 @@ func TestEvents(t *testing.T) {
 		got := cmdtest.Call(t, append([]string{"run", "appointments"}, flags...)...)
 		var kinds []string
 		var last struct {
-			Receipt run.Receipt
+			Receipt engine.Receipt
 			Time    string
 		}
 		for line := range strings.Lines(got.Stderr) {

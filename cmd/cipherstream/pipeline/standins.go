@@ -2,7 +2,7 @@ package pipeline
 
 import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
-	"github.com/cipherstream/cipherstream/engine/plan"
+	"github.com/cipherstream/cipherstream/engine"
 )
 
 // standIns answers for the secrets of a plan that is only looked at: for all of them,
@@ -18,7 +18,7 @@ func standIns(name string) (string, bool) {
 }
 
 // withDSN answers for secret.dsn, and leaves the others to next.
-func withDSN(dsn string, ok bool, next plan.Lookup) plan.Lookup {
+func withDSN(dsn string, ok bool, next engine.Lookup) engine.Lookup {
 	return func(name string) (string, bool) {
 		if name == "dsn" {
 			return dsn, ok

@@ -7,7 +7,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -48,7 +48,7 @@ func (a *app) newSummary(name, output string) (*summary, error) {
 }
 
 // commit writes the receipt.
-func (s *summary) commit(receipt *run.Receipt) error {
+func (s *summary) commit(receipt *engine.Receipt) error {
 	switch {
 	case s.path == "":
 		return nil

@@ -12,7 +12,6 @@ import (
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine"
-	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/sdk/config"
 )
 
@@ -126,7 +125,7 @@ func (s *Secrets) sources() (map[string]source, error) {
 		if name == "dsn" {
 			return nil, terminal.UsageFault("--secret does not take dsn").WithHint("give --dsn-file PATH, or set " + EnvDSN)
 		}
-		if known := plan.KnownSecrets[name]; typed && known != "" && known != config.SecretKind(kind) {
+		if known := engine.KnownSecret(name); typed && known != "" && known != config.SecretKind(kind) {
 			return nil, terminal.UsageFault("secret %q is of the kind %s, whatever --secret says", name, known).WithHint("leave the kind out")
 		}
 		if typed && !slices.Contains(config.SecretKinds, config.SecretKind(kind)) {
@@ -161,7 +160,7 @@ func (s *Secrets) Limit(req *engine.Inputs) error {
 
 // Lookup reads the secrets that were given, and answers for them and for those of
 // the environment.
-func (s *Secrets) Lookup(ctx context.Context) (plan.Lookup, error) {
+func (s *Secrets) Lookup(ctx context.Context) (engine.Lookup, error) {
 	sources, err := s.sources()
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/pipeline"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine"
 )
 
 func TestMain(m *testing.M) {
@@ -24,7 +24,7 @@ func TestSweep(t *testing.T) {
 	bucket := t.TempDir()
 	got := cmdtest.Call(t, "run", "patients", "-p", "from_date=1990-01-01", "-p", "to_date=2100-01-01",
 		"--job", "--bucket", bucket, "--isolation", "none")
-	var receipt run.Receipt
+	var receipt engine.Receipt
 	if err := json.Unmarshal([]byte(got.Stdout), &receipt); err != nil || got.Code != 0 {
 		t.Fatalf("%+v, %v", got, err)
 	}

@@ -5,12 +5,12 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
-	"github.com/cipherstream/cipherstream/engine/run"
 )
 
 // awaiting says how to start the process that a run waits for.
-func (r *Reporter) awaiting(e run.Awaiting) {
+func (r *Reporter) awaiting(e engine.Awaiting) {
 	plain := commandLine(e.Environment, append([]string{e.Program}, e.Args...))
 	words := []string{"dlv", "exec", e.Program}
 	if len(e.Args) > 0 {
@@ -37,7 +37,7 @@ Another build of the plugin does as well. Interrupt this to give up.
 }
 
 // attached says that it has come.
-func (r *Reporter) attached(e run.Attached) {
+func (r *Reporter) attached(e engine.Attached) {
 	if r.machine || r.json {
 		r.write("attached", map[string]any{"stage": e.Stage, "plugin": e.Plugin, "pid": e.PID})
 		return

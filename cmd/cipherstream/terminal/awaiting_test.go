@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine"
 )
 
 // TestAwaiting: what is printed is a command that a shell understands, whatever is in
@@ -18,7 +18,7 @@ func TestAwaiting(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$CIPHERSTREAM_ATTACH|$1\"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	awaiting := run.Awaiting{Stage: "mask", Plugin: "acme", Environment: "CIPHERSTREAM_ATTACH=/tmp/a b/c", Program: script, Args: []string{"$HOME `x`"}}
+	awaiting := engine.Awaiting{Stage: "mask", Plugin: "acme", Environment: "CIPHERSTREAM_ATTACH=/tmp/a b/c", Program: script, Args: []string{"$HOME `x`"}}
 	written := func(r *Reporter) string {
 		f, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 		if err != nil {
@@ -27,7 +27,7 @@ func TestAwaiting(t *testing.T) {
 		defer f.Close()
 		r.out = f
 		r.Event(awaiting)
-		r.Event(run.Attached{Stage: "mask", Plugin: "acme", PID: 7})
+		r.Event(engine.Attached{Stage: "mask", Plugin: "acme", PID: 7})
 		text, err := os.ReadFile(f.Name())
 		if err != nil {
 			t.Fatal(err)

@@ -86,7 +86,8 @@ what was written to standard output may not be the whole. With --json the error
 is one JSON object on standard error: {"error": {"code", "class", "message",
 "hint", "retryable", "stage", "details", "diagnostics", "exit_code"}}.
 Retryable says that the same command may succeed later, as after a lost connection, or
-when the system has killed a plugin for want of memory: that ends with 1 too.
+when the system has killed a plugin for want of memory: that ends with 1 too. "run
+--retries N" tries again by itself.
 
 A command that is interrupted undoes what it has begun. When that takes more than a
 second it says so; from a second later on another signal ends it at once, and

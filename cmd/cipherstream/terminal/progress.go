@@ -14,8 +14,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
-	"github.com/cipherstream/cipherstream/engine/run"
 )
 
 // The values of --progress.
@@ -60,7 +60,8 @@ type Reporter struct {
 	shown time.Duration // when progress was shown last
 	frame int
 	pace  pace
-	open  bool // the source has delivered its schema
+	open  bool  // the source has delivered its schema
+	rows  int64 // about how many it has; 0 is unknown
 }
 
 // NewReporter makes a reporter. With dataOnTerminal the data goes to a terminal,
@@ -88,33 +89,40 @@ func (t *Terminal) NewReporter(mode string, verbose, dataOnTerminal bool) (*Repo
 }
 
 // Event takes an event of a run.
-func (r *Reporter) Event(e run.Event) {
+func (r *Reporter) Event(e engine.Event) {
 	switch e := e.(type) {
-	case run.Awaiting:
+	case engine.Awaiting:
 		r.awaiting(e)
-	case run.Attached:
+	case engine.Attached:
 		r.attached(e)
-	case run.Started:
+	case engine.Started:
+		r.mu.Lock()
+		r.open, r.rows, r.pace, r.shown = false, 0, pace{}, 0 // it may not be the first attempt
+		r.mu.Unlock()
 		processes := []map[string]any{}
 		for _, p := range e.Processes {
 			processes = append(processes, map[string]any{"plugin": p.Plugin, "pid": p.PID, "stages": p.Stages})
 		}
 		r.Emit("started", map[string]any{"run_id": e.RunID, "processes": processes})
-	case run.Opened:
+	case engine.Opened:
 		r.mu.Lock()
-		r.open = true
+		r.open, r.rows = true, e.EstimatedRows
 		r.mu.Unlock()
 		columns := []map[string]any{}
 		for _, c := range e.Columns {
 			columns = append(columns, map[string]any{"name": c.Name, "type": c.Type, "nullable": c.Nullable, "source_type": c.SourceType})
 		}
-		r.Emit("opened", map[string]any{"columns": columns})
-	case run.Progress:
+		fields := map[string]any{"columns": columns}
+		if e.EstimatedRows > 0 {
+			fields["estimated_rows"] = e.EstimatedRows
+		}
+		r.Emit("opened", fields)
+	case engine.Progress:
 		r.Emit("progress", map[string]any{"rows": e.Rows, "bytes": e.Bytes, "elapsed_seconds": e.Elapsed.Seconds()})
 		r.Show(e.Elapsed, func() string { return r.progressText(e) })
-	case run.Log:
+	case engine.LogLine:
 		r.log(slog.Level(e.Level), e.Stage, e.Message, e.Attributes)
-	case run.Ended:
+	case engine.Ended:
 		r.Clear()
 		if e.Fault == nil {
 			r.Emit("ended", map[string]any{"receipt": e.Receipt})
@@ -126,19 +134,23 @@ func (r *Reporter) Event(e run.Event) {
 	}
 }
 
-func (r *Reporter) progressText(p run.Progress) string {
+func (r *Reporter) progressText(p engine.Progress) string {
 	if !r.open && p.Rows == 0 {
 		return "waiting for the source  " + Clock(p.Elapsed)
 	}
 	perSecond := r.pace.add(p.Elapsed, p.Rows)
-	text := fmt.Sprintf("%s rows  %s rows/s  ", Grouped(p.Rows), Grouped(perSecond))
+	text := Grouped(p.Rows)
+	if p.Rows < r.rows { // an estimate that is passed was none
+		text += " of about " + Grouped(r.rows)
+	}
+	text += fmt.Sprintf(" rows  %s rows/s  ", Grouped(perSecond))
 	if p.Bytes > 0 { // a sink of rows counts none
 		text += Bytes(p.Bytes) + "  "
 	}
 	return text + Clock(p.Elapsed)
 }
 
-func doneText(r *run.Receipt) string {
+func doneText(r *engine.Receipt) string {
 	to := r.Location
 	if to == "stdout" {
 		to = "standard output"

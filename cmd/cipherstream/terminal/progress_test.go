@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/golden"
-	"github.com/cipherstream/cipherstream/engine/run"
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -33,19 +33,19 @@ func TestProgress(t *testing.T) {
 			defer f.Close()
 			r := &Reporter{out: f, barColumn: func() int { return 80 }}
 			prepare(r)
-			for _, e := range []run.Event{
-				run.Started{RunID: "x_1_2", Processes: []run.ProcessInfo{{Plugin: "cipherstream", PID: 7, Stages: []string{"source", "sink"}}}},
-				run.Progress{Elapsed: 500 * time.Millisecond},
-				run.Progress{Elapsed: 1200 * time.Millisecond},
-				run.Opened{Columns: []run.Column{{Name: "id", Type: "int64", SourceType: "bigint"}}},
-				run.Progress{Rows: 120_000, Bytes: 9_999_999, Elapsed: 2 * time.Second},
-				run.Progress{Rows: 120_001, Bytes: 9_999_999, Elapsed: 2050 * time.Millisecond}, // too soon
-				run.Log{Level: int(slog.LevelWarn), Stage: "source", Message: "zero date\x1b[2J became NULL", Attributes: map[string]string{"n": "3", "column": "first visit"}},
-				run.Log{Level: int(slog.LevelInfo), Stage: "source", Message: "connected"},
-				run.Log{Level: int(slog.LevelDebug), Stage: "source", Message: "never shown"},
-				run.Progress{Rows: 1_000_000, Bytes: 12_345_678, Elapsed: 11 * time.Second},
-				run.Progress{Rows: 2_000_000, Bytes: 1_234_567_890, Elapsed: 3725 * time.Second},
-				run.Ended{Receipt: &run.Receipt{RunID: "x_1_2", Rows: 2_000_000, Bytes: 1_234_567_890, SHA256: strings.Repeat("0123456789abcdef", 4),
+			for _, e := range []engine.Event{
+				engine.Started{RunID: "x_1_2", Processes: []engine.ProcessInfo{{Plugin: "cipherstream", PID: 7, Stages: []string{"source", "sink"}}}},
+				engine.Progress{Elapsed: 500 * time.Millisecond},
+				engine.Progress{Elapsed: 1200 * time.Millisecond},
+				engine.Opened{Columns: []engine.Column{{Name: "id", Type: "int64", SourceType: "bigint"}}},
+				engine.Progress{Rows: 120_000, Bytes: 9_999_999, Elapsed: 2 * time.Second},
+				engine.Progress{Rows: 120_001, Bytes: 9_999_999, Elapsed: 2050 * time.Millisecond}, // too soon
+				engine.LogLine{Level: int(slog.LevelWarn), Stage: "source", Message: "zero date\x1b[2J became NULL", Attributes: map[string]string{"n": "3", "column": "first visit"}},
+				engine.LogLine{Level: int(slog.LevelInfo), Stage: "source", Message: "connected"},
+				engine.LogLine{Level: int(slog.LevelDebug), Stage: "source", Message: "never shown"},
+				engine.Progress{Rows: 1_000_000, Bytes: 12_345_678, Elapsed: 11 * time.Second},
+				engine.Progress{Rows: 2_000_000, Bytes: 1_234_567_890, Elapsed: 3725 * time.Second},
+				engine.Ended{Receipt: &engine.Receipt{RunID: "x_1_2", Rows: 2_000_000, Bytes: 1_234_567_890, SHA256: strings.Repeat("0123456789abcdef", 4),
 					Location: "stdout", Seconds: 3726.04}},
 			} {
 				r.Event(e)
@@ -59,6 +59,30 @@ func TestProgress(t *testing.T) {
 			text = strings.NewReplacer("\r", "<return>", "\x1b[K", "<clear>").Replace(text)
 			golden.Compare(t, "progress_"+name+".txt", text)
 		})
+	}
+}
+
+// TestEstimate: about how many rows there are is shown where the source knows, as long as it can be true, and an attempt
+// that begins anew forgets it.
+func TestEstimate(t *testing.T) {
+	r := &Reporter{}
+	progress := func(rows int64) string {
+		text, _, _ := strings.Cut(r.progressText(engine.Progress{Rows: rows, Elapsed: 2 * time.Second}), "  ")
+		return text
+	}
+	r.Event(engine.Opened{EstimatedRows: 5000})
+	for rows, want := range map[int64]string{0: "0 of about 5,000 rows", 4999: "4,999 of about 5,000 rows", 5000: "5,000 rows", 7000: "7,000 rows"} {
+		if got := progress(rows); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	r.Event(engine.Started{})
+	if got := progress(0); got != "waiting for the source" {
+		t.Errorf("another attempt shows %q", got)
+	}
+	r.Event(engine.Opened{})
+	if got := progress(10); got != "10 rows" {
+		t.Errorf("without an estimate: %q", got)
 	}
 }
 

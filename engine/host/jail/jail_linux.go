@@ -18,9 +18,9 @@ func init() {
 	}
 }
 
-// enter does what the text of a Spec says. It does not return.
+// enter does what a Spec, given as JSON, says. It does not return.
 func enter(text string) {
-	// Rights are a thread's. Package initialisation is on the main thread already.
+	// Rights belong to a thread, so this must stay on its own: the main thread, which runs the init functions.
 	runtime.LockOSThread()
 	syscall.CloseOnExec(StatusFD)
 	var s Spec
@@ -49,11 +49,11 @@ func (s *Spec) enter() error {
 	if err := os.Chdir(s.Directory); err != nil {
 		return explain("enter its directory", err)
 	}
-	// The text of this error alone says why a program cannot be executed.
+	// The caller does not explain this error: the system's text says why the program cannot be executed.
 	return syscall.Exec(s.Program, s.Args, os.Environ())
 }
 
-// explain says in which step something failed, if it did.
+// explain puts the step that failed in front of an error; nil stays nil.
 func explain(step string, err error) error {
 	if err == nil {
 		return nil
@@ -61,7 +61,7 @@ func explain(step string, err error) error {
 	return fmt.Errorf("cannot %s: %w", step, reason(err))
 }
 
-// reason is the system's error alone: paths of this step mean nothing to others.
+// reason is the system's error without the path, which means nothing outside of the new root.
 func reason(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -70,7 +70,7 @@ func reason(err error) error {
 	return err
 }
 
-// outside is where the file system of the host is until the new one is whole.
+// outside is where the host's file system is mounted until the new root is complete.
 const outside = "/.outside"
 
 const (
@@ -83,9 +83,9 @@ const (
 	mountSetattr = 442 // on every architecture
 )
 
-// build makes the new root, and leaves nothing of the old one.
+// build makes the new root and unmounts the old one.
 func (s *Spec) build() error {
-	// What is done here stays here.
+	// Mounts that are made here must not appear outside of the namespace.
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return explain("keep its mounts to itself", err)
 	}
@@ -139,10 +139,10 @@ func (s *Spec) put(p Place) error {
 		if err := syscall.Mount("proc", p.Path, "proc", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, ""); err != nil {
 			return err
 		}
-		// No namespace below these, in which it would have all rights again (namespaces(7)). Where that cannot be said the
-		// mounts are locked there all the same.
+		// Forbids further user namespaces, in which the plugin would have all rights again (namespaces(7)). Where this
+		// cannot be written nothing is lost: the mounts are locked in such a namespace.
 		_ = os.WriteFile(filepath.Join(p.Path, "sys/user/max_user_namespaces"), []byte("0"), 0)
-		// Root could write the settings of the kernel, whatever its namespace.
+		// Read-only, because root could change settings of the kernel here in whatever namespace.
 		return restrict(p.Path, attrReadOnly, false)
 	}
 	return bind(p)
@@ -155,7 +155,7 @@ func bind(p Place) error {
 	if err != nil {
 		return err
 	}
-	// Below what is shown already, it is there.
+	// Below a directory that is shown already it exists.
 	if _, err := os.Lstat(p.Path); errors.Is(err, os.ErrNotExist) {
 		if err := mountPoint(p.Path, info.IsDir()); err != nil {
 			return err
@@ -216,7 +216,8 @@ const (
 	lastCap        = 63
 )
 
-// keptByRoot are the rights over files, which are as they are for the host: it may be root that runs it.
+// keptByRoot are the rights over files. A plugin that root runs keeps them, so that it can use the files that it sees
+// as root could.
 const keptByRoot = 1<<capChown | 1<<capDacOverride | 1<<capFowner | 1<<capFsetid
 
 const (
@@ -229,7 +230,7 @@ const (
 	capabilityVersion = 0x20080522 // _LINUX_CAPABILITY_VERSION_3
 )
 
-// giveUp leaves the plugin's program without the rights that this step has needed, and without a way to get them again.
+// giveUp drops the rights that making the new root has needed, for good: the plugin's program cannot get them back.
 func giveUp() error {
 	if err := prctl(prCapAmbient, prCapAmbientClear, 0); err != nil {
 		return explain("give up its rights", err)

@@ -56,6 +56,9 @@ func (h *InMemory) Attach(context.Context, string, func(host.Awaited)) (host.Pro
 // Local serves the bundle and some more stages.
 func (h *InMemory) Local(added ...stage.Definition) host.Process { return h.serve(added...) }
 
+// Footprint is what is in flight: there is no process beside it.
+func (h *InMemory) Footprint(inFlight int64) int64 { return inFlight }
+
 // NewDir makes a directory that the test removes.
 func (h *InMemory) NewDir() (string, error) {
 	dir, err := os.MkdirTemp("", "cs") // short, for sockets

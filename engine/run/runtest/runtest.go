@@ -86,21 +86,18 @@ func New(t *testing.T, cfg host.Config, bundle stage.Bundle) *Setup {
 		if err := h.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
-		if left := children(t); len(left) > 0 {
-			t.Errorf("processes left behind: %v", left)
-		}
+		NoChildren(t)
 	})
 	return s
 }
 
-// children lists the child processes of this one.
-func children(t *testing.T) (list []string) {
+// NoChildren fails a test that has left a process behind, where /proc has them.
+func NoChildren(t *testing.T) {
 	t.Helper()
 	for _, pid := range Children(t) {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		list = append(list, string(text[:min(len(text), 40)]))
+		t.Errorf("a process was left behind: %.40s", text)
 	}
-	return list
 }
 
 // Children are the numbers of the child processes of this one.

@@ -1,6 +1,6 @@
-// Package customer answers who is calling and what they may have: it owns the customers that the configuration declares,
-// the bearer keys and sealing keys that the service issues for them, and the switch that takes one out of service. It
-// speaks no HTTP and no SQL, and logs nothing; what it refuses it refuses with a code.
+// Package customer answers who is calling and what they may have: it owns the customers that the configuration
+// declares, the bearer keys and sealing keys that the service issues for them, and the switch that takes one out of
+// service. It speaks no HTTP and no SQL, and logs nothing; what it refuses it refuses with a code.
 package customer
 
 import (

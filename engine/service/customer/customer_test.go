@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -40,6 +41,7 @@ type counting struct {
 	*memory.Store
 	reads, touches atomic.Int64
 	fail           atomic.Bool
+	read           func() // called when the keys were read; nil is nothing
 }
 
 var errBroken = fault.New(store.CodeFailed, fault.Internal, "the disk is gone")
@@ -49,7 +51,11 @@ func (c *counting) Keys(ctx context.Context) ([]store.Key, error) {
 	if c.fail.Load() {
 		return nil, errBroken
 	}
-	return c.Store.Keys(ctx)
+	keys, err := c.Store.Keys(ctx)
+	if c.read != nil {
+		c.read()
+	}
+	return keys, err
 }
 
 func (c *counting) TouchKeys(ctx context.Context, used map[string]time.Time) error {
@@ -469,6 +475,21 @@ func TestNoQueryOnTheWay(t *testing.T) {
 	b.refused(ask(), customer.CodeKeyRevoked)
 }
 
+// TestChangedWhileRead: a change that comes while the keys are read is not missed.
+func TestChangedWhileRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	k := b.key(customer.NewKey{Customer: "live"})
+	b.record.read = func() {
+		b.record.read = nil
+		b.ok(b.record.RevokeKey(t.Context(), k.ID, noon, store.Audit{}))
+	}
+	_, err := b.Authenticate(t.Context(), k.Text, home)
+	b.ok(err) // it was good when it was looked at
+	_, err = b.Authenticate(t.Context(), k.Text, home)
+	b.refused(err, customer.CodeKeyRevoked)
+}
+
 // TestRevokedAtOnce: when the one who revokes a key hears of it, the key opens nothing.
 func TestRevokedAtOnce(t *testing.T) {
 	t.Parallel()
@@ -502,9 +523,9 @@ func TestLastUse(t *testing.T) {
 		b.clock.pass(time.Millisecond)
 	}
 	b.equal(b.record.touches.Load(), int64(0))
-	// A change in between forgets nothing.
-	b.key(customer.NewKey{Customer: "other"})
-	_, err := b.Authenticate(t.Context(), used.Text, home)
+	// A change in between, and another key that is used after it, forget nothing.
+	another := b.key(customer.NewKey{Customer: "other"})
+	_, err := b.Authenticate(t.Context(), another.Text, home)
 	b.ok(err)
 	b.record.fail.Store(true)
 	b.refused(b.Flush(t.Context()), store.CodeFailed) // nor does a failure
@@ -583,6 +604,8 @@ func FuzzBearer(f *testing.F) {
 	})
 }
 
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
 // TestKeyTexts: as long as promised, all different, and a slip of one letter is seen without a look.
 func TestKeyTexts(t *testing.T) {
 	t.Parallel()
@@ -600,14 +623,29 @@ func TestKeyTexts(t *testing.T) {
 			letters[r]++
 		}
 	}
+	// The checksum is CRC-32 (IEEE) in base 62, and what is wrong in it is not looked up.
+	k := b.key(customer.NewKey{Admin: true})
+	body, sum := k.Text[:len(k.Text)-6], uint32(0)
+	for _, r := range k.Text[len(body):] {
+		sum = sum*62 + uint32(strings.IndexRune(base62, r))
+	}
+	b.equal(sum, crc32.ChecksumIEEE([]byte(body)))
+	fresh := setup(t)
+	_, err := fresh.Authenticate(t.Context(), body+"000000", home)
+	b.refused(err, customer.CodeKeyUnknown)
+	b.equal(fresh.record.reads.Load(), int64(0))
+	_, err = fresh.Authenticate(t.Context(), k.Text, admin.Addr())
+	b.refused(err, customer.CodeKeyUnknown)
+	b.equal(fresh.record.reads.Load(), int64(1))
+
 	// 9,000 letters over 62: one that is not there, or twice as often as it should be, is no chance.
-	for _, r := range "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" {
+	for _, r := range base62 {
 		if letters[r] < 60 || letters[r] > 290 {
 			t.Errorf("%c is there %d times", r, letters[r])
 		}
 	}
 	b.equal(len(letters), 62)
-	k := b.key(customer.NewKey{Customer: "demo"})
+	k = b.key(customer.NewKey{Customer: "demo"})
 	if !strings.HasPrefix(k.Text, "cs_demo_") || k.Kind != store.Demo {
 		t.Errorf("a demo customer's key is %q, %s", k.Text, k.Kind)
 	}

@@ -42,7 +42,8 @@ func declare(customers []Customer) (*declared, error) {
 			wrong = append(wrong, fmt.Sprintf("customer %q: ", c.ID)+fmt.Sprintf(format, args...))
 		}
 		if !idPattern.MatchString(c.ID) {
-			wrong = append(wrong, fmt.Sprintf("customer %d: its id is not 1 to 64 letters, digits, underscores and dashes", i+1))
+			wrong = append(wrong,
+				fmt.Sprintf("customer %d: its id is not 1 to 64 letters, digits, underscores and dashes", i+1))
 			continue
 		}
 		if d.byID[c.ID] != nil {
@@ -90,7 +91,8 @@ func declareKey(secret config.Secret) (declaredKey, error) {
 		return declaredKey{}, err
 	}
 	if n := len(ring.IDs()); n != 1 {
-		return declaredKey{}, fault.New(CodeInvalid, fault.Usage, "it is %d keys in one; give each by itself, the one that seals first", n)
+		return declaredKey{}, fault.New(CodeInvalid, fault.Usage,
+			"it is %d keys in one; give each by itself, the one that seals first", n)
 	}
 	return declaredKey{ring.Active(), config.NewSecret(strings.TrimSpace(secret.Reveal()))}, nil
 }
@@ -112,8 +114,8 @@ func networks(given []netip.Prefix) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// contains reports whether an address is in one of the networks. One of IPv4 that a socket of IPv6 gives as ::ffff:a.b.c.d
-// is the same address, and a zone says nothing about a network.
+// contains reports whether an address is in one of the networks. One of IPv4 that a socket of IPv6 gives as
+// ::ffff:a.b.c.d is the same address, and a zone says nothing about a network.
 func contains(networks []netip.Prefix, address netip.Addr) bool {
 	address = address.Unmap().WithZone("")
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(address) })

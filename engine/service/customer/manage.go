@@ -96,8 +96,8 @@ type IssuedSealingKey struct {
 	Text string `json:"key"` // standard base64 of 32 bytes
 }
 
-// SealingDeclared is the state of a sealing key that the configuration gives and that does not seal; the others are those
-// of package store.
+// SealingDeclared is the state of a sealing key that the configuration gives and that does not seal; the others are
+// those of package store.
 const SealingDeclared store.SealingState = "declared"
 
 // Where a sealing key comes from.
@@ -111,6 +111,10 @@ const mostActive = 2
 
 // mostLabel bounds a label, in bytes.
 const mostLabel = 200
+
+// mostYears bounds for how long a key that expires is good. Later times are slips, and at the end of the calendar no
+// time can be written as JSON.
+const mostYears = 100
 
 // Manager is the work of an operator, done by one actor. Each change stands in the audit.
 type Manager struct {
@@ -127,7 +131,8 @@ func (m *Manager) now() time.Time { return m.r.now().UTC().Truncate(time.Microse
 // did is the audit row of a change.
 func (m *Manager) did(what, customer string, details map[string]string) store.Audit {
 	return store.Audit{
-		At: m.r.now(), Who: m.actor.Who, What: what, Customer: customer, From: m.actor.From, RequestID: m.actor.RequestID, Outcome: "ok", Details: details,
+		At: m.r.now(), Who: m.actor.Who, From: m.actor.From, RequestID: m.actor.RequestID,
+		What: what, Customer: customer, Outcome: "ok", Details: details,
 	}
 }
 
@@ -140,8 +145,8 @@ func (m *Manager) customer(id string) (*one, error) {
 		WithHint("cipherstream customer list names them")
 }
 
-// shown is a text that was given, where it is short: somebody who gives a key in the place of a name does not find it in an
-// error afterwards.
+// shown is a text that was given, where it is short: somebody who gives a key in the place of a name does not find it
+// in an error afterwards.
 func shown(text string) string {
 	const shortest = len("cs_live_") + randomDigits + checksumDigits
 	if len(text) < shortest {
@@ -153,7 +158,8 @@ func shown(text string) string {
 // CreateKey issues a bearer key: cs_live_…, cs_demo_… for a demo customer, or cs_admin_… for an operator.
 func (m *Manager) CreateKey(ctx context.Context, want NewKey) (IssuedKey, error) {
 	now := m.now()
-	k := store.Key{Kind: store.Admin, Customer: want.Customer, Label: want.Label, CreatedAt: now, ExpiresAt: want.ExpiresAt}
+	k := store.Key{Kind: store.Admin, Customer: want.Customer, Label: want.Label, CreatedAt: now,
+		ExpiresAt: want.ExpiresAt}
 	scopes, most := want.Scopes, 0
 	switch {
 	case want.Admin && want.Customer != "":
@@ -174,16 +180,23 @@ func (m *Manager) CreateKey(ctx context.Context, want NewKey) (IssuedKey, error)
 		}
 		for i, s := range scopes {
 			if !CustomerScopes.Has(s) || slices.Contains(scopes[:i], s) {
-				return IssuedKey{}, invalid("the scope %s is none that a customer's key may have, or is there twice", shown(string(s))).
+				return IssuedKey{}, invalid("the scope %s is none that a customer's key may have, or is there twice",
+					shown(string(s))).
 					WithHint("the scopes are %s", strings.Join(CustomerScopes.texts(), ", "))
 			}
 		}
 	}
-	if len(want.Label) > mostLabel || !utf8.ValidString(want.Label) || strings.ContainsFunc(want.Label, unicode.IsControl) {
+	if len(want.Label) > mostLabel || !utf8.ValidString(want.Label) ||
+		strings.ContainsFunc(want.Label, unicode.IsControl) {
 		return IssuedKey{}, invalid("a label is one line of text, of at most %d bytes", mostLabel)
 	}
 	if !want.ExpiresAt.IsZero() && !want.ExpiresAt.After(now) {
-		return IssuedKey{}, invalid("the key would expire on %s, which is past", want.ExpiresAt.UTC().Format(time.RFC3339))
+		return IssuedKey{}, invalid("the key would expire on %s, which is past",
+			want.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	if want.ExpiresAt.Year() > now.Year()+mostYears {
+		return IssuedKey{}, invalid("the key would expire in more than %d years", mostYears).
+			WithHint("give no expiry for one that never does")
 	}
 	k.Scopes = scopes.texts()
 	text := identify(&k)
@@ -225,7 +238,8 @@ func (m *Manager) coded(err error) error {
 	f := fault.From(err)
 	switch f.Code {
 	case store.CodeTooManyKeys:
-		return fault.New(CodeTooManyKeys, fault.Usage, "the customer has %d active keys already, and may not have more", mostActive).
+		return fault.New(CodeTooManyKeys, fault.Usage,
+			"the customer has %d active keys already, and may not have more", mostActive).
 			WithHint("revoke one with cipherstream key revoke, or replace one at once with key rotate --grace 0")
 	case store.CodeKeyEnded:
 		return fault.New(CodeKeyEnded, fault.Usage, "the key is revoked or has expired: there is nothing to rotate").
@@ -237,7 +251,8 @@ func (m *Manager) coded(err error) error {
 func infoOf(k store.Key, now time.Time) KeyInfo {
 	i := KeyInfo{
 		ID: k.ID, Kind: k.Kind, Customer: k.Customer, Label: k.Label, Scopes: scopesOf(k), State: KeyActive,
-		CreatedAt: k.CreatedAt.UTC(), ExpiresAt: k.ExpiresAt.UTC(), LastUsedAt: k.LastUsedAt.UTC(), RevokedAt: k.RevokedAt.UTC(),
+		CreatedAt: k.CreatedAt.UTC(), ExpiresAt: k.ExpiresAt.UTC(),
+		LastUsedAt: k.LastUsedAt.UTC(), RevokedAt: k.RevokedAt.UTC(),
 	}
 	switch {
 	case !k.RevokedAt.IsZero():
@@ -322,7 +337,8 @@ func (m *Manager) RotateKey(ctx context.Context, id string, grace time.Duration)
 	text := identify(&next)
 	details := keyDetails(next)
 	details["rotated"], details["grace"] = old.ID, grace.String()
-	if err := m.r.record.RotateKey(ctx, id, now.Add(grace), next, most, m.did("key.rotate", next.Customer, details)); err != nil {
+	audit := m.did("key.rotate", next.Customer, details)
+	if err := m.r.record.RotateKey(ctx, id, now.Add(grace), next, most, audit); err != nil {
 		return IssuedKey{}, m.coded(err)
 	}
 	return IssuedKey{KeyInfo: infoOf(next, now), Text: text}, nil
@@ -403,7 +419,8 @@ func (m *Manager) sealingKeys(ctx context.Context, c *one) ([]SealingKeyInfo, er
 	all := []SealingKeyInfo{}
 	for i, k := range c.keys {
 		info := SealingKeyInfo{ID: k.id, Customer: c.ID, State: SealingDeclared, Origin: OriginConfig, Uses: uses[k.id]}
-		if i == 0 && !slices.ContainsFunc(issued, func(k store.SealingKey) bool { return k.State == store.SealingActive }) {
+		if i == 0 && !slices.ContainsFunc(issued,
+			func(k store.SealingKey) bool { return k.State == store.SealingActive }) {
 			info.State = store.SealingActive
 		}
 		all = append(all, info)
@@ -440,7 +457,8 @@ func (m *Manager) NewSealingKey(ctx context.Context, customer string) (IssuedSea
 		Customer: c.ID, ID: key.id, State: store.SealingNew, CreatedAt: m.now(),
 		Sealed: m.r.dataKey.Seal(sealingPurpose, sealingPlace(c.ID, key.id), raw),
 	}
-	if err := m.r.record.CreateSealingKey(ctx, k, m.did("sealing_key.create", c.ID, map[string]string{"sealing_key_id": k.ID})); err != nil {
+	audit := m.did("sealing_key.create", c.ID, map[string]string{"sealing_key_id": k.ID})
+	if err := m.r.record.CreateSealingKey(ctx, k, audit); err != nil {
 		return IssuedSealingKey{}, err
 	}
 	return IssuedSealingKey{SealingKeyInfo: sealingInfo(k, 0), Text: key.key.Reveal()}, nil
@@ -504,5 +522,6 @@ func (m *Manager) issued(ctx context.Context, customer, id string) (store.Sealin
 	if slices.ContainsFunc(c.keys, func(k declaredKey) bool { return k.id == id }) {
 		hint = "it is one of the configuration: the first there seals, and it is taken out there"
 	}
-	return store.SealingKey{}, fault.New(CodeSealingUnknown, fault.Usage, "the service has issued no sealing key with this id for %s", customer).WithHint("%s", hint)
+	return store.SealingKey{}, fault.New(CodeSealingUnknown, fault.Usage,
+		"the service has issued no sealing key with this id for %s", customer).WithHint("%s", hint)
 }

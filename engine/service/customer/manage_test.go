@@ -29,9 +29,11 @@ func TestWhatKeysMayBeAskedFor(t *testing.T) {
 		"no scope":             {customer.NewKey{Customer: "live", Scopes: customer.Scopes{"everything"}}, customer.CodeInvalid},
 		"a scope twice":        {customer.NewKey{Customer: "live", Scopes: customer.Scopes{customer.Jobs, customer.Jobs}}, customer.CodeInvalid},
 		"past":                 {customer.NewKey{Customer: "live", ExpiresAt: noon}, customer.CodeInvalid},
-		"two lines":            {customer.NewKey{Customer: "live", Label: "a\nb"}, customer.CodeInvalid},
-		"long":                 {customer.NewKey{Customer: "live", Label: strings.Repeat("x", 201)}, customer.CodeInvalid},
-		"no text":              {customer.NewKey{Customer: "live", Label: "\xff"}, customer.CodeInvalid},
+		"in an age": {customer.NewKey{Customer: "live",
+			ExpiresAt: time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -14*3600))}, customer.CodeInvalid},
+		"two lines": {customer.NewKey{Customer: "live", Label: "a\nb"}, customer.CodeInvalid},
+		"long":      {customer.NewKey{Customer: "live", Label: strings.Repeat("x", 201)}, customer.CodeInvalid},
+		"no text":   {customer.NewKey{Customer: "live", Label: "\xff"}, customer.CodeInvalid},
 	} {
 		if _, err := b.manage.CreateKey(t.Context(), c.want); err == nil {
 			t.Errorf("%s: a key was made", name)
@@ -256,6 +258,13 @@ func TestSealingKeys(t *testing.T) {
 	_, err = b.Sealing(ctx, &customer.Customer{ID: "other"})
 	b.refused(err, customer.CodeNoSealingKey)
 
+	// A key that somebody moves to another customer in the record does not open there.
+	there, err := b.record.SealingKeys(ctx, "live")
+	b.ok(err)
+	b.ok(b.record.CreateSealingKey(ctx, store.SealingKey{Customer: "other", ID: "0123456789abcdef", Sealed: there[0].Sealed}, store.Audit{At: noon, What: "moved"}))
+	_, err = b.manage.ActivateSealingKey(ctx, "other", "0123456789abcdef")
+	b.refused(err, customer.CodeSealingUnopened)
+
 	// Nothing in the record is the key.
 	issued, err := b.record.SealingKeys(ctx, "live")
 	b.ok(err)
@@ -270,7 +279,7 @@ func TestSealingKeys(t *testing.T) {
 		whats = append(whats, a.What+" "+a.Details["sealing_key_id"])
 	}
 	b.equal(whats, []string{"sealing_key.create " + first.ID, "sealing_key.activate " + first.ID, "sealing_key.create " + second.ID,
-		"sealing_key.activate " + second.ID, "sealing_key.activate " + first.ID, "sealing_key.retire " + first.ID})
+		"sealing_key.activate " + second.ID, "sealing_key.activate " + first.ID, "sealing_key.retire " + first.ID, "moved "})
 }
 
 // TestAnotherDataKey: a record whose sealing keys do not open is seen at the start and at a reload.

@@ -126,8 +126,8 @@ func (r *Registry) Replace(ctx context.Context, customers []Customer) error {
 	return nil
 }
 
-// Authenticate says who calls, by the text of a bearer key. The address is the caller's own, as trusted proxies tell it;
-// the zero address is none, and in no network.
+// Authenticate says who calls, by the text of a bearer key. The address is the caller's own, as trusted proxies tell
+// it; the zero address is none, and in no network.
 func (r *Registry) Authenticate(ctx context.Context, bearer string, from netip.Addr) (Principal, error) {
 	if bearer == "" {
 		return Principal{}, fault.New(CodeKeyMissing, fault.Usage, "no key was given").WithHint("%s", bearerHint)
@@ -150,9 +150,11 @@ func (r *Registry) Authenticate(ctx context.Context, bearer string, from netip.A
 	now := r.now()
 	switch {
 	case !e.RevokedAt.IsZero():
-		return Principal{}, fault.New(CodeKeyRevoked, fault.Usage, "the key %s is revoked", e.ID).WithHint("ask for another one")
+		return Principal{}, fault.New(CodeKeyRevoked, fault.Usage, "the key %s is revoked", e.ID).
+			WithHint("ask for another one")
 	case !e.Active(now):
-		return Principal{}, fault.New(CodeKeyExpired, fault.Usage, "the key %s has expired, on %s", e.ID, e.ExpiresAt.Format(time.RFC3339)).
+		return Principal{}, fault.New(CodeKeyExpired, fault.Usage, "the key %s has expired, on %s", e.ID,
+			e.ExpiresAt.Format(time.RFC3339)).
 			WithHint("ask for another one")
 	case e.Kind == store.Admin && !contains(r.adminNetworks, from):
 		return Principal{}, addressRefused()
@@ -162,10 +164,11 @@ func (r *Registry) Authenticate(ctx context.Context, bearer string, from netip.A
 }
 
 // Customer returns the customer that a principal asks for by its id, for something that needs a scope. What is not the
-// principal's own is CodeUnknown, with one and the same error whether it is there or not.
+// principal's own is CodeUnknown, with one and the same error whether it is there or not. An operator has no customer,
+// and no customer's id is empty.
 func (r *Registry) Customer(ctx context.Context, p Principal, id string, scope Scope) (*Customer, error) {
 	c := r.customers.Load().byID[id]
-	if c == nil || p.Kind == store.Admin || p.Customer != id || p.Kind == store.Demo && !c.Demo {
+	if c == nil || p.Customer != id || p.Kind == store.Demo && !c.Demo {
 		return nil, fault.New(CodeUnknown, fault.Usage, "there is no such customer for this key").
 			WithHint("customer_id is that of the customer whom the key was made for")
 	}
@@ -177,10 +180,12 @@ func (r *Registry) Customer(ctx context.Context, p Principal, id string, scope S
 		return nil, err
 	}
 	if a.disabled[id] {
-		return nil, fault.New(CodeDisabled, fault.Usage, "the customer %s is out of service", id).WithHint("ask the operator of the service")
+		return nil, fault.New(CodeDisabled, fault.Usage, "the customer %s is out of service", id).
+			WithHint("ask the operator of the service")
 	}
 	if !p.Scopes.Has(scope) {
-		return nil, fault.New(CodeScope, fault.Usage, "the key %s has not got the scope %s", p.KeyID, scope).WithHint("use a key that has it")
+		return nil, fault.New(CodeScope, fault.Usage, "the key %s has not got the scope %s", p.KeyID, scope).
+			WithHint("use a key that has it")
 	}
 	return &c.Customer, nil
 }
@@ -217,7 +222,7 @@ func (r *Registry) current(ctx context.Context) (*access, error) {
 			uses[e.ID] = e.use
 		}
 	}
-	a := &access{version: version, keys: make(map[uint64][]*entry, len(keys)), disabled: make(map[string]bool, len(disabled))}
+	a := &access{version: version, keys: map[uint64][]*entry{}, disabled: map[string]bool{}}
 	for _, k := range keys {
 		e := &entry{Key: k, scopes: scopesOf(k), use: uses[k.ID]}
 		if e.use == nil {
@@ -234,8 +239,8 @@ func (r *Registry) current(ctx context.Context) (*access, error) {
 	return a, nil
 }
 
-// find looks a key up by a hash under a seed that nobody outside knows, and compares in constant time: how long it takes
-// says nothing about how much of a hash was right.
+// find looks a key up by a hash under a seed that nobody outside knows, and compares in constant time: how long it
+// takes says nothing about how much of a hash was right.
 func (a *access) find(seed maphash.Seed, hash [32]byte) *entry {
 	for _, e := range a.keys[maphash.Bytes(seed, hash[:])] {
 		if subtle.ConstantTimeCompare(e.Hash[:], hash[:]) == 1 {

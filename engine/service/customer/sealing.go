@@ -10,15 +10,15 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// How often a key of AES-GCM may be used with random nonces: 2³² times (NIST SP 800-38D, section 8.3). Half of it is when
-// to say so.
+// How often a key of AES-GCM may be used with random nonces: 2³² times (NIST SP 800-38D, section 8.3). Half of it is
+// when to say so.
 const (
 	mostUses = 1 << 32
 	warnUses = 1 << 31
 )
 
-// block is how many uses are counted ahead at a time: a run whose process is killed has counted too many, never too few,
-// and one that seals a million rows writes to the record eight times.
+// block is how many uses are counted ahead at a time: a run whose process is killed has counted too many, never too
+// few, and one that seals a million rows writes to the record eight times.
 const block = 1 << 17
 
 // sealingPurpose is what the data directory's key seals them for.
@@ -38,9 +38,9 @@ type Sealing struct {
 	counted  int64 // in the record, for this run
 }
 
-// Sealing returns the key that a customer's deliveries are sealed with, for one run: the one that was activated, or else
-// the first of the configuration. Uses of the key are counted before they are made, a block at a time. Used is to be
-// called as the run goes on, and Done at its end.
+// Sealing returns the key that a customer's deliveries are sealed with, for one run: the one that was activated, or
+// else the first of the configuration. Uses of the key are counted before they are made, a block at a time. Used is to
+// be called as the run goes on, and Done at its end.
 func (r *Registry) Sealing(ctx context.Context, c *Customer) (*Sealing, error) {
 	o, err := r.declaredAs(c)
 	if err != nil {
@@ -56,8 +56,11 @@ func (r *Registry) Sealing(ctx context.Context, c *Customer) (*Sealing, error) {
 		return nil, err
 	}
 	if total > warnUses {
-		s.Warning = fault.New(CodeSealingAlmost, fault.Usage, "the sealing key %s of %s has been used %d times, and may be used %d times", s.ID, c.ID, total, int64(mostUses)).
-			WithHint("cipherstream customer key new %s issues another one; give it to the customer, and activate it", c.ID)
+		s.Warning = fault.New(CodeSealingAlmost, fault.Usage,
+			"the sealing key %s of %s has been used %d times, and may be used %d times",
+			s.ID, c.ID, total, int64(mostUses)).
+			WithHint("cipherstream customer key new %s issues another one; give it to the customer, and activate it",
+				c.ID)
 	}
 	return s, nil
 }
@@ -89,7 +92,8 @@ func (r *Registry) active(ctx context.Context, c *one) (declaredKey, error) {
 		return c.keys[0], nil
 	}
 	return declaredKey{}, fault.New(CodeNoSealingKey, fault.Usage, "the customer %s has no key to seal with", c.ID).
-		WithHint("cipherstream customer key new %s issues one, and customer key activate makes it the one that seals", c.ID)
+		WithHint("cipherstream customer key new %s issues one, and customer key activate makes it the one that seals",
+			c.ID)
 }
 
 // open takes an issued key out of its seal.
@@ -99,14 +103,16 @@ func (r *Registry) open(k store.SealingKey) (declaredKey, error) {
 	}
 	raw, err := r.dataKey.Open(sealingPurpose, sealingPlace(k.Customer, k.ID), k.Sealed)
 	if err != nil {
-		return declaredKey{}, fault.New(CodeSealingUnopened, fault.Internal, "the sealing key %s of %s cannot be read: %w", k.ID, k.Customer, err).
+		return declaredKey{}, fault.New(CodeSealingUnopened, fault.Internal,
+			"the sealing key %s of %s cannot be read: %w", k.ID, k.Customer, err).
 			WithHint("%s", fault.From(err).Hint)
 	}
 	return declaredKey{k.ID, config.NewSecret(base64.StdEncoding.EncodeToString(raw))}, nil
 }
 
 func noDataKey() error {
-	return fault.New(CodeSealingUnopened, fault.Usage, "there is no key of the data directory to keep sealing keys under")
+	return fault.New(CodeSealingUnopened, fault.Usage,
+		"there is no key of the data directory to keep sealing keys under")
 }
 
 // sealingPlace binds a sealed key to whose it is. No customer's id has a slash in it.
@@ -126,12 +132,14 @@ func (s *Sealing) count(ctx context.Context, n int64) (total int64, err error) {
 		return 0, err
 	}
 	s.counted -= n
-	return 0, fault.New(CodeSealingSpent, fault.Usage, "the sealing key %s of %s has been used as often as it may be, %d times", s.ID, s.customer, int64(mostUses)).
-		WithHint("cipherstream customer key new %s issues another one; give it to the customer, and activate it", s.customer)
+	return 0, fault.New(CodeSealingSpent, fault.Usage,
+		"the sealing key %s of %s has been used as often as it may be, %d times", s.ID, s.customer, int64(mostUses)).
+		WithHint("cipherstream customer key new %s issues another one; give it to the customer, and activate it",
+			s.customer)
 }
 
-// Used says how many units the run has sealed so far, or will have soon. An error is the end of the key, or of the record:
-// the run must not go on.
+// Used says how many units the run has sealed so far, or will have soon. An error is the end of the key, or of the
+// record: the run must not go on.
 func (s *Sealing) Used(ctx context.Context, units int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,8 +151,8 @@ func (s *Sealing) Used(ctx context.Context, units int64) error {
 	return nil
 }
 
-// Done says how many units the run has sealed in all, and gives back what was counted ahead. It counts even when ctx has
-// ended, and may be called twice: the last number holds.
+// Done says how many units the run has sealed in all, and gives back what was counted ahead. It counts even when ctx
+// has ended, and may be called twice: the last number holds.
 func (s *Sealing) Done(ctx context.Context, units int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -168,11 +168,15 @@ func (s *directSink) Abort(context.Context) error {
 
 // end waits until nobody uses the response any more. Of a run that has failed, it is cut.
 func (s *directSink) end(failed bool) {
-	if failed && s.begun.Load() && !s.whole.Load() {
-		s.to.Cut() // whoever has the turn may wait for the client
+	cut := func() {
+		if failed && s.begun.Load() && !s.whole.Load() {
+			s.to.Cut()
+		}
 	}
+	cut() // whoever has the turn may wait for the client
 	_ = s.take(context.Background())
 	defer s.give()
+	cut() // whoever had it may have begun the response meanwhile
 	s.over = true
 	if s.timer != nil {
 		s.timer.Stop()

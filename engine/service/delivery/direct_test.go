@@ -448,3 +448,28 @@ func TestAbortAfterCommit(t *testing.T) {
 		t.Errorf("%v, %s", err, to.log())
 	}
 }
+
+// TestBeginsWhileAborted: a response that begins while the run is being aborted is cut as well.
+func TestBeginsWhileAborted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		to := &response{}
+		broken := fault.New("count.broken", fault.Source, "broken")
+		_, err := Direct{To: to}.Run(t.Context(), func(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
+			direct := sink.(*directSink)
+			_ = direct.take(ctx) // as if Begin had just not begun
+			go func() { _ = sink.Abort(ctx) }()
+			synctest.Wait() // it has seen no response
+			_ = direct.begin(ctx)
+			direct.give()
+			synctest.Wait()
+			if to.story() != "begin cut" {
+				t.Error(to.log())
+			}
+			return nil, broken
+		})
+		if !errors.Is(err, broken) || to.story() != "begin cut" {
+			t.Errorf("%v, %s", err, to.log())
+		}
+	})
+}

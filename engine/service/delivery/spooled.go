@@ -162,14 +162,17 @@ func (d *spooledSink) run(ctx context.Context, run Run) (Answer, error) {
 	case err == nil && d.next == nil:
 		return Answer{Receipt: receipt, Object: d.object, Spool: d.Spool}, nil
 	}
-	if err != nil && d.next != nil {
+	d.Spool.Close()
+	if d.next == nil {
+		return Answer{Receipt: receipt}, err
+	}
+	if err != nil {
 		// It may not have been opened, and nobody else would tell it.
 		if aborted := d.next.Abort(context.WithoutCancel(ctx)); aborted != nil {
 			d.log("the sink of the job could not be aborted", "error", aborted.Error())
 		}
 	}
-	d.Spool.Close()
-	return Answer{Receipt: receipt, Switched: d.switched}, err
+	return Answer{Switched: d.switched}, nil // as Run has said, or is about to say
 }
 
 // guarded runs. A panic must not end the process here, in a goroutine of nobody else.

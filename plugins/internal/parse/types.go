@@ -94,6 +94,8 @@ func Describe(old arrow.Metadata, added map[string]string) arrow.Metadata {
 	delete(all, sdk.MetaFraction)
 	delete(all, sdk.MetaJSON)
 	delete(all, sdk.MetaUnknown)
+	delete(all, sdk.MetaClocks)
+	delete(all, sdk.MetaLocalTime)
 	for k, v := range added {
 		all[k] = v
 	}

@@ -1,6 +1,6 @@
-// Package admin is the work of an operator over HTTP: the handler that a running service answers on admin.sock in its data
-// directory, and to keys of operators on its public address, and the client of both that the commands use. It changes
-// nothing itself: it reads requests strictly, has a Manage do what they say, and writes down what came of it.
+// Package admin is the work of an operator over HTTP: the handler that a running service answers on admin.sock in its
+// data directory, and to keys of operators on its public address, and the client of both that the commands use. It
+// changes nothing itself: it reads requests strictly, has a Manage do what they say, and writes down what came of it.
 package admin
 
 import (

@@ -34,18 +34,21 @@ const mostAnswer = 64 << 20
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Connect returns a client of a service elsewhere, with a key of an operator. The server is its address, such as
-// https://api.example.org: of https, so that nobody on the way reads the key, or of this machine itself. Over is how the
-// requests go out (certificates, pins); nil is http.DefaultTransport's way. Redirects are not followed.
+// https://api.example.org: of https, so that nobody on the way reads the key, or of this machine itself. Over is how
+// the requests go out (certificates, pins); nil is http.DefaultTransport's way. Redirects are not followed.
 func Connect(server string, key config.Secret, over http.RoundTripper) (*Client, error) {
 	u, err := url.Parse(server)
 	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http":
+	case err != nil, u.Host == "", u.User != nil, u.RawQuery != "", u.Fragment != "",
+		u.Scheme != "https" && u.Scheme != "http":
 		return nil, fault.New(CodeServer, fault.Usage, "the server is not an address such as https://api.example.org")
 	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return nil, fault.New(CodeServer, fault.Usage, "the server's address is of http on another machine: anybody on the way would read the key").
+		return nil, fault.New(CodeServer, fault.Usage,
+			"the server's address is of http on another machine: anybody on the way would read the key").
 			WithHint("give its https address")
 	}
-	return &Client{base: strings.TrimSuffix(u.String(), "/"), key: key, http: &http.Client{Transport: over, CheckRedirect: noRedirect}}, nil
+	client := &http.Client{Transport: over, CheckRedirect: noRedirect}
+	return &Client{base: strings.TrimSuffix(u.String(), "/"), key: key, http: client}, nil
 }
 
 func loopback(host string) bool {
@@ -93,7 +96,7 @@ func (c *Client) ask(ctx context.Context, method, path string, body, answer any)
 		return refusal(response.StatusCode, encoded)
 	}
 	if err := json.Unmarshal(encoded, answer); err != nil {
-		return fault.New(CodeConnection, fault.Connect, "the service's answer is not the one of this version's: %w", err)
+		return fault.New(CodeConnection, fault.Connect, "the service's answer is not one of this version's: %w", err)
 	}
 	return nil
 }
@@ -114,8 +117,8 @@ func unreachable(ctx context.Context, err error) error {
 func refusal(status int, encoded []byte) error {
 	var p problem
 	if err := json.Unmarshal(encoded, &p); err != nil || p.Error.Code == "" {
-		return fault.New(CodeConnection, fault.Connect, "the service, or what stands before it, has answered %d %s", status, http.StatusText(status)).
-			WithHint("check the address of the server")
+		return fault.New(CodeConnection, fault.Connect, "the service, or what stands before it, has answered %d %s",
+			status, http.StatusText(status)).WithHint("check the address of the server")
 	}
 	class := fault.Class(p.Error.Class)
 	switch {
@@ -125,7 +128,8 @@ func refusal(status int, encoded []byte) error {
 	default:
 		class = fault.Internal
 	}
-	return &fault.Fault{Code: p.Error.Code, Class: class, Message: p.Error.Message, Hint: p.Error.Suggestion, Details: p.Error.Details, Retryable: p.Error.Retryable}
+	return &fault.Fault{Code: p.Error.Code, Class: class, Message: p.Error.Message, Hint: p.Error.Suggestion,
+		Details: p.Error.Details, Retryable: p.Error.Retryable}
 }
 
 // CreateKey has the service issue a bearer key.
@@ -215,10 +219,12 @@ const (
 	pickFor   = 5 * time.Second
 )
 
-// Pick returns a client of the service that runs with a data directory, or, where none does, what direct opens: the record
-// itself. When another process has locked the record and does not answer, a service that starts or ends, or another
-// command, it tries again for five seconds. Done is to be called at the end.
-func Pick(ctx context.Context, dir string, direct func() (m Manage, done func() error, err error)) (m Manage, done func() error, err error) {
+// Pick returns a client of the service that runs with a data directory, or, where none does, what direct opens: the
+// record itself. When another process has locked the record and does not answer, a service that starts or ends, or
+// another command, it tries again for five seconds. Done is to be called at the end.
+func Pick(
+	ctx context.Context, dir string, direct func() (m Manage, done func() error, err error),
+) (m Manage, done func() error, err error) {
 	over, cancel := context.WithTimeout(ctx, pickFor)
 	defer cancel()
 	ticker := time.NewTicker(pickEvery)

@@ -18,8 +18,8 @@ import (
 // mostBody bounds a body, in bytes.
 const mostBody = 64 << 10
 
-// decode reads the body of a request: nothing, or one JSON object with the fields of a struct, by their exact names, each
-// once, and nothing behind it. Its errors hold no value that was given.
+// decode reads the body of a request: nothing, or one JSON object with the fields of a struct, by their exact names,
+// each once, and nothing behind it. Its errors hold no value that was given.
 func decode(r *http.Request, into any) error {
 	text, err := io.ReadAll(r.Body)
 	var tooLarge *http.MaxBytesError
@@ -76,7 +76,8 @@ func checkFields(text []byte, names []string) error {
 			return badRequest("the body is not JSON, from byte %d on", d.InputOffset())
 		}
 		if !slices.Contains(names, name) {
-			return badRequest("the body has a field%s that there is not", named(name)).WithHint("the fields are: %s", strings.Join(names, ", "))
+			return badRequest("the body has a field%s that there is not", named(name)).
+				WithHint("the fields are: %s", strings.Join(names, ", "))
 		}
 		if slices.Contains(seen, name) {
 			return badRequest("the body has the field %s twice", name)

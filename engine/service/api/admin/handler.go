@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -91,8 +92,8 @@ func bare(r *http.Request, do func() (any, error)) (any, error) {
 	return do()
 }
 
-// NewHandler returns the handler of the operations under Prefix. Whoever mounts it has Config.Manage see to it that only
-// operators come in.
+// NewHandler returns the handler of the operations under Prefix. Whoever mounts it has Config.Manage see to it that
+// only operators come in.
 func NewHandler(cfg Config) http.Handler {
 	if cfg.Fail == nil {
 		cfg.Fail = fail
@@ -137,7 +138,8 @@ func checkQuery(u *url.URL, takes []string) error {
 	}
 	for name, all := range values {
 		if !slices.Contains(takes, name) || len(all) > 1 {
-			return badRequest("the query of the address has a parameter that the operation does not take, or one twice; it takes: %s", strings.Join(takes, ", "))
+			return badRequest("the query of the address has a parameter that the operation does not take, or one twice").
+				WithHint("it takes: %s", cmp.Or(strings.Join(takes, ", "), "none"))
 		}
 	}
 	return nil
@@ -178,7 +180,8 @@ func fail(w http.ResponseWriter, _ *http.Request, err error) {
 func write(w http.ResponseWriter, status int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // a time beyond the year 9999
-		status, text = http.StatusInternalServerError, []byte(`{"error":{"code":"internal","message":"the answer cannot be written as JSON"}}`)
+		status = http.StatusInternalServerError
+		text = []byte(`{"error":{"code":"internal","message":"the answer cannot be written as JSON"}}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

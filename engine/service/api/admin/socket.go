@@ -41,9 +41,9 @@ type Server struct {
 	err     error
 }
 
-// Listen begins to answer on admin.sock in the data directory, which the caller has locked: so a socket that is there is
-// that of a process that has died, and is replaced. The socket is for its owner alone (0600), and each connection is asked
-// who is at the other end: this user, or root. Log gets what breaks in a request; nil is nowhere.
+// Listen begins to answer on admin.sock in the data directory, which the caller has locked: so a socket that is there
+// is that of a process that has died, and is replaced. The socket is for its owner alone (0600), and each connection is
+// asked who is at the other end: this user, or root. Log gets what breaks in a request; nil is nowhere.
 func Listen(dir string, registry *customer.Registry, log *slog.Logger) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -64,7 +64,8 @@ func Listen(dir string, registry *customer.Registry, log *slog.Logger) (*Server,
 		return registry.Manage(customer.Actor{Who: who, From: socketName}), nil
 	}})
 	s := &Server{path: path, ended: make(chan struct{}), server: &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: bodyTimeout, IdleTimeout: time.Minute,
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: bodyTimeout,
+		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError), ConnContext: withPeer,
 	}}
 	go func() {
@@ -85,13 +86,15 @@ func removeStale(path string) error {
 	case err != nil:
 		return fault.New(CodeSocket, fault.Usage, "the socket for commands cannot be made: %w", err)
 	case info.Mode().Type() != fs.ModeSocket:
-		return fault.New(CodeSocket, fault.Usage, "the socket for commands cannot be made: %s is there, and is no socket", path).
+		return fault.New(CodeSocket, fault.Usage,
+			"the socket for commands cannot be made: %s is there, and is no socket", path).
 			WithHint("remove it, or give another data directory")
 	}
 	conn, err := dial(context.Background(), path)
 	if err == nil {
 		conn.Close()
-		return fault.New(CodeSocket, fault.Usage, "another process answers on %s", path).WithHint("end it, or give another data directory")
+		return fault.New(CodeSocket, fault.Usage, "another process answers on %s", path).
+			WithHint("end it, or give another data directory")
 	}
 	if err := os.Remove(path); err != nil {
 		return fault.New(CodeSocket, fault.Usage, "the socket of a service that has died cannot be removed: %w", err)
@@ -124,12 +127,12 @@ func dial(ctx context.Context, path string) (conn net.Conn, err error) {
 	return conn, err
 }
 
-// longestSocket is the length of a path that every system takes for a socket: 104 bytes with the zero behind it on macOS,
-// 108 on Linux.
+// longestSocket is the length of a path that every system takes for a socket: 104 bytes with the zero behind it on
+// macOS, 108 on Linux.
 const longestSocket = 103
 
-// atShortPath calls use with a path of the socket that the system takes: where its own is too long, Linux has another one
-// for its directory once that is open.
+// atShortPath calls use with a path of the socket that the system takes: where its own is too long, Linux has another
+// one for its directory once that is open.
 func atShortPath(path string, use func(string) error) error {
 	if len(path) <= longestSocket {
 		return use(path)
@@ -141,7 +144,8 @@ func atShortPath(path string, use func(string) error) error {
 	defer dir.Close()
 	short := fmt.Sprintf("/proc/self/fd/%d", dir.Fd())
 	if _, err := os.Stat(short); err != nil {
-		return fmt.Errorf("the path %s is too long for a socket on this system: it has %d bytes, and may have %d", path, len(path), longestSocket)
+		return fmt.Errorf("the path %s is too long for a socket on this system: it has %d bytes, and may have %d",
+			path, len(path), longestSocket)
 	}
 	return use(filepath.Join(short, filepath.Base(path)))
 }
@@ -172,7 +176,8 @@ func caller(ctx context.Context) (string, error) {
 		return "", fault.New(CodePeer, fault.Usage, "who is at the other end cannot be told: %w", o.err)
 	}
 	if !admitted(o.UID) {
-		return "", fault.New(CodePeer, fault.Usage, "the process %d at the other end is of user %d, and not of the service's", o.PID, o.UID).
+		return "", fault.New(CodePeer, fault.Usage,
+			"the process %d at the other end is of user %d, and not of the service's", o.PID, o.UID).
 			WithHint("run the command as the user that the service runs as, or as root")
 	}
 	if o.UID < 0 {
@@ -217,6 +222,9 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 			WithHint("run the command as the user that the service runs as, or as root")
 	}
 	conn.Close()
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) }}
-	return &Client{base: "http://" + socketName, http: &http.Client{Transport: transport, CheckRedirect: noRedirect}}, nil
+	over := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dial(ctx, path)
+	}}
+	client := &http.Client{Transport: over, CheckRedirect: noRedirect}
+	return &Client{base: "http://" + socketName, http: client}, nil
 }

@@ -1,9 +1,9 @@
-// Package datakey is the key of a data directory, under which the service keeps what it has to be able to read again and
-// nobody else may: the sealing keys that it issues. It lies in a file of its own beside the record, or is given by the
-// configuration, so that a copy of the record alone gives nothing away.
+// Package datakey is the key of a data directory, under which the service keeps what it has to be able to read again
+// and nobody else may: the sealing keys that it issues. It lies in a file of its own beside the record, or is given by
+// the configuration, so that a copy of the record alone gives nothing away.
 //
-// A text is sealed with AES-256-GCM under a key that HKDF-SHA256 derives for its purpose, with a random nonce, and bound to
-// the name of the place it stands in: put into another place, it does not open.
+// A text is sealed with AES-256-GCM under a key that HKDF-SHA256 derives for its purpose, with a random nonce, and
+// bound to the name of the place it stands in: put into another place, it does not open.
 package datakey
 
 import (
@@ -116,8 +116,9 @@ func Parse(secret config.Secret) (*Key, error) {
 func parse(text, where string) (*Key, error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) != size {
-		return nil, fault.New(CodeKey, fault.Usage, "%s is no key of a data directory: expected %d bytes in standard base64", where, size).
-			WithHint("restore it from a backup; a new one is made by openssl rand -base64 32, and does not open what is sealed already")
+		return nil, fault.New(CodeKey, fault.Usage,
+			"%s is no key of a data directory: expected %d bytes in standard base64", where, size).
+			WithHint("restore it from a backup; a new one (openssl rand -base64 32) does not open what is sealed already")
 	}
 	return &Key{raw}, nil
 }
@@ -131,14 +132,15 @@ func (k *Key) Seal(purpose, place string, text []byte) []byte {
 func (k *Key) Open(purpose, place string, sealed []byte) ([]byte, error) {
 	text, err := k.aead(purpose).Open(nil, nil, sealed, []byte(place))
 	if err != nil {
-		return nil, fault.New(CodeOpen, fault.Internal, "what is sealed under the key of the data directory does not open with the one that is there").
+		return nil, fault.New(CodeOpen, fault.Internal,
+			"what is sealed under the key of the data directory does not open with the one that is there").
 			WithHint("restore %s from the backup that the record is of", FileName)
 	}
 	return text, nil
 }
 
-// aead is the cipher of a purpose: it takes a random nonce for each text and puts it before it. The errors of its parts are
-// those of keys of a wrong size.
+// aead is the cipher of a purpose: it takes a random nonce for each text and puts it before it. The errors of its parts
+// are those of keys of a wrong size.
 func (k *Key) aead(purpose string) cipher.AEAD {
 	derived, err := hkdf.Key(sha256.New, k.secret, nil, "cipherstream data directory v1 "+purpose, size)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package memory is the record without a file: what store/sqlite promises, as long as the process lives. It is for tests
-// of what stands on the record.
+// Package memory is the record without a file: what store/sqlite promises, as long as the process lives. It is for
+// tests of what stands on the record.
 package memory
 
 import (
@@ -118,10 +118,12 @@ func (s *Store) createKey(k store.Key, most int) error {
 		}
 	}
 	if most > 0 && active >= most {
-		return fault.New(store.CodeTooManyKeys, fault.Usage, "%q has %d active keys; it may have %d", k.Customer, active, most)
+		return fault.New(store.CodeTooManyKeys, fault.Usage,
+			"%q has %d active keys; it may have %d", k.Customer, active, most)
 	}
 	k.Scopes = slices.Clone(k.Scopes)
-	k.CreatedAt, k.ExpiresAt, k.LastUsedAt, k.RevokedAt = instant(k.CreatedAt), instant(k.ExpiresAt), instant(k.LastUsedAt), instant(k.RevokedAt)
+	k.CreatedAt, k.ExpiresAt = instant(k.CreatedAt), instant(k.ExpiresAt)
+	k.LastUsedAt, k.RevokedAt = instant(k.LastUsedAt), instant(k.RevokedAt)
 	s.keys = append(s.keys, k)
 	return nil
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// lockName is a file in the data directory. Whoever has locked it (flock(2)) has the directory; its text is the number of
-// that process, for whoever comes second. The system lets the lock go when its holder ends, by whatever means. The file
-// stays: if it were removed, two processes could hold the locks of two files of the same name.
+// lockName is a file in the data directory. Whoever has locked it (flock(2)) has the directory; its text is the number
+// of that process, for whoever comes second. The system lets the lock go when its holder ends, by whatever means. The
+// file stays: if it were removed, two processes could hold the locks of two files of the same name.
 const lockName = "lock"
 
 // directory is a data directory that this process has locked.
@@ -80,7 +80,8 @@ func makePrivate(path string) error {
 		ours = ours || e.Name() == fileName
 	}
 	if !ours {
-		return fault.New(store.CodeDirectory, fault.Usage, "the data directory %s is open to other users (mode %v), and holds other files than the service's",
+		return fault.New(store.CodeDirectory, fault.Usage,
+			"the data directory %s is open to other users (mode %v), and holds other files than the service's",
 			path, info.Mode().Perm()).WithHint("give a directory of its own; it is made when it is not there")
 	}
 	if err := os.Chmod(path, directoryMode); err != nil {
@@ -124,8 +125,8 @@ func (d *directory) failed(err error) error {
 	return fault.New(store.CodeDirectory, fault.Usage, "the data directory cannot be used: %w", err)
 }
 
-// privateFile makes a file where there is none, so that SQLite, which gives its logs the mode of the database, finds the
-// right one; and takes other users' rights from one that is there.
+// privateFile makes a file where there is none, so that SQLite, which gives its logs the mode of the database, finds
+// the right one; and takes other users' rights from one that is there.
 func (d *directory) privateFile(name string) error {
 	f, err := os.OpenFile(d.file(name), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, privateMode)
 	if err != nil {
@@ -152,9 +153,10 @@ func (d *directory) sync() error {
 	return nil
 }
 
-// unlock lets the directory go.
+// unlock lets the directory go. Closing the file is not enough: a process that is being started at the moment has it open
+// too, until it runs a program of its own.
 func (d *directory) unlock() error {
-	if err := d.lock.Close(); err != nil {
+	if err := errors.Join(syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close()); err != nil {
 		return d.failed(err)
 	}
 	return nil

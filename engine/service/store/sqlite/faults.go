@@ -13,9 +13,12 @@ import (
 
 // causes maps SQLite's result codes to faults: https://www.sqlite.org/rescode.html
 var causes = map[int]struct{ code, message, hint string }{
-	codes.SQLITE_FULL:    {store.CodeDiskFull, "there is no room for the record on the disk", "make room; nothing was lost, and nothing has to be restarted"},
-	codes.SQLITE_NOTADB:  {store.CodeDamaged, "the file of the record is no SQLite database", "restore it, or give another data directory"},
-	codes.SQLITE_CORRUPT: {store.CodeDamaged, "the file of the record is damaged", "restore it, or give another data directory"},
+	codes.SQLITE_FULL: {store.CodeDiskFull, "there is no room for the record on the disk",
+		"make room; nothing was lost, and nothing has to be restarted"},
+	codes.SQLITE_NOTADB: {store.CodeDamaged, "the file of the record is no SQLite database",
+		"restore it, or give another data directory"},
+	codes.SQLITE_CORRUPT: {store.CodeDamaged, "the file of the record is damaged",
+		"restore it, or give another data directory"},
 }
 
 // coded makes a fault of an error.

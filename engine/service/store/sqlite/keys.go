@@ -29,7 +29,8 @@ type scanner interface{ Scan(into ...any) error }
 func scanKey(row scanner) (k store.Key, err error) {
 	var hash, scopes []byte
 	var created, expires, used, revoked int64
-	if err := row.Scan(&k.ID, &hash, &k.Kind, &k.Customer, &k.Label, &scopes, &created, &expires, &used, &revoked); err != nil {
+	err = row.Scan(&k.ID, &hash, &k.Kind, &k.Customer, &k.Label, &scopes, &created, &expires, &used, &revoked)
+	if err != nil {
 		return k, err
 	}
 	copy(k.Hash[:], hash)
@@ -37,8 +38,8 @@ func scanKey(row scanner) (k store.Key, err error) {
 	return k, json.Unmarshal(scopes, &k.Scopes)
 }
 
-// CreateKey adds a bearer key. Most is how many active keys its customer may have then, and 0 is any number: above it is
-// CodeTooManyKeys. A second key with an id or a hash that is there is CodeExists.
+// CreateKey adds a bearer key. Most is how many active keys its customer may have then, and 0 is any number: above it
+// is CodeTooManyKeys. A second key with an id or a hash that is there is CodeExists.
 func (s *Store) CreateKey(ctx context.Context, k store.Key, most int, audit store.Audit) error {
 	return s.write(ctx, change{access: true, do: func(c execer) error {
 		if err := createKey(c, k, most); err != nil {
@@ -50,7 +51,8 @@ func (s *Store) CreateKey(ctx context.Context, k store.Key, most int, audit stor
 
 func createKey(c execer, k store.Key, most int) error {
 	var there bool
-	if err := c.row("SELECT EXISTS (SELECT 1 FROM keys WHERE id = ? OR hash = ?)", k.ID, k.Hash[:]).Scan(&there); err != nil {
+	same := c.row("SELECT EXISTS (SELECT 1 FROM keys WHERE id = ? OR hash = ?)", k.ID, k.Hash[:])
+	if err := same.Scan(&there); err != nil {
 		return err
 	}
 	if there {
@@ -62,13 +64,15 @@ func createKey(c execer, k store.Key, most int) error {
 		return err
 	}
 	if most > 0 && active >= most {
-		return fault.New(store.CodeTooManyKeys, fault.Usage, "%q has %d active keys; it may have %d", k.Customer, active, most)
+		return fault.New(store.CodeTooManyKeys, fault.Usage,
+			"%q has %d active keys; it may have %d", k.Customer, active, most)
 	}
 	scopes, err := json.Marshal(k.Scopes)
 	if err != nil {
 		return err
 	}
-	_, err = c.exec("INSERT INTO keys ("+keyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", k.ID, k.Hash[:], k.Kind, k.Customer, k.Label,
+	_, err = c.exec("INSERT INTO keys ("+keyColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", k.ID, k.Hash[:],
+		k.Kind, k.Customer, k.Label,
 		string(scopes), micros(k.CreatedAt), micros(k.ExpiresAt), micros(k.LastUsedAt), micros(k.RevokedAt))
 	return err
 }
@@ -124,7 +128,8 @@ func (s *Store) TouchKeys(ctx context.Context, used map[string]time.Time) error 
 	}
 	return s.write(ctx, change{do: func(c execer) error {
 		for id, at := range used {
-			if _, err := c.exec("UPDATE keys SET last_used_at = max(last_used_at, ?) WHERE id = ?", micros(at), id); err != nil {
+			_, err := c.exec("UPDATE keys SET last_used_at = max(last_used_at, ?) WHERE id = ?", micros(at), id)
+			if err != nil {
 				return err
 			}
 		}

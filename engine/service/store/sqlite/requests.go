@@ -10,12 +10,16 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-const requestColumns = "id, run_id, customer, key_id, procedure, mode, reason, format, status, started_at, ended_at, rows, bytes, sha256, code, message, receipt"
+const requestColumns = "id, run_id, customer, key_id, procedure, mode, reason, format, status, started_at, ended_at, " +
+	"rows, bytes, sha256, code, message, receipt"
+
+const auditColumns = "at, who, what, customer, address, request_id, run_id, outcome, details"
 
 // BeginRequest notes that a request runs, whatever its Status says. A second one with its id is CodeExists.
 func (s *Store) BeginRequest(ctx context.Context, r store.Request, audit ...store.Audit) error {
 	return s.write(ctx, change{do: func(c execer) error {
-		n, err := c.exec("INSERT INTO requests ("+requestColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+		n, err := c.exec("INSERT INTO requests ("+requestColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"+
+			" ON CONFLICT (id) DO NOTHING",
 			r.ID, r.RunID, r.Customer, r.KeyID, r.Procedure, r.Mode, r.Reason, r.Format, store.Running, micros(r.StartedAt), micros(r.EndedAt),
 			r.Rows, r.Bytes, r.SHA256, r.Code, r.Message, r.Receipt)
 		if err != nil {
@@ -32,8 +36,8 @@ func (s *Store) BeginRequest(ctx context.Context, r store.Request, audit ...stor
 // CodeUnknown.
 func (s *Store) EndRequest(ctx context.Context, r store.Request, audit ...store.Audit) error {
 	return s.write(ctx, change{do: func(c execer) error {
-		n, err := c.exec(`UPDATE requests SET run_id = ?, key_id = ?, procedure = ?, mode = ?, reason = ?, format = ?, status = ?, ended_at = ?,
-			rows = ?, bytes = ?, sha256 = ?, code = ?, message = ?, receipt = ? WHERE id = ? AND status = ?`,
+		n, err := c.exec(`UPDATE requests SET run_id = ?, key_id = ?, procedure = ?, mode = ?, reason = ?, format = ?,
+			status = ?, ended_at = ?, rows = ?, bytes = ?, sha256 = ?, code = ?, message = ?, receipt = ? WHERE id = ? AND status = ?`,
 			r.RunID, r.KeyID, r.Procedure, r.Mode, r.Reason, r.Format, r.Status, micros(r.EndedAt),
 			r.Rows, r.Bytes, r.SHA256, r.Code, r.Message, r.Receipt, r.ID, store.Running)
 		if err != nil {
@@ -49,8 +53,9 @@ func (s *Store) EndRequest(ctx context.Context, r store.Request, audit ...store.
 // endInterrupted ends the requests that were running when the last process ended, and says so in the audit.
 func (s *Store) endInterrupted(ctx context.Context, now time.Time) error {
 	return s.write(ctx, change{do: func(c execer) error {
-		if _, err := c.exec(`INSERT INTO audit (at, who, what, customer, address, request_id, run_id, outcome, details)
-			SELECT ?, 'service', 'request.end', customer, 'local', id, run_id, ?, 'null' FROM requests WHERE status = 'running' ORDER BY id`,
+		if _, err := c.exec("INSERT INTO audit ("+auditColumns+`)
+			SELECT ?, 'service', 'request.end', customer, 'local', id, run_id, ?, 'null' FROM requests
+			WHERE status = 'running' ORDER BY id`,
 			micros(now), store.ServiceRestarted); err != nil {
 			return err
 		}
@@ -66,7 +71,8 @@ func (s *Store) Request(ctx context.Context, customer, id string) (r store.Reque
 	err = s.read(ctx, func(rows *sql.Rows) error {
 		found = true
 		var started, ended int64
-		err := rows.Scan(&r.ID, &r.RunID, &r.Customer, &r.KeyID, &r.Procedure, &r.Mode, &r.Reason, &r.Format, &r.Status, &started, &ended,
+		err := rows.Scan(&r.ID, &r.RunID, &r.Customer, &r.KeyID, &r.Procedure, &r.Mode, &r.Reason, &r.Format,
+			&r.Status, &started, &ended,
 			&r.Rows, &r.Bytes, &r.SHA256, &r.Code, &r.Message, &r.Receipt)
 		r.StartedAt, r.EndedAt = instant(started), instant(ended)
 		return err
@@ -82,7 +88,8 @@ func (s *Store) PruneRequests(ctx context.Context, before time.Time) (removed in
 	for {
 		var n int64
 		err := s.write(ctx, change{do: func(c execer) (err error) {
-			n, err = c.exec("DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE status <> 'running' AND ended_at < ? LIMIT ?)", micros(before), prunedTogether)
+			n, err = c.exec(`DELETE FROM requests WHERE id IN
+				(SELECT id FROM requests WHERE status <> 'running' AND ended_at < ? LIMIT ?)`, micros(before), prunedTogether)
 			return err
 		}})
 		if removed += n; err != nil || n < prunedTogether {
@@ -105,7 +112,7 @@ func appendAudit(c execer, all ...store.Audit) error {
 		if err != nil {
 			return err
 		}
-		if _, err := c.exec("INSERT INTO audit (at, who, what, customer, address, request_id, run_id, outcome, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		if _, err := c.exec("INSERT INTO audit ("+auditColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			micros(a.At), a.Who, a.What, a.Customer, a.From, a.RequestID, a.RunID, a.Outcome, string(text)); err != nil {
 			return err
 		}
@@ -113,7 +120,8 @@ func appendAudit(c execer, all ...store.Audit) error {
 	return nil
 }
 
-// AuditOf lists the audit of a customer, or of all when it is empty, from a time on, the oldest first, at most so many rows.
+// AuditOf lists the audit of a customer, or of all when it is empty, from a time on, the oldest first, at most so many
+// rows.
 func (s *Store) AuditOf(ctx context.Context, customer string, since time.Time, most int) ([]store.Audit, error) {
 	where, args := "at >= ?", []any{micros(since)}
 	if customer != "" {
@@ -124,13 +132,14 @@ func (s *Store) AuditOf(ctx context.Context, customer string, since time.Time, m
 		var a store.Audit
 		var at int64
 		var details []byte
-		if err := rows.Scan(&at, &a.Who, &a.What, &a.Customer, &a.From, &a.RequestID, &a.RunID, &a.Outcome, &details); err != nil {
+		err := rows.Scan(&at, &a.Who, &a.What, &a.Customer, &a.From, &a.RequestID, &a.RunID, &a.Outcome, &details)
+		if err != nil {
 			return err
 		}
 		a.At = instant(at)
 		all = append(all, a)
 		return json.Unmarshal(details, &all[len(all)-1].Details)
-	}, "SELECT at, who, what, customer, address, request_id, run_id, outcome, details FROM audit WHERE "+where+" ORDER BY at, seq LIMIT ?",
+	}, "SELECT "+auditColumns+" FROM audit WHERE "+where+" ORDER BY at, seq LIMIT ?",
 		append(args, max(0, most))...)
 	return all, err
 }

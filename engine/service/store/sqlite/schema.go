@@ -13,8 +13,8 @@ import (
 // applicationID marks the file as a record, for file(1) and for us: "CSrc" (PRAGMA application_id).
 const applicationID = 0x43537263
 
-// migrations lead from one version of the schema to the next, the first from an empty file. One that was released is never
-// changed. Times are microseconds since 1970 and 0 is never.
+// migrations lead from one version of the schema to the next, the first from an empty file. One that was released is
+// never changed. Times are microseconds since 1970 and 0 is never.
 var migrations = []string{`
 CREATE TABLE keys (
 	seq          INTEGER PRIMARY KEY,
@@ -103,17 +103,22 @@ func migrate(ctx context.Context, conn *sql.Conn, migrations []string) (err erro
 	for _, q := range []struct {
 		query string
 		into  *int
-	}{{"PRAGMA user_version", &version}, {"PRAGMA application_id", &application}, {"SELECT count(*) FROM sqlite_schema", &tables}} {
+	}{
+		{"PRAGMA user_version", &version}, {"PRAGMA application_id", &application},
+		{"SELECT count(*) FROM sqlite_schema", &tables},
+	} {
 		if err := conn.QueryRowContext(ctx, q.query).Scan(q.into); err != nil {
 			return coded(err)
 		}
 	}
 	switch {
 	case application != applicationID && (application != 0 || version != 0 || tables != 0):
-		return fault.New(store.CodeDamaged, fault.Usage, "the file %s in the data directory is a database of another program", fileName).
+		return fault.New(store.CodeDamaged, fault.Usage,
+			"the file %s in the data directory is a database of another program", fileName).
 			WithHint("give another data directory")
 	case version > len(migrations):
-		return fault.New(store.CodeNewer, fault.Usage, "the record has version %d of its schema, and this program knows none after %d", version, len(migrations)).
+		return fault.New(store.CodeNewer, fault.Usage,
+			"the record has version %d of its schema, and this program knows none after %d", version, len(migrations)).
 			WithHint("a newer version of the program has written it: run that one, or restore a copy from before")
 	case version == len(migrations):
 		return nil
@@ -132,7 +137,8 @@ func migrate(ctx context.Context, conn *sql.Conn, migrations []string) (err erro
 			return err
 		}
 	}
-	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(migrations))); err != nil {
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d",
+		applicationID, len(migrations))); err != nil {
 		return err
 	}
 	_, err = conn.ExecContext(ctx, "COMMIT")

@@ -13,8 +13,8 @@ import (
 // whosever it is.
 func (s *Store) CreateSealingKey(ctx context.Context, k store.SealingKey, audit store.Audit) error {
 	return s.write(ctx, change{do: func(c execer) error {
-		n, err := c.exec(`INSERT INTO sealing_keys (id, customer, sealed, state, created_at, activated_at, retired_at) VALUES (?, ?, ?, ?, ?, 0, 0)
-			ON CONFLICT (id) DO NOTHING`, k.ID, k.Customer, k.Sealed, store.SealingNew, micros(k.CreatedAt))
+		n, err := c.exec(`INSERT INTO sealing_keys (id, customer, sealed, state, created_at, activated_at, retired_at)
+			VALUES (?, ?, ?, ?, ?, 0, 0) ON CONFLICT (id) DO NOTHING`, k.ID, k.Customer, k.Sealed, store.SealingNew, micros(k.CreatedAt))
 		if err != nil {
 			return err
 		}
@@ -35,7 +35,8 @@ func (s *Store) SealingKeys(ctx context.Context, customer string) ([]store.Seali
 		k.CreatedAt, k.ActivatedAt, k.RetiredAt = instant(created), instant(activated), instant(retired)
 		all = append(all, k)
 		return err
-	}, "SELECT id, sealed, state, created_at, activated_at, retired_at FROM sealing_keys WHERE customer = ? ORDER BY seq", customer)
+	}, `SELECT id, sealed, state, created_at, activated_at, retired_at FROM sealing_keys
+		WHERE customer = ? ORDER BY seq`, customer)
 	return all, err
 }
 
@@ -47,7 +48,8 @@ func (s *Store) ActivateSealingKey(ctx context.Context, customer, id string, at 
 			return err
 		}
 		// The one that is active already keeps its time.
-		n, err := c.exec(`UPDATE sealing_keys SET activated_at = iif(state = ?1, activated_at, ?2), state = ?1, retired_at = 0 WHERE customer = ?3 AND id = ?4`,
+		n, err := c.exec(`UPDATE sealing_keys SET activated_at = iif(state = ?1, activated_at, ?2), state = ?1, retired_at = 0
+			WHERE customer = ?3 AND id = ?4`,
 			store.SealingActive, micros(at), customer, id)
 		if err != nil {
 			return err
@@ -62,7 +64,8 @@ func (s *Store) ActivateSealingKey(ctx context.Context, customer, id string, at 
 // RetireSealingKey ends sealing with a key; one that is retired already keeps its time.
 func (s *Store) RetireSealingKey(ctx context.Context, customer, id string, at time.Time, audit store.Audit) error {
 	return s.write(ctx, change{do: func(c execer) error {
-		n, err := c.exec(`UPDATE sealing_keys SET retired_at = iif(state = ?1, retired_at, ?2), state = ?1 WHERE customer = ?3 AND id = ?4`,
+		n, err := c.exec(`UPDATE sealing_keys SET retired_at = iif(state = ?1, retired_at, ?2), state = ?1
+			WHERE customer = ?3 AND id = ?4`,
 			store.SealingRetired, micros(at), customer, id)
 		if err != nil {
 			return err
@@ -74,8 +77,8 @@ func (s *Store) RetireSealingKey(ctx context.Context, customer, id string, at ti
 	}})
 }
 
-// AddSealingUses counts uses of a sealing key, which need not be one of the record's, and returns how many there are. N may
-// be negative, to give back uses that were not made.
+// AddSealingUses counts uses of a sealing key, which need not be one of the record's, and returns how many there are. N
+// may be negative, to give back uses that were not made.
 func (s *Store) AddSealingUses(ctx context.Context, customer, id string, n int64) (uses int64, err error) {
 	err = s.write(ctx, change{do: func(c execer) error {
 		return c.row(`INSERT INTO sealing_uses (customer, id, uses) VALUES (?1, ?2, max(0, ?3))

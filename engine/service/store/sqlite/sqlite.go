@@ -1,10 +1,10 @@
-// Package sqlite is the record in a file: an SQLite database in the service's data directory, which one process has at a
-// time.
+// Package sqlite is the record in a file: an SQLite database in the service's data directory, which one process has at
+// a time.
 //
 // The journal is a write-ahead log and every commit is synchronous (synchronous=FULL): what a method has acknowledged
-// outlives the process and the machine's power. One connection writes. What is to be written at the same moment shares a
-// commit, so that a hundred requests that end together wait for one fsync and not for a hundred; within it each stands
-// alone, and one that fails takes no other with it. A few connections read, and wait for nobody.
+// outlives the process and the machine's power. One connection writes. What is to be written at the same moment shares
+// a commit, so that a hundred requests that end together wait for one fsync and not for a hundred; within it each
+// stands alone, and one that fails takes no other with it. A few connections read, and wait for nobody.
 //
 // Package sqlite knows how the record lies on disk; what the values mean, and who may change them, is not its business.
 package sqlite
@@ -92,8 +92,10 @@ const readers = 4
 func dsn(path string, more ...string) string {
 	// A rare other connection, such as that of a backup, is waited for. Neither the schema's own text nor that of a
 	// statement can do more than what a record needs (defensive, trusted_schema, dqs).
-	pragmas := append([]string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "trusted_schema(0)"}, more...)
-	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: url.Values{"_pragma": pragmas, "_defensive": {"1"}, "_dqs": {"0"}}.Encode()}).String()
+	pragmas := append([]string{"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "trusted_schema(0)"},
+		more...)
+	query := url.Values{"_pragma": pragmas, "_defensive": {"1"}, "_dqs": {"0"}}
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: query.Encode()}).String()
 }
 
 // Version changes when keys or the switch of a customer have changed, before the change is acknowledged.

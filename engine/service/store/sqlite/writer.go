@@ -80,8 +80,8 @@ func (w *writer) stopped() bool {
 	return w.done
 }
 
-// write has a change made. When ctx ends before it has begun it is not made, and afterwards its end is waited for, so that
-// the result is always known.
+// write has a change made. When ctx ends before it has begun it is not made, and afterwards its end is waited for, so
+// that the result is always known.
 func (w *writer) write(ctx context.Context, c change) error {
 	one := &waiting{change: c, ctx: ctx, result: make(chan error, 1)}
 	if err := w.enqueue(one); err != nil {
@@ -118,8 +118,8 @@ func (w *writer) loop() {
 	w.err = w.conn.conn.Close()
 }
 
-// make commits changes together. When something breaks that is not a change's own refusal, none of them is made, and each
-// is tried by itself.
+// make commits changes together. When something breaks that is not a change's own refusal, none of them is made, and
+// each is tried by itself.
 func (w *writer) make(together []*waiting) {
 	results, begun, err := w.commit(together)
 	if err != nil && begun && len(together) > 1 {
@@ -141,8 +141,8 @@ func (w *writer) make(together []*waiting) {
 	}
 }
 
-// commit makes changes in one transaction. Results are their refusals. After an error nothing was changed, as far as SQLite
-// knows; begun says whether anything was tried, or somebody else has the database and does not let it go.
+// commit makes changes in one transaction. Results are their refusals. After an error nothing was changed, as far as
+// SQLite knows; begun says whether anything was tried, or somebody else has the database and does not let it go.
 func (w *writer) commit(together []*waiting) (results []error, begun bool, err error) {
 	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
 		return nil, false, err

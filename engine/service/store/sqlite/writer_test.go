@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -122,6 +123,27 @@ func TestBroken(t *testing.T) {
 	err := s.write(t.Context(), change{access: true, do: func(c execer) error { _, err := c.exec("no SQL"); return err }})
 	if !fault.Is(err, store.CodeFailed) || s.Version() == before {
 		t.Errorf("expected %s and another version, got %v", store.CodeFailed, err)
+	}
+}
+
+// TestUnlock: the directory is free after Close, though a process that is being started has the lock's file open still.
+func TestUnlock(t *testing.T) {
+	t.Parallel()
+	s := openHere(t)
+	started, err := syscall.Dup(int(s.dir.lock.Fd())) // as fork(2) does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(started)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(t.Context(), s.dir.path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
