@@ -85,8 +85,8 @@ func (d *describer) procedure(p *procedure) {
 		OperationID: p.name, Method: http.MethodPost, Path: "/v1/procedures/" + p.name, Tags: []string{m.Category},
 		Summary: m.Title, Description: m.Description, Responses: responses,
 		Parameters: []*huma.Param{
-			{Name: "Idempotency-Key", In: "header", Description: "For answers that are a job. A request that is answered with rows is run again: it changes nothing.",
-				Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(255)}},
+			{Name: headerIdempotency, In: "header", Description: "For answers that are a job. A request that is answered with rows is run again: it changes nothing.",
+				Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(maxIdempotency)}},
 			{Name: "traceparent", In: "header", Description: "W3C trace context; carried through the run.", Schema: &huma.Schema{Type: huma.TypeString}},
 		},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{

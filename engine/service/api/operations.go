@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
@@ -18,6 +19,12 @@ import (
 
 // MaxBody bounds the body of a request, in bytes.
 const MaxBody = 1 << 20
+
+// The key of a request that makes a job, and its longest, in bytes.
+const (
+	headerIdempotency = "Idempotency-Key"
+	maxIdempotency    = 255
+)
 
 // authenticate says whose key the request has, and takes one of the key's requests of a policy.
 func (x *exchange) authenticate(policy admission.Policy) *Error {
@@ -105,6 +112,10 @@ func (x *exchange) order(p *procedure, c *call) (*order, *Error) {
 func (a *API) procedure(x *exchange, p *procedure) *Error {
 	if e := x.authenticate(admission.Procedures); e != nil {
 		return e
+	}
+	if given := x.r.Header.Get(headerIdempotency); len(given) > maxIdempotency {
+		return mistakes([]Detail{{Code: string(InvalidParameter), Field: headerIdempotency,
+			Message: fmt.Sprintf("%s: expected at most %d bytes, not %d.", headerIdempotency, maxIdempotency, len(given))}})
 	}
 	raw, e := x.body()
 	if e != nil {

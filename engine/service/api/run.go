@@ -31,7 +31,8 @@ type execution struct {
 	// sealing is nil when nothing is sealed, and sealed is how many units were.
 	sealing *customer.Sealing
 	sealed  int64
-	// request is the record's line, which is there from the moment when the run was admitted.
+	// request is the record's line, which is there from the moment when the run was admitted; recorded is true from then on,
+	// until what became of it was written down.
 	request  store.Request
 	recorded bool
 }
@@ -186,11 +187,12 @@ type signedReceipt struct {
 	MAC       string `json:"mac" doc:"HMAC-SHA256 of the statement in hexadecimal, under a key made of the one that sealed."`
 }
 
-// end writes down what became of the run, also when the client has gone.
+// end writes down what became of the run, once, also when the client has gone.
 func (e *execution) end(receipt *engine.Receipt, failure *Error) {
 	if !e.recorded {
 		return
 	}
+	e.recorded = false
 	r := e.request
 	r.EndedAt, r.Status = e.api.Now(), store.Completed
 	outcome := "ok"
@@ -257,7 +259,7 @@ func (e *execution) spooled(x *exchange, auto bool) (*engine.Receipt, error) {
 		return answer.Receipt, err
 	}
 	defer answer.Spool.Close()
-	return answer.Receipt, answer.Send(x.ctx, &response{x: x, form: e.form})
+	return answer.Receipt, answer.Send(x.ctx, &response{x: x, form: e.form, whole: func() { e.end(answer.Receipt, nil) }})
 }
 
 // closeDelimited reports whether the end of a body would be the end of the connection, which a cut looks like as well.
