@@ -27,6 +27,10 @@ type response struct {
 	// decorate, if set, adds headers before the status is sent.
 	decorate func(h http.Header, head delivery.Head)
 
+	// hold keeps the last byte of an answer of known length back until release: who has it all may ask at once what became of
+	// the request, which has to be written down by then.
+	hold   bool
+	body   *body
 	closed atomic.Bool // cut
 }
 
@@ -50,7 +54,8 @@ func (r *response) Begin(head delivery.Head) (delivery.Body, error) {
 	if r.decorate != nil {
 		r.decorate(h, head)
 	}
-	b := &body{x: r.x, control: http.NewResponseController(r.x.w), closed: &r.closed}
+	b := &body{x: r.x, control: http.NewResponseController(r.x.w), closed: &r.closed, hold: r.hold, left: head.Length}
+	r.body = b
 	b.deadline()
 	r.x.w.WriteHeader(http.StatusOK)
 	return b, nil
@@ -72,6 +77,15 @@ func (r *response) Cut() {
 	_ = http.NewResponseController(r.x.w).SetWriteDeadline(time.Unix(1, 0))
 }
 
+// release sends what was held back.
+func (r *response) release() error {
+	if r.body == nil || len(r.body.held) == 0 {
+		return nil
+	}
+	_, err := r.x.w.Write(r.body.held)
+	return err
+}
+
 // setTotals says how many rows an answer has, and the digest of its bytes (RFC 9530).
 func setTotals(h http.Header, rows int64, sha string) {
 	h.Set(headerRows, strconv.FormatInt(rows, 10))
@@ -86,6 +100,9 @@ type body struct {
 	control *http.ResponseController
 	closed  *atomic.Bool
 	until   time.Time
+	hold    bool
+	left    int64 // bytes that still come, of an answer of known length
+	held    []byte
 }
 
 // deadline gives the client time for the next piece. It is moved on only now and then: to set it costs more than a write.
@@ -103,10 +120,21 @@ func (b *body) deadline() {
 
 func (b *body) Write(p []byte) (int, error) {
 	b.deadline()
-	return b.x.w.Write(p)
+	send := p
+	if b.left -= int64(len(p)); b.hold && b.left == 0 && len(p) > 0 {
+		send, b.held = p[:len(p)-1], []byte{p[len(p)-1]}
+	}
+	n, err := b.x.w.Write(send)
+	if err == nil {
+		n = len(p)
+	}
+	return n, err
 }
 
 func (b *body) Flush() error {
 	b.deadline()
+	if b.hold {
+		return nil // the end goes out when the handler returns
+	}
 	return b.control.Flush()
 }
