@@ -25,8 +25,8 @@ const (
 	// scratchMarker is the file in a private directory whose content shows that a host has made the directory.
 	scratchMarker = ".cipherstream-scratch"
 	// longestTemp keeps socket paths below the limit of sockaddr_un, which is 104
-	// bytes on macOS and 108 on Linux.
-	longestTemp = 40
+	// bytes on macOS and 108 on Linux: the path of a plugin's own socket is longer by up to 71.
+	longestTemp = 32
 )
 
 // markerText is the content of the marker in a private directory of that name. A copy of the directory has another

@@ -1,8 +1,10 @@
 package host_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cipherstream/cipherstream/engine/host"
@@ -28,5 +30,30 @@ func TestTempDir(t *testing.T) {
 	}
 	if left := names(t, tmp); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestLongTempDir: plugins start whatever the length of the folder for temporary files is, in it where their sockets have
+// room there.
+func TestLongTempDir(t *testing.T) {
+	t.Parallel()
+	for length := 28; length <= 48; length++ {
+		tmp := "/tmp/" + strings.Repeat("x", length-len("/tmp/")-3) + fmt.Sprintf("%03d", length)
+		if err := os.MkdirAll(tmp, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(tmp)
+		h, err := host.New(host.Config{FirstParty: bundle(firstParty), Args: []string{"serve-test-plugin"}, TempDir: tmp})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := h.Start(t.Context(), firstParty); err != nil {
+			t.Errorf("%d bytes: %v", length, err)
+		} else {
+			p.Close()
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -199,3 +199,22 @@ func TestCallAgainstSandbox(t *testing.T) {
 	fetch("json", "-f", "json")
 	fetch("parquet", "-f", "parquet")
 }
+
+// TestKilledSandbox: what a killed one has left, its database and its data directory, is gone with the next one.
+func TestKilledSandbox(t *testing.T) {
+	first := startSandbox(t)
+	if err := first.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.ended
+	second := startSandbox(t)
+	if _, err := os.Stat(first.State); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the data directory of the killed one: %v", err)
+	}
+	if _, err := os.Stat(second.State); err != nil {
+		t.Error(err)
+	}
+	if answer, body := second.ask(t, http.MethodPost, "/v1/procedures/practitioners", `{"customer_id":"sandbox"}`); answer.StatusCode != http.StatusOK {
+		t.Errorf("%d %s", answer.StatusCode, body)
+	}
+}

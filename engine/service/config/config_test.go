@@ -269,3 +269,48 @@ func TestSchema(t *testing.T) {
 		t.Error("a reference may stand for a value")
 	}
 }
+
+// FuzzLoad: whatever a document holds, it is settings or it has mistakes, and settings can be written and read again.
+func FuzzLoad(f *testing.F) {
+	files, err := filepath.Glob("testdata/*/*.yaml")
+	if err != nil || len(files) == 0 {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(t.TempDir(), "service.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, said := load(t, path, Options{})
+		if s == nil {
+			if said == "" {
+				t.Error("nothing is said of a document that was refused")
+			}
+			return
+		}
+		var b bytes.Buffer
+		if err := s.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "[arguments not shown]") {
+			return
+		}
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again, said := load(t, path, Options{})
+		if again == nil {
+			t.Fatalf("what was written is refused: %s\n%s", said, b.String())
+		}
+		if changes := Changes(s, again); len(changes) > 0 {
+			t.Errorf("what was written is something else: %v\n%s", changes, b.String())
+		}
+	})
+}
