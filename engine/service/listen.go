@@ -22,11 +22,12 @@ type listener struct {
 	pair   atomic.Pointer[tls.Certificate] // nil is no TLS
 	fail   func(error)
 
-	// cut ends what runs.
-	cut    context.CancelCauseFunc
-	once   sync.Once
-	wasCut bool
-	done   chan struct{} // closed when serving is over; nil before it began
+	// running counts the requests that are being answered, and cut ends them.
+	running atomic.Int64
+	cut     context.CancelCauseFunc
+	once    sync.Once
+	wasCut  bool
+	done    chan struct{} // closed when serving is over; nil before it began
 }
 
 // listen takes an address. Fail is called when serving ends by itself.
@@ -66,7 +67,11 @@ func (l *listener) use(pair *tls.Certificate) { l.pair.Store(pair) }
 
 // serve answers from now on.
 func (l *listener) serve(handler http.Handler) {
-	l.server.Handler = handler
+	l.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.running.Add(1)
+		defer l.running.Add(-1)
+		handler.ServeHTTP(w, r)
+	})
 	l.done = make(chan struct{})
 	secure := l.pair.Load() != nil
 	if secure {
@@ -96,8 +101,8 @@ func (l *listener) stop(ctx context.Context) (cut bool) {
 			_ = l.net.Close()
 			return
 		}
-		if l.server.Shutdown(ctx) != nil {
-			l.wasCut = true
+		if l.server.Shutdown(ctx) != nil { // also for a connection that has just been made, or is about to be closed
+			l.wasCut = l.running.Load() > 0
 			l.cut(api.Stopping())
 			over, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
 			defer cancel()

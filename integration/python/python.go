@@ -20,21 +20,27 @@ import (
 	"testing"
 )
 
-// Interpreter returns the path of the Python that has the packages.
-var Interpreter = sync.OnceValues(func() (string, error) {
+// Interpreter returns the path of the Python that has the packages of the readers.
+var Interpreter = sync.OnceValues(func() (string, error) { return environment("requirements.txt") })
+
+// Schemathesis returns the path of a Python that has schemathesis, in an environment of its own.
+var Schemathesis = sync.OnceValues(func() (string, error) { return environment("schemathesis.txt") })
+
+// environment makes the environment with the packages of a file of integration/scripts, if it is not there.
+func environment(requirements string) (string, error) {
 	_, file, _, ok := runtime.Caller(0)
 	if !ok {
 		return "", errors.New("python: the sources are not known")
 	}
 	script := filepath.Join(filepath.Dir(file), "../scripts/python.sh")
 	var stdout, stderr bytes.Buffer
-	command := exec.Command("bash", script)
+	command := exec.Command("bash", script, requirements)
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {
 		return "", fmt.Errorf("python: %s: %w: %s", script, err, end(stderr.Bytes()))
 	}
 	return strings.TrimSpace(stdout.String()), nil
-})
+}
 
 // Run runs a script and returns what it prints. A script that fails ends the test.
 func Run(tb testing.TB, script string, args ...string) []byte {

@@ -19,6 +19,7 @@ package_of() {
 	protoc) echo protobuf-compiler ;;
 	gcc) echo gcc libc6-dev ;;
 	node) echo nodejs ;;
+	nginx) echo nginx-light ;;
 	python-ensurepip) echo python3 python3-venv ;;
 	python-*) echo python3 "python3-${1#python-}" ;;
 	*) echo "$1" ;;
@@ -49,7 +50,7 @@ missing() {
 }
 
 programs=("$@")
-[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-ensurepip python-cryptography python-jsonschema python-yaml gzip unzip zstd gcc node npm)
+[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-ensurepip python-cryptography python-jsonschema python-yaml curl gzip nginx unzip zstd gcc node npm)
 
 # MariaDB's ed25519 authentication is in the package that starts a server of its own.
 # Its one file is taken out of that.
@@ -74,6 +75,10 @@ done_with_programs() {
 		echo "deps: the readers that judge outputs (requirements.txt) cannot be had here" >&2
 		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
 	}
+	bash "$(dirname "${BASH_SOURCE[0]}")/python.sh" schemathesis.txt >/dev/null || {
+		echo "deps: schemathesis (schemathesis.txt) cannot be had here" >&2
+		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
+	}
 	bash "$(dirname "${BASH_SOURCE[0]}")/../images/prepare.sh" || {
 		echo "deps: not every server of the tests can be had here" >&2
 		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
@@ -89,7 +94,8 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	echo "deps: installing $packages" >&2
 	export DEBIAN_FRONTEND=noninteractive
 	{
-		apt-get update -q && apt-get install -q -y --no-install-recommends $packages
+		# RUNLEVEL: nginx is not to start by itself.
+		apt-get update -q && RUNLEVEL=1 apt-get install -q -y --no-install-recommends $packages
 	} </dev/null >&2 || echo "deps: apt-get failed" >&2
 	absent=$(missing)
 	[ -n "$absent" ] || done_with_programs "$@"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Prints the path of a Python that has the packages of requirements.txt. It is a virtual
-# environment in CIPHERSTREAM_CACHE (~/.cache/cipherstream), made when it is not there
+# Prints the path of a Python that has the packages of requirements.txt, or of the file of this
+# folder that is named instead. It is a virtual environment in CIPHERSTREAM_CACHE (~/.cache/cipherstream), made when it is not there
 # yet, which needs python3 with venv, and PyPI or a mirror that pip knows.
 #
 # It was moved after pip had filled it, so programs are called as `python -m NAME`.
 set -euo pipefail
 
-requirements=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/requirements.txt
+requirements=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/${1:-requirements.txt}
 cache=${CIPHERSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cipherstream}/python
 kept=$cache/$({ python3 --version && cat "$requirements"; } | cksum | tr ' ' '-')
 

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -55,8 +54,11 @@ func deploy(t *testing.T, settings string, tenants ...tenant) *deployment {
 		d.nothingIsLeft(t)
 		os.RemoveAll(temp)
 	})
+	if !strings.Contains(settings, "  listen:") {
+		settings += "  listen: {address: \"127.0.0.1:0\"}\n"
+	}
 	text := "apiVersion: cipherstream/v1\nkind: Service\nmetadata: {name: tested}\nspec:\n" +
-		"  listen: {address: \"127.0.0.1:0\"}\n  operations: {address: \"127.0.0.1:0\"}\n  shutdown: {grace: 1s}\n" + settings + "  customers:\n"
+		"  operations: {address: \"127.0.0.1:0\"}\n  shutdown: {grace: 200ms}\n" + settings + "  customers:\n"
 	d.env = []string{"TMPDIR=" + temp, "PWD=" + d.dir}
 	for i, c := range tenants {
 		key := make([]byte, 32)
@@ -168,10 +170,10 @@ type outcome struct {
 	Rows   int64
 }
 
-func (d *deployment) outcome(t *testing.T, key, id string) (o outcome) {
+func (d *deployment) outcome(t *testing.T, client *http.Client, key, id string) (o outcome) {
 	t.Helper()
 	eventually(t, "the end of request "+id, func() bool {
-		a := d.send(t, plainly, key, http.MethodGet, "/v1/requests/"+id, "")
+		a := d.send(t, client, key, http.MethodGet, "/v1/requests/"+id, "")
 		if a.StatusCode != http.StatusOK {
 			t.Fatalf("/v1/requests/%s: %s %s", id, a.Status, a.body)
 		}
@@ -335,6 +337,8 @@ func TestService(t *testing.T) {
 	}
 	for name, test := range map[string]func(*testing.T, *shared){
 		"CutStreams": testCutStreams,
+		"HugeBodies": testHugeBodies, "SlowClients": testSlowClients, "IdleConnections": testIdleConnections, "Smuggling": testSmuggling,
+		"Fields": testFields, "Names": testNames, "Keys": testKeys, "Others": testOthers, "Forwarded": testForwarded, "DatabaseAway": testDatabaseAway,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -349,5 +353,3 @@ type shared struct {
 	db  *dbtest.Server
 	key map[string]string
 }
-
-var _ = slices.Sorted[int]

@@ -112,7 +112,7 @@ func TestGoneClients(t *testing.T) {
 	answer := d.endless(t, plainly, key)
 	answer.Body.Close()
 	d.endsSoon(t, db, "a client in Go")
-	if o := d.outcome(t, key, answer.Header.Get("X-Request-Id")); o.Status != "cancelled" || o.Code != "CLIENT_GONE" {
+	if o := d.outcome(t, plainly, key, answer.Header.Get("X-Request-Id")); o.Status != "cancelled" || o.Code != "CLIENT_GONE" {
 		t.Errorf("what became of it: %+v", o)
 	}
 	answer = (&deployment{URL: "http://nginx"}).endless(t, newer, key)

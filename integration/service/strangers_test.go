@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -86,15 +87,15 @@ func testHugeBodies(t *testing.T, s *shared) {
 // testSlowClients: a client that sends its header or its body in drops does not keep a connection for long.
 func testSlowClients(t *testing.T, s *shared) {
 	body := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n{", path, s.key["clinic"])
+	var wait sync.WaitGroup
 	for name, start := range map[string]string{"header": "GET /docs HTTP/1.1\r\nHost: service\r\nX-A: ", "body": body, "chunks": strings.Replace(body, "Content-Length: 1000\r\n\r\n{",
 		"Transfer-Encoding: chunked\r\n\r\n1000\r\n{", 1)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			conn := s.dial(t)
+		conn := s.dial(t)
+		if _, err := io.WriteString(conn, start); err != nil {
+			t.Fatal(err)
+		}
+		wait.Go(func() {
 			from := time.Now()
-			if _, err := io.WriteString(conn, start); err != nil {
-				t.Fatal(err)
-			}
 			go func() {
 				drops := time.NewTicker(300 * time.Millisecond)
 				defer drops.Stop()
@@ -106,13 +107,14 @@ func testSlowClients(t *testing.T, s *shared) {
 			}()
 			text, err := io.ReadAll(conn)
 			if took := time.Since(from); took > 30*time.Second || errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("it held the connection for %v: %v", took, err)
+				t.Errorf("%s: it held the connection for %v: %v", name, took, err)
 			}
 			if name != "header" && !strings.Contains(string(text), `"BODY_TIMEOUT"`) {
-				t.Errorf("it was told %q", text)
+				t.Errorf("%s: it was told %q", name, text)
 			}
 		})
 	}
+	wait.Wait()
 }
 
 // testIdleConnections: thousands of connections on which nothing comes keep nobody from being served.
@@ -161,14 +163,13 @@ func testSmuggling(t *testing.T, s *shared) {
 		"chunks twice":               post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled,
 		"chunks of another name":     post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + smuggled,
 		"chunks behind a tab":        post + "Transfer-Encoding:\tchunked\x0b\r\n\r\n0\r\n\r\n" + smuggled,
-		"a folded header":            post + "Content-Length: 2\r\nX-A: a\r\n Transfer-Encoding: chunked\r\n\r\n{}" + smuggled,
-		"a folded length":            post + "Content-Length:\r\n 2\r\n\r\n{}" + smuggled,
 		"chunks in HTTP/1.0":         strings.Replace(post, "HTTP/1.1", "HTTP/1.0", 1) + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled,
 		"a bare line feed in chunks": post + "Transfer-Encoding: chunked\r\n\r\n2;\nxx\r\n0\r\n\r\n" + smuggled,
 		"a chunk that is too long":   post + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}{}\r\n0\r\n\r\n" + smuggled,
 		"a chunk of 2^64+2":          post + "Transfer-Encoding: chunked\r\n\r\n10000000000000002\r\n{}\r\n0\r\n\r\n" + smuggled,
 		"a carriage return":          post + "X-A: a\rContent-Length: 2\r\n\r\n{}" + smuggled,
 		"NUL":                        post + "X-A: a\x00b\r\nContent-Length: 2\r\n\r\n{}" + smuggled,
+		"chunks in a folded header":  post + "Transfer-Encoding:\r\n chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\n" + smuggled,
 		"two hosts":                  post + "Host: other\r\nContent-Length: 2\r\n\r\n{}" + smuggled,
 		"no host":                    strings.Replace(post, "Host: service\r\n", "", 1) + "Content-Length: 2\r\n\r\n{}" + smuggled,
 	} {
@@ -201,15 +202,13 @@ func testFields(t *testing.T, s *shared) {
 		`{"customer_id":"clinic","customer_id":"trial","table_name":"few"}`:                                   "DUPLICATE_FIELD",
 		`{"customer_id":"clinic","tablename":"few"}`:                                                          "INVALID_REQUEST", // and table_name is missing
 		`{"customer_id":"clinic","table_name":"few","Mode":"stream"}`:                                         "UNKNOWN_FIELD",
-		`{"customer_id":"clinic","table_name":"few","limits":1}`:                                              "UNKNOWN_FIELD",
+		`{"customer_id":"clinic","table_name":"few","encryptd":true}`:                                         "UNKNOWN_FIELD",
 		`{"customer_id":"clinic","table_name":"few"}{}`:                                                       "INVALID_JSON",
 		`{"customer_id":"clinic","table_name":"few"`:                                                          "INVALID_JSON",
 		"{\"customer_id\":\"clinic\",\"table_name\":\"f\xffw\"}":                                              "INVALID_JSON",
 		strings.Repeat("[", 100_000):                                                                          "INVALID_JSON",
 		`{"customer_id":"clinic","table_name":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`: "INVALID_JSON",
 		`{"customer_id":["clinic"],"table_name":"few"}`:                                                       "INVALID_PARAMETER",
-		`{"customer_id":"clinic","table_name":"few","limit":1e400}`:                                           "INVALID_PARAMETER",
-		`{"customer_id":"clinic","table_name":"few","limit":0}`:                                               "INVALID_PARAMETER",
 		`{"customer_id":"clinic:0","table_name":"few"}`:                                                       "INVALID_PARAMETER",
 		``: "INVALID_JSON",
 	} {
@@ -218,7 +217,7 @@ func testFields(t *testing.T, s *shared) {
 			t.Errorf("%.100s: %s %.500s, want %s", body, a.Status, a.body, want)
 		}
 	}
-	if a := s.ask(t, s.key["clinic"], "custom_table", `{"customer_id":"clinic","table_name":"few","limits":1}`); !strings.Contains(string(a.body), `did you mean limit?`) {
+	if a := s.ask(t, s.key["clinic"], "custom_table", `{"customer_id":"clinic","table_name":"few","encryptd":true}`); !strings.Contains(string(a.body), `did you mean \"encrypted\"?`) {
 		t.Errorf("it does not suggest anything: %s", a.body)
 	}
 }
@@ -291,7 +290,7 @@ func testKeys(t *testing.T, s *shared) {
 	}
 	good := s.key["clinic"]
 	for name, key := range map[string]string{"revoked": revoked, "expired": expired, "cut": good[:len(good)-1], "longer": good + "a", "other letters": strings.ToUpper(good),
-		"of another kind": strings.Replace(good, "live", "demo", 1), "an operator's": strings.Replace(good, "live", "admin", 1), "huge": "cs_live_" + strings.Repeat("a", 100_000), "x": "x"} {
+		"of another kind": strings.Replace(good, "live", "demo", 1), "an operator's": strings.Replace(good, "live", "admin", 1), "x": "x"} {
 		a := s.ask(t, key, "custom_table", body)
 		if a.shape() != want.shape() {
 			t.Errorf("%s:\n%s\nand an unknown one:\n%s", name, a.shape(), want.shape())
@@ -371,7 +370,7 @@ func testDatabaseAway(t *testing.T, s *shared) {
 		if text := string(a.body); strings.Contains(text, "127.0.0.1") || strings.Contains(text, "root") || strings.Contains(text, "secret") {
 			t.Errorf("the answer tells of the database: %s", text)
 		}
-		if o := s.outcome(t, s.key["away"], a.Header.Get("X-Request-Id")); o.Status != "failed" || o.Code != "DATABASE_UNAVAILABLE" {
+		if o := s.outcome(t, plainly, s.key["away"], a.Header.Get("X-Request-Id")); o.Status != "failed" || o.Code != "DATABASE_UNAVAILABLE" {
 			t.Errorf("%s: %+v", mode, o)
 		}
 		if a := s.ask(t, s.key["clinic"], "custom_table", `{"customer_id":"clinic","table_name":"few","mode":"`+mode+`"}`); a.StatusCode != http.StatusOK {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/sandbox"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
@@ -23,6 +24,8 @@ const (
 	// sandboxCustomer is the customer of the published examples.
 	sandboxCustomer = "sandbox"
 	sandboxAddress  = "127.0.0.1:8080"
+	// sandboxGrace is enough for an answer that has been sent to be written down.
+	sandboxGrace = time.Second
 )
 
 // announced is what a sandbox tells whoever has started it.
@@ -80,7 +83,7 @@ func sandboxSettings(f *serveFlags, dsn, encryption string) *config.Settings {
 	}
 	set.Operations.Address = config.Off
 	set.State = "" // one of its own
-	set.Shutdown.Grace = 0
+	set.Shutdown.Grace = sandboxGrace
 	set.Customers = []config.Customer{{
 		CustomerSpec: config.CustomerSpec{
 			ID: sandboxCustomer, Name: "Generated data", Demo: true,

@@ -3,7 +3,9 @@ package service
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,6 +83,9 @@ func (a *app) serve(ctx context.Context, f *serveFlags) error {
 		default: // one is on its way
 		}
 	})
+	if _, err := os.Stat(f.config); errors.Is(err, fs.ErrNotExist) && f.config == defaultConfig {
+		return terminal.UsageFault("there is no %s in the current folder", defaultConfig).WithHint("name a document with --config FILE, or try --sandbox, which needs none")
+	}
 	set, diags, source := config.Load(ctx, f.config, f.options())
 	if err := terminal.DiagnosticsError(diags, source); err != nil {
 		return err

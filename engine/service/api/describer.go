@@ -28,13 +28,6 @@ var (
 
 // components are the schemas that operations share.
 func (d *describer) components() {
-	model := func(name string, value any) *huma.Schema {
-		s := d.registry.Schema(reflect.TypeOf(value), false, name)
-		s.Extensions = nil
-		delete(d.registry.Map(), huma.DefaultSchemaNamer(reflect.TypeOf(value), name))
-		d.registry.Map()[name] = s
-		return s
-	}
 	codes := make([]any, 0, len(table))
 	rows := make([]any, 0, len(table))
 	for _, e := range table {
@@ -43,9 +36,8 @@ func (d *describer) components() {
 	}
 	d.registry.Map()["ErrorCode"] = &huma.Schema{Type: huma.TypeString, Enum: codes, Description: "What went wrong. Codes may be added.",
 		Extensions: map[string]any{"x-errors": rows}}
-	for name, value := range map[string]any{"Error": errorBody{}, "Problem": problemBody{}, "ProcedureList": listBody{}, "Procedure": describeBody{},
-		"Request": requestBody{}, "Receipt": signedReceipt{}} {
-		model(name, value)
+	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, signedReceipt{}} {
+		d.registry.Schema(reflect.TypeOf(value), true, "")
 	}
 	forms := make([]any, 0, len(Forms()))
 	for _, f := range Forms() {
@@ -93,8 +85,8 @@ func (d *describer) procedure(p *procedure) {
 		OperationID: p.name, Method: http.MethodPost, Path: "/v1/procedures/" + p.name, Tags: []string{m.Category},
 		Summary: m.Title, Description: m.Description, Responses: responses,
 		Parameters: []*huma.Param{
-			{Name: "Idempotency-Key", In: "header", Description: "For answers that are a job. A request that is answered with rows is run again: it changes nothing.",
-				Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(255)}},
+			{Name: headerIdempotency, In: "header", Description: "For answers that are a job. A request that is answered with rows is run again: it changes nothing.",
+				Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(maxIdempotency)}},
 			{Name: "traceparent", In: "header", Description: "W3C trace context; carried through the run.", Schema: &huma.Schema{Type: huma.TypeString}},
 		},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{

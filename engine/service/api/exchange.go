@@ -54,14 +54,20 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	x.ctx = context.WithValue(ctx, exchangeKey{}, x)
 	x.r = r.WithContext(x.ctx)
-	x.w.first = func() {
-		x.info.FirstByte = a.Now().Sub(x.info.Started)
-		a.Observer.Answering(x.ctx)
+	x.w.first = func() { x.info.FirstByte = a.Now().Sub(x.info.Started) }
+	if r.ContentLength != 0 {
+		// Also of a body that nobody reads: the server waits for its end before it sends what refuses it.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.BodyTimeout))
 	}
 	h := w.Header()
 	h.Set("X-Request-Id", x.info.RequestID)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
+	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 {
+		// A body in chunks may have had a length as well, which whoever stands before this may have gone by: what comes behind
+		// is not answered (RFC 9112, section 6.1). The server does not tell.
+		h.Set("Connection", "close")
+	}
 	if a.TLS {
 		h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
@@ -18,6 +19,12 @@ import (
 
 // MaxBody bounds the body of a request, in bytes.
 const MaxBody = 1 << 20
+
+// The key of a request that makes a job, and its longest, in bytes.
+const (
+	headerIdempotency = "Idempotency-Key"
+	maxIdempotency    = 255
+)
 
 // authenticate says whose key the request has, and takes one of the key's requests of a policy.
 func (x *exchange) authenticate(policy admission.Policy) *Error {
@@ -55,7 +62,7 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-// body reads the body of the request.
+// body reads the body of the request, which has a deadline since the request came.
 func (x *exchange) body() ([]byte, *Error) {
 	r := x.r
 	if r.Header.Get("Content-Encoding") != "" && !strings.EqualFold(r.Header.Get("Content-Encoding"), "identity") {
@@ -71,8 +78,6 @@ func (x *exchange) body() ([]byte, *Error) {
 		x.w.Header().Set("Connection", "close") // what comes is not read
 		return nil, fail(BodyTooLarge)
 	}
-	control := http.NewResponseController(x.w)
-	_ = control.SetReadDeadline(time.Now().Add(x.api.BodyTimeout))
 	raw, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	var timeout net.Error
 	switch {
@@ -89,7 +94,7 @@ func (x *exchange) body() ([]byte, *Error) {
 		return nil, fail(BodyTooLarge)
 	}
 	// From here on the connection is watched for the client's end.
-	_ = control.SetReadDeadline(time.Time{})
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
 	return raw, nil
 }
 
@@ -100,9 +105,6 @@ func (x *exchange) order(p *procedure, c *call) (*order, *Error) {
 		return nil, fromError(err)
 	}
 	x.info.Customer, x.info.Procedure, x.info.Mode, x.info.Format = who.ID, p.name, c.mode, c.format
-	if p.reference() {
-		x.info.Mode = modeStream
-	}
 	return &order{call: c, procedure: p, customer: who, form: FormOf(c.format, c.compression, c.encrypted, false)}, nil
 }
 
@@ -110,6 +112,10 @@ func (x *exchange) order(p *procedure, c *call) (*order, *Error) {
 func (a *API) procedure(x *exchange, p *procedure) *Error {
 	if e := x.authenticate(admission.Procedures); e != nil {
 		return e
+	}
+	if given := x.r.Header.Get(headerIdempotency); len(given) > maxIdempotency {
+		return mistakes([]Detail{{Code: string(InvalidParameter), Field: headerIdempotency,
+			Message: fmt.Sprintf("%s: expected at most %d bytes, not %d.", headerIdempotency, maxIdempotency, len(given))}})
 	}
 	raw, e := x.body()
 	if e != nil {

@@ -26,7 +26,11 @@ type response struct {
 	form Form
 	// decorate, if set, adds headers before the status is sent.
 	decorate func(h http.Header, head delivery.Head)
+	// whole, if set, is called when all of an answer whose length is known was sent but its last byte: what is written down
+	// then is there for a client that has got all of it.
+	whole func()
 
+	body   *body
 	closed atomic.Bool // cut
 }
 
@@ -50,10 +54,13 @@ func (r *response) Begin(head delivery.Head) (delivery.Body, error) {
 	if r.decorate != nil {
 		r.decorate(h, head)
 	}
-	b := &body{x: r.x, control: http.NewResponseController(r.x.w), closed: &r.closed}
-	b.deadline()
+	r.body = &body{x: r.x, control: http.NewResponseController(r.x.w), closed: &r.closed}
+	if r.whole != nil {
+		r.body.left = head.Length
+	}
+	r.body.deadline()
 	r.x.w.WriteHeader(http.StatusOK)
-	return b, nil
+	return r.body, nil
 }
 
 // Finish sends the trailers.
@@ -62,7 +69,12 @@ func (r *response) Finish(tail delivery.Tail) error {
 	if r.x.w.Header().Get("Trailer") != "" {
 		setTotals(r.x.w.Header(), tail.Rows, tail.SHA256)
 	}
-	return nil
+	if r.whole == nil {
+		return nil
+	}
+	r.whole()
+	_, err := r.x.w.Write(r.body.last)
+	return err
 }
 
 // Cut makes the answer end in a way that is no end: the connection is closed, or the stream reset. The handler does it
@@ -86,6 +98,9 @@ type body struct {
 	control *http.ResponseController
 	closed  *atomic.Bool
 	until   time.Time
+	// left is how much comes before the last byte is kept back, which last holds then; 0 keeps none back.
+	left int64
+	last []byte
 }
 
 // deadline gives the client time for the next piece. It is moved on only now and then: to set it costs more than a write.
@@ -103,7 +118,18 @@ func (b *body) deadline() {
 
 func (b *body) Write(p []byte) (int, error) {
 	b.deadline()
-	return b.x.w.Write(p)
+	if b.left == 0 || b.left > int64(len(p)) {
+		n, err := b.x.w.Write(p)
+		b.left = max(0, b.left-int64(n))
+		return n, err
+	}
+	b.left = 0
+	b.last = append(b.last, p[len(p)-1])
+	n, err := b.x.w.Write(p[:len(p)-1])
+	if err == nil {
+		n++
+	}
+	return n, err
 }
 
 func (b *body) Flush() error {

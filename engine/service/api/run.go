@@ -31,7 +31,8 @@ type execution struct {
 	// sealing is nil when nothing is sealed, and sealed is how many units were.
 	sealing *customer.Sealing
 	sealed  int64
-	// request is the record's line, which is there from the moment when the run was admitted.
+	// request is the record's line, which is there from the moment when the run was admitted; recorded is true from then on,
+	// until what became of it was written down.
 	request  store.Request
 	recorded bool
 }
@@ -48,7 +49,7 @@ func (x *exchange) asker() asker {
 		traceparent: x.traceparent, started: x.info.Started}
 }
 
-// secret names of the catalogue's pipelines.
+// The secrets that the catalogue's pipelines refer to.
 const (
 	secretDSN  = "dsn"
 	secretKeys = "encryption_keys"
@@ -186,11 +187,12 @@ type signedReceipt struct {
 	MAC       string `json:"mac" doc:"HMAC-SHA256 of the statement in hexadecimal, under a key made of the one that sealed."`
 }
 
-// end writes down what became of the run, also when the client has gone.
+// end writes down what became of the run, once, also when the client has gone.
 func (e *execution) end(receipt *engine.Receipt, failure *Error) {
 	if !e.recorded {
 		return
 	}
+	e.recorded = false
 	r := e.request
 	r.EndedAt, r.Status = e.api.Now(), store.Completed
 	outcome := "ok"
@@ -216,9 +218,8 @@ func (e *execution) end(receipt *engine.Receipt, failure *Error) {
 
 // answer runs an order and answers with its result.
 func (a *API) answer(x *exchange, o *order) {
-	stream := o.mode == modeStream || o.procedure.reference()
 	timeout := time.Duration(0)
-	if stream {
+	if o.mode == modeStream {
 		timeout = a.StreamTimeout
 	}
 	e, err := a.prepare(x.asker(), o, timeout)
@@ -232,7 +233,7 @@ func (a *API) answer(x *exchange, o *order) {
 	if o.mode == modeStream && !x.closeDelimited() {
 		receipt, err = delivery.Direct{To: &response{x: x, form: o.form}}.Run(x.ctx, e.run)
 	} else {
-		receipt, err = e.spooled(x, !stream)
+		receipt, err = e.spooled(x, o.mode == modeAuto)
 	}
 	var failure *Error
 	if err != nil {
@@ -258,7 +259,7 @@ func (e *execution) spooled(x *exchange, auto bool) (*engine.Receipt, error) {
 		return answer.Receipt, err
 	}
 	defer answer.Spool.Close()
-	return answer.Receipt, answer.Send(x.ctx, &response{x: x, form: e.form})
+	return answer.Receipt, answer.Send(x.ctx, &response{x: x, form: e.form, whole: func() { e.end(answer.Receipt, nil) }})
 }
 
 // closeDelimited reports whether the end of a body would be the end of the connection, which a cut looks like as well.

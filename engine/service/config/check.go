@@ -110,7 +110,7 @@ func (c *checker) settings(w Spec) *Settings {
 	return s
 }
 
-// Off, as the address of the listener for operators, is none.
+// Off is no listener for operators, in the place of its address.
 const Off = "off"
 
 // address checks HOST:PORT, and says whether that is loopback only.
