@@ -1,9 +1,15 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +24,8 @@ import (
 func writers(t *testing.T, dsn string) map[string][]string {
 	t.Helper()
 	sealed, _ := cmdtest.Deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
+	document := serviceDocument(t)
+	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_x")
 	lines := map[string][]string{}
 	for _, line := range []string{
 		"", "help", "help run", "run --help", "help exit-codes", "version", "version --json", "list", "list --json",
@@ -25,7 +33,13 @@ func writers(t *testing.T, dsn string) map[string][]string {
 		"plan appointments", "plan appointments --json", "lint appointments", "lint --json appointments", "lint --sarif pipeline/testdata/bad.yaml", "schema",
 		"test ../../examples/pipelines/contact_list.test.yaml", "test --json ../../examples/pipelines/contact_list.test.yaml",
 		"plugin list", "plugin list --json", "plugin info cipherstream", "plugin verify --json --plugins " + t.TempDir(), "completion bash", "completion zsh", "__complete run app",
-		"sandbox --patients 2 --appointments 2", "sweep --bucket " + t.TempDir(),
+		"plugin new upper --kind filter --dir " + filepath.Join(t.TempDir(), "upper"),
+		"sandbox --patients 2 --appointments 2", "sweep --bucket " + t.TempDir(), "check appointments --dsn " + dsn, "check appointments --json --dsn " + dsn,
+		"config check " + document, "config print " + document, "config schema", "serve --sandbox --sandbox-scale 1 --listen 127.0.0.1:0",
+		"key create clinic --config " + document, "key list --json --config " + document,
+		"customer list --config " + document, "customer disable clinic --config " + document, "customer enable clinic --json --config " + document,
+		"customer key new clinic --config " + document, "customer key list clinic --config " + document,
+		"call patients --customer clinic --server " + fakeService(t), "call patients --json --customer clinic -o " + filepath.Join(t.TempDir(), "called") + " --server " + fakeService(t),
 		"run appointments --progress none --dsn " + dsn, "run appointments --json --isolation none --dsn " + dsn,
 		"run appointments --progress none --dsn " + dsn + " --job --bucket " + t.TempDir(),
 		"decrypt " + sealed + " --customer " + cmdtest.Customer + " --keys " + cmdtest.KeyFile(t, cmdtest.CurrentKey) + " --newer-than 2025-12-31",
@@ -34,6 +48,59 @@ func writers(t *testing.T, dsn string) map[string][]string {
 		lines[line] = strings.Fields(line)
 	}
 	return lines
+}
+
+// serviceDocument is a document of kind Service with one customer, clinic, whose service does not run.
+func serviceDocument(t *testing.T) string {
+	t.Helper()
+	t.Setenv("CLINIC_DSN", "mysql://nobody:x@127.0.0.1:1/x")
+	path := filepath.Join(t.TempDir(), "service.yaml")
+	const text = `apiVersion: cipherstream/v1
+kind: Service
+metadata: {name: production}
+spec:
+  state: state
+  customers: [{id: clinic, name: Clinic, dsn: "env:CLINIC_DSN"}]
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// fakeService answers every request of a procedure with one row, and returns its URL.
+func fakeService(t *testing.T) string {
+	t.Helper()
+	const rows = "{\"a\":1}\n"
+	sum := sha256.Sum256([]byte(rows))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Content-Type", "application/x-ndjson")
+		h.Set("X-CipherStream-Mode", "stream")
+		h.Set("X-CipherStream-Rows", "1")
+		h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":")
+		_, _ = io.WriteString(w, rows)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// TestWritersAreAll: a new command is tried with an output that is full, and with one that nobody reads.
+func TestWritersAreAll(t *testing.T) {
+	elsewhere := []string{ // what they say goes the way of the others; to try them takes a server, or what another command made
+		"plugin install", "plugin remove", "plugin replay", "plugin test", "sandbox load",
+		"key revoke", "key rotate", "customer key activate", "customer key retire",
+	}
+	lines := writers(t, "mysql://x")
+	for _, path := range leaves(tree()) {
+		tried := slices.Contains(elsewhere, path)
+		for line := range lines {
+			tried = tried || strings.HasPrefix(line+" ", path+" ")
+		}
+		if !tried {
+			t.Errorf("nothing tries %s", path)
+		}
+	}
 }
 
 // TestFullOutput: no command succeeds when what it says cannot be written.
@@ -119,7 +186,7 @@ func TestReaderGoneUnderGoRun(t *testing.T) {
 	}
 }
 
-// TestClosedOutput: rows and receipts do not vanish in a standard output that was closed from the beginning; the
+// TestClosedOutput: rows, receipts and keys that are shown once do not vanish in a standard output that was closed from the beginning; the
 // server is not even asked. A /dev/null of the user's own is as good as any file.
 func TestClosedOutput(t *testing.T) {
 	server, err := net.Listen("tcp", "127.0.0.1:0")
@@ -141,6 +208,8 @@ func TestClosedOutput(t *testing.T) {
 	nowhere := "mysql://nobody:x@" + server.Addr().String() + "/x?tls=disabled"
 	sealed, _ := cmdtest.Deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
 	bucket := t.TempDir()
+	document := serviceDocument(t)
+	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_x")
 	decrypt := []string{"decrypt", sealed, "--customer", cmdtest.Customer, "--keys", cmdtest.KeyFile(t, cmdtest.CurrentKey), "--newer-than", "2025-12-31"}
 	for _, c := range []struct {
 		args []string
@@ -150,6 +219,10 @@ func TestClosedOutput(t *testing.T) {
 		{[]string{"run", "practitioners", "--dsn", nowhere, "--isolation", "none"}, "-o /dev/null"},
 		{[]string{"run", "practitioners", "--dsn", nowhere, "--job", "--bucket", bucket}, "--summary FILE"},
 		{decrypt, "-o /dev/null"},
+		{[]string{"call", "patients", "--customer", "clinic", "--server", "http://" + server.Addr().String()}, "-o /dev/null"},
+		{[]string{"key", "create", "clinic", "--config", document}, "shown once"},
+		{[]string{"key", "rotate", "key_x", "--config", document}, "shown once"},
+		{[]string{"customer", "key", "new", "clinic", "--config", document}, "shown once"},
 	} {
 		code, errs := cmdtest.InShell(t, ">&-", c.args...).Ended(t)
 		if code != terminal.ExitFailed || !strings.HasPrefix(errs, "error["+"cli.no_output"+"]: ") || !strings.Contains(errs, c.hint) {
@@ -158,6 +231,11 @@ func TestClosedOutput(t *testing.T) {
 	}
 	if len(asked) > 0 || len(cmdtest.Leftovers(t, bucket)) > 0 {
 		t.Errorf("the server was asked %d times, the bucket has %v", len(asked), cmdtest.Leftovers(t, bucket))
+	}
+	for _, list := range [][]string{{"key", "list", "--json"}, {"customer", "key", "list", "clinic", "--json"}} {
+		if got := cmdtest.Call(t, append(list, "--config", document)...); got.Code != terminal.ExitDone || strings.Contains(got.Stdout, `"id"`) {
+			t.Errorf("a key was made that nobody has seen: %+v", got)
+		}
 	}
 	dsn := cmdtest.Practice(t, sandbox.Options{Patients: 2, Appointments: 3})
 	for _, args := range [][]string{{"run", "practitioners", "--progress", "none", "--dsn", dsn}, decrypt} {

@@ -90,11 +90,7 @@ func TestFuzzTargetsHaveSeeds(t *testing.T) {
 		if !f.test {
 			continue
 		}
-		for _, d := range f.ast.Decls {
-			fn, ok := d.(*ast.FuncDecl)
-			if !ok || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Fuzz") {
-				continue
-			}
+		for _, fn := range fuzzTargets(f) {
 			targets++
 			corpus, err := os.ReadDir(filepath.Join(root, filepath.FromSlash(f.dir()), "testdata", "fuzz", fn.Name.Name))
 			if !addsSeeds(fn) && (err != nil || len(corpus) == 0) {
@@ -105,6 +101,16 @@ func TestFuzzTargetsHaveSeeds(t *testing.T) {
 	if targets == 0 {
 		t.Error("no fuzz target was found; every parser needs one")
 	}
+}
+
+// fuzzTargets are the fuzz targets of a file of tests.
+func fuzzTargets(f goFile) (targets []*ast.FuncDecl) {
+	for _, d := range f.ast.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Fuzz") {
+			targets = append(targets, fn)
+		}
+	}
+	return targets
 }
 
 // addsSeeds looks for a call of the method Add of the target's parameter, which a

@@ -91,6 +91,26 @@ func TestPlanNeedsNoSecret(t *testing.T) {
 	}
 }
 
+// TestReadOnlyIsSaid: whoever looks at a plan sees that its source may write, and no caller of the catalogue can ask for that.
+func TestReadOnlyIsSaid(t *testing.T) {
+	pipeline := strings.Replace(pipelineWith("${secret.dsn}", "SELECT 1", "", "-"), `query: "SELECT 1"`, `query: "SELECT 1", read_only: false`, 1)
+	file := writeFile(t, "mine.yaml", pipeline)
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"plan", file}, terminal.ExitDone, "read_only: false"},
+		{[]string{"plan", file, "--json"}, terminal.ExitDone, `"read_only": false`},
+		{[]string{"plan", "custom_table", "-p", "procedure_name=p", "-p", "read_only=false"}, terminal.ExitUsage, "parameter.unknown"},
+		{[]string{"run", "custom_table", "--dsn", "mysql://u:p@127.0.0.1:1/x", "-p", "procedure_name=p", "-p", "read_only=false"}, terminal.ExitUsage, "parameter.unknown"},
+	} {
+		if r := cmdtest.Call(t, c.args...); r.Code != c.code || !strings.Contains(r.Stdout+r.Stderr, c.says) {
+			t.Errorf("%v: exit %d, want %q: %s%s", c.args, r.Code, c.says, r.Stdout, r.Stderr)
+		}
+	}
+}
+
 func TestEnvironmentIsAllowed(t *testing.T) {
 	t.Setenv("REGION_OF_TEST", "eu")
 	file := writeFile(t, "mine.yaml", pipelineWith("${secret.dsn}", "SELECT 1", "", "/data/${env.REGION_OF_TEST}"))

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -46,8 +45,8 @@ func servedAs(program string) (sdk.Bundle, bool) {
 			sdk.DefineFilter(sdk.About{Name: "drops", Summary: "Drops the last row.", KeepsRows: true},
 				func(struct{}, sdk.Env) (sdk.Filter, error) { return dropping{}, nil }),
 		}}, true
-	case "nosy-plugin":
-		return sdk.Bundle{Name: "nosy", Version: "0.0.1", Stages: []sdk.Definition{
+	case "nosy-plugin", "nosy-network-plugin":
+		return sdk.Bundle{Name: "nosy", Version: "0.0.1", Network: program == "nosy-network-plugin", Stages: []sdk.Definition{
 			sdk.DefineEncoder(sdk.About{Name: "csv", Summary: "Looks around.", Out: sdk.ShapeRecords},
 				func(s nosySettings, _ sdk.Env) (sdk.Encoder, error) { return nosy{s}, nil }),
 		}}, true
@@ -67,8 +66,7 @@ type nosy struct{ nosySettings }
 func (n nosy) Bind(*arrow.Schema) (sdk.Media, error) {
 	_, dialled := net.Dial("tcp", n.Address)
 	_, read := os.ReadFile(n.File)
-	return sdk.Media{}, fault.New("nosy.report", fault.Source, "this is what it reaches").
-		WithDetail("network", fmt.Sprint(dialled == nil)).WithDetail("file", fmt.Sprint(read == nil))
+	return sdk.Media{}, fault.New("nosy.report", fault.Source, "it reaches network: %t, file: %t", dialled == nil, read == nil)
 }
 
 func (nosy) Begin(*sdk.Output) error { return nil }

@@ -128,6 +128,9 @@ func (a *app) sealingNewCommand(w *where) *cobra.Command {
 		Short: "Make an encryption key, and show it once",
 		Args:  a.oneArgument("one customer"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
+			if err := a.checkShown(); err != nil {
+				return err
+			}
 			return a.operate(c, w, func(ctx context.Context, m admin.Manage) error {
 				key, err := m.NewSealingKey(ctx, args[0])
 				if err != nil {

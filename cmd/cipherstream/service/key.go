@@ -66,6 +66,9 @@ func (a *app) keyCreateCommand(w *where) *cobra.Command {
 				}
 				want.ExpiresAt = time.Now().Add(life)
 			}
+			if err := a.checkShown(); err != nil {
+				return err
+			}
 			return a.operate(c, w, func(ctx context.Context, m admin.Manage) error {
 				key, err := m.CreateKey(ctx, want)
 				if err != nil {
@@ -93,6 +96,11 @@ func parseLife(text string) (time.Duration, error) {
 		return 0, usage("%q is not a time such as 90d or 12h", text)
 	}
 	return life, nil
+}
+
+// checkShown refuses to make a key that nobody would see: it is shown once, on standard output.
+func (a *app) checkShown() error {
+	return a.CheckOutput("the key", "it is shown once: let standard output go to a file, a pipe or a terminal")
 }
 
 // showIssued shows a key, the one time that it is there.
@@ -190,6 +198,9 @@ func (a *app) keyRotateCommand(w *where) *cobra.Command {
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
 			life, err := parseLife(grace)
 			if err != nil {
+				return err
+			}
+			if err := a.checkShown(); err != nil {
 				return err
 			}
 			return a.operate(c, w, func(ctx context.Context, m admin.Manage) error {

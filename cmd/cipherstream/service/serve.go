@@ -132,7 +132,7 @@ func warn(ctx context.Context, log *slog.Logger, document string, diags diag.Lis
 // running runs a service while do goes on, and ends it properly. Without a data directory it has one of its own, which is gone
 // with it, or with the next engine where it was killed.
 func (a *app) running(ctx context.Context, set *config.Settings, log *slog.Logger, level *slog.LevelVar, do func(context.Context, *service.Service) error) (err error) {
-	e, err := newEngine(ctx, set, log)
+	e, err := a.newEngine(ctx, set, log)
 	if err != nil {
 		return err
 	}

@@ -42,13 +42,14 @@ func (a *app) settings(ctx context.Context, path string, options config.Options)
 }
 
 // engine makes the engine of a service.
-func newEngine(ctx context.Context, set *config.Settings, log *slog.Logger) (*engine.Engine, error) {
+func (a *app) newEngine(ctx context.Context, set *config.Settings, log *slog.Logger) (*engine.Engine, error) {
 	catalogue := fs.FS(pipelines.FS())
 	if set.Catalogue != "" {
 		catalogue = os.DirFS(set.Catalogue)
 	}
 	return engine.New(ctx, engine.Config{
-		FirstParty: bundle.Bundle(session.Version()), Args: []string{session.ServePlugin}, Catalogue: catalogue, NoFiles: true,
+		FirstParty: bundle.Bundle(session.Version()), Executable: a.Executable, Args: []string{session.ServePlugin},
+		Catalogue: catalogue, NoFiles: true,
 		PluginDir: set.Plugins, Warm: set.Limits.Warm, Log: log,
 	})
 }

@@ -89,7 +89,7 @@ func WasClosed(f *os.File) bool {
 	return both
 }
 
-// CheckOutput refuses to send rows to a standard output that is closed. Hint says what to give instead.
+// CheckOutput refuses to send what must not be lost, such as rows, to a standard output that is closed. Hint says what to give instead.
 func (t *Terminal) CheckOutput(what, hint string) error {
 	if !WasClosed(t.Out) {
 		return nil
