@@ -207,9 +207,14 @@ func (r *checkedRequest) call(c catalogue) (statement, error) {
 		return statement{}, requestFault(codeProcedureNotAvailable, "procedure_name", "there is no procedure %s that may be called", shown(r.procedure)).
 			WithHint("%s", near.hint("check the name; whoever runs the service decides which procedures may be called"))
 	}
-	parameters, err := c.parameters(procedure)
+	parameters, known, err := c.parameters(procedure)
 	if err != nil {
 		return statement{}, err
+	}
+	if !known && len(r.args) > 0 {
+		// Without its type, a value could be rounded or cut on its way.
+		return statement{}, requestFault(codeArgument, "arguments", "the server hides the parameters of procedure %s from an account that may call it by a role alone, and their types must be known", shown(procedure)).
+			WithHint("GRANT EXECUTE ON PROCEDURE %s to the account itself, or EXECUTE on the database to the role", quoteName(procedure))
 	}
 	given := slices.DeleteFunc(slices.Clone(parameters), func(p parameterInfo) bool { return p.mode == "OUT" })
 	if len(given) != len(r.args) {
