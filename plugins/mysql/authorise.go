@@ -24,6 +24,7 @@ type statement struct {
 	// outs are the OUT and INOUT parameters; inout are the assignments that give the variables
 	// of INOUT ones their values before the call.
 	outs      []outParameter
+	instants  []instantArgument
 	inout     []string
 	inoutArgs []any
 }
@@ -233,6 +234,9 @@ func (r *checkedRequest) call(c catalogue) (statement, error) {
 		t := parseParamType(p.typ)
 		value, problem := t.bind(r.args[next])
 		next++
+		if text, is := value.(string); is && t.name == "timestamp" {
+			call.instants = append(call.instants, instantArgument{next, p, text})
+		}
 		if problem != "" {
 			return statement{}, requestFault(codeArgument, "arguments", "argument %d (%s %s): %s", next, p.name, p.typ, problem).
 				WithHint("%s", signature(given))
@@ -246,6 +250,13 @@ func (r *checkedRequest) call(c catalogue) (statement, error) {
 	}
 	call.query = "CALL " + quoteName(procedure) + "(" + strings.Join(places, ", ") + ")"
 	return call, nil
+}
+
+// instantArgument is an argument for a TIMESTAMP, and its number, from 1.
+type instantArgument struct {
+	number    int
+	parameter parameterInfo
+	text      string
 }
 
 // signature says what a procedure takes.
