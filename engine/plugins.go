@@ -9,8 +9,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// plugins are the third-party plugins of the lock file. Each is asked once what it offers, and not before somebody needs
-// to know. It is safe for concurrent use.
+// plugins are the third-party plugins of the lock file. Each is asked once what it offers, and not before somebody
+// needs to know. It is safe for concurrent use.
 type plugins struct {
 	host    *host.Host
 	entries []string // in the order of the lock file

@@ -22,13 +22,17 @@ func (s *Store) Key(actions ...string) Key {
 		s.tb.Fatal(err)
 	}
 	client := sts.New(sts.Options{
-		Region: Region, BaseEndpoint: aws.String(s.Endpoint()), Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey(), s.SecretKey(), ""),
+		Region: Region, BaseEndpoint: aws.String(s.Endpoint()),
+		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey(), s.SecretKey(), ""),
 	})
 	made, err := client.AssumeRole(context.Background(), &sts.AssumeRoleInput{
-		Policy: aws.String(string(policy)), RoleArn: aws.String("arn:aws:iam:::role/tests"), RoleSessionName: aws.String("tests"), // MinIO has no roles, and reads neither
+		Policy: aws.String(string(policy)),
+		// MinIO has no roles, and reads neither.
+		RoleArn: aws.String("arn:aws:iam:::role/tests"), RoleSessionName: aws.String("tests"),
 	})
 	if err != nil {
 		s.tb.Fatalf("servers: making a key: %v", err)
 	}
-	return Key{ID: *made.Credentials.AccessKeyId, Secret: *made.Credentials.SecretAccessKey, Token: *made.Credentials.SessionToken}
+	c := made.Credentials
+	return Key{ID: *c.AccessKeyId, Secret: *c.SecretAccessKey, Token: *c.SessionToken}
 }

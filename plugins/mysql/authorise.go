@@ -215,7 +215,7 @@ func (r *checkedRequest) call(c catalogue) (statement, error) {
 	if !known && len(r.args) > 0 {
 		// Without its type, a value could be rounded or cut on its way.
 		return statement{}, requestFault(codeArgument, "arguments", "the server hides the parameters of procedure %s from an account that may call it by a role alone, and their types must be known", shown(procedure)).
-			WithHint("GRANT EXECUTE ON PROCEDURE %s to the account itself, or EXECUTE on the database to the role", quoteName(procedure))
+			WithHint("GRANT EXECUTE ON PROCEDURE %s to the account itself, or EXECUTE on the database or SHOW_ROUTINE to the role", quoteName(procedure))
 	}
 	given := slices.DeleteFunc(slices.Clone(parameters), func(p parameterInfo) bool { return p.mode == "OUT" })
 	if len(given) != len(r.args) {
