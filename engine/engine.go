@@ -72,16 +72,15 @@ type Config struct {
 type Engine struct {
 	loader  *document.Loader
 	host    *host.Host
-	catalog plan.Catalog
-	broken  []plan.Broken
-	offers  []host.Offer
+	catalog plan.Catalog // of the stages of this program
+	plugins *plugins
 	filters *run.FilterChecker
 	budget  *budget.Budget
 }
 
-// New makes an engine. Third-party plugins of the lock file are started once, to
-// learn what they offer; one that is broken fails only the pipelines that use it. Close
-// the engine when no run is going on.
+// New makes an engine. It starts no plugin: a third-party plugin of the lock file is started once, when a pipeline may
+// need it, to learn what it offers. One that is broken or does not answer fails and delays only what asks for it. Ctx
+// is for the life of the engine: when it has ended, no plugin is asked any more. Close the engine when no run is going on.
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	h, err := host.New(host.Config{
 		FirstParty: cfg.FirstParty, Executable: cfg.Executable, Args: cfg.Args,
@@ -91,31 +90,10 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	plugins, err := h.Survey(ctx)
-	if err != nil {
-		h.Close()
-		return nil, err
-	}
-	e := &Engine{loader: &document.Loader{Catalogue: cfg.Catalogue, NoFiles: cfg.NoFiles}, host: h, filters: run.NewFilterChecker(h), budget: cfg.Budget}
-	for _, found := range plugins {
-		if found.Err != nil {
-			e.broken = append(e.broken, plan.Broken{Plugin: found.Entry.Name, Fault: fault.From(found.Err)})
-			continue
-		}
-		o := found.Offer
-		e.offers = append(e.offers, o)
-		for _, m := range o.Stages {
-			manifest := plan.Manifest{
-				Plugin: o.Plugin, FirstParty: o.FirstParty, Kind: m.Kind, Name: m.Name, Summary: m.Summary, Doc: m.Doc,
-				In: m.In, Out: m.Out, Spec: m.Spec, Concurrent: m.Concurrent, KeepsRows: m.KeepsRows,
-			}
-			if d, ok := cfg.FirstParty.Find(m.Kind, m.Name); ok && o.FirstParty && m.Kind == stage.KindFilter {
-				manifest.Make = plan.Maker(d)
-			}
-			e.catalog = append(e.catalog, manifest)
-		}
-	}
-	return e, nil
+	return &Engine{
+		loader: &document.Loader{Catalogue: cfg.Catalogue, NoFiles: cfg.NoFiles}, host: h, catalog: plan.FromBundle(cfg.FirstParty, true),
+		plugins: newPlugins(ctx, h), filters: run.NewFilterChecker(h), budget: cfg.Budget,
+	}, nil
 }
 
 // Close ends warm processes and removes the engine's private directory.
@@ -131,8 +109,8 @@ func (e *Engine) NewDir() (string, error) { return e.host.NewDir() }
 // Names lists the pipelines of the catalogue, sorted.
 func (e *Engine) Names() []string { return e.loader.Names() }
 
-// Plugins lists the plugins that work and their stages, first-party first.
-func (e *Engine) Plugins() []Offer { return e.offers }
+// Plugins lists the plugins that work and their stages, first-party first. All are asked that were not yet.
+func (e *Engine) Plugins() []Offer { return append([]Offer{e.host.OwnOffer()}, e.plugins.offers()...) }
 
 // Schema describes pipelines, templates and tests for editors as a JSON Schema, with the
 // settings of every stage that is known here, ready for json.Marshal.
@@ -141,12 +119,14 @@ func (e *Engine) Schema() map[string]any {
 		kind stage.Kind
 		name string
 	}
+	others, _ := e.plugins.offer("")
+	all := slices.Concat(e.catalog, others)
 	offered := map[key]int{}
-	for _, m := range e.catalog {
+	for _, m := range all {
 		offered[key{m.Kind, m.Name}]++
 	}
 	var stages []document.StageSchema
-	for _, m := range e.catalog {
+	for _, m := range all {
 		// A name that several plugins offer is the one of this program.
 		plain := m.FirstParty || offered[key{m.Kind, m.Name}] == 1
 		stages = append(stages, document.StageSchema{Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, Plain: plain,
@@ -224,5 +204,5 @@ func (e *Engine) Check(ctx context.Context, p *Plan) (*CheckReport, error) {
 // UndoLeftovers ends what runs of engines that have died left at a place, such as unfinished uploads to a bucket, and
 // returns how much that was. The place is what the settings of a stage of this program name.
 func (e *Engine) UndoLeftovers(ctx context.Context, kind stage.Kind, name string, settings map[string]any) (undone int, err error) {
-	return run.UndoLeftovers(ctx, e.host, plan.Stage{ID: string(kind), Kind: kind, Plugin: e.offers[0].Plugin, Name: name, FirstParty: true, Config: settings})
+	return run.UndoLeftovers(ctx, e.host, plan.Stage{ID: string(kind), Kind: kind, Plugin: e.host.OwnOffer().Plugin, Name: name, FirstParty: true, Config: settings})
 }

@@ -40,7 +40,7 @@ func (e *Engine) lint(doc *Document, diags diag.List) diag.List {
 }
 
 func (e *Engine) config(doc *Document) plan.Config {
-	return plan.Config{Document: doc, Catalog: e.catalog, Broken: e.broken, CheckFilter: e.filters.Check}
+	return plan.Config{Document: doc, Catalog: e.catalog, Others: e.plugins.offer, CheckFilter: e.filters.Check}
 }
 
 // Prepare readies a pipeline of the catalogue for any number of runs: the document is read, its templates merged,

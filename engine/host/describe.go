@@ -52,8 +52,8 @@ func Pin(ctx context.Context, program string) (entry LockEntry, folder string, e
 	return LockEntry{Name: name, File: name, SHA256: hex.EncodeToString(hash.Sum(nil))}, filepath.Dir(program), nil
 }
 
-// ownOffer is what the first-party stages offer.
-func (h *Host) ownOffer() Offer { return offerOf(h.cfg.FirstParty) }
+// OwnOffer is what the first-party stages offer.
+func (h *Host) OwnOffer() Offer { return offerOf(h.cfg.FirstParty) }
 
 // offerOf is what this program offers with the stages of a bundle.
 func offerOf(own stage.Bundle) Offer {
@@ -91,7 +91,7 @@ const surveyed = 4
 // itself. Survey fails only when ctx ends.
 func (h *Host) Survey(ctx context.Context) ([]Found, error) {
 	all := make([]Found, 1+len(h.lock.Plugins))
-	all[0] = Found{Offer: h.ownOffer()}
+	all[0] = Found{Offer: h.OwnOffer()}
 	var wait sync.WaitGroup
 	free := make(chan struct{}, surveyed)
 	for i, entry := range h.lock.Plugins {
@@ -113,7 +113,7 @@ func (h *Host) Survey(ctx context.Context) ([]Found, error) {
 // Found.
 func (h *Host) Look(ctx context.Context, plugin string) (Found, error) {
 	if plugin == h.cfg.FirstParty.Name {
-		return Found{Offer: h.ownOffer()}, nil
+		return Found{Offer: h.OwnOffer()}, nil
 	}
 	entry, err := h.Locked(plugin)
 	if err != nil {

@@ -63,17 +63,26 @@ type Broken struct {
 	Fault *fault.Fault
 }
 
-// find looks up what a stage uses. When it is not found and a broken plugin may offer it, the problem says so; when the
-// stage names that plugin, the problem is the plugin's own fault.
+// find looks up what a stage uses. Other plugins are asked only when it is not in the catalogue: the one that it names, or
+// all of them. When it is not found and a broken plugin may offer it, the problem says so; when the stage names that
+// plugin, the problem is the plugin's own fault.
 func (c *Config) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
 	m, problem := c.Catalog.find(s)
-	if problem == nil || len(c.Broken) == 0 {
+	if problem == nil || c.Others == nil {
+		return m, problem
+	}
+	plugin, _, explicit := strings.Cut(s.Use.Text, "/")
+	asked := plugin
+	if !explicit {
+		asked = ""
+	}
+	others, broken := c.Others(asked)
+	if m, problem = slices.Concat(c.Catalog, others).find(s); problem == nil || len(broken) == 0 {
 		return m, problem
 	}
 	d := *problem
-	plugin, _, explicit := strings.Cut(s.Use.Text, "/")
 	var suspects []string
-	for _, b := range c.Broken {
+	for _, b := range broken {
 		if explicit && b.Plugin == plugin {
 			d = diag.At(s.Use.At, b.Fault.Code, "%s %q cannot be had: %s", s.Kind, s.Use.Text, b.Fault.Message)
 			d.Hint = b.Fault.Hint

@@ -20,8 +20,10 @@ import (
 type Config struct {
 	Document *document.Document
 	Catalog  Catalog
-	// Broken are the plugins that do not work. Only what cannot be found without them is wrong.
-	Broken []Broken
+	// Others tells what a plugin offers that is not in the Catalog, or, when there is none of that name, what all of
+	// them do, and which of them do not work. It may take its time and is asked only for a stage that is not in the
+	// Catalog. Nil is none.
+	Others func(plugin string) (Catalog, []Broken)
 	// CheckFilter asks a filter that Manifest.Make cannot make what is wrong with its settings, and what it must be
 	// given so that it gives some columns; nil when it does not know. It is nil where nobody can be asked: such filters
 	// are then looked at in the run only.

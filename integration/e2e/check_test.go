@@ -54,6 +54,10 @@ func TestCheckStore(t *testing.T) {
 	d := newDeliveries(t, store)
 	const account, readable = "warning source mysql.may_write", "unchecked sink check.unchecked"
 	bucket := store.URL(store.Bucket())
+	allowed := func(actions ...string) settings {
+		key := store.Key(actions...)
+		return settings{"access_key_id": key.ID, "secret_access_key": key.Secret, "session_token": key.Token, "link_ttl": "0s"}
+	}
 	for name, c := range map[string]struct {
 		bucket string
 		sink   settings
@@ -65,6 +69,8 @@ func TestCheckStore(t *testing.T) {
 		"missing bucket": {bucket: store.URL("not-there-" + store.Bucket()), code: 1, want: []string{account, "wrong sink sink.bucket_missing"}, run: "sink.bucket_missing"},
 		"another key":    {bucket: bucket, sink: settings{"access_key_id": "nobody"}, code: 3, want: []string{account, "wrong sink sink.credentials"}, run: "sink.credentials"},
 		"another secret": {bucket: bucket, sink: settings{"secret_access_key": "wrong-secret-key"}, code: 3, want: []string{account, "wrong sink sink.credentials"}, run: "sink.credentials"},
+		"may only read":  {bucket: bucket, sink: allowed("s3:GetObject", "s3:ListBucket"), code: 3, want: []string{account, "wrong sink sink.access_denied"}, run: "sink.access_denied"},
+		"may only write": {bucket: bucket, sink: allowed("s3:PutObject", "s3:AbortMultipartUpload"), want: []string{account, readable}},
 		"nobody listens": {bucket: strings.Replace(bucket, url.QueryEscape(store.Endpoint()), url.QueryEscape("http://127.0.0.1:1"), 1), code: 3, want: []string{account, "wrong sink sink.unreachable"}, run: "sink.unreachable"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,8 @@ func TestSessionVariables(t *testing.T) {
 			hostile["system_versioning_asof"] = "'2001-01-01 00:00:00'"
 		} else {
 			delete(hostile, "max_error_count")
-			hostile["windowing_use_high_precision"] = "0"
+			hostile["windowing_use_high_precision"], hostile["show_gipk_in_create_table_and_information_schema"] = "0", "0"
+			db.Exec("SET SESSION sql_generate_invisible_primary_key = 1; CREATE TABLE keyless (a INT); INSERT INTO keyless VALUES (5)")
 		}
 		hostile[isolation] = "'READ-UNCOMMITTED'"
 		var saved []string
@@ -53,6 +54,14 @@ func TestSessionVariables(t *testing.T) {
 			got = mustRead(t, settings{"url": user, "query": "SELECT (SELECT GROUP_CONCAT(c ORDER BY i) FROM five), a / b, WEEK(d), DAYNAME(d), " +
 				"NOW() > '2020-01-01', 'é', CONCAT('[', c, ']'), @@" + isolation + ", @@autocommit FROM five WHERE i = 1"})
 			wantRows(t, got, []string{"a,b,c,d,e", "0.3333", "9", "Sunday", "1", "é", "[a]", "REPEATABLE-READ", "1"})
+			if !mariaDB {
+				request := settings{"table_name": "keyless", "allowed_tables": "*"}
+				if got := mustRead(t, settings{"url": user, "request": request}); got.counters["columns_invisible"] != 1 {
+					t.Errorf("a generated primary key: counters %v", got.counters)
+				}
+				request["columns"] = "my_row_id,a"
+				wantRows(t, mustRead(t, settings{"url": user, "request": request}), []string{"1", "5"})
+			}
 			for name := range hostile {
 				if name == "sql_mode" || name == "init_connect" {
 					continue

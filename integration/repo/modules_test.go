@@ -14,6 +14,7 @@ var dependencies = map[string]string{
 	"github.com/aws/aws-sdk-go-v2/config":         "the credentials of the machine that the sink runs on",
 	"github.com/aws/aws-sdk-go-v2/credentials":    "credentials that were given",
 	"github.com/aws/aws-sdk-go-v2/service/s3":     "multipart uploads to S3",
+	"github.com/aws/aws-sdk-go-v2/service/sts":    "tests: keys of a store that may do less",
 	"github.com/aws/smithy-go":                    "what the store's errors are called",
 	"github.com/danielgtaylor/huma/v2":            "the operations of the service, and the OpenAPI document that describes them",
 	"github.com/dolthub/go-mysql-server":          "the embedded server of the sandbox",

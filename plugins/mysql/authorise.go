@@ -24,6 +24,7 @@ type statement struct {
 	// outs are the OUT and INOUT parameters; inout are the assignments that give the variables
 	// of INOUT ones their values before the call.
 	outs      []outParameter
+	instants  []instantArgument
 	inout     []string
 	inoutArgs []any
 }
@@ -207,9 +208,14 @@ func (r *checkedRequest) call(c catalogue) (statement, error) {
 		return statement{}, requestFault(codeProcedureNotAvailable, "procedure_name", "there is no procedure %s that may be called", shown(r.procedure)).
 			WithHint("%s", near.hint("check the name; whoever runs the service decides which procedures may be called"))
 	}
-	parameters, err := c.parameters(procedure)
+	parameters, known, err := c.parameters(procedure)
 	if err != nil {
 		return statement{}, err
+	}
+	if !known && len(r.args) > 0 {
+		// Without its type, a value could be rounded or cut on its way.
+		return statement{}, requestFault(codeArgument, "arguments", "the server hides the parameters of procedure %s from an account that may call it by a role alone, and their types must be known", shown(procedure)).
+			WithHint("GRANT EXECUTE ON PROCEDURE %s to the account itself, or EXECUTE on the database or SHOW_ROUTINE to the role", quoteName(procedure))
 	}
 	given := slices.DeleteFunc(slices.Clone(parameters), func(p parameterInfo) bool { return p.mode == "OUT" })
 	if len(given) != len(r.args) {
@@ -228,6 +234,9 @@ func (r *checkedRequest) call(c catalogue) (statement, error) {
 		t := parseParamType(p.typ)
 		value, problem := t.bind(r.args[next])
 		next++
+		if text, is := value.(string); is && t.name == "timestamp" {
+			call.instants = append(call.instants, instantArgument{next, p, text})
+		}
 		if problem != "" {
 			return statement{}, requestFault(codeArgument, "arguments", "argument %d (%s %s): %s", next, p.name, p.typ, problem).
 				WithHint("%s", signature(given))
@@ -241,6 +250,13 @@ func (r *checkedRequest) call(c catalogue) (statement, error) {
 	}
 	call.query = "CALL " + quoteName(procedure) + "(" + strings.Join(places, ", ") + ")"
 	return call, nil
+}
+
+// instantArgument is an argument for a TIMESTAMP, and its number, from 1.
+type instantArgument struct {
+	number    int
+	parameter parameterInfo
+	text      string
 }
 
 // signature says what a procedure takes.

@@ -44,6 +44,27 @@ func (s *source) prepareCall() error {
 	return s.setVariables(inout, inoutArgs)
 }
 
+// checkInstants refuses arguments that a TIMESTAMP cannot hold in the session's zone: outside of its
+// years, or skipped by the clocks. A server whose mode is not strict would make them another time,
+// or none.
+func (s *source) checkInstants(list []instantArgument) error {
+	for _, a := range list {
+		const unix = "UNIX_TIMESTAMP(CAST(? AS DATETIME(6)))"
+		holds := ""
+		err := s.texts("SELECT CAST("+unix+" > 0 AND "+unix+" < 2147483648 AND FROM_UNIXTIME("+unix+") = CAST(? AS DATETIME(6)) AS CHAR)",
+			[]any{a.text, a.text, a.text, a.text}, func(row []string) { holds = row[0] })
+		if err != nil {
+			return err
+		}
+		if holds != "1" {
+			return requestFault(codeArgument, "arguments", "argument %d (%s %s): expected a time that clocks show in the session's time zone, %s, from 1970-01-01 00:00:01 to 2038-01-19 03:14:07 of UTC",
+				a.number, a.parameter.name, a.parameter.typ, s.session.facts["time_zone"]).
+				WithHint("give a local time of that zone, or set time_zone to the one that is meant")
+		}
+	}
+	return nil
+}
+
 // outVariable is the user variable that takes the parameter with that index.
 func outVariable(i int) string { return "@cipherstream_" + strconv.Itoa(i+1) }
 

@@ -17,8 +17,8 @@ type catalogue interface {
 	table(name string) (tableInfo, error)
 	// procedures visits the procedures, in any order.
 	procedures(visit func(name string)) error
-	// parameters lists a procedure's parameters in order.
-	parameters(procedure string) ([]parameterInfo, error)
+	// parameters lists a procedure's parameters in order. Known is false when the server does not show them.
+	parameters(procedure string) (list []parameterInfo, known bool, err error)
 }
 
 type tableInfo struct {
@@ -52,7 +52,8 @@ type parameterInfo struct {
 type database struct {
 	source *source
 	name   string
-	fold   bool // the case of databases' and tables' names does not matter
+	fold   bool            // the case of databases' and tables' names does not matter
+	shown  map[string]bool // the procedures that the catalogue shows, by lower-case name
 }
 
 func openDatabase(s *source) (*database, error) {
@@ -119,10 +120,26 @@ FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_nam
 	return info, err
 }
 
+// procedures visits those that the catalogue shows, and those that a role alone lets the account call by their names:
+// MySQL's catalogue hides these.
 func (d *database) procedures(visit func(name string)) error {
-	return d.read(`SELECT CAST(routine_schema AS CHAR), CAST(routine_name AS CHAR) FROM information_schema.routines
+	d.shown = map[string]bool{}
+	err := d.read(`SELECT CAST(routine_schema AS CHAR), CAST(routine_name AS CHAR) FROM information_schema.routines
 WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE'`, "",
-		func(row []string) { visit(row[0]) })
+		func(row []string) {
+			d.shown[lower(row[0])] = true
+			visit(row[0])
+		})
+	if err != nil || d.source.session.mariaDB {
+		return err
+	}
+	grants, err := d.source.session.grants()
+	executeGrants(grants, func(schema, routine string, ofProcedure bool) {
+		if ofProcedure && sameName(schema, d.name, d.fold) && !d.shown[lower(routine)] {
+			visit(routine)
+		}
+	})
+	return err
 }
 
 // parametersOf begins a query for parameters, whose columns are a database, the name of a
@@ -130,10 +147,10 @@ WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE'`, "",
 const parametersOf = `SELECT CAST(specific_schema AS CHAR), CAST(specific_name AS CHAR), CAST(parameter_name AS CHAR), CAST(parameter_mode AS CHAR), CAST(dtd_identifier AS CHAR)
 FROM information_schema.parameters`
 
-func (d *database) parameters(procedure string) (list []parameterInfo, err error) {
+func (d *database) parameters(procedure string) (list []parameterInfo, known bool, err error) {
 	err = d.read(parametersOf+` WHERE specific_schema = DATABASE() AND specific_name = ? AND routine_type = 'PROCEDURE' ORDER BY ordinal_position`, procedure,
 		func(row []string) { list = append(list, parameterInfo{row[1], row[2], row[3]}) })
-	return list, err
+	return list, d.shown[lower(procedure)], err
 }
 
 // texts executes a statement whose columns are all text and visits its rows, NULL

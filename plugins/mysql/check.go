@@ -188,7 +188,20 @@ WHERE specific_schema = ? AND specific_name = ? AND routine_type = 'PROCEDURE'`,
 
 // mayExecute reads the answer to SHOW GRANTS, and says whether one of the grants lets the
 // account call a procedure.
-func mayExecute(grants []string, database, procedure string) bool {
+func mayExecute(grants []string, database, procedure string) (may bool) {
+	executeGrants(grants, func(schema, routine string, ofProcedure bool) {
+		switch {
+		case schema == "*", ofProcedure && sameName(schema, database, true) && sameName(routine, procedure, true),
+			!ofProcedure && routine == "*" && likeName(lower(schema), lower(database)):
+			may = true
+		}
+	})
+	return may
+}
+
+// executeGrants visits what the answer to SHOW GRANTS lets the account execute: a procedure, or
+// whatever is in the databases that schema stands for.
+func executeGrants(grants []string, visit func(schema, routine string, ofProcedure bool)) {
 	for _, line := range grants {
 		list, ok := strings.CutPrefix(line, "GRANT ")
 		list, target, on := strings.Cut(list, " ON ")
@@ -203,16 +216,8 @@ func mayExecute(grants []string, database, procedure string) bool {
 		target, ofProcedure := strings.CutPrefix(target, "PROCEDURE ")
 		schema, rest := grantedName(target)
 		routine, _ := grantedName(strings.TrimPrefix(rest, "."))
-		switch {
-		case schema == "*":
-			return true
-		case ofProcedure && sameName(schema, database, true) && sameName(routine, procedure, true):
-			return true
-		case !ofProcedure && routine == "*" && likeName(lower(schema), lower(database)):
-			return true
-		}
+		visit(schema, routine, ofProcedure)
 	}
-	return false
 }
 
 // grantedName takes a name off the front of a grant's target, as servers quote it.

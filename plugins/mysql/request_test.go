@@ -46,13 +46,13 @@ func (s *shelf) procedures(visit func(string)) error {
 	return nil
 }
 
-func (s *shelf) parameters(procedure string) ([]parameterInfo, error) {
+func (s *shelf) parameters(procedure string) ([]parameterInfo, bool, error) {
 	s.asked = append(s.asked, procedure)
 	list, ok := s.calls[procedure]
 	if !ok {
-		return nil, fmt.Errorf("asked about %q", procedure)
+		return nil, false, fmt.Errorf("asked about %q", procedure)
 	}
-	return list, nil
+	return list, true, nil
 }
 
 // strange is a name that every sloppy quoting stumbles over.

@@ -272,6 +272,9 @@ func (s *source) authorise() error {
 		s.env.Count("columns_invisible", int64(n))
 		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(authorised.invisible))
 	}
+	if err := s.checkInstants(authorised.instants); err != nil {
+		return err
+	}
 	if err := s.setVariables(authorised.inout, authorised.inoutArgs); err != nil {
 		return err
 	}

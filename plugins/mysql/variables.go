@@ -35,6 +35,7 @@ var sessionVariables = []sessionVariable{
 	{"timestamp", "DEFAULT", "", "a set one stops the clock of NOW() and CURDATE()"},
 	{"sql_mode", "REPLACE(@@SESSION.sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '')", "", "this mode pads CHAR values with spaces; the other modes stay, because queries and views are written for them"},
 	{"windowing_use_high_precision", "1", "MySQL", "off, window functions add up with rounding errors"},
+	{"show_gipk_in_create_table_and_information_schema", "1", "MySQL", "off, the catalogue hides a primary key that the server generated, so that nobody hears of an invisible column"},
 	{"default_regex_flags", "''", "MariaDB", "what REGEXP finds"},
 	{"old_mode", "'UTF8_IS_UTF8MB3'", "MariaDB", "how a TIME becomes a DATETIME, and what the name utf8 means"},
 	{"system_versioning_asof", "DEFAULT", "MariaDB", "shows system-versioned tables as they were at another time"},

@@ -23,6 +23,9 @@ var zonePattern = regexp.MustCompile(`^[A-Za-z0-9_+:/-]{1,64}$`)
 func (ses *session) setZone(name string) error {
 	if name != zoneServer {
 		_, err := ses.run("SET SESSION time_zone = '" + name + "'")
+		if isErrno(err, 1298) && strings.EqualFold(name, zone.UTC) { // a server without tables of zones knows offsets only
+			_, err = ses.run("SET SESSION time_zone = '+00:00'")
+		}
 		if isErrno(err, 1298) {
 			return fault.New(codeTimeZone, fault.Source, "the server does not know the time zone %s", shown(name)).
 				WithHint("write an offset such as +10:00, or load the server's time zone tables (mysql_tzinfo_to_sql)")
