@@ -28,7 +28,7 @@ var dependencies = map[string]string{
 	"github.com/sirupsen/logrus":                  "the embedded server's log, so that its lines go into ours",
 	"github.com/moby/moby/api":                    "a container's port that stays the same after a restart",
 	"github.com/testcontainers/testcontainers-go": "containers of the tests' servers",
-	"github.com/parquet-go/parquet-go":            "the Parquet encoder",
+	"github.com/parquet-go/parquet-go":            "the Parquet encoder; metadata and packed values of the Parquet source",
 	"github.com/spf13/cobra":                      "commands, flags and completion of the CLI",
 	"github.com/swaggest/swgui":                   "the browser of the OpenAPI document, embedded in the program",
 	"go.uber.org/goleak":                          "tests that no goroutine is left behind",
