@@ -20,7 +20,7 @@ import (
 func TestDocumented(t *testing.T) {
 	t.Parallel()
 	s := startSandbox(t, "--verbose")
-	for name, test := range map[string]func(*testing.T, *sandbox){"Schemathesis": testSchemathesis, "Guides": testGuides} {
+	for name, test := range map[string]func(*testing.T, *sandbox){"Schemathesis": testSchemathesis, "Guides": testGuides, "Browser": testBrowser} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, s)
