@@ -23,10 +23,9 @@ func shareOf(p *plan.Plan, i int) int64 {
 	return max(budget/sharing, 1)
 }
 
-// Memory is what the processes of a plan take, in bytes, when they use what they are given:
-// for whoever shares out what there is among runs. It is no bound: a single batch is let
-// through whatever its size, and a stage may keep what it likes, as the encoder of Parquet
-// does with a row group. The bound is the host's, for each process.
+// Memory estimates how much memory, in bytes, the processes of a plan take, for a caller that divides what there is
+// among runs. It is no upper bound: a single batch passes whatever its size, and a stage may keep data, as the encoder
+// of Parquet keeps a row group. Only the host's limit for each process is one.
 func Memory(h Host, p *plan.Plan) (sum int64) {
 	for i, g := range p.Groups {
 		share := shareOf(p, i)

@@ -1,21 +1,19 @@
-// Package run executes a plan: it starts the plan's process groups, joins them
-// by unix sockets, watches them, decides whether the output becomes visible, and
-// writes the receipt. It owns the outcome of a run and its events; it never
-// reads a document (engine/plan) and never looks at data; whoever wants to (engine/record) is handed the
-// connections between every two groups (Tap).
+// Package run executes a plan: it starts the plan's process groups, connects them by unix sockets, watches them,
+// decides whether the output becomes visible, and makes the receipt. It owns the outcome of a run and its events. It
+// never reads a document (engine/plan does), and never looks at data: a Tap, such as a recording (engine/record), gets
+// the connections between the groups for that.
 //
-// The output is committed only after every group has finished well and the sink
-// holds everything. When anything fails, everything is cancelled, and the run's
-// fault is the cause, not its echoes.
+// The output is committed only after every group has finished well and the sink has received everything. When a part
+// fails all others are cancelled. The run's fault is then the cause, and not what the others report because of it.
 //
 // # The end of a run
 //
 // The last stage is a sink with two phases (stage.Sink, or stage.TableSink, which takes rows): one of a plugin, or one
-// that the caller hands over in Options.Sink and that lives in the caller's process. The caller's is a group like any other, of one stage, whose
-// process is this one: it reads the data socket of the group before it, without copies, and is given the same order of
-// calls, the same budget and the same recovery from panics as a plugin's. Where that group is in this process already
-// (plan.IsolationNone), the sink joins it, and no socket is between them. A file or an object that needs no byte here stays a
-// plugin's sink, and costs no hop.
+// that the caller hands over in Options.Sink and that lives in the caller's process. The caller's is a group like any
+// other, of one stage, whose process is this one: it reads the data socket of the group before it, without copies, and
+// is given the same order of calls, the same budget and the same recovery from panics as a plugin's. Where that group
+// is in this process already (plan.IsolationNone), the sink joins it, and no socket is between them. A file or an
+// object that needs no byte here stays a plugin's sink, and costs no hop.
 //
 // For both kinds Options.BeforeCommit, the caller's gate, stands before Commit: after it nothing but Commit
 // happens, and when it refuses, the sink is aborted. A Commit that has begun is waited for, whatever ends the run
@@ -24,10 +22,10 @@
 //
 // # What is left behind
 //
-// A stage announces what it begins outside of its process (stage.Env.Announce) before it begins it. When a run fails and
-// something announced was not released, because its process has died or could not end it, a fresh process of the same plugin
-// is asked to undo it; so is what the runs of a host have announced that has died itself, by the next run to the same
-// place. What cannot be undone the fault names.
+// A stage announces what it begins outside of its process (stage.Env.Announce) before it begins it. When a run fails
+// and something announced was not released, because its process has died or could not end it, a fresh process of the
+// same plugin is asked to undo it; so is what the runs of a host have announced that has died itself, by the next run
+// to the same place. What cannot be undone the fault names.
 package run
 
 import (
@@ -56,15 +54,15 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// Options are what a plan does not say.
+// Options are what a run needs beside its plan.
 type Options struct {
 	// ID identifies the run; see NewID. It is safe in a file name.
 	ID string
-	// Events receives the run's events, one at a time and in order, from a goroutine of its own: a function that is slow
-	// holds nothing up, but Execute returns after the last event. Of progress that waits only the newest is
-	// kept. It may be nil.
+	// Events receives the run's events, one at a time and in order, from a goroutine of its own: a function that is
+	// slow holds nothing up, but Execute returns after the last event. Of progress that waits only the newest is kept.
+	// It may be nil.
 	Events func(Event)
-	// Stall is passed to the runner where the plan says nothing; zero means its default.
+	// Stall is how long one call of a stage may take, where the plan does not say it. Zero means the runner's default.
 	Stall time.Duration
 	// Sink is where the output goes when the plan ends at the caller, and nil when it does not: a stage.Sink, or a
 	// stage.TableSink where the plan's last stage takes a table. It is not called any
@@ -74,7 +72,7 @@ type Options struct {
 	// receipt so far, in which only what the sink alone knows is missing: digest, location and link. An error
 	// leaves nothing; it is found with errors.Is in that of the run. It should return soon after its context has ended.
 	BeforeCommit func(ctx context.Context, soFar *Receipt) error
-	// Tap, if set, stands between every two groups, and is shown what crosses.
+	// Tap, if set, is connected between every two groups and passes the data on; default none.
 	Tap Tap
 }
 
@@ -82,9 +80,9 @@ type Options struct {
 type Host interface {
 	// Start starts a process of a plugin, which may see some folders besides its own.
 	Start(ctx context.Context, plugin string, reach ...host.Reach) (host.Process, error)
-	// StartOwn is Start of a process that has not stood ready for anybody.
+	// StartOwn is Start, but never returns a process from the pool.
 	StartOwn(ctx context.Context, plugin string, reach ...host.Reach) (host.Process, error)
-	// Attach waits for a process of a plugin that somebody else starts.
+	// Attach waits for a process of a plugin that the host does not start.
 	Attach(ctx context.Context, plugin string, waiting func(host.Awaited)) (host.Process, error)
 	// Local serves the stages of this program, and some more, in this process.
 	Local(added ...stage.Definition) host.Process
@@ -92,8 +90,8 @@ type Host interface {
 	Footprint(inFlight int64) int64
 	// NewDir makes a private directory, whose path is short enough for sockets.
 	NewDir() (string, error)
-	// Keep remembers what a stage begins beyond the death of this process, until forget. Leftovers shows what the runs of
-	// those who died have begun, and is told which of it is over.
+	// Keep writes what a stage begins to a journal that outlives this process; forget removes it. Leftovers calls visit
+	// with what is in the journals of hosts that have died, and removes what visit says is over.
 	Keep(host.Leftover) (forget func(), err error)
 	Leftovers(visit func([]host.Leftover) (over []bool))
 }
@@ -115,9 +113,9 @@ type run struct {
 	relays []*relay    // one for each boundary where there is a tap
 	notary *notary     // nil when nothing is sealed
 	sink   *callerSink // nil when the sink is a plugin's
-	// fresh is true when no process is to come from the pool.
+	// fresh is true when no process may come from the pool.
 	fresh bool
-	// before and after are who is at the input and the output of each group.
+	// before and after are the processes that are expected at the input and the output of each group.
 	before, after []peer.Expected
 
 	events *queue
@@ -144,8 +142,8 @@ type group struct {
 	isolation host.Isolation
 }
 
-// Execute runs the plan to its end and returns the receipt, and the fault that
-// ended it, if one did: then the receipt is of what was until then. Nothing is left behind in either case.
+// Execute runs the plan to its end. It returns the receipt, and, if the run has failed, its fault: the receipt then
+// says what was done until that. Nothing is left behind in either case, but for what the fault names.
 func Execute(ctx context.Context, h Host, p *plan.Plan, opts Options) (*Receipt, error) {
 	r := &run{plan: p, opts: opts, began: time.Now(), prepared: make(chan struct{}), events: newQueue(opts.Events)}
 	defer r.events.close()
@@ -226,7 +224,7 @@ func (r *run) start(ctx context.Context, h Host, dir string) error {
 		wait.Go(func() {
 			process, err := r.startProcess(starting, h, planned, g.stages, r.reach(i, dir))
 			if err != nil {
-				// Nobody need wait for another process to be attached.
+				// Otherwise the run would wait for another process to be attached, in vain.
 				failed(fault.InStage(err, g.stages[0]))
 				return
 			}
@@ -278,7 +276,7 @@ func (r *run) request(i int, dir string) *pb.OpenRequest {
 		},
 	}
 	if r.plan.Groups[i].Attach {
-		// Whoever debugs a stage stops in the midst of a call.
+		// A debugger stops a stage within a call.
 		req.Limits.StallNanoseconds = math.MaxInt64
 	}
 	req.Input, req.Output = r.sockets(i, dir)
@@ -292,7 +290,7 @@ func (r *run) request(i int, dir string) *pb.OpenRequest {
 	return req
 }
 
-// watch runs all groups, closes the run when everything is good, and finds the cause when it is not.
+// watch runs all groups. When all are well it commits the output, and otherwise it finds the cause of the failure.
 func (r *run) watch(ctx context.Context, h Host, dir string) (*Receipt, error) {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -376,7 +374,7 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 	for i, g := range r.groups {
 		err := g.err
 		if f := fault.From(err); f != nil && f.Stage == "" {
-			// A broken process or link belongs to all of the group's stages.
+			// A process or a link that broke names no stage, so all stages of the group are named.
 			f = fault.InStage(err, joined(g.stages))
 			if f.Code == runner.LinkProtocol && i > 0 {
 				before := r.groups[i-1]
@@ -436,7 +434,7 @@ func (r *run) handle(h Host, i int, e *pb.Event) {
 	}
 }
 
-// conclude takes the last account of a group.
+// conclude notes the account that a group gives at its end.
 func (r *run) conclude(i int, account *pb.Finished) {
 	r.mu.Lock()
 	r.groups[i].finished = account
@@ -444,7 +442,7 @@ func (r *run) conclude(i int, account *pb.Finished) {
 	r.advance(i, account)
 }
 
-// totals are what a group says of its progress, and of its end.
+// totals are the counts that a group reports while it runs and at its end.
 type totals interface {
 	GetRows() int64
 	GetBytes() int64
@@ -452,8 +450,8 @@ type totals interface {
 	GetEncodedBytes() int64
 }
 
-// advance keeps the numbers that a person wants to see: the rows of the
-// first group, the bytes of the last, and what the encoder makes of the one for the other.
+// advance updates the progress of the run: the rows of the first group, the bytes of the last one, and the rows and
+// bytes of the encoder.
 func (r *run) advance(i int, t totals) {
 	rows, bytes := t.GetRows(), t.GetBytes()
 	r.mu.Lock()
@@ -486,7 +484,7 @@ func (r *run) close() {
 	wait.Wait()
 }
 
-// receipt is that of a run that has succeeded.
+// receipt makes the receipt of a run that has succeeded.
 func (r *run) receipt(delivered stage.Receipt) *Receipt {
 	receipt := r.account(false)
 	receipt.deliver(delivered)
@@ -495,7 +493,7 @@ func (r *run) receipt(delivered stage.Receipt) *Receipt {
 	return receipt
 }
 
-// account is the last word of a group about what it has done. One that has died has given no more than its progress.
+// account is what a group has reported last: its account at the end, or its progress if it died before that.
 func (g *group) account() *pb.Finished {
 	switch {
 	case g.finished != nil:
@@ -506,7 +504,8 @@ func (g *group) account() *pb.Finished {
 	return &pb.Finished{Rows: g.rows, Bytes: g.bytes}
 }
 
-// account is what the groups say of the run, at its end or before. Of one that has failed, it is what is known.
+// account makes a receipt of what the groups have reported, at the end of a run or before. If the run has failed, some
+// of it may be missing.
 func (r *run) account(failed bool) *Receipt {
 	now := time.Now()
 	receipt := &Receipt{

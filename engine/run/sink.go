@@ -15,7 +15,7 @@ import (
 
 // Codes of the end of a run.
 const (
-	// CodeSink is the code of a plan and a sink that do not belong together.
+	// CodeSink is the code of a run whose plan needs another kind of sink than Options.Sink, or none.
 	CodeSink = "run.sink"
 	// CodeSinkFailed is the code of an error of the caller's sink that has none of its own.
 	CodeSinkFailed = "sink.failed"
@@ -23,7 +23,7 @@ const (
 	CodeRefused = "run.refused"
 )
 
-// checkSink holds the plan's end against what the caller has given.
+// checkSink checks that the caller has given the sink that the end of the plan needs.
 func (r *run) checkSink() error {
 	switch ends := r.plan.EndsAtCaller(); {
 	case ends && r.opts.Sink == nil:
@@ -89,8 +89,8 @@ func (c callerTable) Write(ctx context.Context, rows stage.Rows) error {
 	return c.code("Write", c.sink.Write(ctx, rows))
 }
 
-// callerSink is what both have. It remembers the first one as the caller made it, because what
-// a group says of it has crossed the form of a process boundary.
+// callerSink is the common part of both. It remembers the first error of the caller's sink itself: the group reports a
+// fault made of it, in which the caller would not find its own error again.
 type callerSink struct {
 	sink stage.Outcome
 
@@ -142,7 +142,7 @@ func (c *callerSink) restore(err error) error {
 	return &whole
 }
 
-// permit asks the caller whether the run may be committed.
+// permit calls the caller's gate, Options.BeforeCommit.
 func (r *run) permit(ctx context.Context) (err error) {
 	if r.opts.BeforeCommit == nil {
 		return nil

@@ -65,7 +65,8 @@ func (r *relay) join(ctx context.Context, target string) error {
 	return r.tap.Relay(ctx, r.boundary, from, to)
 }
 
-// fatal is the error by which a relay ends the run. The reader of a broken stream says that better, and ends it.
+// fatal is the error by which a relay ends the run. An error about a broken stream is left to the group that reads the
+// stream.
 func (r *relay) fatal() error {
 	if fault.Is(r.err, runner.LinkProtocol) {
 		return nil
@@ -73,7 +74,7 @@ func (r *relay) fatal() error {
 	return r.err
 }
 
-// completeTap is what stands before the commit of a run with a tap.
+// completeTap completes the tap before the commit.
 func (r *run) completeTap() error {
 	if r.opts.Tap == nil {
 		return nil

@@ -18,19 +18,21 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// undoTime bounds how long a run that has failed takes to undo what it left, processes' starts included.
+// undoTime bounds how long a failed run may take to undo what its stages left behind, with the starts of processes for
+// it.
 const undoTime = 20 * time.Second
 
-// DetailLeft is the detail of a fault that names what of the run could not be undone, and how a person ends it.
+// DetailLeft is the detail of a fault that lists what the run left behind because it could not be undone, each with
+// what a person can do to remove it.
 const DetailLeft = "left_behind"
 
-// ledger holds what the stages of a run have announced and not released. It is for several goroutines.
+// ledger holds what the stages of a run have announced and not released. It is safe for concurrent use.
 type ledger struct {
 	mu   sync.Mutex
 	open []*announcement
 }
 
-// announcement is something announced, by the number that its group gave it.
+// announcement is something that a stage has announced. The number is unique in its group.
 type announcement struct {
 	group, stage int // in the plan
 	id           int64
@@ -44,7 +46,7 @@ func (l *ledger) add(a *announcement) {
 	l.open = append(l.open, a)
 }
 
-// release takes away what a group has ended itself.
+// release removes what a group has ended itself.
 func (l *ledger) release(group int, id int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,8 +68,8 @@ func (l *ledger) take() []*announcement {
 	return open
 }
 
-// announced keeps what a stage of group i is about to begin, before the stage is told that it may. The journal is for the
-// death of this process; what it cannot take this process still remembers.
+// announced notes what a stage of group i is about to begin. It returns before the stage gets its acknowledgement. The
+// ledger is for the end of this run; the host's journal is for a later run, in case this process dies.
 func (r *run) announced(h Host, i int, e *pb.Announced) {
 	at := slices.IndexFunc(r.plan.Groups[i].Stages, func(s int) bool { return r.plan.Stages[s].ID == e.Stage })
 	if at < 0 {
@@ -77,7 +79,8 @@ func (r *run) announced(h Host, i int, e *pb.Announced) {
 	a := &announcement{group: i, stage: r.plan.Groups[i].Stages[at], id: e.Id, resource: control.ResourceFromProto(e.Resource), forget: func() {}}
 	a.resource.RunID = r.opts.ID
 	s := &r.plan.Stages[a.stage]
-	// A later run finds by itself what is discoverable, and a secret is not put into a file whoever wrote it into the state.
+	// Not written to the journal is what a later run finds by itself, and a state with a secret in it, which a stage
+	// should not have put there.
 	state := string(a.resource.State)
 	if !a.resource.Discoverable && host.NewRedaction(r.plan.SecretTexts()).Text(state) == state {
 		forget, err := h.Keep(host.Leftover{Plugin: s.Plugin, Kind: s.Kind, Stage: s.Name, Resource: a.resource})
@@ -91,8 +94,9 @@ func (r *run) announced(h Host, i int, e *pb.Announced) {
 	r.ledger.add(a)
 }
 
-// undo ends what a run that has failed left, when its processes are gone, and names in its fault what could not be ended.
-// After a run that went well nothing is left.
+// undo is called when the processes of a run are gone. If the run has failed, it has everything undone that was
+// announced and not released, and names what could not be undone in the run's fault. After a run that succeeded nothing
+// is left.
 func (r *run) undo(ctx context.Context, h Host, err error) error {
 	open := r.ledger.take()
 	if err == nil {
@@ -134,7 +138,7 @@ func (r *run) undo(ctx context.Context, h Host, err error) error {
 	return leftBehind(err, slices.Concat(left...))
 }
 
-// describeLeft says what is left, and how it is ended by hand.
+// describeLeft says what is left behind, and how a person removes it.
 func describeLeft(r stage.Resource) string {
 	if r.Remedy == "" {
 		return r.Name
@@ -142,7 +146,7 @@ func describeLeft(r stage.Resource) string {
 	return fmt.Sprintf("%s, remove it by: %s", r.Name, r.Remedy)
 }
 
-// leftBehind names in a fault what could not be undone.
+// leftBehind adds what could not be undone to a fault.
 func leftBehind(err error, left []string) error {
 	if len(left) == 0 {
 		return err
@@ -190,8 +194,8 @@ func undoStage(ctx context.Context, h Host, p *plan.Plan, s int, inHost bool, ru
 	return errs
 }
 
-// undoLeftovers ends what the runs of dead hosts have left at the places of this run. It is the run's first act; what
-// cannot be ended is told, and does not keep the run from its own.
+// undoLeftovers has everything undone that runs of dead hosts have left at the places that this run uses. A run does
+// this before all else. What cannot be undone is logged, and does not stop the run.
 func (r *run) undoLeftovers(ctx context.Context, h Host) {
 	undoLeftovers(ctx, h, r.plan, r.opts.ID, func(s *plan.Stage, of stage.Resource, err error) {
 		r.emit(Log{Level: int(slog.LevelWarn), Stage: s.ID, Message: "what an earlier run left behind could not be ended",
@@ -199,8 +203,8 @@ func (r *run) undoLeftovers(ctx context.Context, h Host) {
 	})
 }
 
-// UndoLeftovers ends what the runs of dead hosts have left at the place that the settings of one stage of this program
-// name, in this process, and returns how much that was. The error says what is left.
+// UndoLeftovers has everything undone, in this process, that runs of dead hosts have left at the place in the settings
+// of a first-party stage. It returns how many things that were, and an error that names those that are left.
 func UndoLeftovers(ctx context.Context, h Host, s plan.Stage) (undone int, err error) {
 	p := &plan.Plan{Name: "sweep", Stages: []plan.Stage{s}, Groups: []plan.Group{{Plugin: s.Plugin, InHost: true, Stages: []int{0}}}}
 	var left []error

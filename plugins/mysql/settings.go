@@ -46,6 +46,7 @@ type Settings struct {
 	NetWriteTimeout time.Duration `config:"net_write_timeout" default:"1h" min:"1s" max:"8760h" doc:"How long the server waits for a slow reader before it cuts the connection (net_write_timeout of the session)."`
 	Timeout         time.Duration `config:"timeout" default:"0s" min:"0s" doc:"Longest time that the server may work on the statement (max_execution_time in MySQL, where it holds for SELECT only; max_statement_time in MariaDB). 0s leaves the server's own."`
 	MaxRowSize      config.Size   `config:"max_row_size" default:"256MiB" min:"64KiB" max:"1GiB" doc:"Largest row that is taken, in bytes on the wire. Encoding and sealing such a row takes several times as much memory: above about 128MiB, raise --plugin-memory too."`
+	MaxRows         int64         `config:"max_rows" default:"0" min:"0" doc:"A preview: the result ends after so many rows, and what the statement still does is killed on the server and not looked back at. 0 is all."`
 }
 
 // check finds contradictions between settings, which the specification cannot.

@@ -61,6 +61,8 @@ type source struct {
 	out     bool        // OUT parameters are what is delivered
 	outs    []outParameter
 	ended   bool   // the statement was looked back at
+	read    int64  // rows so far
+	preview bool   // max_rows are there, and the rest is not wanted
 	batch   *batch // nil before the data and after it
 	done    error  // what Next returns from now on: io.EOF, or why the run failed
 }
@@ -137,7 +139,12 @@ func (s *source) state(facts map[string]string) {
 
 // EstimateRows is about how many rows a whole table has by the server's statistics, which come with the description of the
 // table. Of a part of one, a view, a query and a call nothing is known.
-func (s *source) EstimateRows() int64 { return s.rows }
+func (s *source) EstimateRows() int64 {
+	if most := s.settings.MaxRows; most > 0 {
+		return min(s.rows, most)
+	}
+	return s.rows
+}
 
 // Next reads the next batch of rows.
 func (s *source) Next(ctx context.Context) (arrow.Record, error) {
@@ -161,6 +168,11 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 		if b.rows > 0 {
 			return b.record(), nil
 		}
+	}
+	if s.preview {
+		s.abandon()
+		s.done = io.EOF
+		return nil, s.done
 	}
 	// What comes after the data decides whether the data is good.
 	if err := s.finish(); err != nil {
@@ -393,6 +405,10 @@ func (s *source) fill() (end bool, err error) {
 		}
 		if err != nil {
 			return false, err
+		}
+		if s.read++; s.read == s.settings.MaxRows {
+			s.preview = true
+			return true, nil
 		}
 		if b.full() {
 			return false, nil

@@ -81,7 +81,7 @@ func (a *app) checkRun(ctx context.Context, pipeline string, r *request, f *runF
 	if err != nil {
 		return err
 	}
-	release, err := a.provide(ctx, prepared, f, report)
+	release, err := a.acquire(ctx, prepared, f, report)
 	defer release()
 	if err != nil {
 		return err

@@ -128,7 +128,7 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 		return err
 	}
 	defer summary.discard()
-	release, err := a.provide(ctx, prepared, f, report)
+	release, err := a.acquire(ctx, prepared, f, report)
 	defer release()
 	if err != nil {
 		return err
@@ -285,8 +285,8 @@ func (a *app) fitForTerminal(p *engine.Plan, toStdout bool) error {
 		WithHint("write it to a file with -o FILE, or send it on with a pipe")
 }
 
-// provide starts what the run needs, and completes the request with it. Release undoes it.
-func (a *app) provide(ctx context.Context, in *prepared, f *runFlags, report *terminal.Reporter) (release func(), err error) {
+// acquire starts what the run needs, and completes the request with it. Release undoes it.
+func (a *app) acquire(ctx context.Context, in *prepared, f *runFlags, report *terminal.Reporter) (release func(), err error) {
 	if !f.sandbox {
 		return func() {}, nil
 	}

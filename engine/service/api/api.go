@@ -67,8 +67,6 @@ type Observer interface {
 	// Begin is called when a request has come. The context that it returns is that of the request from then on, and
 	// traceparent what its runs are to carry, empty for that of the client.
 	Begin(ctx context.Context, r *http.Request) (_ context.Context, traceparent string)
-	// Answering is called when the first byte of the answer is about to be sent.
-	Answering(ctx context.Context)
 	// End is called when the answer has ended.
 	End(ctx context.Context, x Exchange)
 }
@@ -197,5 +195,4 @@ func (a *API) Close() { a.references.close() }
 type nobody struct{}
 
 func (nobody) Begin(ctx context.Context, _ *http.Request) (context.Context, string) { return ctx, "" }
-func (nobody) Answering(context.Context)                                            {}
 func (nobody) End(context.Context, Exchange)                                        {}

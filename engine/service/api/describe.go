@@ -13,8 +13,8 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 )
 
-// Summary is a procedure in the list of all. It has an exported name because what is embedded is described for others only then.
-type Summary struct {
+// summaryBody is a procedure in the list of all.
+type summaryBody struct {
 	Name        string `json:"name" doc:"Name, as in the address."`
 	Title       string `json:"title" doc:"Name for people."`
 	Category    string `json:"category" doc:"What it belongs to."`
@@ -25,20 +25,25 @@ type Summary struct {
 
 // listBody is the list of all procedures.
 type listBody struct {
-	Procedures []Summary `json:"procedures" doc:"All procedures, sorted by name."`
-	Total      int       `json:"total" doc:"How many there are."`
+	Procedures []summaryBody `json:"procedures" nullable:"false" doc:"All procedures, sorted by name."`
+	Total      int           `json:"total" doc:"How many there are."`
 }
 
 // describeBody is a procedure in full.
 type describeBody struct {
-	Summary
+	Name         string            `json:"name" doc:"Name, as in the address."`
+	Title        string            `json:"title" doc:"Name for people."`
+	Category     string            `json:"category" doc:"What it belongs to."`
+	Class        string            `json:"class" enum:"data,reference,special" doc:"reference lists are whole, small, always streamed and kept for five minutes."`
+	Description  string            `json:"description" doc:"What a row is, and in which order rows come."`
+	Path         string            `json:"path" doc:"Address to POST a request to."`
 	Version      string            `json:"version" doc:"Changes with everything that an answer depends on but the data."`
 	PersonalData bool              `json:"personal_data" doc:"Whether a column identifies or describes a person."`
-	Parameters   []parameterBody   `json:"parameters" doc:"What the body of a request may hold."`
-	Columns      []columnBody      `json:"columns" doc:"Columns of a row, in their order. Empty where they are those of the table that is named."`
+	Parameters   []parameterBody   `json:"parameters" nullable:"false" doc:"What the body of a request may hold."`
+	Columns      []columnBody      `json:"columns" nullable:"false" doc:"Columns of a row, in their order. Empty where they are those of the table that is named."`
 	DateColumn   map[string]string `json:"date_column,omitempty" doc:"What the range is about, by date_modifier."`
-	Formats      []string          `json:"output_formats" doc:"Formats of an answer."`
-	Compressions []string          `json:"compressions" doc:"Compressions of an answer."`
+	Formats      []string          `json:"output_formats" nullable:"false" doc:"Formats of an answer."`
+	Compressions []string          `json:"compressions" nullable:"false" doc:"Compressions of an answer."`
 	Limits       limitsBody        `json:"limits" doc:"What an answer is limited to."`
 	Example      map[string]any    `json:"example" doc:"A body that works."`
 }
@@ -48,7 +53,7 @@ type parameterBody struct {
 	Type        string `json:"type" enum:"string,date,integer,boolean,decimal" doc:"Type; text that can be read as one is taken as well."`
 	Required    bool   `json:"required" doc:"Whether it has to be given."`
 	Default     any    `json:"default" doc:"What holds when it is not given; null is nothing."`
-	Allowed     []any  `json:"allowed,omitempty" doc:"The only values that it may have."`
+	Allowed     []any  `json:"allowed,omitempty" nullable:"false" doc:"The only values that it may have."`
 	Description string `json:"description" doc:"What it does."`
 }
 
@@ -58,7 +63,7 @@ type columnBody struct {
 	JSON         string   `json:"json_type" doc:"How it is written in JSON, when it is not null."`
 	Nullable     bool     `json:"nullable" doc:"Whether it may be null."`
 	Description  string   `json:"description" doc:"What it means."`
-	Values       []string `json:"values,omitempty" doc:"The texts that it may hold."`
+	Values       []string `json:"values,omitempty" nullable:"false" doc:"The texts that it may hold."`
 	Lookup       string   `json:"lookup,omitempty" doc:"The reference procedure that lists its values."`
 	PersonalData bool     `json:"personal_data" doc:"Whether it identifies or describes a person."`
 }
@@ -72,9 +77,9 @@ type limitsBody struct {
 	PreviewRows   int   `json:"preview_rows,omitempty" doc:"Largest value of limit."`
 }
 
-func (p *procedure) summary() Summary {
+func (p *procedure) summary() summaryBody {
 	m := p.doc.Metadata
-	return Summary{Name: p.name, Title: m.Title, Category: m.Category, Class: m.Class, Description: m.Description, Path: "/v1/procedures/" + p.name}
+	return summaryBody{Name: p.name, Title: m.Title, Category: m.Category, Class: m.Class, Description: m.Description, Path: "/v1/procedures/" + p.name}
 }
 
 // list answers GET /v1/procedures.
@@ -82,7 +87,7 @@ func (a *API) list(x *exchange) *Error {
 	if e := x.authenticate(admission.Polling); e != nil {
 		return e
 	}
-	out := listBody{Procedures: []Summary{}, Total: len(a.names)}
+	out := listBody{Procedures: []summaryBody{}, Total: len(a.names)}
 	for _, name := range a.names {
 		out.Procedures = append(out.Procedures, a.procedures[name].summary())
 	}
@@ -104,7 +109,8 @@ func (a *API) describe(x *exchange, name string) *Error {
 }
 
 func (a *API) describeProcedure(p *procedure) describeBody {
-	out := describeBody{Summary: p.summary(), Version: p.version, Parameters: []parameterBody{}, Columns: []columnBody{},
+	m := p.summary()
+	out := describeBody{Name: m.Name, Title: m.Title, Category: m.Category, Class: m.Class, Description: m.Description, Path: m.Path, Version: p.version, Parameters: []parameterBody{}, Columns: []columnBody{},
 		Compressions: compressions, Example: p.example(), Limits: limitsBody{StreamSeconds: int(a.StreamTimeout.Seconds())}}
 	for _, f := range formats {
 		out.Formats = append(out.Formats, f.Name)

@@ -28,13 +28,6 @@ var (
 
 // components are the schemas that operations share.
 func (d *describer) components() {
-	model := func(name string, value any) *huma.Schema {
-		s := d.registry.Schema(reflect.TypeOf(value), false, name)
-		s.Extensions = nil
-		delete(d.registry.Map(), huma.DefaultSchemaNamer(reflect.TypeOf(value), name))
-		d.registry.Map()[name] = s
-		return s
-	}
 	codes := make([]any, 0, len(table))
 	rows := make([]any, 0, len(table))
 	for _, e := range table {
@@ -43,9 +36,8 @@ func (d *describer) components() {
 	}
 	d.registry.Map()["ErrorCode"] = &huma.Schema{Type: huma.TypeString, Enum: codes, Description: "What went wrong. Codes may be added.",
 		Extensions: map[string]any{"x-errors": rows}}
-	for name, value := range map[string]any{"Error": errorBody{}, "Problem": problemBody{}, "ProcedureList": listBody{}, "Procedure": describeBody{},
-		"Request": requestBody{}, "Receipt": signedReceipt{}} {
-		model(name, value)
+	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, signedReceipt{}} {
+		d.registry.Schema(reflect.TypeOf(value), true, "")
 	}
 	forms := make([]any, 0, len(Forms()))
 	for _, f := range Forms() {

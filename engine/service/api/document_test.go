@@ -123,7 +123,7 @@ func TestDocument(t *testing.T) {
 			}
 		}
 		for status, r := range responses {
-			r := r.(node)
+			r := s.resolve(r)
 			if r["description"] == "" {
 				t.Errorf("%s %s: status %s says nothing", op.method, op.path, status)
 			}
@@ -310,10 +310,23 @@ func (g *generator) letters(n int) string {
 // described checks that an answer is one that the document describes.
 func (g *generator) described(op operation, a answered, what string) {
 	g.t.Helper()
-	r, ok := op.node["responses"].(node)[fmt.Sprint(a.StatusCode)].(node)
+	described, ok := op.node["responses"].(node)[fmt.Sprint(a.StatusCode)]
 	if !ok {
 		g.t.Errorf("%s %s with %s: status %d is not described", op.method, op.path, what, a.StatusCode)
 		return
+	}
+	r := g.resolve(described)
+	for name := range r["headers"].(node) {
+		if name == "X-Request-Id" && a.Header.Get(name) == "" {
+			g.t.Errorf("%s %s with %s: no %s", op.method, op.path, what, name)
+		}
+	}
+	var value any
+	if err := json.Unmarshal(a.body, &value); err != nil {
+		g.t.Errorf("%s %s with %s: %v", op.method, op.path, what, err)
+	}
+	if problem := g.holds(r["content"].(node)[typeJSON].(node)["schema"], value, "$"); problem != "" {
+		g.t.Errorf("%s %s with %s: the answer is not what is described: %s", op.method, op.path, what, problem)
 	}
 	if a.StatusCode < 400 {
 		return
@@ -323,6 +336,58 @@ func (g *generator) described(op operation, a answered, what string) {
 	} else if e.Code == Internal {
 		g.t.Errorf("%s %s with %s: %s", op.method, op.path, what, a.body)
 	}
+}
+
+// holds says where a value is not what a schema describes.
+func (s *served) holds(schema, value any, at string) string {
+	n := s.resolve(schema)
+	kinds, _ := n["type"].([]any)
+	if kind, ok := n["type"].(string); ok {
+		kinds = []any{kind}
+	}
+	kind := map[bool]string{true: "null"}[value == nil]
+	switch v := value.(type) {
+	case string:
+		kind = "string"
+	case bool:
+		kind = "boolean"
+	case float64:
+		if kind = "number"; v == float64(int64(v)) && slices.Contains(kinds, any("integer")) {
+			kind = "integer"
+		}
+	case []any:
+		kind = "array"
+		for i, e := range v {
+			if problem := s.holds(n["items"], e, fmt.Sprintf("%s[%d]", at, i)); n["items"] != nil && problem != "" {
+				return problem
+			}
+		}
+	case node:
+		kind = "object"
+		properties, _ := n["properties"].(node)
+		for name, e := range v {
+			known, ok := properties[name]
+			if !ok && n["additionalProperties"] == false {
+				return at + "." + name + " is not described"
+			}
+			if problem := s.holds(known, e, at+"."+name); ok && problem != "" {
+				return problem
+			}
+		}
+		required, _ := n["required"].([]any)
+		for _, name := range required {
+			if _, ok := v[name.(string)]; !ok {
+				return at + "." + name.(string) + " is missing"
+			}
+		}
+	}
+	if len(kinds) > 0 && !slices.Contains(kinds, any(kind)) {
+		return fmt.Sprintf("%s is of type %s, and not %v", at, kind, kinds)
+	}
+	if enum, ok := n["enum"].([]any); ok && !slices.Contains(enum, value) {
+		return fmt.Sprintf("%s is %v, which is none of %v", at, value, enum)
+	}
+	return ""
 }
 
 // TestEveryFieldOfEveryOperation: driven by the served document alone, each field of each operation is given values that

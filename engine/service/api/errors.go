@@ -150,7 +150,7 @@ var table = []Entry{
 		Suggestion: "Wait as Retry-After says, or let a stream end first.", inner: []string{"admission.streams_busy"}},
 
 	{Code: Internal, Status: http.StatusInternalServerError, Meaning: "Something in the service is broken.",
-		Suggestion: "Tell the operator of the service the request_id."},
+		Suggestion: "Tell the operator of the service the request_id.", inner: []string{"admission.too_large"}},
 	{Code: SourceFailed, Status: http.StatusInternalServerError, Meaning: "The database reported an error, or delivered what cannot be used.",
 		Suggestion: "Tell the operator of the service the request_id and the code in details.", inner: []string{"mysql."}},
 	{Code: DataRefused, Status: http.StatusInternalServerError, Meaning: "A stored value cannot be delivered exactly, and nothing is delivered otherwise.",
@@ -177,7 +177,7 @@ var table = []Entry{
 	{Code: ShuttingDown, Status: http.StatusServiceUnavailable, Meaning: "The service is about to end.", Retryable: true,
 		Suggestion: "Send the request again.", inner: []string{codeStopping, "admission.closed"}},
 	{Code: SpoolFull, Status: http.StatusServiceUnavailable, Meaning: "The answer is larger than what can be kept for it, or there is no room for it.", Retryable: true,
-		Suggestion: "Ask for less, or with mode: stream over HTTP/1.1 or later.", inner: []string{"spool."}},
+		Suggestion: "Ask for less, or with mode: stream over HTTP/1.1 or later.", inner: []string{"spool.full", "spool.disk_full", "spool.io"}},
 	{Code: SealingExhausted, Status: http.StatusServiceUnavailable, Meaning: "The customer's encryption key has sealed as much as a key may.",
 		Suggestion: "Have a new key made and activated.", inner: []string{"customer.sealing_key_spent"}},
 	{Code: RecordUnavailable, Status: http.StatusServiceUnavailable, Meaning: "The service's own record cannot be used.", Retryable: true,

@@ -54,9 +54,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	x.ctx = context.WithValue(ctx, exchangeKey{}, x)
 	x.r = r.WithContext(x.ctx)
-	x.w.first = func() {
-		x.info.FirstByte = a.Now().Sub(x.info.Started)
-		a.Observer.Answering(x.ctx)
+	x.w.first = func() { x.info.FirstByte = a.Now().Sub(x.info.Started) }
+	if r.ContentLength != 0 {
+		// Also of a body that nobody reads: the server waits for its end before it sends what refuses it.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.BodyTimeout))
 	}
 	h := w.Header()
 	h.Set("X-Request-Id", x.info.RequestID)

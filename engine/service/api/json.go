@@ -31,6 +31,9 @@ func readObject(raw []byte) (members []member, details []Detail, err *Error) {
 	if err := syntax(raw); err != nil {
 		return nil, nil, err
 	}
+	if halfPair(raw) {
+		return nil, nil, fail(InvalidJSON).saying("The body has an escape that is half of a surrogate pair, which is no character.")
+	}
 	r := &jsonReader{dec: json.NewDecoder(bytes.NewReader(raw))}
 	r.dec.UseNumber()
 	if first, _ := r.dec.Token(); first != json.Delim('{') {
@@ -41,6 +44,28 @@ func readObject(raw []byte) (members []member, details []Detail, err *Error) {
 		return nil, nil, fail(InvalidJSON).saying(fmt.Sprintf("The body has more than %d levels.", maxDepth))
 	}
 	return members, r.details, nil
+}
+
+// halfPair reports whether a text that is JSON has a \\u escape of a surrogate without the other one. encoding/json puts U+FFFD in
+// its place, and what was asked for would be something else.
+func halfPair(raw []byte) bool {
+	high := false // the escape before this one, and right before it, was a high surrogate
+	for i := 0; i < len(raw); i++ {
+		var unit uint64
+		if raw[i] == '\\' {
+			if i++; raw[i] == 'u' {
+				unit, _ = strconv.ParseUint(string(raw[i+1:i+5]), 16, 16) // four digits: it is JSON
+				i += 4
+			}
+		}
+		switch low := unit >= 0xDC00 && unit <= 0xDFFF; {
+		case low != high:
+			return true
+		default:
+			high = unit >= 0xD800 && unit <= 0xDBFF
+		}
+	}
+	return high
 }
 
 // syntax says where a text stops to be JSON.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,14 +40,30 @@ func replaceModel() {
 
 const schemaPrefix = "#/components/schemas/"
 
+// schemaNames are those of the types that operations share.
+var schemaNames = map[string]string{
+	"errorBody": "Error", "errorObject": "ErrorObject", "problemBody": "Problem", "listBody": "ProcedureList", "summaryBody": "ProcedureSummary",
+	"describeBody": "Procedure", "parameterBody": "Parameter", "columnBody": "Column", "limitsBody": "Limits", "requestBody": "Request", "signedReceipt": "Receipt",
+}
+
+func schemaName(t reflect.Type, hint string) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return or(schemaNames[t.Name()], huma.DefaultSchemaNamer(t, hint))
+}
+
+// Schema is for the library of operations: a code is one of the table.
+func (Code) Schema(huma.Registry) *huma.Schema { return ref("ErrorCode") }
+
 // register makes the operations, and the document that describes them.
 func (a *API) register() error {
 	replaceModel()
-	registry := huma.NewMapRegistry(schemaPrefix, huma.DefaultSchemaNamer)
+	registry := huma.NewMapRegistry(schemaPrefix, schemaName)
 	document := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info:    &huma.Info{Title: "CipherStream API", Version: or(a.Version, "0.0.0"), Description: introduction},
-		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{
+		Components: &huma.Components{Schemas: registry, Responses: map[string]*huma.Response{}, SecuritySchemes: map[string]*huma.SecurityScheme{
 			"bearer": {Type: "http", Scheme: "bearer", Description: "An API key of the customer: cs_live_… or cs_demo_…."}}},
 		Security: []map[string][]string{{"bearer": {}}},
 		Tags:     a.tags(),
@@ -164,31 +181,50 @@ func (d *describer) operation(op huma.Operation, run func(x *exchange) *Error) {
 	}
 }
 
-// errors adds the answers that are errors.
+// errors adds the answers that are errors. Those that are the same everywhere stand in the document once.
 func (d *describer) errors(responses map[string]*huma.Response, codes []Code) {
 	byStatus := map[int][]Code{}
 	for _, c := range codes {
 		byStatus[entries[c].Status] = append(byStatus[entries[c].Status], c)
 	}
 	for status, codes := range byStatus {
-		var text strings.Builder
-		var names []string
-		for _, c := range codes {
-			fmt.Fprintf(&text, "* `%s`: %s %s\n", c, entries[c].Meaning, entries[c].Suggestion)
-			names = append(names, string(c))
+		slices.Sort(codes)
+		name := fmt.Sprint("Status", status)
+		for n := 2; ; n++ {
+			known, ok := d.document.Components.Responses[name]
+			if !ok {
+				d.document.Components.Responses[name] = d.errorResponse(codes)
+				break
+			}
+			if slices.Equal(known.Extensions["x-error-codes"].([]Code), codes) {
+				break
+			}
+			name = fmt.Sprint("Status", status, "-", n)
 		}
-		e := entries[codes[0]]
-		responses[strconv.Itoa(status)] = &huma.Response{
-			Description: text.String(),
-			Headers:     d.headers("X-Request-Id"),
-			Content: map[string]*huma.MediaType{
-				typeJSON: {Schema: ref("Error"), Example: map[string]any{"error": map[string]any{
-					"code": e.Code, "message": e.Meaning, "details": []any{}, "timestamp": "2024-02-01T03:04:05.678Z",
-					"request_id": "req_0123456789abcdef01234567", "suggestion": e.Suggestion, "retryable": e.Retryable}}},
-				typeProblem: {Schema: ref("Problem")},
-			},
-			Extensions: map[string]any{"x-error-codes": names},
-		}
+		responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + name}
+	}
+}
+
+// errorResponse describes an answer that is one of these errors.
+func (d *describer) errorResponse(codes []Code) *huma.Response {
+	var text strings.Builder
+	for _, c := range codes {
+		fmt.Fprintf(&text, "* `%s`: %s %s\n", c, entries[c].Meaning, entries[c].Suggestion)
+	}
+	e := entries[codes[0]]
+	headers := d.headers("X-Request-Id")
+	if slices.ContainsFunc(codes, func(c Code) bool { return entries[c].Retryable }) {
+		headers = d.headers("X-Request-Id", "Retry-After")
+	}
+	return &huma.Response{
+		Description: text.String(), Headers: headers,
+		Content: map[string]*huma.MediaType{
+			typeJSON: {Schema: ref("Error"), Example: map[string]any{"error": map[string]any{
+				"code": e.Code, "message": e.Meaning, "details": []any{}, "timestamp": "2024-02-01T03:04:05.678Z",
+				"request_id": "req_0123456789abcdef01234567", "suggestion": e.Suggestion, "retryable": e.Retryable}}},
+			typeProblem: {Schema: ref("Problem")},
+		},
+		Extensions: map[string]any{"x-error-codes": codes},
 	}
 }
 

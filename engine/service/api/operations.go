@@ -62,7 +62,7 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-// body reads the body of the request.
+// body reads the body of the request, which has a deadline since the request came.
 func (x *exchange) body() ([]byte, *Error) {
 	r := x.r
 	if r.Header.Get("Content-Encoding") != "" && !strings.EqualFold(r.Header.Get("Content-Encoding"), "identity") {
@@ -78,8 +78,6 @@ func (x *exchange) body() ([]byte, *Error) {
 		x.w.Header().Set("Connection", "close") // what comes is not read
 		return nil, fail(BodyTooLarge)
 	}
-	control := http.NewResponseController(x.w)
-	_ = control.SetReadDeadline(time.Now().Add(x.api.BodyTimeout))
 	raw, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	var timeout net.Error
 	switch {
@@ -96,7 +94,7 @@ func (x *exchange) body() ([]byte, *Error) {
 		return nil, fail(BodyTooLarge)
 	}
 	// From here on the connection is watched for the client's end.
-	_ = control.SetReadDeadline(time.Time{})
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
 	return raw, nil
 }
 
@@ -107,9 +105,6 @@ func (x *exchange) order(p *procedure, c *call) (*order, *Error) {
 		return nil, fromError(err)
 	}
 	x.info.Customer, x.info.Procedure, x.info.Mode, x.info.Format = who.ID, p.name, c.mode, c.format
-	if p.reference() {
-		x.info.Mode = modeStream
-	}
 	return &order{call: c, procedure: p, customer: who, form: FormOf(c.format, c.compression, c.encrypted, false)}, nil
 }
 

@@ -103,7 +103,7 @@ func (r *references) produce(ctx context.Context, l *list, produce func(context.
 	l.answer, l.failure, l.made = answer, failure, r.now()
 	close(l.done)
 	l.stop()
-	if failure != nil || l.waiting == 0 || !l.kept {
+	if failure != nil || l.waiting == 0 || !l.kept || r.closed {
 		r.drop(l)
 		return
 	}
@@ -211,7 +211,7 @@ func (a *API) reference(x *exchange, o *order, conditional bool) {
 		h := x.w.Header()
 		decorate(h, delivery.Head{})
 		h.Set(headerRun, x.info.RunID)
-		x.w.WriteHeader(http.StatusNotModified)
+		x.sendBytes(http.StatusNotModified, o.form.ContentType, nil)
 		return
 	}
 	if err := l.answer.Send(x.ctx, &response{x: x, form: o.form, decorate: decorate}); err != nil {

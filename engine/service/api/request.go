@@ -95,10 +95,13 @@ func (p *procedure) readMembers(members []member, details []Detail) (*call, *Err
 		c.values[v.Name] = v.Value
 	}
 	c.settle()
-	if n, ok := c.values[fieldLimit].(int64); ok {
+	if p.reference() {
+		c.mode = modeStream // whatever was asked for
+	}
+	if n, ok := c.values[fieldLimit].(int64); ok && c.given[fieldLimit] != nil {
 		if n < 1 || n > maxPreview {
 			add(InvalidParameter, fieldLimit, "%s: expected a whole number from 1 to %d, not %d.", fieldLimit, maxPreview, n)
-		} else if c.mode == modeJob && !p.reference() {
+		} else if c.mode == modeJob {
 			add(ConflictingParameters, fieldLimit, "%s is a preview of an answer, and mode asks for a job.", fieldLimit)
 		}
 	}

@@ -54,6 +54,7 @@ func TestUnreadableBodies(t *testing.T) {
 	for body, want := range map[string]string{
 		" ": "empty", "[]": "not an object", `"x"`: "not an object", `{"a":1}{}`: "line 1, column 8", "{\n \"a\": tru}": "line 2, column 10",
 		`{"a":1,}`: "line 1, column 8", "{\"a\":\"\xff\"}": "UTF-8", `{'a':1}`: "line 1, column 2", "{\"a\":01}": "line 1, column 7",
+		`{"a":"\ud83d"}`: "surrogate", `{"a":"\ude00\ud83d"}`: "surrogate", `{"\ud83dx":1}`: "surrogate", `{"a":"\ud83d\n\ude00"}`: "surrogate",
 		strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40): "levels",
 		strings.Repeat(`[`, 20000) + strings.Repeat("]", 20000):     "not JSON",
 	} {
@@ -168,6 +169,42 @@ func TestNothingThere(t *testing.T) {
 		a := s.do(c.method, c.path, "")
 		if e := a.refusal(t); e.Code != c.code || a.Header.Get("Allow") != c.allow {
 			t.Errorf("%s %s: %s, Allow %q; want %s, %q", c.method, c.path, e.Code, a.Header.Get("Allow"), c.code, c.allow)
+		}
+	}
+}
+
+// TestPreview: limit is 1 to 1,000 rows of a stream, where the pipeline has it.
+func TestPreview(t *testing.T) {
+	t.Parallel()
+	with := strings.Replace(common, "    - {name: rows, type: integer, default: 3}", "    - {name: rows, type: integer, default: 3}\n    - {name: limit, type: integer, default: 0}", 1)
+	catalogue := pipelines("templates/common.yaml", with)
+	s := newServerOf(t, catalogue, nil)
+	for value, want := range map[string]string{
+		"0": "INVALID_PARAMETER limit", "-1": "INVALID_PARAMETER limit", "1001": "INVALID_PARAMETER limit", `"x"`: "INVALID_PARAMETER limit", "1.5": "INVALID_PARAMETER limit",
+		`5,"mode":"job"`: "CONFLICTING_PARAMETERS limit",
+	} {
+		if e := s.post("visits", ask(`,"limit":`+value)).refusal(t); e.mistakes() != want {
+			t.Errorf("%s: %s, want %s", value, e.mistakes(), want)
+		}
+	}
+	for _, value := range []string{"1", "1000", `"7"`, "null"} {
+		if a := s.post("visits", ask(`,"limit":`+value)); a.StatusCode != 200 {
+			t.Errorf("%s: %s", value, a.body)
+		}
+	}
+	s = newServer(t, nil)
+	if e := s.post("visits", ask(`,"limit":1`)).refusal(t); e.mistakes() != "UNKNOWN_FIELD limit" {
+		t.Errorf("a pipeline without previews: %s", e.mistakes())
+	}
+}
+
+// TestPairsOfSurrogates: a character beyond the first plane may be written as two escapes, and a backslash may stand before a u.
+func TestPairsOfSurrogates(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{`{"\ud83d\ude00":1}`: "\U0001F600", `{"\\ud83d":1}`: `\ud83d`, `{"\uD83D\uDE00\u00e9":1}`: "\U0001F600é"} {
+		members, details, err := readObject([]byte(body))
+		if err != nil || len(details) > 0 || members[0].name != want {
+			t.Errorf("%s: %+v %v %v", body, members, details, err)
 		}
 	}
 }

@@ -24,7 +24,7 @@ type errorBody struct {
 type errorObject struct {
 	Code       Code     `json:"code" doc:"What went wrong; see the table of errors."`
 	Message    string   `json:"message" doc:"What went wrong, for people."`
-	Details    []Detail `json:"details" doc:"Every mistake of the request, or what is known of the cause."`
+	Details    []Detail `json:"details" nullable:"false" doc:"Every mistake of the request, or what is known of the cause."`
 	Timestamp  string   `json:"timestamp" format:"date-time" doc:"When, in UTC."`
 	RequestID  string   `json:"request_id" doc:"Identifier of the request, also in the header X-Request-Id."`
 	Suggestion string   `json:"suggestion,omitempty" doc:"What to do."`
@@ -39,7 +39,7 @@ type problemBody struct {
 	Detail     string   `json:"detail" doc:"What went wrong, for people."`
 	Instance   string   `json:"instance" format:"uri-reference" doc:"Where to ask what became of the request."`
 	Code       Code     `json:"code" doc:"What went wrong; see the table of errors."`
-	Details    []Detail `json:"details" doc:"Every mistake of the request, or what is known of the cause."`
+	Details    []Detail `json:"details" nullable:"false" doc:"Every mistake of the request, or what is known of the cause."`
 	Timestamp  string   `json:"timestamp" format:"date-time" doc:"When, in UTC."`
 	RequestID  string   `json:"request_id" doc:"Identifier of the request."`
 	Suggestion string   `json:"suggestion,omitempty" doc:"What to do."`

@@ -49,7 +49,7 @@ func (x *exchange) asker() asker {
 		traceparent: x.traceparent, started: x.info.Started}
 }
 
-// secret names of the catalogue's pipelines.
+// The secrets that the catalogue's pipelines refer to.
 const (
 	secretDSN  = "dsn"
 	secretKeys = "encryption_keys"
@@ -218,9 +218,8 @@ func (e *execution) end(receipt *engine.Receipt, failure *Error) {
 
 // answer runs an order and answers with its result.
 func (a *API) answer(x *exchange, o *order) {
-	stream := o.mode == modeStream || o.procedure.reference()
 	timeout := time.Duration(0)
-	if stream {
+	if o.mode == modeStream {
 		timeout = a.StreamTimeout
 	}
 	e, err := a.prepare(x.asker(), o, timeout)
@@ -234,7 +233,7 @@ func (a *API) answer(x *exchange, o *order) {
 	if o.mode == modeStream && !x.closeDelimited() {
 		receipt, err = delivery.Direct{To: &response{x: x, form: o.form}}.Run(x.ctx, e.run)
 	} else {
-		receipt, err = e.spooled(x, !stream)
+		receipt, err = e.spooled(x, o.mode == modeAuto)
 	}
 	var failure *Error
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 )
 
@@ -122,6 +123,11 @@ func TestSlowClients(t *testing.T) {
 	if !strings.HasPrefix(got, "HTTP/1.1 401") {
 		t.Errorf("a body is asked for before the key is known: %.200q", got)
 	}
+	began = time.Now()
+	got = s.raw("POST /v1/procedures/visits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer bad\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	if !strings.HasPrefix(got, "HTTP/1.1 401") || time.Since(began) > 20*time.Second {
+		t.Errorf("a refused body that does not come: %v, %.200q", time.Since(began), got)
+	}
 	settings := Server(s.api.Handler(), nil)
 	if settings.ReadHeaderTimeout <= 0 || settings.IdleTimeout <= 0 || settings.MaxHeaderBytes <= 0 || settings.TLSConfig.MinVersion != 0x0304 {
 		t.Errorf("a server without limits: %+v", settings)
@@ -198,7 +204,6 @@ type watcher struct{ seen chan Exchange }
 func (watcher) Begin(ctx context.Context, r *http.Request) (context.Context, string) {
 	return context.WithValue(ctx, watcher{}, "mine"), "00-" + strings.Repeat("a", 32) + "-" + strings.Repeat("b", 16) + "-01"
 }
-func (watcher) Answering(context.Context)             {}
 func (w watcher) End(ctx context.Context, x Exchange) { w.seen <- x }
 
 // TestObserver: whoever measures is told of every request, and of no more than may be a label.
@@ -226,6 +231,42 @@ func TestStrictTransport(t *testing.T) {
 		s := newServer(t, func(c *Config) { c.TLS = tls })
 		if a := s.do("GET", "/v1/procedures", ""); tls != (a.Header.Get("Strict-Transport-Security") != "") {
 			t.Errorf("TLS %v: %v", tls, a.Header)
+		}
+	}
+}
+
+// tracing remembers the trace context of the plans that are run.
+type tracing struct {
+	Engine
+	seen chan string
+}
+
+func (e *tracing) Run(ctx context.Context, p *engine.Plan, sink engine.AnySink, o engine.RunOptions) (*engine.Receipt, error) {
+	e.seen <- p.Traceparent
+	return e.Engine.Run(ctx, p, sink, o)
+}
+
+// TestTraceContext: a run carries the trace of whoever observes the request, or else that of the client.
+func TestTraceContext(t *testing.T) {
+	t.Parallel()
+	client := "00-" + strings.Repeat("c", 32) + "-" + strings.Repeat("d", 16) + "-01"
+	for _, observed := range []bool{false, true} {
+		e := &tracing{seen: make(chan string, 1)}
+		w := watcher{make(chan Exchange, 1)}
+		s := newServer(t, func(c *Config) {
+			if e.Engine, c.Engine = c.Engine, e; observed {
+				c.Observer = w
+			}
+		})
+		want := client
+		if observed {
+			_, want = w.Begin(t.Context(), nil)
+		}
+		if a := s.post("visits", ask(""), "Traceparent", client, "Idempotency-Key", "once"); a.StatusCode != 200 {
+			t.Fatal(a.Status)
+		}
+		if got := <-e.seen; got != want {
+			t.Errorf("observed %v: %s", observed, got)
 		}
 	}
 }
