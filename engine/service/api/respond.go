@@ -60,7 +60,7 @@ func (x *exchange) fail(e *Error) {
 		h.Del(name)
 	}
 	h.Set("Cache-Control", "no-store")
-	if e.RetryAfter > 0 || e.Retryable {
+	if e.Retryable {
 		h.Set("Retry-After", strconv.Itoa(max(1, int((e.RetryAfter+time.Second-1)/time.Second))))
 	}
 	if e.Status == http.StatusUnauthorized {

@@ -255,8 +255,11 @@ func (e *execution) spooled(x *exchange, auto bool) (*engine.Receipt, error) {
 		s.Limits, s.Switch = e.api.Auto, e.api.Switch
 	}
 	answer, err := s.Run(x.ctx, e.run)
-	if err != nil || answer.Spool == nil {
+	switch {
+	case err != nil:
 		return answer.Receipt, err
+	case answer.Spool == nil:
+		return answer.Receipt, fail(JobsNotAvailable) // it became a job, and none can be told of here
 	}
 	defer answer.Spool.Close()
 	return answer.Receipt, answer.Send(x.ctx, &response{x: x, form: e.form, whole: func() { e.end(answer.Receipt, nil) }})

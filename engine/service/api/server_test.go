@@ -14,6 +14,8 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/admission"
+	"github.com/cipherstream/cipherstream/engine/service/delivery"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // TestClientAddress: who is connected counts, unless that is a trusted proxy; then the last address that no trusted proxy
@@ -267,6 +269,45 @@ func TestTraceContext(t *testing.T) {
 		}
 		if got := <-e.seen; got != want {
 			t.Errorf("observed %v: %s", observed, got)
+		}
+	}
+}
+
+// busy admits nobody.
+type busy struct {
+	Admission
+	code string
+}
+
+func (b busy) Stream(context.Context, string, int, int64) (func(), error) {
+	return nil, fault.New(b.code, fault.Usage, "no").WithRetry().WithDetail(admission.DetailRetryAfter, "7")
+}
+
+// TestBusy: a stream that is not admitted is refused, with when to ask again; in the mode auto it would be a job.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]Code{admission.CodeStreamsBusy: TooManyStreams, admission.CodeLoaded: ServiceBusy, admission.CodeTooLarge: Internal} {
+		s := newServer(t, func(c *Config) { c.Admission = busy{c.Admission, code} })
+		a := s.post("visits", ask(`,"mode":"stream"`))
+		if e := a.refusal(t); e.Code != want || e.Retryable && a.Header.Get("Retry-After") != "7" {
+			t.Errorf("%s: %s, Retry-After %q", code, e.Code, a.Header.Get("Retry-After"))
+		} else if _, err := s.record.Request(t.Context(), "clinic-7", e.RequestID); err == nil {
+			t.Errorf("%s: it was written down as a run", code)
+		}
+		if e := s.post("places", `{"customer_id":"clinic-7"}`).refusal(t); e.Code != want {
+			t.Errorf("%s: a reference list: %s", code, e.Code)
+		}
+		if code == admission.CodeTooLarge {
+			continue
+		}
+		if e := s.post("visits", ask("")).refusal(t); e.Code != JobsNotAvailable {
+			t.Errorf("%s: auto: %s", code, e.Code)
+		}
+		s = newServer(t, func(c *Config) {
+			c.Admission, c.Switch = busy{c.Admission, code}, func(context.Context, delivery.Reason) (engine.Sink, error) { return nil, nil }
+		})
+		if e := s.post("visits", ask("")).refusal(t); e.Code != JobsNotAvailable {
+			t.Errorf("%s: a job that nobody is told of: %s", code, e.Code)
 		}
 	}
 }
