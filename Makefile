@@ -71,7 +71,7 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
+deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, nginx, Chromium, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
 	@bash $(SCRIPTS)/deps.sh
 
 # Lint vets the tests, so that go test need not. All of it goes on at once: those outside wait much, for servers and
@@ -94,6 +94,7 @@ lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where it
 
 soak: deps ## the long form of the kill rounds, of broken connections and of ten streams at once (KILLS=2000, SOAK=5m)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run TestServiceEnds ./integration/service -kills $$(($(KILLS) / 10))
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@bash $(SCRIPTS)/fuzz.sh $(TAGS) $(FUZZTIME)
