@@ -30,6 +30,7 @@ var dependencies = map[string]string{
 	"github.com/testcontainers/testcontainers-go": "containers of the tests' servers",
 	"github.com/parquet-go/parquet-go":            "the Parquet encoder; metadata and packed values of the Parquet source",
 	"github.com/spf13/cobra":                      "commands, flags and completion of the CLI",
+	"github.com/spf13/pflag":                      "the flags of cobra, which a test of the README walks over",
 	"github.com/swaggest/swgui":                   "the browser of the OpenAPI document, embedded in the program",
 	"go.uber.org/goleak":                          "tests that no goroutine is left behind",
 	"golang.org/x/sys":                            "limits and signals of processes",
