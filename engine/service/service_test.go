@@ -231,8 +231,8 @@ func TestServe(t *testing.T) {
 		_, text := s.operations(t, "/metrics")
 		counted = strings.Contains(text, `cipherstream_runs_total{mode="auto",outcome="completed",procedure="visits"} 1`)
 	}
-	for _, path := range []string{"/metrics", "/healthz"} {
-		if answer, err := do(t, http.MethodGet, "http://"+s.Address()+path, "", "", nil); err != nil || answer.StatusCode == http.StatusOK && path == "/metrics" {
+	for path, want := range map[string]int{"/metrics": http.StatusNotFound, "/healthz": http.StatusOK} {
+		if answer, err := do(t, http.MethodGet, "http://"+s.Address()+path, "", "", nil); err != nil || answer.StatusCode != want {
 			t.Errorf("customers read %s: %v %v", path, answer, err)
 		} else {
 			answer.Body.Close()

@@ -42,8 +42,17 @@ func newRequestID() string {
 	return "req_" + hex.EncodeToString(random[:])
 }
 
-// Handler serves the public operations and the documentation.
-func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serve) }
+// Handler serves the public operations, the documentation, /healthz and /readyz.
+func (a *API) Handler() http.Handler {
+	probes := a.probes()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == healthPath || r.URL.Path == readyPath {
+			probes.ServeHTTP(w, r)
+			return
+		}
+		a.serve(w, r)
+	})
+}
 
 func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{api: a, w: &writer{ResponseWriter: w}, clientID: printable(r.Header.Get("X-Request-Id"), 128)}

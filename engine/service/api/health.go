@@ -10,6 +10,21 @@ import (
 
 // Operations serves what operators look at: /healthz, /readyz and /metrics. It belongs on a listener of its own.
 func (a *API) Operations() http.Handler {
+	mux := a.probes()
+	if a.Metrics != nil {
+		mux.Handle("GET /metrics", a.Metrics)
+	}
+	return mux
+}
+
+// The addresses that whoever spreads requests over services asks, on the public listener too: he may reach no other. They need
+// no key, are no lines in the log, and tell nothing but what they are for.
+const (
+	healthPath = "/healthz"
+	readyPath  = "/readyz"
+)
+
+func (a *API) probes() *http.ServeMux {
 	mux := http.NewServeMux()
 	say := func(w http.ResponseWriter, status int, text string) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -17,11 +32,8 @@ func (a *API) Operations() http.Handler {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, text+"\n")
 	}
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { a.ready(say, w) })
-	if a.Metrics != nil {
-		mux.Handle("GET /metrics", a.Metrics)
-	}
+	mux.HandleFunc("GET "+healthPath, func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET "+readyPath, func(w http.ResponseWriter, _ *http.Request) { a.ready(say, w) })
 	return mux
 }
 

@@ -164,7 +164,7 @@ func TestNothingThere(t *testing.T) {
 		{"GET", "/v1/procedures/visits%00", NotFound, ""}, {"GET", "/v1/procedures/templates%2Fcommon", UnknownProcedure, ""},
 		{"GET", "/v1/procedures/visits.yaml", UnknownProcedure, ""}, {"GET", "/v1/procedures/visits/rows?customer_id=clinic-7", NotFound, ""},
 		{"GET", "/v1/procedures/nothing/rows", UnknownProcedure, ""}, {"GET", "/v1/requests/..%2f..%2f", NotFound, ""},
-		{"GET", "/docs/nothing", NotFound, ""}, {"GET", "/docs/assets/../../api.go", NotFound, ""}, {"GET", "/healthz", NotFound, ""}, {"GET", "/metrics", NotFound, ""},
+		{"GET", "/docs/nothing", NotFound, ""}, {"GET", "/docs/assets/../../api.go", NotFound, ""}, {"GET", "/metrics", NotFound, ""}, {"GET", "/healthz/", NotFound, ""},
 	} {
 		a := s.do(c.method, c.path, "")
 		if e := a.refusal(t); e.Code != c.code || a.Header.Get("Allow") != c.allow {

@@ -44,7 +44,7 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// TestHealth: the operator's listener says whether the service is there and ready, and has nothing of the public one.
+// TestHealth: the operator's listener says whether the service is there and ready, and has nothing else of the public one.
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(c *Config) {
@@ -72,6 +72,13 @@ func TestHealth(t *testing.T) {
 	}
 	if code, _ := get("/healthz"); code != 200 {
 		t.Errorf("a service that stops is not healthy: %d", code)
+	}
+	for path, code := range map[string]int{"/healthz": 200, "/readyz": 503} {
+		w := httptest.NewRecorder()
+		s.api.Handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != code {
+			t.Errorf("the public %s: %d", path, w.Code)
+		}
 	}
 	if a := s.do("GET", "/v1/procedures", ""); a.StatusCode != 200 {
 		t.Errorf("a service that stops does not answer: %s", a.Status)
