@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -307,4 +308,18 @@ func (s *server) raw(request string) string {
 		s.t.Fatal(err)
 	}
 	return string(b)
+}
+
+// lineOf is the log's line of a request, which is written when its answer has ended.
+func (s *server) lineOf(id string) map[string]any {
+	s.t.Helper()
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); runtime.Gosched() {
+		for _, line := range s.lines() {
+			if line["request_id"] == id {
+				return line
+			}
+		}
+	}
+	s.t.Fatalf("the log has no line of %s", id)
+	return nil
 }

@@ -26,10 +26,10 @@ type response struct {
 	form Form
 	// decorate, if set, adds headers before the status is sent.
 	decorate func(h http.Header, head delivery.Head)
-	// whole, if set, is called when all of an answer whose length is known was sent but its last byte: what is written down
-	// then is there for a client that has got all of it.
-	whole func()
 
+	// hold keeps the last byte of an answer of known length back until release: who has it all may ask at once what became of
+	// the request, which has to be written down by then.
+	hold   bool
 	body   *body
 	closed atomic.Bool // cut
 }
@@ -54,13 +54,11 @@ func (r *response) Begin(head delivery.Head) (delivery.Body, error) {
 	if r.decorate != nil {
 		r.decorate(h, head)
 	}
-	r.body = &body{x: r.x, control: http.NewResponseController(r.x.w), closed: &r.closed}
-	if r.whole != nil {
-		r.body.left = head.Length
-	}
-	r.body.deadline()
+	b := &body{x: r.x, control: http.NewResponseController(r.x.w), closed: &r.closed, hold: r.hold, left: head.Length}
+	r.body = b
+	b.deadline()
 	r.x.w.WriteHeader(http.StatusOK)
-	return r.body, nil
+	return b, nil
 }
 
 // Finish sends the trailers.
@@ -69,12 +67,7 @@ func (r *response) Finish(tail delivery.Tail) error {
 	if r.x.w.Header().Get("Trailer") != "" {
 		setTotals(r.x.w.Header(), tail.Rows, tail.SHA256)
 	}
-	if r.whole == nil {
-		return nil
-	}
-	r.whole()
-	_, err := r.x.w.Write(r.body.last)
-	return err
+	return nil
 }
 
 // Cut makes the answer end in a way that is no end: the connection is closed, or the stream reset. The handler does it
@@ -82,6 +75,15 @@ func (r *response) Finish(tail delivery.Tail) error {
 func (r *response) Cut() {
 	r.closed.Store(true)
 	_ = http.NewResponseController(r.x.w).SetWriteDeadline(time.Unix(1, 0))
+}
+
+// release sends what was held back.
+func (r *response) release() error {
+	if r.body == nil || len(r.body.held) == 0 {
+		return nil
+	}
+	_, err := r.x.w.Write(r.body.held)
+	return err
 }
 
 // setTotals says how many rows an answer has, and the digest of its bytes (RFC 9530).
@@ -98,9 +100,9 @@ type body struct {
 	control *http.ResponseController
 	closed  *atomic.Bool
 	until   time.Time
-	// left is how much comes before the last byte is kept back, which last holds then; 0 keeps none back.
-	left int64
-	last []byte
+	hold    bool
+	left    int64 // bytes that still come, of an answer of known length
+	held    []byte
 }
 
 // deadline gives the client time for the next piece. It is moved on only now and then: to set it costs more than a write.
@@ -118,21 +120,21 @@ func (b *body) deadline() {
 
 func (b *body) Write(p []byte) (int, error) {
 	b.deadline()
-	if b.left == 0 || b.left > int64(len(p)) {
-		n, err := b.x.w.Write(p)
-		b.left = max(0, b.left-int64(n))
-		return n, err
+	send := p
+	if b.left -= int64(len(p)); b.hold && b.left == 0 && len(p) > 0 {
+		send, b.held = p[:len(p)-1], []byte{p[len(p)-1]}
 	}
-	b.left = 0
-	b.last = append(b.last, p[len(p)-1])
-	n, err := b.x.w.Write(p[:len(p)-1])
+	n, err := b.x.w.Write(send)
 	if err == nil {
-		n++
+		n = len(p)
 	}
 	return n, err
 }
 
 func (b *body) Flush() error {
 	b.deadline()
+	if b.hold {
+		return nil // the end goes out when the handler returns
+	}
 	return b.control.Flush()
 }

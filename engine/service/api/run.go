@@ -31,8 +31,7 @@ type execution struct {
 	// sealing is nil when nothing is sealed, and sealed is how many units were.
 	sealing *customer.Sealing
 	sealed  int64
-	// request is the record's line, which is there from the moment when the run was admitted; recorded is true from then on,
-	// until what became of it was written down.
+	// request is the record's line, which is there from the moment when the run was admitted.
 	request  store.Request
 	recorded bool
 }
@@ -187,12 +186,11 @@ type signedReceipt struct {
 	MAC       string `json:"mac" doc:"HMAC-SHA256 of the statement in hexadecimal, under a key made of the one that sealed."`
 }
 
-// end writes down what became of the run, once, also when the client has gone.
+// end writes down what became of the run, also when the client has gone.
 func (e *execution) end(receipt *engine.Receipt, failure *Error) {
 	if !e.recorded {
 		return
 	}
-	e.recorded = false
 	r := e.request
 	r.EndedAt, r.Status = e.api.Now(), store.Completed
 	outcome := "ok"
@@ -230,10 +228,12 @@ func (a *API) answer(x *exchange, o *order) {
 	defer e.close()
 	x.info.RunID = e.plan.RunID
 	var receipt *engine.Receipt
+	to := &response{x: x, form: o.form}
 	if o.mode == modeStream && !x.closeDelimited() {
-		receipt, err = delivery.Direct{To: &response{x: x, form: o.form}}.Run(x.ctx, e.run)
+		receipt, err = delivery.Direct{To: to}.Run(x.ctx, e.run)
 	} else {
-		receipt, err = e.spooled(x, o.mode == modeAuto)
+		to.hold = true
+		receipt, err = e.spooled(x, to, o.mode == modeAuto)
 	}
 	var failure *Error
 	if err != nil {
@@ -243,13 +243,16 @@ func (a *API) answer(x *exchange, o *order) {
 		}
 	}
 	e.end(receipt, failure)
+	if failure == nil && to.release() != nil {
+		failure = fail(ClientGone)
+	}
 	if failure != nil {
 		x.giveUp(failure)
 	}
 }
 
 // spooled answers when the result is whole. In the mode auto it may outgrow an answer.
-func (e *execution) spooled(x *exchange, auto bool) (*engine.Receipt, error) {
+func (e *execution) spooled(x *exchange, to *response, auto bool) (*engine.Receipt, error) {
 	s := delivery.Spooled{Spool: e.api.Spools.New(), Started: e.started}
 	if auto {
 		s.Limits, s.Switch = e.api.Auto, e.api.Switch
@@ -262,7 +265,7 @@ func (e *execution) spooled(x *exchange, auto bool) (*engine.Receipt, error) {
 		return answer.Receipt, fail(JobsNotAvailable) // it became a job, and none can be told of here
 	}
 	defer answer.Spool.Close()
-	return answer.Receipt, answer.Send(x.ctx, &response{x: x, form: e.form, whole: func() { e.end(answer.Receipt, nil) }})
+	return answer.Receipt, answer.Send(x.ctx, to)
 }
 
 // closeDelimited reports whether the end of a body would be the end of the connection, which a cut looks like as well.
