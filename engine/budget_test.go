@@ -16,7 +16,9 @@ import (
 type gated struct {
 	discard
 	opened func()
-	goOn   chan struct{}
+	// committed, if set, is called while the run still has its memory.
+	committed func()
+	goOn      chan struct{}
 }
 
 func (g *gated) Open(ctx context.Context, _ engine.Object) error {
@@ -27,6 +29,13 @@ func (g *gated) Open(ctx context.Context, _ engine.Object) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+func (g *gated) Commit(ctx context.Context) (engine.Delivery, error) {
+	if g.committed != nil {
+		g.committed()
+	}
+	return g.discard.Commit(ctx)
 }
 
 // TestBudget: of ten runs under a budget for two no more than two are at work at once, in the order in which they came; one that
@@ -63,6 +72,10 @@ func TestBudget(t *testing.T) {
 				order = append(order, i)
 				atWork++
 				most = max(most, atWork)
+			}, committed: func() {
+				mu.Lock()
+				defer mu.Unlock()
+				atWork--
 			}}
 			of := t.Context()
 			if i == leaves {
@@ -73,9 +86,6 @@ func TestBudget(t *testing.T) {
 				receipt, err := e.Run(of, p, sink, engine.RunOptions{})
 				mu.Lock()
 				defer mu.Unlock()
-				if i != leaves {
-					atWork--
-				}
 				if errs[i] = err; receipt == nil || receipt.RunID != p.RunID {
 					t.Errorf("run %d has the receipt %+v", i, receipt)
 				}

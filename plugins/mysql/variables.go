@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 )
@@ -57,8 +58,13 @@ var sessionVariables = []sessionVariable{
 }
 
 // unknownTo reports that a server knows a variable not, or the value not, which older ones
-// have no need of: ER_UNKNOWN_SYSTEM_VARIABLE and ER_WRONG_VALUE_FOR_VAR.
-func unknownTo(err error) bool { return isErrno(err, 1193) || isErrno(err, 1231) }
+// have no need of: ER_UNKNOWN_SYSTEM_VARIABLE and ER_WRONG_VALUE_FOR_VAR. Dolt and the sandbox's
+// server have one number, ER_UNKNOWN_ERROR, for much, and the first one's text.
+func unknownTo(err error) bool {
+	var server *serverError
+	return isErrno(err, 1193) || isErrno(err, 1231) ||
+		errors.As(err, &server) && server.errno == 1105 && strings.HasPrefix(server.message, "Unknown system variable ")
+}
 
 // pinned gives the assignments for a server.
 func pinned(s *Settings, mariaDB bool) (assignments []string) {

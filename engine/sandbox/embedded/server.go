@@ -15,6 +15,7 @@ import (
 	"github.com/dolthub/go-mysql-server/memory"
 	"github.com/dolthub/go-mysql-server/server"
 	"github.com/dolthub/go-mysql-server/sql"
+	"github.com/dolthub/go-mysql-server/sql/types"
 )
 
 // The database and the user of the embedded server.
@@ -37,6 +38,9 @@ type Server struct {
 	closeErr  error
 }
 
+// generatedKeys is a variable of MySQL 8.0.30 and later that the library does not know.
+const generatedKeys = "show_gipk_in_create_table_and_information_schema"
+
 const noDirectory = "/nonexistent/cipherstream"
 
 // Start starts an embedded server on loopback and returns when it accepts
@@ -58,7 +62,12 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 
 	// Nobody who connects may read or write files of this machine: LOAD_FILE, LOAD
 	// DATA and INTO OUTFILE are confined to a directory that does not exist.
-	// Nor is a list cut: a procedure cannot lift that limit here.
+	// Nor is a list cut: a procedure cannot lift that limit here. A session of the mysql source sets all that it pins at once
+	// only where the server knows each of them, as MySQL 8.0.30 does.
+	sql.SystemVariables.AddSystemVariables([]sql.SystemVariable{&sql.MysqlSystemVariable{
+		Name: generatedKeys, Scope: sql.GetMysqlScope(sql.SystemVariableScope_Both), Dynamic: true,
+		Type: types.NewSystemBoolType(generatedKeys), Default: int8(1),
+	}})
 	if err := sql.SystemVariables.AssignValues(map[string]any{
 		"secure_file_priv": noDirectory, "group_concat_max_len": uint64(1 << 30),
 	}); err != nil {
