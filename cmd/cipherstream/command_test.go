@@ -59,7 +59,7 @@ func TestUsage(t *testing.T) {
 		wants string // regular expression
 	}{
 		{"unknown command", "rnu", `no command "rnu"\n  help: did you mean run\?`},
-		{"unknown command with a flag", "serve --sandbox", `no command "serve"`},
+		{"unknown command with a flag", "sevre --sandbox", `no command "sevre"\n  help: did you mean serve\?`},
 		{"unknown command with flags", "rnu x --sandbox -p a=b", `no command "rnu"\n  help: did you mean run\?`},
 		{"unknown subcommand with a flag", "plugin lst --bogus", `no command "lst"\n  help: did you mean list\?`},
 		{"time limit", "run " + visits + " --sandbox --timeout -1s", `--timeout is a time of at most 168h0m0s, or 0s for no limit, and not -1s`},
