@@ -80,7 +80,7 @@ test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE
 	@$(GO) run ./integration/testsummary \
 		-check '$(LINT)' \
 		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
-		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 3 -skip $(LARGE_TESTS) $(INSIDE)' \
+		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -skip $(LARGE_TESTS) $(INSIDE)' \
 		-test '-vet=off -tags $(TAGS) -timeout 45m -p 1 -run $(LARGE_TESTS) $(LARGE)' \
 		-test '-vet=off -tags $(TAGS) -timeout 45m $(SOURCES)' \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 -run $(RACED_OUTSIDE) $(OUTSIDE)'; \
