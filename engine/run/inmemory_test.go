@@ -21,7 +21,6 @@ import (
 // TestInMemory: a run without processes, whose stages are joined by the same sockets, makes the same output and the
 // same faults.
 func TestInMemory(t *testing.T) {
-	t.Parallel()
 	s := newSetup(t, host.Config{})
 	var outputs []string
 	for _, h := range []run.Host{s.host, runtest.NewInMemory(t, testBundle(pluginName))} {

@@ -36,7 +36,6 @@ func TestRepeatable(t *testing.T) {
 
 // TestLostCommitIsNotRepeatable: a process that was killed by others in the midst of Commit may have made the output visible.
 func TestLostCommitIsNotRepeatable(t *testing.T) {
-	t.Parallel()
 	s := newSetup(t, host.Config{})
 	h := runtest.NewInMemory(t, testBundle(pluginName))
 	h.Change = func(p host.Process) host.Process {
