@@ -3,7 +3,7 @@
 // the former are in, which integration/scripts/python.sh makes once, and the interpreters that the latter share; what a
 // file must hold is said by the tests.
 //
-// A test whose readers cannot be had is skipped and says so, or fails if CI or CIPHERSTREAM_REQUIRE_SERVERS=1 is set.
+// A test whose readers cannot be had is skipped and says so, or fails where everything is required (package required).
 package python
 
 import (
@@ -11,13 +11,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/cipherstream/cipherstream/integration/required"
 )
 
 // Interpreter returns the path of the Python that has the packages of the readers.
@@ -47,10 +48,7 @@ func Run(tb testing.TB, script string, args ...string) []byte {
 	tb.Helper()
 	path, err := Interpreter()
 	if err != nil {
-		if os.Getenv("CI") != "" || os.Getenv("CIPHERSTREAM_REQUIRE_SERVERS") == "1" {
-			tb.Fatal(err)
-		}
-		tb.Skipf("SKIPPED, NOT TESTED: %v", err)
+		required.Missing(tb, err.Error())
 	}
 	out, err := Execute(tb.Context(), path, script, args...)
 	if err != nil {

@@ -4,30 +4,40 @@ import (
 	"bufio"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/cipherstream/cipherstream/integration/required"
 )
 
 //go:embed session.py
 var sessionScript string
 
 // Script runs a script with the machine's own Python, python3 of PATH, whose standard input is the given one, and returns
-// what it prints. A script that fails, and a machine without Python, end the test.
+// what it prints. A script that fails ends the test; what is missing, Python or a package of it, is package required's.
 //
 // The interpreter is kept for the next script: many a test asks for hundreds, and its start, with what a version manager
 // puts in front of it, costs more than what they do. Each script has a namespace of its own, and modules in common.
 func Script(tb testing.TB, script string, input []byte, args ...string) []byte {
 	tb.Helper()
 	out, err := inSession(script, input, args)
-	if err != nil {
+	switch {
+	case errors.Is(err, errAbsent):
+		required.Missing(tb, err.Error())
+	case err != nil:
 		tb.Fatal(err)
 	}
 	return out
 }
+
+// errAbsent is that the machine has no Python, or not the package that a script asks for.
+var errAbsent = errors.New("python: python3 and its packages are needed to read the output independently (make deps installs them)")
 
 // sessions are the interpreters that nobody uses. They end with this process, which holds the other end of their pipes.
 var sessions struct {
@@ -45,7 +55,7 @@ func inSession(script string, input []byte, args []string) ([]byte, error) {
 	if s == nil {
 		var err error
 		if s, err = newSession(); err != nil {
-			return nil, fmt.Errorf("python: python3 is needed to read the output independently (make deps installs it): %w", err)
+			return nil, fmt.Errorf("%w: %w", errAbsent, err)
 		}
 	}
 	out, problem, err := s.run(script, input, args)
@@ -56,7 +66,10 @@ func inSession(script string, input []byte, args []string) ([]byte, error) {
 	sessions.Lock()
 	sessions.idle = append(sessions.idle, s)
 	sessions.Unlock()
-	if problem != "" {
+	switch {
+	case strings.Contains(problem, "ModuleNotFoundError"):
+		return nil, fmt.Errorf("%w: %s", errAbsent, end([]byte(problem)))
+	case problem != "":
 		return nil, fmt.Errorf("python: %s%s", end([]byte(problem)), end(out))
 	}
 	return out, nil

@@ -18,10 +18,11 @@ var mayImport = map[string][]string{
 	"integration": {"sdk", "plugins", "engine", "pipelines", "cmd"},
 }
 
-// testServers, testReaders and testProgram may be imported by every test, and by commandTests, which only tests import: they
-// start the real servers, and the readers of others, that tests compare with, and build the program; and they import nothing
-// of ours themselves.
+// testServers, testReaders, testProgram and testRequired may be imported by every test, and by commandTests, which only tests
+// import: they start the real servers, and the readers of others, that tests compare with, build the program, and say what
+// becomes of a test that lacks something; and they import nothing of ours but the last of them.
 const (
+	testRequired = "integration/required"
 	testServers  = "integration/dbtest"
 	testReaders  = "integration/python"
 	testProgram  = "integration/program"
@@ -152,7 +153,7 @@ func badImport(dir, imported string, test bool) string {
 		return "there is no package at the top"
 	}
 	to, ours := strings.CutPrefix(imported, module+"/")
-	if !ours || (test || dir == commandTests) && slices.Contains([]string{testServers, testReaders, testProgram}, to) {
+	if !ours || (test || dir == commandTests) && slices.Contains([]string{testServers, testReaders, testProgram, testRequired}, to) {
 		return ""
 	}
 	fromTop, _, _ := strings.Cut(dir, "/")

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/required"
 )
 
 // tenant is a customer of a deployment. It may name any table and procedure of its database.
@@ -305,17 +306,8 @@ func needs(t *testing.T, name string) string {
 			return path
 		}
 	}
-	missing(t, name+" was not found; install it with `make deps`")
+	required.Missing(t, name+" was not found; install it with `make deps`")
 	return ""
-}
-
-// missing tells that something cannot be had.
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") != "" || os.Getenv("CIPHERSTREAM_REQUIRE_SERVERS") == "1" {
-		t.Fatal(what)
-	}
-	t.Skip("SKIPPED, NOT TESTED: " + what)
 }
 
 // TestService holds one service against what the world does to it. The parts go on beside each other.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/cipherstream/cipherstream/integration/python"
+	"github.com/cipherstream/cipherstream/integration/required"
 )
 
 // TestDocumented holds a sandbox to what it says of itself: its OpenAPI document, and its guides.
@@ -33,7 +34,7 @@ func TestDocumented(t *testing.T) {
 func testSchemathesis(t *testing.T, s *sandbox) {
 	interpreter, err := python.Schemathesis()
 	if err != nil {
-		missing(t, err.Error())
+		required.Missing(t, err.Error())
 	}
 	cmd := exec.CommandContext(t.Context(), interpreter, "-m", "schemathesis.cli", "run", s.URL+"/openapi.json", "-H", "Authorization: Bearer "+s.Key,
 		"--no-color", "--phases", "coverage,fuzzing", "--max-examples", "5", "--max-time", "40", "--request-timeout", "60", "--no-shrink",

@@ -6,11 +6,12 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/cipherstream/cipherstream/integration/python"
 )
 
 // TestBase64 holds the coder and the decoder against the standard library's.
@@ -106,31 +107,6 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// python runs a script that needs the package cryptography. Without it the test is
-// skipped, or fails where everything is required.
-func python(t *testing.T, script string, input []byte, args ...string) []byte {
-	t.Helper()
-	path, err := exec.LookPath("python3")
-	if err == nil {
-		err = exec.CommandContext(t.Context(), path, "-c", "import cryptography").Run()
-	}
-	if err != nil {
-		message := "this test needs python3 with the package cryptography (Debian: apt-get install python3-cryptography): " + err.Error()
-		if os.Getenv("CI") != "" || os.Getenv("CIPHERSTREAM_REQUIRE_SERVERS") == "1" {
-			t.Fatal(message)
-		}
-		t.Skip("SKIPPED, NOT TESTED: " + message)
-	}
-	command := exec.CommandContext(t.Context(), path, append([]string{"-c", script}, args...)...)
-	command.Stdin = bytes.NewReader(input)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	if err := command.Run(); err != nil {
-		t.Fatalf("python3: %v\n%s", err, stderr.Bytes())
-	}
-	return stdout.Bytes()
-}
-
 // TestPythonOpens opens our lines with another implementation, written from the
 // description of the format alone.
 func TestPythonOpens(t *testing.T) {
@@ -142,7 +118,7 @@ func TestPythonOpens(t *testing.T) {
 		sealed = sealer(t, r).Seal(sealed, unit, i)
 		plain = append(plain, unit...)
 	}
-	got := python(t, `
+	got := python.Script(t, `
 import sys, json, base64, hashlib
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 key, customer = base64.b64decode(sys.argv[1]), sys.argv[2]
@@ -165,7 +141,7 @@ for index, line in enumerate(sys.stdin.buffer):
 func TestOpensPython(t *testing.T) {
 	t.Parallel()
 	r := ring(t, keyText(1), keyText(2))
-	lines := python(t, `
+	lines := python.Script(t, `
 import sys, base64, hashlib, os
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 key, customer = base64.b64decode(sys.argv[1]), sys.argv[2]

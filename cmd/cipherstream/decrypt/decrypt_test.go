@@ -24,6 +24,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/integration/python"
 	"github.com/cipherstream/cipherstream/plugins/aesgcm"
 	"github.com/cipherstream/cipherstream/plugins/csv"
 	"github.com/cipherstream/cipherstream/plugins/gzip"
@@ -60,31 +61,6 @@ for index, line in enumerate(lines):
     out += AESGCM(key).decrypt(base64.b64decode(iv), base64.b64decode(sealed), f"stream:{customer}:{index}".encode())
 sys.stdout.buffer.write(unpack(out) if chunked else out)
 `
-
-// python runs a script that needs the package cryptography. Without it the test is
-// skipped, or fails where everything is required.
-func python(t *testing.T, script string, input string, args ...string) string {
-	t.Helper()
-	path, err := exec.LookPath("python3")
-	if err == nil {
-		err = exec.CommandContext(t.Context(), path, "-c", "import cryptography").Run()
-	}
-	if err != nil {
-		message := "this test needs python3 with the package cryptography (Debian: apt-get install python3-cryptography): " + err.Error()
-		if os.Getenv("CI") != "" || os.Getenv("CIPHERSTREAM_REQUIRE_SERVERS") == "1" {
-			t.Fatal(message)
-		}
-		t.Skip("SKIPPED, NOT TESTED: " + message)
-	}
-	command := exec.CommandContext(t.Context(), path, append([]string{"-c", script}, args...)...)
-	command.Stdin = strings.NewReader(input)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	if err := command.Run(); err != nil {
-		t.Fatalf("python3: %v\n%s", err, stderr.Bytes())
-	}
-	return stdout.String()
-}
 
 // TestDecryptDeliveries opens what the stages make, in every order that a pipeline may
 // have them in, and holds the result against another implementation.
@@ -136,7 +112,7 @@ func TestDecryptDeliveries(t *testing.T) {
 				if c.chunks {
 					how = "chunks"
 				}
-				if python(t, independentDecrypt, cmdtest.Read(t, path), c.container, cmdtest.CurrentKey, cmdtest.Customer, how) != want {
+				if string(python.Script(t, independentDecrypt, []byte(cmdtest.Read(t, path)), c.container, cmdtest.CurrentKey, cmdtest.Customer, how)) != want {
 					t.Error("another implementation reads something else")
 				}
 			})

@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cipherstream/cipherstream/integration/python"
+	"github.com/cipherstream/cipherstream/integration/required"
 )
 
 // TestHTTP2 is the same answers over HTTP/2: with trailers when they are whole, and reset when they are not.
@@ -97,9 +100,12 @@ func TestClientsSeeACut(t *testing.T) {
 	for name, command := range clients {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			program(t, command[0])
-			if name == "requests" && exec.Command("python3", "-c", "import requests").Run() != nil {
-				t.Skip("python3 has no package requests")
+			path := program(t, command[0])
+			if name == "requests" {
+				var err error
+				if path, err = python.Schemathesis(); err != nil { // it is made with requests
+					required.Missing(t, err.Error())
+				}
 			}
 			file := filepath.Join(t.TempDir(), "rows.ndjson")
 			for body, good := range map[string]bool{
@@ -110,7 +116,7 @@ func TestClientsSeeACut(t *testing.T) {
 				for _, a := range command[1:] {
 					args = append(args, strings.NewReplacer("URL", s.URL+"/v1/procedures/visits", "BODY", body, "FILE", file).Replace(a))
 				}
-				out, err := exec.Command(command[0], args...).CombinedOutput()
+				out, err := exec.Command(path, args...).CombinedOutput()
 				var ended *exec.ExitError
 				if err != nil && !errors.As(err, &ended) {
 					t.Fatal(err)

@@ -192,6 +192,8 @@ func TestClientGone(t *testing.T) {
 	id := response.Header.Get("X-Request-Id")
 	gone := time.Now()
 	c.Close()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		r, err := s.record.Request(t.Context(), "clinic-7", id)
 		if err != nil {
@@ -206,7 +208,7 @@ func TestClientGone(t *testing.T) {
 		if time.Since(gone) > 20*time.Second {
 			t.Fatal("the run goes on")
 		}
-		time.Sleep(5 * time.Millisecond)
+		<-tick.C
 	}
 }
 
