@@ -23,8 +23,6 @@ func (o *observer) Begin(ctx context.Context, r *http.Request) (context.Context,
 	return context.WithValue(ctx, spanKey{}, end), telemetry.Traceparent(ctx)
 }
 
-func (o *observer) Answering(context.Context) {}
-
 func (o *observer) End(ctx context.Context, x api.Exchange) {
 	route := x.Route
 	if route == "" {

@@ -112,7 +112,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s.loops = []*loop{
 		{name: "requests", every: time.Hour, do: func(ctx context.Context) error {
-			_, err := cfg.Record.PruneRequests(ctx, cfg.Now().Add(-requestAge))
+			_, err := cfg.Record.PruneRequests(ctx, cfg.Now().Add(-api.RequestAge))
 			return err
 		}},
 		{name: "keys", every: time.Minute, do: s.registry.Flush, atEnd: true},
@@ -124,9 +124,6 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 func Customers(ctx context.Context, set *config.Settings, record customer.Record, key *datakey.Key, now func() time.Time) (*customer.Registry, error) {
 	return customer.New(ctx, record, customers(set), customer.Options{DataKey: key, AdminNetworks: set.AdminNetworks, Now: now})
 }
-
-// requestAge is for how long it can be asked what became of a request.
-const requestAge = 24 * time.Hour
 
 func rates(r config.Rates) map[admission.Policy]admission.Rate {
 	of := func(r config.Rate) admission.Rate { return admission.Rate{Quota: r.Requests, Window: r.Window} }

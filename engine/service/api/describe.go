@@ -13,8 +13,9 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 )
 
-// summaryBody is a procedure in the list of all.
-type summaryBody struct {
+// Summary is a procedure in the list of all, and how the description of one begins. It is exported because what writes the
+// document looks at no embedded type that is not.
+type Summary struct {
 	Name        string `json:"name" doc:"Name, as in the address."`
 	Title       string `json:"title" doc:"Name for people."`
 	Category    string `json:"category" doc:"What it belongs to."`
@@ -25,18 +26,13 @@ type summaryBody struct {
 
 // listBody is the list of all procedures.
 type listBody struct {
-	Procedures []summaryBody `json:"procedures" nullable:"false" doc:"All procedures, sorted by name."`
-	Total      int           `json:"total" doc:"How many there are."`
+	Procedures []Summary `json:"procedures" nullable:"false" doc:"All procedures, sorted by name."`
+	Total      int       `json:"total" doc:"How many there are."`
 }
 
 // describeBody is a procedure in full.
 type describeBody struct {
-	Name         string            `json:"name" doc:"Name, as in the address."`
-	Title        string            `json:"title" doc:"Name for people."`
-	Category     string            `json:"category" doc:"What it belongs to."`
-	Class        string            `json:"class" enum:"data,reference,special" doc:"reference lists are whole, small, always streamed and kept for five minutes."`
-	Description  string            `json:"description" doc:"What a row is, and in which order rows come."`
-	Path         string            `json:"path" doc:"Address to POST a request to."`
+	Summary
 	Version      string            `json:"version" doc:"Changes with everything that an answer depends on but the data."`
 	PersonalData bool              `json:"personal_data" doc:"Whether a column identifies or describes a person."`
 	Parameters   []parameterBody   `json:"parameters" nullable:"false" doc:"What the body of a request may hold."`
@@ -77,9 +73,9 @@ type limitsBody struct {
 	PreviewRows   int   `json:"preview_rows,omitempty" doc:"Largest value of limit."`
 }
 
-func (p *procedure) summary() summaryBody {
+func (p *procedure) summary() Summary {
 	m := p.doc.Metadata
-	return summaryBody{Name: p.name, Title: m.Title, Category: m.Category, Class: m.Class, Description: m.Description, Path: "/v1/procedures/" + p.name}
+	return Summary{Name: p.name, Title: m.Title, Category: m.Category, Class: m.Class, Description: m.Description, Path: "/v1/procedures/" + p.name}
 }
 
 // list answers GET /v1/procedures.
@@ -87,7 +83,7 @@ func (a *API) list(x *exchange) *Error {
 	if e := x.authenticate(admission.Polling); e != nil {
 		return e
 	}
-	out := listBody{Procedures: []summaryBody{}, Total: len(a.names)}
+	out := listBody{Procedures: []Summary{}, Total: len(a.names)}
 	for _, name := range a.names {
 		out.Procedures = append(out.Procedures, a.procedures[name].summary())
 	}
@@ -109,8 +105,7 @@ func (a *API) describe(x *exchange, name string) *Error {
 }
 
 func (a *API) describeProcedure(p *procedure) describeBody {
-	m := p.summary()
-	out := describeBody{Name: m.Name, Title: m.Title, Category: m.Category, Class: m.Class, Description: m.Description, Path: m.Path, Version: p.version, Parameters: []parameterBody{}, Columns: []columnBody{},
+	out := describeBody{Summary: p.summary(), Version: p.version, Parameters: []parameterBody{}, Columns: []columnBody{},
 		Compressions: compressions, Example: p.example(), Limits: limitsBody{StreamSeconds: int(a.StreamTimeout.Seconds())}}
 	for _, f := range formats {
 		out.Formats = append(out.Formats, f.Name)

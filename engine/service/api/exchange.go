@@ -87,7 +87,6 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(x.w, x.r)
-	x.info.Route = x.r.Pattern
 }
 
 // end tells of the exchange, whatever became of it. A panic is that of a cut answer, or a defect that must not take
@@ -108,9 +107,7 @@ func (x *exchange) end() {
 	if x.info.Duration = x.api.Now().Sub(x.info.Started); x.failure != nil {
 		x.info.Code = x.failure.Code
 	}
-	if x.info.Route == "" {
-		x.info.Route = x.r.Pattern
-	}
+	x.info.Route = x.r.Pattern
 	x.log()
 	x.api.Observer.End(x.ctx, x.info)
 	if cause != nil {

@@ -186,7 +186,8 @@ type requestBody struct {
 	IsRetryable bool         `json:"retryable" doc:"Whether the same request may succeed later, unchanged."`
 }
 
-const timeFormat = "2006-01-02T15:04:05.000Z"
+// timeText is how answers write a time.
+func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // lookUp finds a request of the key's customer.
 func (a *API) lookUp(x *exchange, id string) (store.Request, *Error) {
@@ -205,14 +206,14 @@ func (a *API) lookUp(x *exchange, id string) (store.Request, *Error) {
 		return r, fail(RequestNotFound)
 	case err != nil:
 		return r, fromError(err)
-	case a.Now().Sub(r.StartedAt) > requestAge:
+	case a.Now().Sub(r.StartedAt) > RequestAge:
 		return r, fail(RequestNotFound)
 	}
 	return r, nil
 }
 
-// requestAge is how long a request can be asked about.
-const requestAge = 24 * time.Hour
+// RequestAge is how long a request can be asked about. Whoever has the record keeps it as long.
+const RequestAge = 24 * time.Hour
 
 // request answers GET /v1/requests/{request_id}.
 func (a *API) request(x *exchange, id string) *Error {
@@ -221,10 +222,10 @@ func (a *API) request(x *exchange, id string) *Error {
 		return e
 	}
 	out := requestBody{RequestID: r.ID, RunID: r.RunID, CustomerID: r.Customer, Procedure: r.Procedure, Mode: r.Mode, Format: r.Format,
-		Status: r.Status, StartedAt: r.StartedAt.UTC().Format(timeFormat), Rows: r.Rows, Bytes: r.Bytes, SHA256: r.SHA256,
+		Status: r.Status, StartedAt: timeText(r.StartedAt), Rows: r.Rows, Bytes: r.Bytes, SHA256: r.SHA256,
 		HasReceipt: len(r.Receipt) > 0, ErrorCode: r.Code, Message: r.Message}
 	if !r.EndedAt.IsZero() {
-		out.EndedAt = r.EndedAt.UTC().Format(timeFormat)
+		out.EndedAt = timeText(r.EndedAt)
 	}
 	if entry := entries[Code(r.Code)]; entry != nil {
 		out.Suggestion, out.IsRetryable = entry.Suggestion, entry.Retryable

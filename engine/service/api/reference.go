@@ -65,7 +65,7 @@ func newReferences(age time.Duration, most int64, now func() time.Time) *referen
 	return &references{age: age, most: most, now: now, lists: map[referenceKey]*list{}}
 }
 
-// get is the list of a key. It is made by make, in a context that ends when nobody waits for it any more. Whoever gets a list
+// get is the list of a key. It is made by produce, in a context that ends when nobody waits for it any more. Whoever gets a list
 // gives it back with release.
 func (r *references) get(ctx context.Context, key referenceKey, produce func(context.Context) (delivery.Answer, *Error)) (l *list, cached bool, err error) {
 	r.mu.Lock()

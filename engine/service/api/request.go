@@ -163,12 +163,7 @@ func (f *field) check(value any) string {
 	if err != nil {
 		return err.Error()
 	}
-	if len(f.allowed) > 0 {
-		for _, a := range f.allowed {
-			if a == parsed {
-				return ""
-			}
-		}
+	if len(f.allowed) > 0 && !slices.Contains(f.allowed, parsed) {
 		return fmt.Sprintf("expected one of %v", f.allowed)
 	}
 	return ""

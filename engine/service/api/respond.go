@@ -61,27 +61,38 @@ func (x *exchange) fail(e *Error) {
 	}
 	h.Set("Cache-Control", "no-store")
 	if e.Retryable {
-		h.Set("Retry-After", strconv.Itoa(max(1, int((e.RetryAfter+time.Second-1)/time.Second))))
+		h.Set("Retry-After", seconds(max(time.Second, e.RetryAfter)))
 	}
-	if e.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", `Bearer realm="CipherStream"`)
-	}
-	details, now := e.Details, x.api.Now().UTC().Format("2006-01-02T15:04:05.000Z")
-	if details == nil {
-		details = []Detail{}
-	}
+	challenge(h, e)
+	body := e.body(x.info.RequestID, x.api.Now())
 	if wantsProblem(x.r.Header.Values("Accept")) {
 		x.send(e.Status, typeProblem, problemBody{
 			Type: errorsPage + "#" + string(e.Code), Title: e.Meaning, Status: e.Status, Detail: e.Message,
-			Instance: "/v1/requests/" + x.info.RequestID, Code: e.Code, Details: details, Timestamp: now,
+			Instance: "/v1/requests/" + x.info.RequestID, Code: e.Code, Details: body.Body.Details, Timestamp: body.Body.Timestamp,
 			RequestID: x.info.RequestID, Suggestion: e.Suggestion, Retryable: e.Retryable,
 		})
 		return
 	}
-	x.send(e.Status, typeJSON, errorBody{Body: errorObject{
-		Code: e.Code, Message: e.Message, Details: details, Timestamp: now,
-		RequestID: x.info.RequestID, Suggestion: e.Suggestion, Retryable: e.Retryable,
-	}})
+	x.send(e.Status, typeJSON, body)
+}
+
+// body is the error as it is sent.
+func (e *Error) body(requestID string, now time.Time) errorBody {
+	details := e.Details
+	if details == nil {
+		details = []Detail{}
+	}
+	return errorBody{Body: errorObject{
+		Code: e.Code, Message: e.Message, Details: details, Timestamp: timeText(now),
+		RequestID: requestID, Suggestion: e.Suggestion, Retryable: e.Retryable,
+	}}
+}
+
+// challenge says which authentication is wanted, where there was none (RFC 9110, section 11.6.1).
+func challenge(h http.Header, e *Error) {
+	if e.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="CipherStream"`)
+	}
 }
 
 // wantsProblem reports whether the client names the media type of RFC 9457.

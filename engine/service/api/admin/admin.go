@@ -1,5 +1,5 @@
 // Package admin is the work of an operator over HTTP: the handler that a running service answers on admin.sock in its
-// data directory, and to keys of operators on its public address, and the client of both that the commands use. It
+// data directory, and to keys of operators on their own listener, and the client of both that the commands use. It
 // changes nothing itself: it reads requests strictly, has a Manage do what they say, and writes down what came of it.
 package admin
 
@@ -58,7 +58,7 @@ type SealingKeys interface {
 	RetireSealingKey(ctx context.Context, customer, id string) (customer.SealingKeyInfo, error)
 }
 
-// Prefix is where the operations stand, on the socket and on the public address.
+// Prefix is where the operations stand, on the socket and on the operators' listener.
 const Prefix = "/v1/admin/"
 
 // The bodies that are not types of package customer.

@@ -149,7 +149,7 @@ func badRequest(format string, args ...any) *fault.Fault {
 	return fault.New(CodeRequest, fault.Usage, format, args...)
 }
 
-// statuses are those of codes on the socket; on the public address the API has its own table.
+// statuses are those of codes; customers, who cannot come here, have the table of the API.
 var statuses = map[string]int{
 	CodeTooLarge:                http.StatusRequestEntityTooLarge,
 	CodePeer:                    http.StatusForbidden,
