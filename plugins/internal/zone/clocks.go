@@ -16,8 +16,9 @@ import (
 // Change is a change of clocks: from the second At since 1970 on they are Offset seconds ahead of UTC.
 type Change struct{ At, Offset int64 }
 
-// mostChanges bounds what a column may say of its clocks: two a year of all that a TIMESTAMP can be in are 136.
-const mostChanges = 2000
+// mostChanges bounds the changes of clocks: a file of the system numbers its kinds of time with a byte. Two a year of all that a
+// TIMESTAMP can be in are 136.
+const mostChanges = 254
 
 // Clocks is a zone that has no name of its own, in which instants are stored as those of UTC. Its clocks are Offset seconds ahead
 // at first, and change later. It is false where the changes are not in order, or are none that a zone can have.
@@ -35,7 +36,7 @@ func Clocks(offset int64, changes []Change) (*Zone, bool) {
 		data = binary.BigEndian.AppendUint32(data, uint32(c.At))
 		last = c.At
 	}
-	if len(changes) > 254 {
+	if len(changes) > mostChanges {
 		return nil, false
 	}
 	for i := range changes {
