@@ -95,27 +95,16 @@ func (b *bench) streamAll(ctx context.Context) (most float64, err error) {
 	defer e.Close()
 	var mu sync.Mutex
 	var pids []int
-	stop, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		tick := time.NewTicker(sampleEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-stop:
-				return
-			}
-			mu.Lock()
-			now := slices.Clone(pids)
-			mu.Unlock()
-			var sum int64
-			for _, pid := range now {
-				sum += kilobytes(filepath.Join(procDir(pid), "smaps_rollup"), "Pss:")
-			}
-			most = max(most, float64(sum))
+	stop := sampling(func() {
+		mu.Lock()
+		now := slices.Clone(pids)
+		mu.Unlock()
+		var sum int64
+		for _, pid := range now {
+			sum += kilobytes(filepath.Join(procDir(pid), "smaps_rollup"), "Pss:")
 		}
-	}()
+		most = max(most, float64(sum))
+	})
 	err = b.atOnce(ctx, e, prepared, allStreams, nil, b.rows, func(event engine.Event) {
 		if started, is := event.(engine.Started); is {
 			mu.Lock()
@@ -125,8 +114,7 @@ func (b *bench) streamAll(ctx context.Context) (most float64, err error) {
 			}
 		}
 	})
-	close(stop)
-	<-ended
+	stop()
 	return most, err
 }
 

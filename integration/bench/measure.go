@@ -24,6 +24,28 @@ type usage struct {
 // a few thousandths of them.
 const sampleEvery = 20 * time.Millisecond
 
+// sampling calls sample at once, and then every sampleEvery, until stop, which returns after the last call.
+func sampling(sample func()) (stop func()) {
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(sampleEvery)
+		defer tick.Stop()
+		for {
+			sample()
+			select {
+			case <-tick.C:
+			case <-over:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(over)
+		<-ended
+	}
+}
+
 // measure runs a command to its end. When ctx ends, the command is killed.
 func measure(ctx context.Context, cmd *exec.Cmd) (usage, error) {
 	begin := time.Now()
@@ -31,25 +53,11 @@ func measure(ctx context.Context, cmd *exec.Cmd) (usage, error) {
 		return usage{}, err
 	}
 	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
-	stop, sampled := make(chan struct{}), make(chan *tree)
-	go func() {
-		t := newTree(cmd.Process.Pid)
-		tick := time.NewTicker(sampleEvery)
-		defer tick.Stop()
-		for {
-			t.sample()
-			select {
-			case <-tick.C:
-			case <-stop:
-				sampled <- t
-				return
-			}
-		}
-	}()
+	t := newTree(cmd.Process.Pid)
+	stop := sampling(t.sample)
 	err := cmd.Wait()
 	wall := time.Since(begin)
-	close(stop)
-	t := <-sampled
+	stop()
 	// The kernel adds a child's time to its parent when the parent waits for it. A
 	// process that nobody waited for was still seen by the samples.
 	cpu := max(cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), t.cpu())

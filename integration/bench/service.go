@@ -302,29 +302,16 @@ func (s *serviceBench) measureStreams(ctx context.Context) error {
 }
 
 func (s *serviceBench) streamsAtOnce(ctx context.Context) error {
-	stop, sampledAll := make(chan struct{}), make(chan int64)
-	go func() {
-		t := newTree(s.cmd.Process.Pid)
-		tick := time.NewTicker(sampleEvery)
-		defer tick.Stop()
-		for {
-			t.sample()
-			select {
-			case <-tick.C:
-			case <-stop:
-				sampledAll <- t.together
-				return
-			}
-		}
-	}()
+	t := newTree(s.cmd.Process.Pid)
+	stop := sampling(t.sample)
 	errs := make([]error, together)
 	var streams sync.WaitGroup
 	for i := range together {
 		streams.Go(func() { errs[i] = s.stream(ctx, fmt.Sprint("stream", i)) })
 	}
 	streams.Wait()
-	close(stop)
-	s.peak = max(s.peak, <-sampledAll)
+	stop()
+	s.peak = max(s.peak, t.together)
 	return errors.Join(errs...)
 }
 
