@@ -138,6 +138,15 @@ func (l *Loader) lookup(name string) (origin, bool) {
 	return origin{}, false
 }
 
+// onDisk reads a document from disk. The root is nil when it could not be had or parsed, as the diagnostics say.
+func (l *Loader) onDisk(name string, diags *diag.List) (file string, root *Node) {
+	o := diskFile(name)
+	if content, ok := l.fetch(o, diag.Position{}, diags); ok {
+		root = parse(o.file, content, diags)
+	}
+	return o.file, root
+}
+
 // fetch reads a file, never more than a little over MaxFileBytes of it. A failure
 // is reported at the place that asked for it, if there is one.
 func (l *Loader) fetch(o origin, asked diag.Position, diags *diag.List) ([]byte, bool) {

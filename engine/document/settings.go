@@ -28,16 +28,11 @@ type Settings struct {
 // in it can be checked further, and must not be used.
 func (l *Loader) Settings(name, kind string, spec *config.Spec) (*Settings, diag.List) {
 	var diags diag.List
-	o := diskFile(name)
-	content, ok := l.fetch(o, diag.Position{}, &diags)
-	if !ok {
-		return nil, diags
-	}
-	root := parse(o.file, content, &diags)
+	file, root := l.onDisk(name, &diags)
 	if root == nil {
 		return nil, diags.Normalise()
 	}
-	s := &Settings{File: o.file, JSON: []byte("{}"), spec: &Node{Kind: Map, At: root.At}}
+	s := &Settings{File: file, JSON: []byte("{}"), spec: &Node{Kind: Map, At: root.At}}
 	r := &reader{&diags}
 	r.object(root, "a document of kind "+kind, root.At,
 		field{"apiVersion", true, r.version},

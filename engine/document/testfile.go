@@ -77,16 +77,11 @@ type Expectation struct {
 // or parsed; see also Test.Invalid.
 func (l *Loader) Test(name string) (*Test, diag.List) {
 	var diags diag.List
-	o := diskFile(name)
-	content, ok := l.fetch(o, diag.Position{}, &diags)
-	if !ok {
-		return nil, diags
-	}
-	root := parse(o.file, content, &diags)
+	file, root := l.onDisk(name, &diags)
 	if root == nil {
 		return nil, diags.Normalise()
 	}
-	t := readTest(o.file, root, &diags)
+	t := readTest(file, root, &diags)
 	t.Invalid = diags.HasErrors()
 	return t, diags.Normalise()
 }
