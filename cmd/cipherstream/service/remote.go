@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -61,12 +60,8 @@ func (r *remote) client() (*http.Client, error) {
 		}
 		// Whose certificate it is says the pin, instead of an authority and a name.
 		trust.InsecureSkipVerify = true
-		trust.VerifyPeerCertificate = func(chain [][]byte, _ [][]*x509.Certificate) error {
-			leaf, err := x509.ParseCertificate(chain[0])
-			if err != nil {
-				return err
-			}
-			if found := pin.Of(leaf); found != wanted {
+		trust.VerifyConnection = func(s tls.ConnectionState) error {
+			if found := pin.Of(s.PeerCertificates[0]); found != wanted {
 				return fmt.Errorf("the server's certificate has the pin %s, and not the one of --pin", found)
 			}
 			return nil
