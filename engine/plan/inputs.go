@@ -48,6 +48,9 @@ type Inputs struct {
 	// its limit ends with the code "run.timeout", a cancelled one with "run.cancelled". The time is the wall's,
 	// whether or not this process ran.
 	Timeout, Stall time.Duration
+	// Memory is the most that may be in flight in the run, in bytes, where the pipeline says nothing (limits.memory) or
+	// allows itself more. Zero leaves it to the pipeline.
+	Memory int64
 	// Log receives what the stages of this run log, each line with the attribute "stage". Default nowhere; the run's
 	// events have them as well.
 	Log *slog.Logger

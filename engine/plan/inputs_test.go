@@ -54,6 +54,26 @@ func TestRunValues(t *testing.T) {
 	}
 }
 
+// TestMemoryOfARun: a run has the smaller of what its pipeline allows itself and what it is given.
+func TestMemoryOfARun(t *testing.T) {
+	t.Parallel()
+	const mebi = 1 << 20
+	for _, c := range []struct {
+		own         string
+		given, want int64
+	}{{"", 32, 32}, {"memory: 64MiB", 32, 32}, {"memory: 16MiB", 32, 16}, {"memory: 16MiB", 0, 16}, {"", 0, 0}} {
+		in := testInput(load(t, "\n  limits: {"+c.own+"}\n  stages:\n    source: {use: mysql, with: {url: u, call: c}}\n    encoder: {use: ndjson}\n    sink: {use: stream, with: {to: x}}\n"))
+		in.Inputs.Memory = c.given * mebi
+		plan, diags := built(in)
+		if plan == nil {
+			t.Fatal(diags)
+		}
+		if got := plan.Limits.MemoryBytes; got != c.want*mebi {
+			t.Errorf("%q of the pipeline and %d MiB given: %d", c.own, c.given, got)
+		}
+	}
+}
+
 // TestInputsByThemselves: what is wrong with inputs whatever the pipeline is.
 func TestInputsByThemselves(t *testing.T) {
 	t.Parallel()

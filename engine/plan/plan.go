@@ -285,6 +285,9 @@ func (p *planner) build() (*Plan, diag.List) {
 	if in.Stall > 0 {
 		plan.Limits.StallSeconds = in.Stall.Seconds()
 	}
+	if own := plan.Limits.MemoryBytes; in.Memory > 0 && (own <= 0 || own > in.Memory) {
+		plan.Limits.MemoryBytes = in.Memory
+	}
 	if !validTraceparent(plan.Traceparent) {
 		plan.Traceparent = ""
 	}

@@ -101,7 +101,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	s.gauges(admitted, spools)
 	s.api, err = api.New(api.Config{
-		Engine: limited{cfg.Engine, int64(set.Limits.RunMemory)}, Customers: s.registry, Admission: admitted, Spools: spools, Requests: cfg.Record,
+		Engine: cfg.Engine, RunMemory: int64(set.Limits.RunMemory), Customers: s.registry, Admission: admitted, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		TrustedProxies: set.TrustedProxies, Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",

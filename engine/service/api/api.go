@@ -117,6 +117,8 @@ type Config struct {
 	Version string
 	// Isolation spreads the stages of a run over processes. Default the engine's.
 	Isolation engine.Isolation
+	// RunMemory is the most that may be in flight in a run, in bytes. Default what its pipeline allows.
+	RunMemory int64
 	// StreamTimeout is the time limit of a run that is streamed. Default 30 seconds.
 	StreamTimeout time.Duration
 	// BodyTimeout is how long the body of a request may take. Default 10 seconds.

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/delivery"
 	"github.com/cipherstream/cipherstream/engine/service/store"
@@ -284,5 +286,32 @@ func TestGuidesExtract(t *testing.T) {
 		if err := run.Run(); err == nil {
 			t.Errorf("%s takes a refusal for an answer", name)
 		}
+	}
+}
+
+// watchedEngine is an engine whose plans are seen when they are run.
+type watchedEngine struct {
+	Engine
+	ran func(*engine.Plan)
+}
+
+func (w watchedEngine) Run(ctx context.Context, p *engine.Plan, sink engine.AnySink, o engine.RunOptions) (*engine.Receipt, error) {
+	w.ran(p)
+	return w.Engine.Run(ctx, p, sink, o)
+}
+
+// TestRunMemory: what a run may have in flight is what the service says.
+func TestRunMemory(t *testing.T) {
+	t.Parallel()
+	seen := make(chan int64, 1)
+	s := newServer(t, func(c *Config) {
+		c.RunMemory = 16 << 20
+		c.Engine = watchedEngine{c.Engine, func(p *engine.Plan) { seen <- p.Limits.MemoryBytes }}
+	})
+	if a := s.post("visits", ask("")); a.StatusCode != 200 {
+		t.Fatal(a.Status)
+	}
+	if got := <-seen; got != 16<<20 {
+		t.Errorf("%d bytes", got)
 	}
 }
