@@ -49,7 +49,7 @@ var engineEdges = map[string][]string{
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
 		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
-	"engine/service/config":          {"engine/diag", "engine/document"},
+	"engine/service/config":          {"engine/diag", "engine/document", "engine/service/customer"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
 	"engine/service/store/memory":    {"engine/service/store"},

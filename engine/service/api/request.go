@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
 )
 
 // call is a request for a procedure whose fields are good.
@@ -32,9 +32,6 @@ const (
 	modeStream = "stream"
 	modeJob    = "job"
 )
-
-// customerPattern is that of identifiers of customers: without a colon, because of the AAD of sealed rows.
-var customerPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // read makes a call of a body. The error names every mistake in it.
 func (p *procedure) read(raw []byte) (*call, *Error) {
@@ -63,7 +60,7 @@ func (p *procedure) readMembers(members []member, details []Detail) (*call, *Err
 		switch {
 		case f.name == fieldCustomer:
 			text, ok := m.value.(string)
-			if !ok || !customerPattern.MatchString(text) {
+			if !ok || !customer.ValidID(text) {
 				add(InvalidParameter, f.name, "%s: expected 1 to 64 letters, digits, underscores and dashes.", f.name)
 				continue
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
 )
 
 // jsonTypeOf is how a value of a column is written in JSON.
@@ -102,7 +103,7 @@ func (f *field) schema() *huma.Schema {
 	}
 	switch f.name {
 	case fieldCustomer:
-		s.Pattern, s.MinLength, s.MaxLength = `^[A-Za-z0-9_-]{1,64}$`, ptr(1), ptr(64)
+		s.Pattern, s.MinLength, s.MaxLength = customer.IDPattern, ptr(1), ptr(64)
 	case fieldWebhook:
 		s.Format, s.Pattern, s.MaxLength = "uri", "^https://", ptr(maxWebhook)
 	case fieldLimit:

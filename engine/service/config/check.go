@@ -19,6 +19,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/envelope"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -239,10 +240,7 @@ func (c *checker) buckets(w Spec) {
 	}
 }
 
-var (
-	customerPattern  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	attributePattern = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
-)
+var attributePattern = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
 func (c *checker) customer(w Spec, i int, seen map[string]int) Customer {
 	written := w.Customers[i]
@@ -253,7 +251,7 @@ func (c *checker) customer(w Spec, i int, seen map[string]int) Customer {
 			WithRelated(c.doc.At("customers", strconv.Itoa(first), "id"), "the first one is here"), at("id"))
 	}
 	seen[written.ID] = i
-	if written.ID != "" && !customerPattern.MatchString(written.ID) {
+	if written.ID != "" && !customer.ValidID(written.ID) {
 		c.add(diag.At(c.doc.At(at("id")...), document.CodeBadName, "%q is no customer_id: expected 1 to 64 letters, digits, dashes and underscores", diag.Printable(written.ID)), at("id"))
 	}
 	if written.Bucket != "" && !hasKey(w.Buckets, written.Bucket) {

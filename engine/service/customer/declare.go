@@ -30,7 +30,13 @@ type declaredKey struct {
 	key config.Secret
 }
 
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+// IDPattern is that of a customer's identifier: without a colon, because of the AAD of sealed rows.
+const IDPattern = `^[A-Za-z0-9_-]{1,64}$`
+
+var idPattern = regexp.MustCompile(IDPattern)
+
+// ValidID reports whether a text can be a customer's identifier.
+func ValidID(id string) bool { return idPattern.MatchString(id) }
 
 // declare checks declarations, and makes copies that nobody else changes. Its error says all that is wrong.
 func declare(customers []Customer) (*declared, error) {
@@ -41,7 +47,7 @@ func declare(customers []Customer) (*declared, error) {
 		say := func(format string, args ...any) {
 			wrong = append(wrong, fmt.Sprintf("customer %q: ", c.ID)+fmt.Sprintf(format, args...))
 		}
-		if !idPattern.MatchString(c.ID) {
+		if !ValidID(c.ID) {
 			wrong = append(wrong,
 				fmt.Sprintf("customer %d: its id is not 1 to 64 letters, digits, underscores and dashes", i+1))
 			continue
