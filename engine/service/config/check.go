@@ -53,6 +53,7 @@ type checker struct {
 	secrets map[string]config.Secret // by reference; those that could be read
 	failed  map[string]bool          // references of which it has been said that they could not
 	hidden  []string                 // what stands in the document and may be a secret
+	keyAt   map[string]diag.Position // where an encryption key of a customer stands first, by its id
 }
 
 func (c *checker) wrong(code string, path []string, format string, args ...any) {
@@ -287,9 +288,27 @@ func (c *checker) customer(w Spec, i int, seen map[string]int) Customer {
 	}
 	for k, reference := range written.EncryptionKeys {
 		place := at("encryption_keys", strconv.Itoa(k))
-		out.EncryptionKeys = append(out.EncryptionKeys, eachKey(c.keys(reference.Reveal(), place...))...)
+		for _, key := range eachKey(c.keys(reference.Reveal(), place...)) {
+			c.onlyHere(key, place)
+			out.EncryptionKeys = append(out.EncryptionKeys, key)
+		}
 	}
 	return out
+}
+
+// onlyHere refuses an encryption key that stands elsewhere too: its uses are counted for one customer.
+func (c *checker) onlyHere(key config.Secret, path []string) {
+	ring, err := envelope.ParseRing(key.Reveal(), "")
+	if err != nil {
+		return // it was said
+	}
+	at := c.doc.At(path...)
+	if first, there := c.keyAt[ring.Active()]; there {
+		c.add(diag.At(at, CodeCustomer, "the encryption key %s is given twice", ring.Active()).
+			WithRelated(first, "the first time here").WithHint("give every customer keys of its own, each once"), path)
+		return
+	}
+	c.keyAt[ring.Active()] = at
 }
 
 // eachKey takes keys apart that were good for a ring: one a line or with commas between them, and comments behind #.

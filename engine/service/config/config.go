@@ -55,7 +55,7 @@ func Load(ctx context.Context, path string, o Options) (settings *Settings, diag
 	if o.Listen != "" {
 		written.Listen.Address = o.Listen
 	}
-	c := &checker{ctx: ctx, doc: doc, options: o, folder: filepath.Dir(path), diags: diags}
+	c := &checker{ctx: ctx, doc: doc, options: o, folder: filepath.Dir(path), diags: diags, keyAt: map[string]diag.Position{}}
 	settings = c.settings(written)
 	if diags = c.diags.Normalise(); diags.HasErrors() {
 		settings = nil
