@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -308,18 +307,7 @@ func TestUploadAbandoned(t *testing.T) {
 	cmd := d.command("run", d.job(endless, nil), "--object", key, "--progress", "none")
 	ended := d.begin(cmd)
 	d.uploading(key)
-	// The host stands still, so that it does not undo what its plugin leaves, nor the plugin what its host does.
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	for _, pid := range d.processes() {
-		if pid != cmd.Process.Pid {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	d.killAll()
 	<-ended
 	d.nothingRuns()
 	for _, dir := range names(t, d.tmp) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 )
 
 // processes lists the processes that were started in this workspace: its temporary
@@ -44,5 +45,34 @@ func (w *workspace) nothingRuns() {
 			left = w.processes()
 		}
 		return len(left) == 0
+	})
+}
+
+// killAll kills every process of the workspace, none of which sees the end of another: a signal that stops a process is
+// sent before it is stopped, and what it starts meanwhile is stopped as well.
+func (w *workspace) killAll() {
+	w.Helper()
+	var stopped []int
+	eventually(w, "a stop of all processes", func() bool {
+		list := w.processes()
+		for _, pid := range list {
+			_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended by now
+		}
+		same := slices.Equal(list, stopped)
+		stopped = list
+		return same && !slices.ContainsFunc(list, func(pid int) bool { return !isStopped(pid) })
+	})
+	for _, pid := range stopped {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// isStopped reports whether none of the threads of a process can run; one that is gone counts (proc_pid_stat(5): the
+// state stands behind the name, which ends at the last parenthesis).
+func isStopped(pid int) bool {
+	threads, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/[0-9]*/stat")
+	return err == nil && !slices.ContainsFunc(threads, func(path string) bool {
+		stat, err := os.ReadFile(path)
+		return err == nil && !bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" T"))
 	})
 }

@@ -250,13 +250,7 @@ func (w *workspace) die(args []string, begun func()) {
 	w.Helper()
 	s := w.start(append([]string{"run"}, args...)...)
 	begun()
-	// Stopped first, so that none sees another's end.
-	all := append(w.processes(), s.cmd.Process.Pid)
-	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
-		for _, pid := range all {
-			_ = syscall.Kill(pid, signal) // it may have ended by now
-		}
-	}
+	w.killAll()
 	<-s.ended
 	w.nothingRuns()
 }
