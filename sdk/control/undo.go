@@ -125,7 +125,6 @@ func (s *server) Acknowledge(_ context.Context, req *pb.AcknowledgeRequest) (*pb
 }
 
 func (s *server) Undo(ctx context.Context, req *pb.UndoRequest) (*pb.UndoResponse, error) {
-	s.restoreOutput()
 	return s.session.Undo(ctx, req), nil
 }
 
