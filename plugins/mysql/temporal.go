@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/plugins/internal/scaled"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -265,14 +266,14 @@ func (b *batch) setMomentText(i int, m moment) error {
 		s = appendTwo(append(s, ' '), m.hour)
 		s = appendTwo(append(s, ':'), m.minute)
 		s = appendTwo(append(s, ':'), m.second)
-		unit := uint32(pow10[6-c.fraction])
+		unit := uint32(scaled.Pow10[6-c.fraction])
 		if m.micro%unit != 0 {
 			return b.outOfRange(i, "a fraction of a second")
 		}
 		if c.fraction > 0 {
 			s = append(s, '.')
 			for digits, rest := c.fraction, m.micro/unit; digits > 0; digits-- {
-				p := uint32(pow10[digits-1])
+				p := uint32(scaled.Pow10[digits-1])
 				s = append(s, byte('0'+rest/p))
 				rest %= p
 			}
