@@ -135,7 +135,7 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 			problem(name, "mask.repeated", "the column %q is named twice", fields[index].Name)
 			continue
 		}
-		a, field, what := f.plan(settings, in.Field(index))
+		a, field, what := f.makeAction(settings, in.Field(index))
 		if what != "" {
 			problem(name, "mask.unfit_action", "column %q is %s: %s", name, sdk.TypeName(in.Field(index)), what)
 			continue
@@ -150,12 +150,12 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	return f.out, nil
 }
 
-// plan makes the action for a field and says what becomes of the field, or says
+// makeAction makes the action for a field and says what becomes of the field, or says
 // why the action does not fit.
-func (f *filter) plan(s Action, field arrow.Field) (action, arrow.Field, string) {
+func (f *filter) makeAction(s Action, field arrow.Field) (action, arrow.Field, string) {
 	if naming.Unknown(field) {
 		if s.Action == "constant" && s.Value == nil {
-			return planConstant(nil, field)
+			return makeConstant(nil, field)
 		}
 		return erase{}, field, "" // it is only checked
 	}
@@ -164,13 +164,13 @@ func (f *filter) plan(s Action, field arrow.Field) (action, arrow.Field, string)
 		field.Nullable = true
 		return erase{}, field, ""
 	case "constant":
-		return planConstant(s.Value, field)
+		return makeConstant(s.Value, field)
 	case "keep_last":
-		return planKeepLast(s.Keep, field)
+		return makeKeepLast(s.Keep, field)
 	case "hmac":
-		return planPseudonym(f.settings.Secret, s.Encoding, field)
+		return makePseudonym(f.settings.Secret, s.Encoding, field)
 	}
-	return planTruncate(s.Action, field)
+	return makeTruncate(s.Action, field)
 }
 
 // Apply masks a batch.

@@ -68,10 +68,10 @@ type batch struct {
 
 // newBatch prepares a batch of at most maxRows rows; it is full, too, when the
 // row that takes it over maxBytes is in.
-func newBatch(mem memory.Allocator, schema *arrow.Schema, plans []columnPlan, zero zeroPolicy, maxRows, maxBytes int) *batch {
-	b := &batch{mem: mem, schema: schema, zero: zero, columns: make([]column, len(plans)), maxBytes: maxBytes}
-	for i := range plans {
-		p := &plans[i]
+func newBatch(mem memory.Allocator, schema *arrow.Schema, mappings []columnMapping, zero zeroPolicy, maxRows, maxBytes int) *batch {
+	b := &batch{mem: mem, schema: schema, zero: zero, columns: make([]column, len(mappings)), maxBytes: maxBytes}
+	for i := range mappings {
+		p := &mappings[i]
 		c := &b.columns[i]
 		*c = column{
 			kind: p.kind, notNull: !p.field.Nullable, lastDate: noDate,

@@ -329,12 +329,12 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 			return nil, protocolFault("%d columns were described, and %d came", len(defs), len(came))
 		}
 	}
-	_, plans, err := planColumns(defs, zero)
+	_, mappings, err := mapColumns(defs, zero)
 	if err != nil {
 		return nil, err
 	}
-	for i := range plans {
-		p := &plans[i]
+	for i := range mappings {
+		p := &mappings[i]
 		switch z := s.session.zone; {
 		case p.kind == kindTimestamp && s.stored != nil:
 			unix, ok := unixKind(&came[i])
@@ -361,14 +361,14 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 			p.kind = kindEWKB
 		}
 	}
-	schema := schemaOf(plans)
-	for i := range plans {
-		if plans[i].kind == kindFloat32 && !s.binary && !s.out {
+	schema := schemaOf(mappings)
+	for i := range mappings {
+		if mappings[i].kind == kindFloat32 && !s.binary && !s.out {
 			return nil, fault.New(codeFloat, fault.Source, "column %q is a FLOAT, and rows travel as text, in which the server rounds it to six digits", defs[i].name).
 				WithHint("let the server prepare statements (max_prepared_stmt_count, protocol), or write CAST(column AS DOUBLE) in the query")
 		}
 	}
-	s.batch = newBatch(s.pool, schema, plans, zero, s.env.BatchRows, s.env.BatchBytes)
+	s.batch = newBatch(s.pool, schema, mappings, zero, s.env.BatchRows, s.env.BatchBytes)
 	return schema, nil
 }
 

@@ -19,7 +19,7 @@ var pageEncodings = []format.Encoding{format.RLEDictionary, format.Plain, format
 
 // column is a column of the file. One goroutine at a time works on it.
 type column struct {
-	planned
+	mapping
 	pageBytes int
 	replace   bool
 	count     func(string, int64)

@@ -126,7 +126,7 @@ type encoder struct {
 
 func (e *encoder) Bind(in *arrow.Schema) (sdk.Media, error) {
 	media := sdk.Media{Type: "application/vnd.apache.parquet", Extension: ".parquet"}
-	stored, columns, err := plan(in, e.settings.Durations)
+	stored, columns, err := mapColumns(in, e.settings.Durations)
 	if err != nil {
 		return media, err
 	}

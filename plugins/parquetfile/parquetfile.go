@@ -128,7 +128,7 @@ func (s *source) begin(input io.ReaderAt, size int64) (*arrow.Schema, error) {
 	s.input, s.size = input, size
 	err := guard(func() (err error) {
 		if s.meta, err = s.footer(); err == nil {
-			s.schema, s.columns, err = plan(s.meta)
+			s.schema, s.columns, err = mapColumns(s.meta)
 		}
 		return err
 	})

@@ -103,7 +103,7 @@ func (s *sink) begin(ctx context.Context, table sdk.Table) (err error) {
 		return err
 	}
 	if table.Schema != nil {
-		if err := s.plan(table.Schema); err != nil {
+		if err := s.mapColumns(table.Schema); err != nil {
 			return err
 		}
 	}
@@ -304,13 +304,13 @@ func (s *sink) CheckTable(ctx context.Context, table sdk.Table, report *sdk.Repo
 	report.Wrong(s.Abort(ctx))
 }
 
-// plan finds out how every column is stored.
-func (s *sink) plan(schema *arrow.Schema) (err error) {
+// mapColumns finds out how every column is stored.
+func (s *sink) mapColumns(schema *arrow.Schema) (err error) {
 	if s.table, err = format.NewTable(schema); err != nil {
 		return err
 	}
 	s.table.Count = s.env.Count
-	if s.columns, err = planColumns(schema, s.settings.Unsigned); err != nil {
+	if s.columns, err = mapColumns(schema, s.settings.Unsigned); err != nil {
 		return err
 	}
 	s.args = make([]driver.NamedValue, len(s.columns))

@@ -78,8 +78,8 @@ type Encoder struct {
 	count   func(name string, n int64)
 }
 
-// New plans the encoding of batches with that schema. It fails with the fault
-// "encoder.duplicate_column", "encoder.invalid_name" or one of format.Plan.
+// New prepares the encoding of batches with that schema. It fails with the fault
+// "encoder.duplicate_column", "encoder.invalid_name" or one of format.ColumnsOf.
 func New(schema *arrow.Schema, settings Settings, count func(name string, n int64)) (*Encoder, error) {
 	table, err := format.NewTable(schema)
 	if err != nil {
