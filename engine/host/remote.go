@@ -78,7 +78,8 @@ type program interface {
 }
 
 // startRemote starts program and waits for its handshake. It owns dir from here on.
-func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, name, program string, args []string, dir string, confined confinement) (*remote, error) {
+func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, name, program string, args []string,
+	dir string, confined confinement) (*remote, error) {
 	r := &remote{cfg: cfg, plugin: name, dir: dir, log: newCapture(name, cfg.Log)}
 	r.program = newChild(cfg, program, args, dir, confined, r.log)
 	if err := r.connect(ctx, identity, cfg.StartTimeout); err != nil {

@@ -63,8 +63,8 @@ type Broken struct {
 	Fault *fault.Fault
 }
 
-// find looks up what a stage uses. Other plugins are asked only when it is not in the catalogue: the one that it names, or
-// all of them. When it is not found and a broken plugin may offer it, the problem says so; when the stage names that
+// find looks up what a stage uses. Other plugins are asked only when it is not in the catalogue: the one that it names,
+// or all of them. When it is not found and a broken plugin may offer it, the problem says so; when the stage names that
 // plugin, the problem is the plugin's own fault.
 func (c *Config) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
 	m, problem := c.Catalog.find(s)

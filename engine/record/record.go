@@ -1,7 +1,7 @@
-// Package record keeps what crosses the boundaries of a run, gives it to a stage again, and says where the stage now makes
-// something else. A recording is a folder: an Arrow file for every boundary between two process groups, and a description.
-// It holds the data of the run as it is, and none of its secrets. The run itself is package run's, to which a Recorder is
-// a tap; a replay is one stage in a process of its own between two files.
+// Package record keeps what crosses the boundaries of a run, gives it to a stage again, and says where the stage now
+// makes something else. A recording is a folder: an Arrow file for every boundary between two process groups, and a
+// description. It holds the data of the run as it is, and none of its secrets. The run itself is package run's, to
+// which a Recorder is a tap; a replay is one stage in a process of its own between two files.
 package record
 
 import (

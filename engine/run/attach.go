@@ -15,7 +15,8 @@ func (r *run) debugged() bool {
 }
 
 // startProcess starts the process of a group, or waits until it is attached.
-func (r *run) startProcess(ctx context.Context, h Host, planned plan.Group, stages []string, reach []host.Reach) (host.Process, error) {
+func (r *run) startProcess(ctx context.Context, h Host, planned plan.Group, stages []string,
+	reach []host.Reach) (host.Process, error) {
 	if !planned.Attach && (r.fresh || r.debugged()) {
 		return h.StartOwn(ctx, planned.Plugin, reach...)
 	}

@@ -51,7 +51,8 @@ func (c *FilterChecker) Check(s *plan.Stage, gives *arrow.Schema) (takes *arrow.
 	return takes, found
 }
 
-func (p *filterProgram) check(ctx context.Context, h *host.Host, s *plan.Stage, gives *arrow.Schema) (*arrow.Schema, []stage.Finding, error) {
+func (p *filterProgram) check(ctx context.Context, h *host.Host, s *plan.Stage,
+	gives *arrow.Schema) (*arrow.Schema, []stage.Finding, error) {
 	columns, err := control.ColumnsToProto(gives)
 	if err != nil {
 		return nil, nil, err

@@ -161,7 +161,8 @@ func leftBehind(err error, left []string) error {
 }
 
 // undoStage asks a fresh process of a stage's plugin to undo what the stage has announced.
-func undoStage(ctx context.Context, h Host, p *plan.Plan, s int, inHost bool, runID string, resources []stage.Resource) []error {
+func undoStage(ctx context.Context, h Host, p *plan.Plan, s int, inHost bool, runID string,
+	resources []stage.Resource) []error {
 	failed := func(err error) []error {
 		errs := make([]error, len(resources))
 		for i := range errs {
@@ -214,7 +215,8 @@ func UndoLeftovers(ctx context.Context, h Host, s plan.Stage) (undone int, err e
 	return undone, errors.Join(left...)
 }
 
-func undoLeftovers(ctx context.Context, h Host, p *plan.Plan, runID string, failed func(*plan.Stage, stage.Resource, error)) (undone int) {
+func undoLeftovers(ctx context.Context, h Host, p *plan.Plan, runID string,
+	failed func(*plan.Stage, stage.Resource, error)) (undone int) {
 	ctx, cancel := context.WithTimeout(ctx, undoTime)
 	defer cancel()
 	h.Leftovers(func(list []host.Leftover) []bool {
