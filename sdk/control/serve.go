@@ -58,8 +58,9 @@ func Serve(bundle stage.Bundle) {
 	}
 }
 
-// serve answers the host until that calls Shutdown: the plugin's side of PROTOCOL.md. go-plugin has one as well, which serves
-// net/rpc too. That looks methods up by name, for whose sake the linker keeps every method of every type of the program.
+// serve answers the host until that calls Shutdown: the plugin's side of PROTOCOL.md. go-plugin has one as well, which
+// serves net/rpc too. That looks methods up by name, for whose sake the linker keeps every method of every type of the
+// program.
 func serve(handshake io.Writer, session *Session) error {
 	identity, err := NewIdentity()
 	if err != nil {
@@ -93,7 +94,8 @@ func serve(handshake io.Writer, session *Session) error {
 // farewell is how long Shutdown lets calls go on, so that its own is answered.
 const farewell = 100 * time.Millisecond
 
-// controller is go-plugin's service that ends the process, with the function that does so for a server. Its messages are empty.
+// controller is go-plugin's service that ends the process, with the function that does so for a server. Its messages
+// are empty.
 var controller = grpc.ServiceDesc{ServiceName: "plugin.GRPCController", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{
 	MethodName: "Shutdown",
 	Handler: func(end any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {

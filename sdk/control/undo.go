@@ -10,8 +10,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// announcements are those that wait for the host to say that it has them. They have a lock of their own: a stage that is
-// made in Open may announce, which is refused, while the session is locked.
+// announcements are those that wait for the host to say that it has them. They have a lock of their own: a stage that
+// is made in Open may announce, which is refused, while the session is locked.
 type announcements struct {
 	mu      sync.Mutex
 	running context.Context // of Start; nil before

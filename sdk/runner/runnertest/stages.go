@@ -50,8 +50,8 @@ type CountSettings struct {
 	// At is the row before which Break happens; the rows end where it is larger.
 	At    int    `config:"at"`
 	Break string `config:"break" enum:",error,retry,panic,goroutine,exit,kill,stop,hang,late,stdout,flood,memory,secret"`
-	// From is where to begin, which is what a checkpoint says. Checkpoints gives one with every batch, and BadCheckpoint one
-	// that nobody may give.
+	// From is where to begin, which is what a checkpoint says. Checkpoints gives one with every batch, and
+	// BadCheckpoint one that nobody may give.
 	From          int  `config:"from"`
 	Checkpoints   bool `config:"checkpoints"`
 	BadCheckpoint bool `config:"bad_checkpoint"`

@@ -92,8 +92,8 @@ type RowsSettings struct {
 	At int64 `config:"at" default:"-1"`
 }
 
-// rows writes "TYPE", and then a line "VALUE@INDEX" for every row and "^POSITION" for every checkpoint, into a file that
-// Commit shows.
+// rows writes "TYPE", and then a line "VALUE@INDEX" for every row and "^POSITION" for every checkpoint, into a file
+// that Commit shows.
 type rows struct {
 	file
 	at int64

@@ -10,8 +10,8 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 )
 
-// cells writes a batch down, a line for each row, so that equal batches have equal texts, however they lie in memory. It
-// keeps no reference to the batch.
+// cells writes a batch down, a line for each row, so that equal batches have equal texts, however they lie in memory.
+// It keeps no reference to the batch.
 func cells(rec arrow.Record) []string {
 	lines := make([]string, rec.NumRows())
 	var b strings.Builder

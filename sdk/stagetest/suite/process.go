@@ -84,7 +84,8 @@ type delivery struct {
 	receipt   *stage.Receipt
 	visible   bool // the object was there before Commit
 	prepared  bool
-	// silence is the longest time without an event; stopped is how long the run went on after it was cancelled, if it was.
+	// silence is the longest time without an event; stopped is how long the run went on after it was cancelled, if it
+	// was.
 	silence, stopped time.Duration
 	cancelled        bool
 	left             []string // what lies in the stage's directory after a run that failed

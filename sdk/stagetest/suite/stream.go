@@ -234,8 +234,8 @@ func (h *streamHarness) checks() []Check {
 	return append(checks, h.reportsOf(CheckUntouched), h.reportsOf(CheckPanics), h.reportsOf(CheckErrors), h.accepts())
 }
 
-// compare runs a stream in two ways, which must give the same. Sealed bytes are never the same; how many records there are
-// is.
+// compare runs a stream in two ways, which must give the same. Sealed bytes are never the same; how many records there
+// are is.
 func (h *streamHarness) compare(p *probe, in []chunk, one, other way, breach string) {
 	want, wantUnits, err := h.run(p.ctx, in, one)
 	if !p.try("plain pieces", err) {

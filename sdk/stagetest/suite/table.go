@@ -21,8 +21,8 @@ type tableHarness struct {
 	arrow bool
 }
 
-// made is what a stage made of a stream: rows of a filter, or bytes of an encoder, batch by batch. The beginning and the
-// end of an encoder's bytes are pieces of their own, and so are the batches that a filter gives at its end.
+// made is what a stage made of a stream: rows of a filter, or bytes of an encoder, batch by batch. The beginning and
+// the end of an encoder's bytes are pieces of their own, and so are the batches that a filter gives at its end.
 type made struct {
 	rows   [][]string
 	pieces [][]byte
@@ -89,7 +89,8 @@ func (h *tableHarness) bind(ctx context.Context, schema *arrow.Schema) (*tableSt
 
 // one gives a batch to the stage and looks at everything that can be seen of it. With wipe, the batch's memory is
 // overwritten when the stage may no longer read it. It consumes rec.
-func (t *tableStage) one(ctx context.Context, rec arrow.Record, first int64, out *stage.Output, wipe bool) (rows []string, piece []byte, err error) {
+func (t *tableStage) one(ctx context.Context, rec arrow.Record, first int64, out *stage.Output,
+	wipe bool) (rows []string, piece []byte, err error) {
 	b := t.b
 	sealed := sealOf(rec)
 	finish := func() {

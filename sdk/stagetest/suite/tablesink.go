@@ -47,9 +47,10 @@ func (h *tableSinkHarness) refusedClean(ctx context.Context, s *sinkStage) {
 	s.close()
 }
 
-// write gives the batches of an input. Kept, they live until the sink is closed; borrowed, each one's memory is overwritten
-// when the sink may no longer read it.
-func (h *tableSinkHarness) write(ctx context.Context, s *sinkStage, sink stage.TableSink, in input, schema *arrow.Schema, how way) error {
+// write gives the batches of an input. Kept, they live until the sink is closed; borrowed, each one's memory is
+// overwritten when the sink may no longer read it.
+func (h *tableSinkHarness) write(ctx context.Context, s *sinkStage, sink stage.TableSink, in input,
+	schema *arrow.Schema, how way) error {
 	guard := newGuard()
 	first := int64(0)
 	for i := range in.batches {
@@ -116,8 +117,8 @@ func (h *tableSinkHarness) deliver(ctx context.Context, in input, how way) (obje
 	return h.steady(object), nil
 }
 
-// tableReceiptBreach says what is wrong with the receipt of a sink of rows. Size and digest are its own choice: both, of the
-// object, or neither.
+// tableReceiptBreach says what is wrong with the receipt of a sink of rows. Size and digest are its own choice: both,
+// of the object, or neither.
 func tableReceiptBreach(r stage.Receipt, object string) string {
 	switch {
 	case r.SHA256 == "" && r.Bytes != 0:
@@ -203,7 +204,8 @@ func (h *tableSinkHarness) checks() []Check {
 	}
 }
 
-// compare delivers rows in two ways, which must make the same object. One that differs from run to run cannot be compared.
+// compare delivers rows in two ways, which must make the same object. One that differs from run to run cannot be
+// compared.
 func (h *tableSinkHarness) compare(p *probe, what string, one, other input, how way, breach string) {
 	var made [3][]byte
 	for i, c := range []struct {
