@@ -203,7 +203,8 @@ func throughBit(_ *cast, row int, from *format.Column, in arrow.Array, out *pars
 
 // throughFloat converts floats and integers to one another. Both go through the
 // text of the number in the target's kind, after it was proven to be the same.
-func throughFloat(c *cast, row int, from *format.Column, in arrow.Array, out *parse.Column, scratch []byte) parse.Status {
+func throughFloat(c *cast, row int, from *format.Column, in arrow.Array, out *parse.Column,
+	scratch []byte) parse.Status {
 	var v float64
 	switch a := in.(type) {
 	case *array.Float32:

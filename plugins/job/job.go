@@ -155,8 +155,8 @@ func (s *sink) begin(ctx context.Context, runID string, about object.About) erro
 	return nil
 }
 
-// boundWrites ends the writes when ctx ends, until release is called. Each call of the sink binds them to its own context,
-// because the upload goes on from call to call.
+// boundWrites ends the writes when ctx ends, until release is called. Each call of the sink binds them to its own
+// context, because the upload goes on from call to call.
 func (s *sink) boundWrites(ctx context.Context) (release func() bool) {
 	return context.AfterFunc(ctx, func() { s.stop(context.Cause(ctx)) })
 }

@@ -40,7 +40,8 @@ func (r *checkedRequest) statement(c catalogue) (statement, error) {
 
 // find looks for a name among those that are allowed. Of the others, nothing is
 // ever said: a name that is not allowed is answered like one that does not exist.
-func find(visit func(func(name string)) error, wanted string, fold bool, allowed allowList) (found string, near *similar, err error) {
+func find(visit func(func(name string)) error, wanted string, fold bool,
+	allowed allowList) (found string, near *similar, err error) {
 	near = similarTo(wanted)
 	err = visit(func(name string) {
 		if !allowed.allows(name, fold) {

@@ -68,7 +68,8 @@ type batch struct {
 
 // newBatch prepares a batch of at most maxRows rows; it is full, too, when the
 // row that takes it over maxBytes is in.
-func newBatch(mem memory.Allocator, schema *arrow.Schema, mappings []columnMapping, zero zeroPolicy, maxRows, maxBytes int) *batch {
+func newBatch(mem memory.Allocator, schema *arrow.Schema, mappings []columnMapping, zero zeroPolicy, maxRows,
+	maxBytes int) *batch {
 	b := &batch{mem: mem, schema: schema, zero: zero, columns: make([]column, len(mappings)), maxBytes: maxBytes}
 	for i := range mappings {
 		p := &mappings[i]

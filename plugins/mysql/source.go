@@ -137,8 +137,8 @@ func (s *source) state(facts map[string]string) {
 	}
 }
 
-// EstimateRows is about how many rows a whole table has by the server's statistics, which come with the description of the
-// table. Of a part of one, a view, a query and a call nothing is known.
+// EstimateRows is about how many rows a whole table has by the server's statistics, which come with the description of
+// the table. Of a part of one, a view, a query and a call nothing is known.
 func (s *source) EstimateRows() int64 {
 	if most := s.settings.MaxRows; most > 0 {
 		return min(s.rows, most)

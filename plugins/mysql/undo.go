@@ -73,8 +73,8 @@ func (s *source) over() {
 // codeKill is the code of a session that does not end although it was killed.
 const codeKill = "mysql.kill"
 
-// undoPoll is how often it is looked whether a session has ended: one that was killed for undoWait, and one whose mark is
-// gone, which is about to end, for undoEnds.
+// undoPoll is how often it is looked whether a session has ended: one that was killed for undoWait, and one whose mark
+// is gone, which is about to end, for undoEnds.
 const (
 	undoPoll = 20 * time.Millisecond
 	undoWait = 5 * time.Second

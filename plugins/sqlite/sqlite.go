@@ -194,8 +194,8 @@ func (s *sink) over() {
 	}
 }
 
-// Undo removes the database of a run whose process has died before it had its name. The rows of one in mode append SQLite
-// takes back itself, when somebody reads.
+// Undo removes the database of a run whose process has died before it had its name. The rows of one in mode append
+// SQLite takes back itself, when somebody reads.
 func (s *sink) Undo(_ context.Context, r sdk.Resource) error { return s.code(partial.Undo(r, s.path)) }
 
 func (s *sink) exists() error {

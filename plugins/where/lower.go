@@ -244,7 +244,8 @@ func (l columnConstant) withSpan(v ref.Val, perSecond int64, width int) (node, b
 // withWhole compares a column that holds whole numbers of 1/units with q, which is
 // nil for a float that is no number. A comparison with something between two whole
 // numbers, or beyond what the column holds, becomes one that means the same.
-func (l columnConstant) withWhole(q *big.Rat, v ref.Val, units *big.Rat, width int, signed, isNumber bool) (node, bool) {
+func (l columnConstant) withWhole(q *big.Rat, v ref.Val, units *big.Rat, width int, signed,
+	isNumber bool) (node, bool) {
 	if !isNumber {
 		return nil, false
 	}

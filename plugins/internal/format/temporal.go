@@ -55,8 +55,8 @@ func (f *timeFormat) putDate(b []byte, n int, day int64) int {
 }
 
 // putTimestamp writes "YYYY-MM-DD HH:MM:SS" and the fraction of an instant in
-// units since 1970, in local time where the column has a zone. It returns -1 if the fraction has more digits than are to be
-// written.
+// units since 1970, in local time where the column has a zone. It returns -1 if the fraction has more digits than are
+// to be written.
 func (f *timeFormat) putTimestamp(b []byte, n int, v int64) int {
 	if f.zone != nil {
 		seconds := zone.Seconds(v, int64(f.perSecond))

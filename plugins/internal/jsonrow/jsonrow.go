@@ -214,7 +214,8 @@ func (e *Encoder) append(rows sdk.Rows, out *sdk.Output, lines bool) error {
 
 // appendText appends what PutPlain cannot: the inside of a string with escapes or
 // characters beyond ASCII, or an embedded document.
-func (e *Encoder) appendText(dst, text []byte, l *format.Loaded, cell *cell, c *format.Column, row int64) ([]byte, error) {
+func (e *Encoder) appendText(dst, text []byte, l *format.Loaded, cell *cell, c *format.Column,
+	row int64) ([]byte, error) {
 	if !utf8.Valid(text) {
 		if !e.replace {
 			return nil, format.InvalidUTF8(c.Name, row)

@@ -1,8 +1,8 @@
-// Package scaled makes the integers that Arrow keeps decimals as: the digits of a number in fixed-point notation, times ten
-// to the power of the column's scale, in 128 or 256 bits.
+// Package scaled makes the integers that Arrow keeps decimals as: the digits of a number in fixed-point notation, times
+// ten to the power of the column's scale, in 128 or 256 bits.
 //
-// It owns the arithmetic. What a number may look like, and whether its digits fit the column, its callers check first, each
-// by the rules of its own format (plugins/internal/parse, plugins/mysql).
+// It owns the arithmetic. What a number may look like, and whether its digits fit the column, its callers check first,
+// each by the rules of its own format (plugins/internal/parse, plugins/mysql).
 package scaled
 
 import "math/bits"
@@ -16,8 +16,8 @@ var Pow10 = func() (p [20]uint64) {
 	return p
 }()
 
-// Int128 returns whole.fraction × 10^scale in two's complement. Both are digits and nothing else; the fraction has at most
-// max(scale, 0) of them, and all together are at most 38.
+// Int128 returns whole.fraction × 10^scale in two's complement. Both are digits and nothing else; the fraction has at
+// most max(scale, 0) of them, and all together are at most 38.
 func Int128(whole, fraction []byte, scale int, negative bool) (hi, lo uint64) {
 	if scale = max(scale, 0); len(whole)+scale <= 18 {
 		for _, c := range whole {

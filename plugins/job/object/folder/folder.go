@@ -27,8 +27,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
-// attributesSuffix ends the name of the file beside an object. Files of that name are not objects, so an unfinished upload
-// bears it too: a listing of the bucket does not show it.
+// attributesSuffix ends the name of the file beside an object. Files of that name are not objects, so an unfinished
+// upload bears it too: a listing of the bucket does not show it.
 const attributesSuffix = object.AttributesSuffix
 
 // Bucket is a bucket that is a directory.

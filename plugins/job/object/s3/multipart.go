@@ -63,7 +63,8 @@ func (b *Bucket) Create(ctx context.Context, key string, about object.About) (ob
 	}
 	maps.Copy(input.Metadata, about.Metadata)
 	began := time.Now()
-	// Nobody could end an upload whose id was not heard, so that the answer is waited for a moment after the end of ctx.
+	// Nobody could end an upload whose id was not heard, so that the answer is waited for a moment after the end of
+	// ctx.
 	asking, heard := lingering(ctx)
 	defer heard()
 	created, err := b.client.CreateMultipartUpload(asking, input)
@@ -371,8 +372,8 @@ const (
 )
 
 // verify holds the object that is visible against what was sent: its size, and the SHA-256 that the store keeps, of the
-// parts' own (AWS calls it composite) or of the whole. The ETag is no digest everywhere, but it has to be the one that the
-// store gave when it made the object. It says what could be checked.
+// parts' own (AWS calls it composite) or of the whole. The ETag is no digest everywhere, but it has to be the one that
+// the store gave when it made the object. It says what could be checked.
 func (m *multipart) verify(ctx context.Context, etag string) (verified string, err error) {
 	head, err := m.find(ctx)
 	if err != nil {

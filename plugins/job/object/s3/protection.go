@@ -14,8 +14,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/pin"
 )
 
-// protection is how the way to a store is protected. What is weaker than a verified certificate is either on this machine
-// or written in the bucket's URL.
+// protection is how the way to a store is protected. What is weaker than a verified certificate is either on this
+// machine or written in the bucket's URL.
 type protection struct {
 	// plain is http; local allows it to this machine only.
 	plain, local bool

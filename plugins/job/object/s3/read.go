@@ -89,7 +89,8 @@ func (b *Bucket) Open(ctx context.Context, key string, offset int64) (io.ReadClo
 }
 
 // openedNone is the answer to a request for content that there is none of.
-func (b *Bucket) openedNone(ctx context.Context, key string, offset int64, err error) (io.ReadCloser, object.Info, error) {
+func (b *Bucket) openedNone(ctx context.Context, key string, offset int64,
+	err error) (io.ReadCloser, object.Info, error) {
 	switch apiCode(err) {
 	case "NoSuchKey":
 		return nil, object.Info{}, object.Missing(key)
@@ -196,8 +197,8 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[object.Info,
 	}
 }
 
-// Uploads gives the unfinished uploads of a prefix, which is not empty: the bucket may serve others too. MinIO forgets at
-// a restart what it could list by a prefix that is not a whole name, and ends such uploads by itself, after a day by
+// Uploads gives the unfinished uploads of a prefix, which is not empty: the bucket may serve others too. MinIO forgets
+// at a restart what it could list by a prefix that is not a whole name, and ends such uploads by itself, after a day by
 // default.
 func (b *Bucket) Uploads(ctx context.Context, prefix string) iter.Seq2[object.Unfinished, error] {
 	return func(yield func(object.Unfinished, error) bool) {

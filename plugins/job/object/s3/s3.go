@@ -1,6 +1,6 @@
-// Package s3 is a store of objects in a bucket of S3, or of a service that speaks its protocol, such as MinIO. It owns the
-// client and what it may take from a server, the parts of an upload, what is compared after it, and presigned links. It
-// holds a few parts in memory whatever the size of an object, and never puts credentials into a message.
+// Package s3 is a store of objects in a bucket of S3, or of a service that speaks its protocol, such as MinIO. It owns
+// the client and what it may take from a server, the parts of an upload, what is compared after it, and presigned
+// links. It holds a few parts in memory whatever the size of an object, and never puts credentials into a message.
 package s3
 
 import (
@@ -189,7 +189,8 @@ func (b *Bucket) connect(ctx context.Context) error {
 	return nil
 }
 
-// isFinal keeps the SDK from trying again what stays as it is: a certificate that is not trusted, an answer without an end.
+// isFinal keeps the SDK from trying again what stays as it is: a certificate that is not trusted, an answer without an
+// end.
 func isFinal(err error) aws.Ternary {
 	var coded *fault.Fault
 	var untrusted *tls.CertificateVerificationError

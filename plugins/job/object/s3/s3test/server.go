@@ -1,5 +1,6 @@
-// Package s3test is a server that speaks as much of S3's protocol as the store of package s3 uses, for tests: it holds the
-// requests against the rules that they must follow, and fails where it is told to. It never keeps anything after a test.
+// Package s3test is a server that speaks as much of S3's protocol as the store of package s3 uses, for tests: it holds
+// the requests against the rules that they must follow, and fails where it is told to. It never keeps anything after a
+// test.
 package s3test
 
 import (
@@ -175,7 +176,8 @@ func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // handle carries an operation out.
-func (f *Server) handle(operation, key string, q url.Values, r *http.Request, body []byte) (answer func(http.ResponseWriter), status int, code string) {
+func (f *Server) handle(operation, key string, q url.Values, r *http.Request,
+	body []byte) (answer func(http.ResponseWriter), status int, code string) {
 	nothing := func(http.ResponseWriter) {}
 	text := func(v any) func(http.ResponseWriter) {
 		return func(w http.ResponseWriter) {
