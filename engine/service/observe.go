@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -38,7 +39,7 @@ func (o *observer) End(ctx context.Context, x api.Exchange) {
 	o.metrics.Request(route, x.Status, string(x.Code), x.FirstByte, x.Duration)
 	switch {
 	case x.Status == http.StatusTooManyRequests:
-		o.metrics.Refused(string(x.Code))
+		o.metrics.Refused(cmp.Or(x.Policy, string(x.Code)))
 	case x.Cached:
 		outcome = "cached"
 	}

@@ -79,6 +79,8 @@ type Exchange struct {
 	Status               int
 	// Code is the code of the error; of an answer that was cut it is why, beside the status that was sent.
 	Code Code
+	// Policy is the one whose rate the request went beyond.
+	Policy string
 	// Cut is true of an answer that was begun and not ended.
 	Cut bool
 	// Customer and KeyID are empty when nobody was recognised.
@@ -107,8 +109,6 @@ type Config struct {
 	Log *slog.Logger
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
-	// TrustedProxies are the networks whose X-Forwarded-For is believed. Default none.
-	TrustedProxies []netip.Prefix
 	// Servers are the base URLs in the OpenAPI document. Default the one that it is fetched from.
 	Servers []string
 	// TLS says that clients come by TLS, here or at a proxy: the answers tell them to stay with it.
@@ -117,8 +117,8 @@ type Config struct {
 	Version string
 	// Isolation spreads the stages of a run over processes. Default the engine's.
 	Isolation engine.Isolation
-	// RunMemory is the most that may be in flight in a run, in bytes. Default what its pipeline allows.
-	RunMemory int64
+	// Tuning is what Tune changes.
+	Tuning Tuning
 	// StreamTimeout is the time limit of a run that is streamed. Default 30 seconds.
 	StreamTimeout time.Duration
 	// BodyTimeout is how long the body of a request may take. Default 10 seconds.
@@ -135,6 +135,14 @@ type Config struct {
 	Metrics http.Handler
 }
 
+// Tuning is what may change while requests are answered.
+type Tuning struct {
+	// TrustedProxies are the networks whose X-Forwarded-For is believed. Default none.
+	TrustedProxies []netip.Prefix
+	// RunMemory is the most that may be in flight in a run, in bytes. Default what its pipeline allows.
+	RunMemory int64
+}
+
 // API serves the operations. It is safe for concurrent use.
 type API struct {
 	Config
@@ -144,6 +152,7 @@ type API struct {
 	document   []byte // of OpenAPI
 	references *references
 	draining   atomic.Bool
+	tuning     atomic.Pointer[Tuning]
 }
 
 // New makes an API of a catalogue that has no mistakes.
@@ -169,6 +178,7 @@ func New(cfg Config) (*API, error) {
 	orDefault(&cfg.ReferenceAge, 5*time.Minute)
 	orDefault(&cfg.ReferenceBytes, 64<<20)
 	a := &API{Config: cfg, mux: http.NewServeMux()}
+	a.Tune(cfg.Tuning)
 	var err error
 	if a.procedures, a.names, err = loadCatalogue(cfg.Engine); err != nil {
 		return nil, err
@@ -186,6 +196,9 @@ func orDefault[T comparable](v *T, value T) {
 		*v = value
 	}
 }
+
+// Tune takes another tuning into effect, for the requests that come from now on.
+func (a *API) Tune(to Tuning) { a.tuning.Store(&to) }
 
 // Drain makes the service not ready: whoever spreads requests over services sends it no more. Requests are still answered.
 func (a *API) Drain() { a.draining.Store(true) }

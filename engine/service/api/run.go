@@ -81,7 +81,7 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 			}
 			return "", false
 		},
-		RunID: runID, StartedAt: e.started, Timeout: timeout, Memory: a.RunMemory,
+		RunID: runID, StartedAt: e.started, Timeout: timeout, Memory: a.tuning.Load().RunMemory,
 		Customer: engine.Customer{ID: o.customer.ID, Attributes: o.customer.Attributes}, Allow: o.customer.Allow,
 		Log: a.Log.With("request_id", who.requestID), Traceparent: who.traceparent,
 		Isolation: a.Isolation, End: engine.EndCaller,
