@@ -323,7 +323,7 @@ func TestBusy(t *testing.T) {
 			t.Errorf("%s: auto: %s", code, e.Code)
 		}
 		s = newServer(t, func(c *Config) {
-			c.Admission, c.Switch = busy{c.Admission, code}, func(context.Context, delivery.Reason) (engine.Sink, error) { return nil, nil }
+			c.Admission, c.Switch = busy{c.Admission, code}, func(context.Context, delivery.Reason) (delivery.Job, error) { return nil, nil }
 		})
 		if e := s.post("visits", ask("")).refusal(t); e.Code != JobsNotAvailable {
 			t.Errorf("%s: a job that nobody is told of: %s", code, e.Code)
