@@ -51,6 +51,7 @@ var engineEdges = map[string][]string{
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
 	"engine/service/config":          {"engine/diag", "engine/document", "engine/service/customer"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
+	"engine/service/telemetry":       {"engine"},
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
 	"engine/service/store/memory":    {"engine/service/store"},
 	"engine/service/store/sqlite":    {"engine/service/store"},
@@ -62,7 +63,7 @@ var engineTestEdges = map[string][]string{
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
 
-	"engine/service":              {"engine/service/store/memory"},
+	"engine/service":              {"engine/service/store/memory", "engine/service/telemetry/telemetrytest"},
 	"engine/service/api":          {"engine/service/store/memory"},
 	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
 	"engine/service/customer":     {"engine/service/store/memory"},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -28,6 +29,8 @@ type execution struct {
 	asker
 	api  *API
 	plan *engine.Plan
+	// observer is told of the run.
+	observer RunObserver
 	// sealing is nil when nothing is sealed, and sealed is how many units were.
 	sealing *customer.Sealing
 	sealed  int64
@@ -59,10 +62,12 @@ const (
 func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, error) {
 	e := &execution{order: o, api: a, asker: who}
 	runID := engine.NewRunID(o.procedure.name, e.started)
+	e.observer = a.Observer.Run(who.ctx, runID, o.procedure.name)
 	keys := config.Secret{}
 	if o.encrypted {
 		var err error
 		if e.sealing, err = a.Customers.Sealing(who.ctx, o.customer); err != nil {
+			e.close()
 			return nil, err
 		}
 		keys = e.sealing.Key
@@ -83,7 +88,7 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 		},
 		RunID: runID, StartedAt: e.started, Timeout: timeout, Memory: a.tuning.Load().RunMemory,
 		Customer: engine.Customer{ID: o.customer.ID, Attributes: o.customer.Attributes}, Allow: o.customer.Allow,
-		Log: a.Log.With("request_id", who.requestID), Traceparent: who.traceparent,
+		Log: a.Log.With("request_id", who.requestID), Traceparent: cmp.Or(e.observer.Traceparent(), who.traceparent),
 		Isolation: a.Isolation, End: engine.EndCaller,
 	})
 	if plan == nil {
@@ -105,8 +110,9 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 	return e, nil
 }
 
-// close gives back what the execution has of a sealing key.
+// close gives back what the execution has of a sealing key, and ends what is told of it.
 func (e *execution) close() {
+	e.observer.End("")
 	if e.sealing == nil {
 		return
 	}
@@ -124,8 +130,25 @@ func (e *execution) audit(what, outcome string) store.Audit {
 		Details: map[string]string{"procedure": e.request.Procedure, "mode": e.request.Mode, "format": e.request.Format}}
 }
 
-// run admits the execution and runs it. It is a delivery.Run.
+// run admits the execution and runs it, and has it observed. It is a delivery.Run.
 func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
+	events := o.Events
+	o.Events = func(event engine.Event) {
+		e.observer.Event(event)
+		if events != nil {
+			events(event)
+		}
+	}
+	receipt, err := e.admitAndRun(ctx, sink, o)
+	code := Code("")
+	if err != nil {
+		code = fromError(err).Code
+	}
+	e.observer.End(string(code))
+	return receipt, err
+}
+
+func (e *execution) admitAndRun(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
 	release, err := e.api.Admission.Stream(ctx, e.customer.ID, e.customer.Streams, e.api.Engine.Memory(e.plan))
 	if err != nil {
 		return nil, err
@@ -136,6 +159,7 @@ func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptio
 		return nil, err
 	}
 	e.recorded = true
+	e.observer.Admitted(e.plan)
 	if e.sealing == nil {
 		return e.api.Engine.Run(ctx, e.plan, sink, o)
 	}
