@@ -225,7 +225,8 @@ type watcher struct{ seen chan Exchange }
 func (watcher) Begin(ctx context.Context, r *http.Request) (context.Context, string) {
 	return context.WithValue(ctx, watcher{}, "mine"), "00-" + strings.Repeat("a", 32) + "-" + strings.Repeat("b", 16) + "-01"
 }
-func (w watcher) End(ctx context.Context, x Exchange) { w.seen <- x }
+func (w watcher) Run(context.Context, string, string) RunObserver { return noRun{} }
+func (w watcher) End(ctx context.Context, x Exchange)             { w.seen <- x }
 
 // TestObserver: whoever measures is told of every request, and of no more than may be a label.
 func TestObserver(t *testing.T) {
