@@ -43,7 +43,7 @@ const schemaPrefix = "#/components/schemas/"
 // schemaNames are those of the types that operations share.
 var schemaNames = map[string]string{
 	"errorBody": "Error", "errorObject": "ErrorObject", "problemBody": "Problem", "listBody": "ProcedureList", "summaryBody": "ProcedureSummary",
-	"describeBody": "Procedure", "parameterBody": "Parameter", "columnBody": "Column", "limitsBody": "Limits", "requestBody": "Request", "signedReceipt": "Receipt",
+	"describeBody": "Procedure", "parameterBody": "Parameter", "columnBody": "Column", "limitsBody": "Limits", "requestBody": "Request",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -131,13 +131,13 @@ func (a *API) nothing(x *exchange) *Error {
 		}
 	}
 	if len(allow) == 0 {
-		return fail(NotFound)
+		return x.anonymous(fail(NotFound))
 	}
 	if slices.Contains(allow, http.MethodGet) {
 		allow = append(allow, http.MethodHead)
 	}
 	x.w.Header().Set("Allow", strings.Join(allow, ", "))
-	return fail(MethodNotAllowed)
+	return x.anonymous(fail(MethodNotAllowed))
 }
 
 func (a *API) tags() (out []*huma.Tag) {
