@@ -231,7 +231,8 @@ func (r *remote) Describe(ctx context.Context) (Offer, error) {
 	if err != nil {
 		return Offer{}, r.unanswered(ctx, err)
 	}
-	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(), Network: resp.Network, LinkWords: resp.LinkWords, Isolation: r.program.isolation()}
+	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(),
+		Network: resp.Network, LinkWords: resp.LinkWords, Isolation: r.program.isolation()}
 	for _, s := range resp.Stages {
 		m, err := control.ManifestFromProto(s)
 		if err != nil {
@@ -386,7 +387,8 @@ func (r *remote) brokenWithin(ctx context.Context, err error, lost time.Duration
 		}
 	}
 	if how := r.program.exitStatus(timeout); how != "" {
-		f := fault.New(codeExited, fault.Plugin, "plugin %q %s", r.plugin, how).WithHint("its last lines are in the details")
+		f := fault.New(codeExited, fault.Plugin, "plugin %q %s", r.plugin, how).
+			WithHint("its last lines are in the details")
 		r.markKilled(f)
 		if advice := r.program.advice(); advice != "" {
 			f.WithHint("%s", advice)

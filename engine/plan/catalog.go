@@ -103,7 +103,8 @@ func (c *Config) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
 	if len(suspects) > 1 {
 		noun = "plugins"
 	}
-	d.Hint += fmt.Sprintf("what the broken %s %s would offer is not known: see \"cipherstream plugin list\"", noun, strings.Join(suspects, ", "))
+	d.Hint += fmt.Sprintf("what the broken %s %s would offer is not known: see \"cipherstream plugin list\"", noun,
+		strings.Join(suspects, ", "))
 	return nil, &d
 }
 
@@ -155,7 +156,8 @@ func (c Catalog) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
 			WithHint("put it under the key %q", others[0]))
 	}
 	slices.Sort(names)
-	d := diag.At(s.Use.At, CodeUnknownStage, "no %s is called %q", s.Kind, name).WithSuggestion(name, slices.Compact(names))
+	d := diag.At(s.Use.At, CodeUnknownStage, "no %s is called %q", s.Kind, name).WithSuggestion(name,
+		slices.Compact(names))
 	if explicit {
 		d = d.WithoutFix()
 	}

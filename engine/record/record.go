@@ -113,7 +113,8 @@ func (r *Recorder) Begin(p *plan.Plan, id string, at time.Time) error {
 		before, after := p.Groups[i-1].Stages, p.Groups[i].Stages
 		from, to := p.Stages[before[len(before)-1]], p.Stages[after[0]]
 		name := fmt.Sprintf("%02d-%s-to-%s.arrow", i, from.ID, to.ID)
-		r.record.Boundaries = append(r.record.Boundaries, Boundary{File: name + partialEnding, From: from.ID, To: to.ID, Shape: from.Out})
+		r.record.Boundaries = append(r.record.Boundaries,
+			Boundary{File: name + partialEnding, From: from.ID, To: to.ID, Shape: from.Out})
 		r.tracks = append(r.tracks, &track{name: name, plugin: p.Groups[i-1].Plugin})
 	}
 	err = r.write()
@@ -228,7 +229,8 @@ func (r *Recorder) gather() (complete bool) {
 func (r *Recorder) Complete() error {
 	r.record.Complete = r.gather()
 	if !r.record.Complete {
-		return fault.New(CodeRecordWrite, fault.Internal, "a boundary of the recording is not whole, and no reason is known")
+		return fault.New(CodeRecordWrite, fault.Internal,
+			"a boundary of the recording is not whole, and no reason is known")
 	}
 	return r.write()
 }

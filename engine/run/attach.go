@@ -31,7 +31,8 @@ func (r *run) startProcess(ctx context.Context, h Host, planned plan.Group, stag
 	}
 	offer, err := process.Describe(ctx)
 	if err == nil && offer.Plugin != planned.Plugin {
-		err = fault.New("plugin.name", fault.Usage, "the process that was attached is plugin %q; expected plugin %q", offer.Plugin, planned.Plugin)
+		err = fault.New("plugin.name", fault.Usage, "the process that was attached is plugin %q; expected plugin %q",
+			offer.Plugin, planned.Plugin)
 	}
 	if err != nil {
 		process.Close()

@@ -116,7 +116,8 @@ func findingsOf(plugin string, resp *pb.CheckResponse) (list []stage.Finding) {
 			finding.Level = stage.LevelWarning // a level that a later version of the protocol may have
 		}
 		if finding.Fault == nil {
-			finding.Fault = fault.New("plugin.contract", fault.Plugin, "plugin %q found something, and does not say what", plugin)
+			finding.Fault = fault.New("plugin.contract", fault.Plugin,
+				"plugin %q found something, and does not say what", plugin)
 		}
 		list = append(list, finding)
 	}
