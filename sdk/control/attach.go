@@ -75,7 +75,8 @@ func checkSocketDirectory(path string) error {
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.IsDir() || int(owner.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s is not a directory of this user alone; start the plugin as the user who started the run", dir)
+		return fmt.Errorf("%s is not a directory of this user alone; start the plugin as the user who started the run",
+			dir)
 	}
 	return nil
 }

@@ -78,7 +78,8 @@ func serve(handshake io.Writer, session *Session) error {
 	if err != nil {
 		return err
 	}
-	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(onlyTheHost)), grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage))
+	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(onlyTheHost)), grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.MaxSendMsgSize(MaxMessage))
 	pb.RegisterPluginServer(s, &server{session: session})
 	s.RegisterService(&controller, func() {
 		time.AfterFunc(farewell, s.Stop)

@@ -106,7 +106,8 @@ func (s *Session) Undo(ctx context.Context, req *pb.UndoRequest) *pb.UndoRespons
 		for _, of := range req.Resources {
 			resources = append(resources, ResourceFromProto(of))
 		}
-		errs = runner.Undo(ctx, runner.Stage{ID: r.Id, Definition: definition, Settings: r.Settings}, req.RunId, req.Dir, resources)
+		errs = runner.Undo(ctx, runner.Stage{ID: r.Id, Definition: definition, Settings: r.Settings}, req.RunId,
+			req.Dir, resources)
 	} else {
 		for i := range errs {
 			errs[i] = unknownStage(s.bundle.Name, r)
@@ -135,5 +136,6 @@ func ResourceToProto(r stage.Resource) *pb.Resource {
 
 // ResourceFromProto is the inverse of ResourceToProto.
 func ResourceFromProto(r *pb.Resource) stage.Resource {
-	return stage.Resource{Name: r.GetName(), Remedy: r.GetRemedy(), State: r.GetState(), Discoverable: r.GetDiscoverable(), RunID: r.GetRunId()}
+	return stage.Resource{Name: r.GetName(), Remedy: r.GetRemedy(), State: r.GetState(),
+		Discoverable: r.GetDiscoverable(), RunID: r.GetRunId()}
 }

@@ -28,7 +28,8 @@ func Missing(key string) *fault.Fault {
 
 // BadOffset is the fault of an offset that does not lie in the object.
 func BadOffset(key string, size, offset int64) *fault.Fault {
-	return fault.New(CodeOffset, fault.Usage, "reading of object %q was to begin at byte %d, and it has %d", key, offset, size)
+	return fault.New(CodeOffset, fault.Usage, "reading of object %q was to begin at byte %d, and it has %d", key,
+		offset, size)
 }
 
 // Key is the key of what an attempt of a run delivers, such as appointments_1700000000000_0a1b2c3d.1.ndjson. It holds

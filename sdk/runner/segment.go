@@ -479,7 +479,8 @@ func (s *step) checkBatch(rec arrow.Record) error {
 		return fault.New("plugin.contract", fault.Plugin, "the filter gave no record batch")
 	}
 	if rec.Schema() != s.gives && !rec.Schema().Equal(s.gives) {
-		return fault.New("plugin.contract", fault.Plugin, "the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
+		return fault.New("plugin.contract", fault.Plugin,
+			"the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
 	}
 	if problem := unexpectedNull(rec); problem != "" {
 		return fault.New("plugin.contract", fault.Plugin, "the filter gave %s", problem)

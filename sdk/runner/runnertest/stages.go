@@ -37,7 +37,8 @@ func Bundle(name string) stage.Bundle {
 		stage.DefineEncryptor(stage.About{Name: "index", Summary: "Puts the index before each record.", Concurrent: true,
 			In: stage.ShapeRecords, Out: stage.ShapeRecords},
 			func(struct{}, stage.Env) (stage.Encryptor, error) { return index{}, nil }),
-		stage.DefineFilter(stage.About{Name: "later", Summary: "Holds rows back until the end.", Concurrent: true}, newLater),
+		stage.DefineFilter(stage.About{Name: "later", Summary: "Holds rows back until the end.", Concurrent: true},
+			newLater),
 		stage.DefineSink(stage.About{Name: "file", Summary: "Writes a file."}, newFile),
 		stage.DefineTableSink(stage.About{Name: "rows", Summary: "Writes a file with a line a row."}, newRows),
 	}}
@@ -118,7 +119,8 @@ func (c *count) Checkpoint() string {
 func (c *count) misbehave(ctx context.Context) error {
 	switch c.settings.Break {
 	case "error":
-		return fault.New("count.broken", fault.Source, "row %d is broken", c.next).WithHint("count to less").WithDetail("row", strconv.Itoa(c.next))
+		return fault.New("count.broken", fault.Source, "row %d is broken", c.next).
+			WithHint("count to less").WithDetail("row", strconv.Itoa(c.next))
 	case "retry":
 		return fault.New("count.lost", fault.Source, "the connection is lost").WithRetry()
 	case "panic":

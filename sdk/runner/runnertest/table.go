@@ -59,7 +59,8 @@ func (l *later) End(_ context.Context, emit func(arrow.Record) error) error {
 		return fault.New("later.fail", fault.Data, "the end is not good")
 	}
 	if l.settings.Foreign {
-		rec := l.batch(arrow.NewSchema([]arrow.Field{{Name: "other", Type: arrow.PrimitiveTypes.Int64}}, nil), []int64{1})
+		rec := l.batch(arrow.NewSchema([]arrow.Field{{Name: "other", Type: arrow.PrimitiveTypes.Int64}}, nil),
+			[]int64{1})
 		defer rec.Release()
 		_ = emit(rec)
 		return nil

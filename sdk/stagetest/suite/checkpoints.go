@@ -40,11 +40,13 @@ func checkpointsBreach(given, got []position, keepsRows bool) string {
 	for _, at := range got {
 		i := slices.IndexFunc(given[from:], func(p position) bool { return p.text == at.text })
 		if i < 0 {
-			return problemf("the checkpoint %q came twice, out of order, or was not given to the stage", at.text).Error()
+			return problemf("the checkpoint %q came twice, out of order, or was not given to the stage",
+				at.text).Error()
 		}
 		from += i + 1
 		if rows := given[from-1].rows; keepsRows && at.rows < rows {
-			return problemf("the checkpoint %q came behind %d rows, but covers %d: whoever continues there misses some", at.text, at.rows, rows).Error()
+			return problemf("the checkpoint %q came behind %d rows, but covers %d: whoever continues there misses some",
+				at.text, at.rows, rows).Error()
 		}
 	}
 	if from < len(given) {

@@ -50,7 +50,8 @@ func Process(m control.Manifest, start Starter, o Options) []Check {
 		if m.In == stage.ShapeTable {
 			checks = append(checks, b.check(CheckTypes, func(p *probe) { b.types(p) }))
 		}
-		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.undo(), b.reportsOf(CheckReceipt), b.hidden())
+		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.undo(),
+			b.reportsOf(CheckReceipt), b.hidden())
 	}
 	switch m.Kind {
 	case stage.KindFilter, stage.KindEncoder, stage.KindCompressor:
@@ -122,7 +123,8 @@ func (h *processHarness) settings(p *probe) {
 		p.fail("with these settings, and an input that has nothing in it, %s", why)
 		return
 	}
-	other := &processHarness{harness: newHarness(h.manifest.Kind, h.manifest.Name, h.options), manifest: h.manifest, start: h.start}
+	other := &processHarness{harness: newHarness(h.manifest.Kind, h.manifest.Name, h.options), manifest: h.manifest,
+		start: h.start}
 	other.options.Settings = map[string]any{"a_setting_that_nobody_knows": "x"}
 	d, err = other.trial(p.ctx, t)
 	if err == nil {

@@ -219,9 +219,11 @@ func (h *streamHarness) checks() []Check {
 	}
 	if h.definition.Concurrent {
 		checks = append(checks, run(CheckConcurrent, func(p *probe) {
-			h.compare(p, h.plain(), kept, reversed, "About.Concurrent says that pieces may come in any order, but their order changes the result")
+			h.compare(p, h.plain(), kept, reversed,
+				"About.Concurrent says that pieces may come in any order, but their order changes the result")
 			for range 3 {
-				h.compare(p, h.plain(), kept, together, "About.Concurrent allows calls from several goroutines, but they change the result")
+				h.compare(p, h.plain(), kept, together,
+					"About.Concurrent allows calls from several goroutines, but they change the result")
 			}
 		}))
 	}

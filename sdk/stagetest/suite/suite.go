@@ -167,7 +167,8 @@ type harness struct {
 }
 
 func newHarness(kind stage.Kind, name string, o Options) *harness {
-	return &harness{stage: string(kind) + "/" + name, options: o.filled(), label: strconv.FormatInt(harnesses.Add(1), 10), reports: map[string][]string{}}
+	return &harness{stage: string(kind) + "/" + name, options: o.filled(),
+		label: strconv.FormatInt(harnesses.Add(1), 10), reports: map[string][]string{}}
 }
 
 // steady leaves out what may differ from run to run.

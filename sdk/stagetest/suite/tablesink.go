@@ -135,7 +135,8 @@ func tableReceiptBreach(r stage.Receipt, object string) string {
 		return "after Commit the object is not there: " + err.Error()
 	}
 	if sum := sha256.Sum256(content); r.Bytes != int64(len(content)) || r.SHA256 != hex.EncodeToString(sum[:]) {
-		return problemf("the receipt says %d bytes with sha256 %s; the object has %d with %x", r.Bytes, r.SHA256, len(content), sum).Error()
+		return problemf("the receipt says %d bytes with sha256 %s; the object has %d with %x", r.Bytes, r.SHA256,
+			len(content), sum).Error()
 	}
 	return ""
 }
@@ -181,12 +182,14 @@ func (h *tableSinkHarness) checks() []Check {
 		h.check(CheckHuge, func(p *probe) {
 			for _, t := range []arrow.DataType{arrow.BinaryTypes.String, arrow.BinaryTypes.Binary} {
 				f := arrow.Field{Name: "value", Type: t, Nullable: true}
-				tried(p, "values of 1 MiB of "+t.String(), input{h.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
+				tried(p, "values of 1 MiB of "+t.String(),
+					input{h.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
 			}
 		}),
 		h.check(CheckSliced, func(p *probe) { h.sliced(p) }),
 		h.check(CheckBorrowed, func(p *probe) {
-			h.compare(p, "plain rows", plain, plain, borrowed, "a batch's memory was overwritten after the call, and the object changed: the sink keeps a reference")
+			h.compare(p, "plain rows", plain, plain, borrowed,
+				"a batch's memory was overwritten after the call, and the object changed: the sink keeps a reference")
 		}),
 		h.check(CheckHidden, func(p *probe) {
 			p.result.Cases = h.tried
@@ -227,6 +230,7 @@ func (h *tableSinkHarness) sliced(p *probe) {
 		whole := input{h.options.fields(f), []batch{{rows: 21, nulls: someNulls}, {rows: 9, nulls: alternate}}}
 		slice := input{whole.fields, slices.Clone(whole.batches)}
 		slice.batches[0].front, slice.batches[1].front = 3, mostFront
-		h.compare(p, "slices of "+typeName(f), whole, slice, kept, "a slice of "+typeName(f)+" became something else than the same rows in a batch of their own")
+		h.compare(p, "slices of "+typeName(f), whole, slice, kept,
+			"a slice of "+typeName(f)+" became something else than the same rows in a batch of their own")
 	}
 }
