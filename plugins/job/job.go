@@ -178,7 +178,8 @@ func (s *sink) link(ctx context.Context) (object.Link, error) {
 	now := s.now()
 	link, err := s.to.Link(ctx, s.key, object.LinkRequest{TTL: s.settings.LinkTTL, Until: s.expires})
 	if lives := link.Expires.Sub(now); err == nil && link.URL != "" && lives < s.settings.LinkTTL-time.Minute {
-		s.log.Warn("the link lives shorter than asked for: the credentials or the object end first", "asked", s.settings.LinkTTL, "lives", lives)
+		s.log.Warn("the link lives shorter than asked for: the credentials or the object end first", "asked",
+			s.settings.LinkTTL, "lives", lives)
 	}
 	return link, err
 }

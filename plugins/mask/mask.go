@@ -107,7 +107,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	problem := func(name, code, format string, args ...any) {
 		next := fault.New(code, fault.Usage, format, args...)
 		if failed == nil {
-			failed = next.WithDetail(fault.DetailSetting, "/columns/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
+			failed = next.WithDetail(fault.DetailSetting,
+				"/columns/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
 			return
 		}
 		failed.Message += "; " + next.Message
@@ -127,7 +128,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 			continue
 		case 1:
 		default:
-			problem(name, "mask.ambiguous", "%d columns are called %q: write %q, %q …", len(found), name, name+"#1", name+"#2")
+			problem(name, "mask.ambiguous", "%d columns are called %q: write %q, %q …", len(found), name, name+"#1",
+				name+"#2")
 			continue
 		}
 		index, settings := found[0], f.settings.Columns[name]

@@ -270,7 +270,8 @@ func (s *source) authorise() error {
 	}
 	if n := len(authorised.invisible); n > 0 {
 		s.env.Count("columns_invisible", int64(n))
-		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(authorised.invisible))
+		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns",
+			quoteNames(authorised.invisible))
 	}
 	if err := s.checkInstants(authorised.instants); err != nil {
 		return err
@@ -501,7 +502,8 @@ func (s *source) abandon() {
 				// ends when the server writes its next row.
 				level = slog.LevelDebug
 			}
-			s.env.Log.Log(context.Background(), level, "the query could not be killed on the server", "error", fault.From(err).Message)
+			s.env.Log.Log(context.Background(), level, "the query could not be killed on the server", "error",
+				fault.From(err).Message)
 		}
 	}
 	s.session.c.conn.Close()
@@ -516,6 +518,7 @@ func noResultSet(wanted, sets int) error {
 		return fault.New(codeNoResultSet, fault.Source, "the statement gave no result set").
 			WithHint("the procedure or query must SELECT something")
 	}
-	return fault.New(codeNoResultSet, fault.Source, "result set %d was asked for, and the statement gave %d", wanted, sets).
+	return fault.New(codeNoResultSet, fault.Source, "result set %d was asked for, and the statement gave %d", wanted,
+		sets).
 		WithHint("set result_set to a number from 1 to %d", sets)
 }

@@ -244,7 +244,8 @@ func (b *batch) zeroDate(i int) error {
 	if b.zero == zeroNull {
 		return b.setNull(i)
 	}
-	return fault.New(codeZeroDate, fault.Data, "column %q, row %d: a zero, partial or impossible date", b.columns[i].name, b.row()).
+	return fault.New(codeZeroDate, fault.Data, "column %q, row %d: a zero, partial or impossible date",
+		b.columns[i].name, b.row()).
 		WithHint("set zero_dates to null or text, or correct the row")
 }
 
@@ -255,7 +256,8 @@ func (b *batch) setMomentText(i int, m moment) error {
 	if !m.onCalendar() {
 		b.zeroDates++
 	}
-	s := append(b.scratch[:0], byte('0'+m.year/1000), byte('0'+m.year/100%10), byte('0'+m.year/10%10), byte('0'+m.year%10))
+	s := append(b.scratch[:0], byte('0'+m.year/1000), byte('0'+m.year/100%10), byte('0'+m.year/10%10),
+		byte('0'+m.year%10))
 	s = appendTwo(append(s, '-'), m.month)
 	s = appendTwo(append(s, '-'), m.day)
 	if c.kind == kindDateText {

@@ -262,7 +262,8 @@ func (s *source) unixTimes(authorised *statement) error {
 			list[i] = "UNIX_TIMESTAMP(" + list[i] + ")"
 		}
 	}
-	authorised.query = "SELECT " + strings.Join(list, ", ") + strings.TrimPrefix(authorised.query, "SELECT "+quoteNames(authorised.columns))
+	authorised.query = "SELECT " + strings.Join(list, ", ") + strings.TrimPrefix(authorised.query,
+		"SELECT "+quoteNames(authorised.columns))
 	return nil
 }
 

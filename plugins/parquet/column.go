@@ -15,7 +15,8 @@ import (
 )
 
 // pageEncodings are those that data pages may have.
-var pageEncodings = []format.Encoding{format.RLEDictionary, format.Plain, format.DeltaBinaryPacked, format.DeltaLengthByteArray}
+var pageEncodings = []format.Encoding{format.RLEDictionary, format.Plain, format.DeltaBinaryPacked,
+	format.DeltaLengthByteArray}
 
 // column is a column of the file. One goroutine at a time works on it.
 type column struct {

@@ -340,7 +340,8 @@ type budget struct{ limit, used int64 }
 // change replaces what somebody holds by something else, if there is room for it.
 func (b *budget) change(from, to int64) error {
 	if to < 0 || b.used-from+to > b.limit {
-		return fault.New(codeTooLarge, fault.Source, "its pages need more than %s of memory with those of the other columns", config.Size(b.limit)).
+		return fault.New(codeTooLarge, fault.Source,
+			"its pages need more than %s of memory with those of the other columns", config.Size(b.limit)).
 			WithHint("raise the setting memory, or write the file with smaller pages")
 	}
 	b.used += to - from

@@ -200,7 +200,8 @@ func with(m arrow.Metadata, key, value string) arrow.Metadata {
 
 func (c *column) mapDecimal(a annotation, hint arrow.Field) error {
 	if a.precision < 1 || a.precision > 76 || a.scale < 0 || a.scale > a.precision {
-		return unsupported("column %q is a decimal of %d digits with %d behind the point; up to 76 are read", shorten(c.name), a.precision, a.scale).
+		return unsupported("column %q is a decimal of %d digits with %d behind the point; up to 76 are read",
+			shorten(c.name), a.precision, a.scale).
 			WithHint("leave the column out, or convert it where the file is written")
 	}
 	switch c.physical {

@@ -60,7 +60,8 @@ file; with append neither, because the file is not this run's alone.`
 
 // Stage defines the sink.
 func Stage() sdk.Definition {
-	return sdk.DefineTableSink(sdk.About{Name: "sqlite", Summary: "Writes a table of an SQLite database.", Doc: doc}, newSink)
+	return sdk.DefineTableSink(sdk.About{Name: "sqlite", Summary: "Writes a table of an SQLite database.", Doc: doc},
+		newSink)
 }
 
 func newSink(s Settings, env sdk.Env) (sdk.TableSink, error) {
@@ -146,7 +147,8 @@ func (s *sink) locate(ctx context.Context, runID string) error {
 	case err != nil:
 		return s.code(err)
 	case !info.Mode().IsRegular():
-		return fault.New("sqlite.not_a_file", fault.Sink, "%s exists and is not a file (%s)", s.path, info.Mode().Type())
+		return fault.New("sqlite.not_a_file", fault.Sink, "%s exists and is not a file (%s)", s.path,
+			info.Mode().Type())
 	case s.settings.Mode == modeCreate:
 		return s.exists()
 	case s.settings.Mode == modeAppend:

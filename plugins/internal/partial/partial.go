@@ -81,7 +81,8 @@ func (f *File) Release() {
 
 // unlockable reports whether a file system has no locks.
 func unlockable(err error) bool {
-	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EINVAL)
+	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err,
+		syscall.ENOSYS) || errors.Is(err, syscall.EINVAL)
 }
 
 // Owner says whether somebody is at work on a file.

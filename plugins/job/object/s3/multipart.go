@@ -181,7 +181,8 @@ func (m *multipart) take(p []byte) error {
 }
 
 func (m *multipart) tooLarge() error {
-	return fault.New("sink.too_large", fault.Sink, "bucket %q: the object passes %d parts or 5 TiB, after which S3 takes no more", m.bucket.Name, maxParts).
+	return fault.New("sink.too_large", fault.Sink,
+		"bucket %q: the object passes %d parts or 5 TiB, after which S3 takes no more", m.bucket.Name, maxParts).
 		WithHint("raise buffer, compress, or cut the extraction by date")
 }
 
@@ -239,7 +240,8 @@ func (m *multipart) upload(part []byte, number int32) {
 		case sent.etag == "":
 			err = m.bucket.distrust("it took part %d without giving its ETag", number)
 		case took != "" && took != encodeSum(sent.sum[:]):
-			err = m.bucket.distrust("it took part %d with the SHA-256 %s, expected %s", number, cut(took), encodeSum(sent.sum[:]))
+			err = m.bucket.distrust("it took part %d with the SHA-256 %s, expected %s", number, cut(took),
+				encodeSum(sent.sum[:]))
 		}
 	}
 	m.mu.Lock()
@@ -413,13 +415,15 @@ func (b *Bucket) unencrypted(came string) error {
 	if came == "" {
 		came = "none"
 	}
-	return fault.New("sink.encryption", fault.Sink, "bucket %q was asked to encrypt the object with %s, and says %s", b.Name, b.Encryption, cut(came)).
+	return fault.New("sink.encryption", fault.Sink, "bucket %q was asked to encrypt the object with %s, and says %s",
+		b.Name, b.Encryption, cut(came)).
 		WithHint("use a store that encrypts, or leave it to the bucket's default with encryption: none")
 }
 
 // distrust is the fault of a store that does not have what it was given.
 func (b *Bucket) distrust(format string, args ...any) error {
-	return fault.New("sink.verify", fault.Sink, "bucket %q does not hold what was sent to it: "+format, append([]any{b.Name}, args...)...).
+	return fault.New("sink.verify", fault.Sink, "bucket %q does not hold what was sent to it: "+format,
+		append([]any{b.Name}, args...)...).
 		WithHint("the store, or something before it, has lost or changed data: have it looked at before this bucket is used again").WithRetry()
 }
 

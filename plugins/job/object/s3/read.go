@@ -181,7 +181,8 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[object.Info,
 			yield(object.Info{}, err)
 			return
 		}
-		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.Name, Prefix: optional(prefix)})
+		pages := s3.NewListObjectsV2Paginator(b.client,
+			&s3.ListObjectsV2Input{Bucket: &b.Name, Prefix: optional(prefix)})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
@@ -219,7 +220,8 @@ func (b *Bucket) Uploads(ctx context.Context, prefix string) iter.Seq2[object.Un
 		}
 		seen := map[string]bool{}
 		for _, listed := range prefixes {
-			pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.Name, Prefix: optional(listed)})
+			pages := s3.NewListMultipartUploadsPaginator(b.client,
+				&s3.ListMultipartUploadsInput{Bucket: &b.Name, Prefix: optional(listed)})
 			for pages.HasMorePages() {
 				page, err := pages.NextPage(ctx)
 				if err != nil {

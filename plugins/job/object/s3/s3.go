@@ -101,7 +101,8 @@ func New(o Options) (*Bucket, error) {
 		return nil, fault.New("sink.credentials", fault.Usage, "access_key_id and secret_access_key come together, and one of them is missing")
 	}
 	if o.KMSKey != "" && o.Encryption != "aws:kms" {
-		return nil, fault.New("sink.encryption", fault.Usage, "kms_key is set, and encryption is %s", o.Encryption).WithHint("set encryption: aws:kms")
+		return nil, fault.New("sink.encryption", fault.Usage, "kms_key is set, and encryption is %s", o.Encryption).
+			WithHint("set encryption: aws:kms")
 	}
 	if o.LinkTTL > maxLink {
 		return nil, fault.New("sink.link_ttl", fault.Usage, "a link of %s is asked for; S3 signs none beyond seven days", o.LinkTTL).
@@ -220,7 +221,8 @@ func (c client) Do(r *http.Request) (*http.Response, error) {
 }
 
 func (b *Bucket) noCredentials(err error) error {
-	return fault.New("sink.credentials", fault.Connect, "no credentials for bucket %q: none are set, and the machine has none: %s", b.Name, short(err)).
+	return fault.New("sink.credentials", fault.Connect,
+		"no credentials for bucket %q: none are set, and the machine has none: %s", b.Name, short(err)).
 		WithHint("set access_key_id and secret_access_key")
 }
 

@@ -73,7 +73,8 @@ const AccessKeyID = "AKIDTEST"
 
 // New starts a server with an empty bucket, which ends with the test.
 func New(t testing.TB) *Server {
-	f := &Server{t: t, Bucket: "results", Objects: map[string]*Stored{}, Uploads: map[string]*Stored{}, Requests: map[string]int{}}
+	f := &Server{t: t, Bucket: "results", Objects: map[string]*Stored{}, Uploads: map[string]*Stored{},
+		Requests: map[string]int{}}
 	f.HTTP = httptest.NewServer(f)
 	t.Cleanup(f.HTTP.Close)
 	return f
@@ -141,7 +142,8 @@ func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		// Under TLS a part need not be covered.
 		if sum := sha256.Sum256(body); r.Header.Get("X-Amz-Content-Sha256") != hex.EncodeToString(sum[:]) && r.TLS == nil {
-			f.t.Errorf("%s: the body is not covered by the signature (%s)", operation, r.Header.Get("X-Amz-Content-Sha256"))
+			f.t.Errorf("%s: the body is not covered by the signature (%s)", operation,
+				r.Header.Get("X-Amz-Content-Sha256"))
 		}
 	}
 	if bucket != f.Bucket {
@@ -249,7 +251,8 @@ func (f *Server) handle(operation, key string, q url.Values, r *http.Request,
 			sum := sha256.Sum256(part)
 			sums.Write(sum[:])
 		}
-		made := &Stored{Key: key, Body: all.Bytes(), Header: upload.Header, ETag: fmt.Sprintf("\"%x-%d\"", md5sum(tags.Bytes()), len(asked.Part))}
+		made := &Stored{Key: key, Body: all.Bytes(), Header: upload.Header,
+			ETag: fmt.Sprintf("\"%x-%d\"", md5sum(tags.Bytes()), len(asked.Part))}
 		if f.Checksums {
 			made.Sum = fmt.Sprintf("%s-%d", SHA256(sums.Bytes()), len(asked.Part))
 		}
@@ -294,7 +297,8 @@ func (f *Server) handle(operation, key string, q url.Values, r *http.Request,
 		}
 		return text(result), 200, ""
 	case http.MethodPut:
-		made := &Stored{Key: key, Body: body, Header: r.Header.Clone(), ETag: etag(body), Sum: r.Header.Get("X-Amz-Checksum-Sha256")}
+		made := &Stored{Key: key, Body: body, Header: r.Header.Clone(), ETag: etag(body),
+			Sum: r.Header.Get("X-Amz-Checksum-Sha256")}
 		f.Objects[key] = made
 		return func(w http.ResponseWriter) { w.Header().Set("ETag", made.ETag) }, 200, ""
 	case http.MethodHead, http.MethodGet:
