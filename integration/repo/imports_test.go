@@ -53,7 +53,7 @@ var engineEdges = map[string][]string{
 	"engine/service/config":          {"engine/diag", "engine/document", "engine/service/customer"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
-	"engine/service/job":             {"engine", "engine/diag", "engine/service/customer", "engine/service/store"},
+	"engine/service/job":             {"engine", "engine/diag", "engine/service/binding", "engine/service/customer", "engine/service/store"},
 	"engine/service/store/memory":    {"engine/service/store"},
 	"engine/service/store/sqlite":    {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlrecord": {"engine/service/store"},

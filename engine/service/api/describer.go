@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cipherstream/cipherstream/engine/service/binding"
+	"github.com/cipherstream/cipherstream/engine/service/job"
 )
 
 // introduction stands at the head of the document.
@@ -40,7 +41,7 @@ func (d *describer) components() {
 	d.registry.Map()["ErrorCode"] = &huma.Schema{Type: huma.TypeString, Enum: codes, Description: "What went wrong. Codes may be added.",
 		Extensions: map[string]any{"x-errors": rows}}
 	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, binding.Receipt{},
-		jobBody{}, jobListBody{}, transitionBody{}, progressBody{}, auditListBody{}} {
+		jobBody{}, jobListBody{}, transitionBody{}, progressBody{}, auditListBody{}, job.Manifest{}} {
 		d.registry.Schema(reflect.TypeOf(value), true, "")
 	}
 	forms := map[bool][]any{}

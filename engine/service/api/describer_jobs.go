@@ -90,13 +90,12 @@ func (d *describer) jobs() {
 				"job.completed": ref("JobTransition"), "job.failed": ref("JobTransition"), "job.cancelled": ref("JobTransition"), "job.progress": ref("JobProgress")}}},
 		Example: "event: job.running\nid: 2\ndata: {\"job_id\":\"appointments_1706756645678_0a1b2c3d\",\"transition\":2,\"event\":\"claimed\",\"status\":\"running\",\"previous_status\":\"queued\",\"at\":\"2024-02-01T03:04:05.702Z\",\"attempt\":1}\n\n",
 	}}
+	stream["204"] = &huma.Response{Description: "The job has ended, and Last-Event-ID is its last event: nothing follows, and there is nothing to come again for.", Headers: d.headers("X-Request-Id")}
 	d.operation(huma.Operation{OperationID: "job_events", Method: http.MethodGet, Path: root + "/{job_id}/events", Tags: []string{tagJobs}, Summary: "What happens to a job",
 		Responses: stream, Parameters: append([]*huma.Param{{Name: headerLastEvent, In: "header", Description: "id of the last event that was received: what comes after it is sent.",
 			Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: ptr(0.0)}}}, of...),
 	}, a.events)
 
-	d.registry.Map()["Manifest"] = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true,
-		Description: "What the result is: request, times, rows, bytes, SHA-256, columns with their types, and warnings with their counts; with the receipt of one that is sealed."}
 	d.operation(huma.Operation{OperationID: "get_manifest", Method: http.MethodGet, Path: root + "/{job_id}/manifest", Tags: []string{tagJobs}, Summary: "The manifest of a result",
 		Responses: answer("Manifest", []string{"Content-Disposition"}, JobNotFound, JobNotCompleted), Parameters: of,
 	}, a.manifest)
