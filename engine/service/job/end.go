@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine"
@@ -43,7 +44,18 @@ func (h *Held) End(_ context.Context, receipt *engine.Receipt, err error) {
 		h.log("the end of a job was not written down; its lease runs out", fault.From(failed).Code)
 		return
 	}
-	h.log("a job has ended", fault.From(err).Code, "event", ending.Event)
+	h.log("a job has ended", fault.From(err).Code, "event", ending.Event, "cause_message", logged(err))
+}
+
+// unshown are the classes of faults whose messages may hold what customers store or ask for.
+var unshown = []fault.Class{fault.Usage, fault.Source, fault.Data}
+
+// logged is what the log may say of a fault besides its code.
+func logged(err error) string {
+	if f := fault.From(err); !slices.Contains(unshown, f.Class) && f.Code != "internal" {
+		return f.Message
+	}
+	return ""
 }
 
 // log tells of the job's end, without anything of what is stored.
