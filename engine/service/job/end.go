@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"encoding/hex"
+	"log/slog"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -44,7 +45,11 @@ func (h *Held) End(_ context.Context, receipt *engine.Receipt, err error) {
 		h.log("the end of a job was not written down; its lease runs out", fault.From(failed).Code)
 		return
 	}
-	h.log("a job has ended", fault.From(err).Code, "event", ending.Event, "cause_message", logged(err))
+	level := slog.LevelWarn
+	if ending.Event == store.JobCancelled || ending.Event == store.JobReturned {
+		level = slog.LevelInfo // as it was told to
+	}
+	h.tell(level, "a job has ended", fault.From(err).Code, "event", ending.Event, "cause_message", logged(err))
 }
 
 // unshown are the classes of faults whose messages may hold what customers store or ask for.
@@ -58,9 +63,12 @@ func logged(err error) string {
 	return ""
 }
 
-// log tells of the job's end, without anything of what is stored.
-func (h *Held) log(message, cause string, more ...any) {
-	h.manager.cfg.Log.Warn(message, append([]any{"job", h.job.ID, "customer", h.job.Customer, "attempt", h.job.Attempts, "cause", cause}, more...)...)
+// log tells of what should not be, and tell of anything, without anything of what is stored.
+func (h *Held) log(message, cause string) { h.tell(slog.LevelWarn, message, cause) }
+
+func (h *Held) tell(level slog.Level, message, cause string, more ...any) {
+	attributes := []any{"job", h.job.ID, "customer", h.job.Customer, "attempt", h.job.Attempts, "cause", cause}
+	h.manager.cfg.Log.Log(context.Background(), level, message, append(attributes, more...)...)
 }
 
 // ending is what an error comes to.

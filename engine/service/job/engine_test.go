@@ -3,7 +3,6 @@ package job
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -254,14 +253,4 @@ func TestRealEnds(t *testing.T) {
 		}
 		w.none()
 	})
-}
-
-// TestRefused: what is wrong with an order is told as the pipeline tells it.
-func TestRefused(t *testing.T) {
-	binder := binding.Binder{Log: slog.New(slog.DiscardHandler)}
-	_, err := binder.Bind(t.Context(), binding.Order{Pipeline: pipeline(), Customer: &customer.Customer{ID: "clinic"}, Parameters: map[string]any{"rows": "many"}})
-	var refused *binding.Refused
-	if !errors.As(err, &refused) || len(refused.Diagnostics) == 0 || refused.Diagnostics[0].Parameter != "rows" {
-		t.Errorf("%v", err)
-	}
 }
