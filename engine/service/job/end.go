@@ -148,22 +148,20 @@ const (
 // write has the record write the end of the job. The error is CodeLeaseLost where it is certain that it was not, and will
 // not be, and another one where that cannot be known: an answer that did not come says nothing.
 func (h *Held) write(e store.Ending) (store.Job, error) {
-	patience := time.NewTimer(endPatience)
-	defer patience.Stop()
+	patience := time.Now().Add(endPatience)
 	doubtful := false
 	for wait := endFirst; ; wait = min(2*wait, endMost) {
+		last := !time.Now().Before(patience) // a process that stood still asks once more
 		job, err := h.endJob(e)
 		if fault.Is(err, store.CodeLeaseLost) && doubtful {
 			job, err = h.written(e) // perhaps by a call that got no answer
 		}
-		if err == nil || fault.Is(err, store.CodeLeaseLost) {
+		if err == nil || fault.Is(err, store.CodeLeaseLost) || last {
 			return job, err
 		}
 		doubtful = true
 		select {
 		case <-time.After(wait):
-		case <-patience.C:
-			return job, err
 		case <-h.manager.cut:
 			return job, err
 		}

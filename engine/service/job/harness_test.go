@@ -307,7 +307,9 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
-	return &world{TB: t, store: memory.New(), bucket: newBucket()}
+	w := &world{TB: t, store: memory.New(), bucket: newBucket()}
+	w.bucket.signs = true
+	return w
 }
 
 // process is one that runs jobs.

@@ -785,8 +785,10 @@ func TestWait(t *testing.T) {
 func TestObjects(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
-		p := w.start("a", 1, deliver("one\ntwo\n", 0))
-		job := w.ended(p.create("clinic"))
+		worker := w.start("a", 1, deliver("one\ntwo\n", 0))
+		job := w.ended(worker.create("clinic"))
+		worker.stop()
+		p := w.start("b", 0, nil, func(cfg *Config) { cfg.Retention.Listed = 48 * time.Hour })
 		completed := job.CompletedAt
 		by := store.Actor{Who: "key:1", From: "192.0.2.1", RequestID: "req_2"}
 		link, err := p.Link(t.Context(), job, by)
@@ -808,7 +810,7 @@ func TestObjects(t *testing.T) {
 		if _, err := p.Link(t.Context(), job, by); !fault.Is(err, CodeNoObject) {
 			t.Errorf("a link behind the end: %v", err)
 		}
-		time.Sleep(24 * time.Hour)
+		time.Sleep(6 * time.Hour)
 		w.one(w.now(job), 1, "one\ntwo\n") // it is being read
 		text, err := io.ReadAll(r)
 		if err != nil || string(text) != "two\n" {
@@ -832,7 +834,7 @@ func TestObjects(t *testing.T) {
 		if _, _, err := p.Open(t.Context(), job, 0, by); !fault.Is(err, CodeNoObject) {
 			t.Errorf("%v", err)
 		}
-		time.Sleep(91 * 24 * time.Hour)
+		time.Sleep(49 * time.Hour)
 		if _, err := w.store.Job(t.Context(), "clinic", job.ID); !fault.Is(err, store.CodeUnknown) {
 			t.Errorf("%v", err)
 		}
