@@ -2,13 +2,13 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/admission"
@@ -20,41 +20,67 @@ import (
 // MaxBody bounds the body of a request, in bytes.
 const MaxBody = 1 << 20
 
-// The key of a request that makes a job, and its longest, in bytes.
-const (
-	headerIdempotency = "Idempotency-Key"
-	maxIdempotency    = 255
-)
-
 // authenticate says whose key the request has, and takes one of the key's requests of a policy.
 func (x *exchange) authenticate(policy admission.Policy) *Error {
-	given := x.r.Header.Values("Authorization")
-	if len(given) == 0 {
-		return fail(AuthenticationRequired)
-	}
-	bearer, err := customer.ParseBearer(given[0])
-	if len(given) > 1 || err != nil {
-		return fail(AuthenticationRequired).saying("The header Authorization is not one of the form Bearer KEY.")
-	}
-	p, err := x.api.Customers.Authenticate(x.ctx, bearer, x.info.From)
-	if err != nil {
-		return fromError(err)
+	p, e := x.principalOf()
+	switch {
+	case e != nil && e.Status == http.StatusUnauthorized:
+		return x.anonymous(e)
+	case e != nil:
+		return e
 	}
 	x.principal = p
 	x.info.KeyID, x.info.Customer = p.KeyID, p.Customer
-	d := x.api.Admission.Take(policy, p.KeyID)
+	return x.take(policy, p.KeyID)
+}
+
+// principalOf is whose key the request has.
+func (x *exchange) principalOf() (p customer.Principal, _ *Error) {
+	given := x.r.Header.Values("Authorization")
+	if len(given) == 0 {
+		return p, fail(AuthenticationRequired)
+	}
+	bearer, err := customer.ParseBearer(given[0])
+	if len(given) > 1 || err != nil {
+		return p, fail(AuthenticationRequired).saying("The header Authorization is not one of the form Bearer KEY.")
+	}
+	if p, err = x.api.Customers.Authenticate(x.ctx, bearer, x.info.From); err != nil {
+		return p, fromError(err)
+	}
+	x.bearer = bearer
+	return p, nil
+}
+
+// anonymous refuses a request with e. One that no good key came with is counted for its address, and refused for that when there
+// were as many of them as there may be. Requests with a good key are not held up by what else comes from their address.
+func (x *exchange) anonymous(e *Error) *Error {
+	if e.Status != http.StatusUnauthorized {
+		if _, unknown := x.principalOf(); unknown == nil {
+			return e
+		}
+	}
+	if limited := x.take(admission.Anonymous, admission.AddressKey(x.info.From)); limited != nil {
+		return limited
+	}
+	return e
+}
+
+// take takes one of the requests of a policy that a key may make, and says in the header how many are left.
+func (x *exchange) take(policy admission.Policy, key string) *Error {
+	d := x.api.Admission.Take(policy, key)
 	if d.Limited {
 		name := strconv.Quote(string(d.Policy))
 		h := x.w.Header()
 		h.Set("RateLimit-Policy", name+";q="+strconv.Itoa(d.Quota)+";w="+seconds(d.Window))
 		h.Set("RateLimit", name+";r="+strconv.Itoa(d.Remaining)+";t="+seconds(d.Reset))
 	}
-	if !d.Allowed {
-		e := fail(RateLimited)
-		e.RetryAfter = d.RetryAfter
-		return e
+	if d.Allowed {
+		return nil
 	}
-	return nil
+	x.info.Policy = string(d.Policy)
+	e := fail(RateLimited)
+	e.RetryAfter = d.RetryAfter
+	return e
 }
 
 // seconds are whole seconds, rounded up.
@@ -113,9 +139,9 @@ func (a *API) procedure(x *exchange, p *procedure) *Error {
 	if e := x.authenticate(admission.Procedures); e != nil {
 		return e
 	}
-	if given := x.r.Header.Get(headerIdempotency); len(given) > maxIdempotency {
-		return mistakes([]Detail{{Code: string(InvalidParameter), Field: headerIdempotency,
-			Message: fmt.Sprintf("%s: expected at most %d bytes, not %d.", headerIdempotency, maxIdempotency, len(given))}})
+	key, e := x.idempotencyKey()
+	if e != nil {
+		return e
 	}
 	raw, e := x.body()
 	if e != nil {
@@ -133,11 +159,21 @@ func (a *API) procedure(x *exchange, p *procedure) *Error {
 		return fail(WebhooksUnavailable)
 	case p.reference():
 		a.reference(x, o, false)
-	case c.mode == modeJob:
-		return fail(JobsNotAvailable)
-	default:
-		a.answer(x, o)
+		return nil
 	}
+	o.key = key
+	switch c.mode {
+	case modeJob:
+		return a.createJob(x, o)
+	case modeAuto:
+		release, e := a.reserve(x, o)
+		if release == nil {
+			return e
+		}
+		o.release = sync.OnceFunc(release)
+		defer o.release()
+	}
+	a.answer(x, o)
 	return nil
 }
 
@@ -179,6 +215,8 @@ type requestBody struct {
 	Rows        int64        `json:"rows" doc:"Rows that were delivered."`
 	Bytes       int64        `json:"bytes" doc:"Bytes that were delivered."`
 	SHA256      string       `json:"sha256,omitempty" doc:"Digest of these bytes, of a request that is completed."`
+	JobID       string       `json:"job_id,omitempty" doc:"The job that it has become, where it was answered with one."`
+	Reason      string       `json:"reason,omitempty" doc:"Why it has become a job."`
 	HasReceipt  bool         `json:"has_receipt" doc:"Whether there is a receipt, as of every sealed answer that is completed."`
 	ErrorCode   string       `json:"error_code,omitempty" doc:"Why it failed; see the table of errors."`
 	Message     string       `json:"error_message,omitempty" doc:"Why it failed, for people."`
@@ -226,6 +264,9 @@ func (a *API) request(x *exchange, id string) *Error {
 		HasReceipt: len(r.Receipt) > 0, ErrorCode: r.Code, Message: r.Message}
 	if !r.EndedAt.IsZero() {
 		out.EndedAt = timeText(r.EndedAt)
+	}
+	if r.Reason != "" {
+		out.JobID, out.Reason = r.RunID, r.Reason
 	}
 	if entry := entries[Code(r.Code)]; entry != nil {
 		out.Suggestion, out.IsRetryable = entry.Suggestion, entry.Retryable
