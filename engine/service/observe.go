@@ -24,6 +24,10 @@ func (o *observer) Begin(ctx context.Context, r *http.Request) (context.Context,
 	return context.WithValue(ctx, spanKey{}, end), telemetry.Traceparent(ctx)
 }
 
+func (o *observer) Run(ctx context.Context, runID, procedure string) api.RunObserver {
+	return o.traces.Run(ctx, runID, procedure)
+}
+
 func (o *observer) End(ctx context.Context, x api.Exchange) {
 	route := x.Route
 	if route == "" {

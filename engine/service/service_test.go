@@ -55,8 +55,9 @@ spec:
     - {name: encrypted, type: boolean, default: false}
     - {name: mode, type: string, default: auto, allowed: [auto, stream, job]}
     - {name: rows, type: integer, default: 3}
+    - {name: break, type: string, default: ""}
   stages:
-    source: {use: gated, with: {rows: "${params.rows}"}}
+    source: {use: gated, with: {rows: "${params.rows}", break: "${params.break}"}}
     encoder: {use: lines}
     sink: {use: file, with: {path: "${run.output}"}}
   columns: [{name: n, type: int64}]
@@ -70,7 +71,8 @@ type gate struct {
 }
 
 type gatedSettings struct {
-	Rows int `config:"rows"`
+	Rows  int    `config:"rows"`
+	Break string `config:"break"`
 }
 
 // gated is the source "count" of runnertest behind a gate.
@@ -138,7 +140,7 @@ func newService(t *testing.T, set *config.Settings, held *gate) *service {
 	count, _ := bundle.Find(stage.KindSource, "count")
 	bundle.Stages = append(bundle.Stages, stage.DefineSource(stage.About{Name: "gated", Summary: "Counts behind a gate."},
 		func(s gatedSettings, env stage.Env) (stage.Source, error) {
-			source, err := count.Make(fmt.Appendf(nil, `{"rows": %d}`, s.Rows), env)
+			source, err := count.Make(fmt.Appendf(nil, `{"rows": %d, "break": %q}`, s.Rows, s.Break), env)
 			if err != nil {
 				return nil, err
 			}

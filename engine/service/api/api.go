@@ -67,8 +67,21 @@ type Observer interface {
 	// Begin is called when a request has come. The context that it returns is that of the request from then on, and
 	// traceparent what its runs are to carry, empty for that of the client.
 	Begin(ctx context.Context, r *http.Request) (_ context.Context, traceparent string)
+	// Run is called when a request is going to run a procedure; what it returns is told how that goes.
+	Run(ctx context.Context, runID, procedure string) RunObserver
 	// End is called when the answer has ended.
 	End(ctx context.Context, x Exchange)
+}
+
+// RunObserver is told of one run. Its methods are called one at a time.
+type RunObserver interface {
+	// Traceparent is the trace context that the run's stages are given; empty for that of the request.
+	Traceparent() string
+	// Admitted is called when the run has what it needs, and Event with every event from then on.
+	Admitted(plan *engine.Plan)
+	Event(engine.Event)
+	// End is called when it is over, with the code of the error or none. It may be called again; the first one counts.
+	End(code string)
 }
 
 // Exchange is a request and what became of it: no row, no key, no value of a field that is free text.
@@ -206,8 +219,16 @@ func (a *API) Drain() { a.draining.Store(true) }
 // Close forgets the reference lists that are kept.
 func (a *API) Close() { a.references.close() }
 
-// nobody observes nothing.
-type nobody struct{}
+// nobody observes nothing, and noRun nothing of a run.
+type (
+	nobody struct{}
+	noRun  struct{}
+)
 
 func (nobody) Begin(ctx context.Context, _ *http.Request) (context.Context, string) { return ctx, "" }
+func (nobody) Run(context.Context, string, string) RunObserver                      { return noRun{} }
+func (noRun) Traceparent() string                                                   { return "" }
+func (noRun) Admitted(*engine.Plan)                                                 {}
+func (noRun) Event(engine.Event)                                                    {}
 func (nobody) End(context.Context, Exchange)                                        {}
+func (noRun) End(string)                                                            {}

@@ -225,7 +225,8 @@ type watcher struct{ seen chan Exchange }
 func (watcher) Begin(ctx context.Context, r *http.Request) (context.Context, string) {
 	return context.WithValue(ctx, watcher{}, "mine"), "00-" + strings.Repeat("a", 32) + "-" + strings.Repeat("b", 16) + "-01"
 }
-func (w watcher) End(ctx context.Context, x Exchange) { w.seen <- x }
+func (w watcher) Run(context.Context, string, string) RunObserver { return noRun{} }
+func (w watcher) End(ctx context.Context, x Exchange)             { w.seen <- x }
 
 // TestObserver: whoever measures is told of every request, and of no more than may be a label.
 func TestObserver(t *testing.T) {
@@ -323,7 +324,7 @@ func TestBusy(t *testing.T) {
 			t.Errorf("%s: auto: %s", code, e.Code)
 		}
 		s = newServer(t, func(c *Config) {
-			c.Admission, c.Switch = busy{c.Admission, code}, func(context.Context, delivery.Reason) (engine.Sink, error) { return nil, nil }
+			c.Admission, c.Switch = busy{c.Admission, code}, func(context.Context, delivery.Reason) (delivery.Job, error) { return nil, nil }
 		})
 		if e := s.post("visits", ask("")).refusal(t); e.Code != JobsNotAvailable {
 			t.Errorf("%s: a job that nobody is told of: %s", code, e.Code)
