@@ -46,9 +46,11 @@ func open(t testing.TB, url string, o mysql.Options) *mysql.Store {
 
 func TestConformance(t *testing.T) {
 	eachServer(t, func(t *testing.T, on *servers.Server) {
-		storetest.Run(t, func(t *testing.T) storetest.Store {
-			on := on.For(t)
-			return open(t, on.DSN(on.NewDatabase()), mysql.Options{})
+		storetest.Run(t, func(t *testing.T) storetest.Opened {
+			on, clock := on.For(t), storetest.NewClock()
+			return storetest.Opened{
+				Store: open(t, on.DSN(on.NewDatabase()), mysql.Options{Clock: clock.Now}), Advance: clock.Advance,
+			}
 		})
 	})
 }

@@ -125,20 +125,20 @@ func (s *Store) say(tx sqlrecord.Tx) error {
 
 // bury ends the requests of one process that is gone, and forgets it. It reports whether there was one.
 func (s *Store) bury(tx sqlrecord.Tx) (found bool, err error) {
-	now, _, err := s.dialect.Clock(tx)
+	at, err := s.dialect.Clock(tx)
 	if err != nil {
 		return false, err
 	}
 	var gone string
-	err = tx.Row("SELECT id FROM instances WHERE seen_at < ? ORDER BY seen_at LIMIT 1 FOR UPDATE SKIP LOCKED",
-		sqlrecord.Micros(now.Add(-store.LeaseTime))).Scan(&gone)
+	err = tx.Row("SELECT id FROM instances WHERE seen_at < "+micros+" - ? ORDER BY seen_at LIMIT 1 FOR UPDATE SKIP LOCKED",
+		store.LeaseTime.Microseconds()).Scan(&gone)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	return true, forget(tx, gone, now)
+	return true, forget(tx, gone, at.Now)
 }
 
 // forget ends the requests of a process that still run, and removes it from the list.
@@ -153,11 +153,11 @@ func forget(tx sqlrecord.Tx, instance string, now time.Time) error {
 // leave ends what this process has left running.
 func (s *Store) leave(ctx context.Context) error {
 	_, err := s.attempt(ctx, sqlrecord.Change{Do: func(tx sqlrecord.Tx) error {
-		now, _, err := s.dialect.Clock(tx)
+		at, err := s.dialect.Clock(tx)
 		if err != nil {
 			return err
 		}
-		return forget(tx, s.instance, now)
+		return forget(tx, s.instance, at.Now)
 	}})
 	return coded(ctx, err)
 }

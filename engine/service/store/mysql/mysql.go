@@ -38,6 +38,8 @@ import (
 type Options struct {
 	// Log gets the warnings, and what goes wrong in the background. Nil logs nothing.
 	Log *slog.Logger
+	// Clock is for tests: the record's, in place of the server's.
+	Clock func() time.Time
 	// Connections is how many there are at most, of this process; 0 is 10. Each takes one of the server's
 	// (max_connections).
 	Connections int
@@ -109,7 +111,7 @@ func Open(ctx context.Context, url config.Secret, o Options) (*Store, error) {
 	s.db.SetMaxOpenConns(o.Connections)
 	s.db.SetMaxIdleConns(o.Connections)
 	s.db.SetConnMaxIdleTime(time.Minute) // below any wait_timeout, and that of what lies between
-	s.dialect = dialect(s.identity)
+	s.dialect = dialect(s.identity, o.Clock)
 	s.Record = sqlrecord.New(sqlrecord.Database{Dialect: s.dialect, Write: s.write, Read: s.read, Instance: s.instance})
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.db.Close())

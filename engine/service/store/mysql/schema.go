@@ -114,7 +114,140 @@ var migrations = []string{
 		seen_at BIGINT NOT NULL,
 		KEY instances_seen (seen_at)
 	) {table}`,
+	jobTable,
+	`CREATE TABLE IF NOT EXISTS job_transitions (
+		job         VARCHAR(255) NOT NULL,
+		number      BIGINT NOT NULL CHECK (number > 0),
+		event       VARCHAR(32) NOT NULL,
+		from_status VARCHAR(16) NOT NULL,
+		to_status   VARCHAR(16) NOT NULL,
+		at          BIGINT NOT NULL,
+		attempt     INT NOT NULL,
+		code        VARCHAR(255) NOT NULL,
+		PRIMARY KEY (job, number)
+	) {table}`,
+	`CREATE TABLE IF NOT EXISTS shares (
+		customer VARCHAR(128) PRIMARY KEY,
+		queued   BIGINT NOT NULL CHECK (queued >= 0),
+		running  BIGINT NOT NULL CHECK (running >= 0),
+		served   BIGINT NOT NULL,
+		KEY shares_next (running, served, customer, queued),
+		KEY shares_served (served)
+	) {table}`,
+	`CREATE TABLE IF NOT EXISTS past_runs (
+		customer    VARCHAR(128) NOT NULL,
+		"procedure" VARCHAR(255) NOT NULL,
+		"rows"      BIGINT NOT NULL,
+		bytes       BIGINT NOT NULL,
+		PRIMARY KEY (customer, "procedure")
+	) {table}`,
+	`CREATE TABLE IF NOT EXISTS idempotency (
+		customer        VARCHAR(128) NOT NULL,
+		route           VARCHAR(255) NOT NULL,
+		idempotency_key VARCHAR(255) NOT NULL,
+		body            BINARY(32) NOT NULL,
+		request         VARCHAR(255) NOT NULL,
+		job             VARCHAR(255) NOT NULL,
+		at              BIGINT NOT NULL,
+		PRIMARY KEY (customer, route, idempotency_key),
+		KEY idempotency_at (at)
+	) {table}`,
+	`CREATE TABLE IF NOT EXISTS outbox (
+		seq        BIGINT PRIMARY KEY,
+		customer   VARCHAR(128) NOT NULL,
+		job        VARCHAR(255) NOT NULL,
+		event      VARCHAR(64) NOT NULL,
+		transition BIGINT NOT NULL,
+		at         BIGINT NOT NULL
+	) {table}`,
+	// A server gives the numbers of AUTO_INCREMENT before a transaction is made, and so in another order than they are seen.
+	// Those of the outbox are given by a row, which a transaction has until it is made.
+	`CREATE TABLE IF NOT EXISTS counters (
+		name  VARCHAR(32) PRIMARY KEY,
+		value BIGINT NOT NULL
+	) {table}`,
+	`INSERT INTO counters (name, value) VALUES ('outbox', 0)`,
+	`CREATE TABLE IF NOT EXISTS leftovers (
+		seq      BIGINT AUTO_INCREMENT PRIMARY KEY,
+		job      VARCHAR(255) NOT NULL,
+		customer VARCHAR(128) NOT NULL,
+		bucket   VARCHAR(255) NOT NULL,
+		since    BIGINT NOT NULL
+	) {table}`,
 }
+
+// jobTable is that of jobs. Lists and their totals are found in jobs_created and jobs_updated alone, whatever the filter;
+// what is to be claimed in jobs_waiting, and whether there is anything in jobs_ready.
+const jobTable = `CREATE TABLE IF NOT EXISTS jobs (
+		seq             BIGINT AUTO_INCREMENT PRIMARY KEY,
+		id              VARCHAR(255) NOT NULL,
+		customer        VARCHAR(128) NOT NULL,
+		"procedure"     VARCHAR(255) NOT NULL,
+		type            VARCHAR(32) NOT NULL,
+		priority        INT NOT NULL,
+		status          VARCHAR(16) NOT NULL CHECK (status IN ('queued', 'running', 'completed', 'failed', 'cancelled')),
+		reason          VARCHAR(64) NOT NULL,
+		request         MEDIUMBLOB,
+		format          VARCHAR(64) NOT NULL,
+		compression     VARCHAR(64) NOT NULL,
+		encrypted       TINYINT NOT NULL CHECK (encrypted IN (0, 1)),
+		from_date       TEXT NOT NULL,
+		to_date         TEXT NOT NULL,
+		modifier        TEXT NOT NULL,
+		webhook_url     TEXT NOT NULL,
+		request_id      VARCHAR(255) NOT NULL,
+		key_id          VARCHAR(255) NOT NULL,
+		address         VARCHAR(255) NOT NULL,
+		trace           TEXT NOT NULL,
+		created_at      BIGINT NOT NULL,
+		started_at      BIGINT NOT NULL,
+		completed_at    BIGINT NOT NULL,
+		updated_at      BIGINT NOT NULL,
+		not_before      BIGINT NOT NULL,
+		attempts        INT NOT NULL,
+		runs            BIGINT NOT NULL,
+		transition      BIGINT NOT NULL CHECK (transition > 0),
+		"rows"          BIGINT NOT NULL,
+		bytes           BIGINT NOT NULL,
+		estimated_rows  BIGINT NOT NULL,
+		estimated_bytes BIGINT NOT NULL,
+		cancel_asked    BIGINT NOT NULL,
+		error_code      VARCHAR(255) NOT NULL,
+		error_message   MEDIUMTEXT NOT NULL,
+		suggestion      TEXT NOT NULL,
+		bucket          VARCHAR(255) NOT NULL,
+		object_key      TEXT NOT NULL,
+		file_name       TEXT NOT NULL,
+		media_type      VARCHAR(255) NOT NULL,
+		size            BIGINT NOT NULL,
+		sha256          VARCHAR(64) NOT NULL,
+		total_rows      BIGINT NOT NULL,
+		sealing_key     VARCHAR(255) NOT NULL,
+		manifest        MEDIUMBLOB,
+		data_as_of      BIGINT NOT NULL,
+		peak_memory     DOUBLE NOT NULL,
+		cpu_seconds     DOUBLE NOT NULL,
+		object_expires  BIGINT NOT NULL,
+		object_removed  BIGINT NOT NULL,
+		holder          VARCHAR(255) NOT NULL,
+		server          VARCHAR(255) NOT NULL,
+		lease_until     BIGINT NOT NULL,
+		object_until    BIGINT NOT NULL,
+		object_going    TINYINT NOT NULL CHECK (object_going IN (0, 1)),
+		UNIQUE KEY jobs_id (id),
+		KEY jobs_created (customer, created_at, id, status, "procedure"),
+		KEY jobs_updated (customer, updated_at, id, status, "procedure", created_at),
+		KEY jobs_waiting (customer, status, priority DESC, seq, not_before),
+		KEY jobs_ready (customer, status, not_before),
+		KEY jobs_leased (status, lease_until),
+		KEY jobs_active (status, "procedure", created_at),
+		KEY jobs_objects (status, object_removed, object_until),
+		KEY jobs_ended (completed_at),
+		CONSTRAINT jobs_end CHECK ((completed_at = 0) = (status IN ('queued', 'running'))),
+		CONSTRAINT jobs_runs CHECK (runs >= attempts),
+		CONSTRAINT jobs_object CHECK (object_key = '' OR status = 'completed'),
+		CONSTRAINT jobs_holder CHECK ((holder = '') = (status <> 'running'))
+	) {table}`
 
 // repeated say that a step was run before, and that nobody has recorded it: the row is there, a column, an index, a
 // trigger; or that what it removes is not.

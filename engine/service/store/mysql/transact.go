@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/store/sqlrecord"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -19,25 +20,37 @@ import (
 const patience = 10 * time.Second
 
 // dialect is what is MySQL's and MariaDB's own in the statements of the record. Identity is the expression that names the
-// server.
-func dialect(identity string) sqlrecord.Dialect {
-	clock := "SELECT " + micros + ", " + identity + ", server FROM record WHERE id = 1"
+// server; clock is nil but in tests.
+func dialect(identity string, clock func() time.Time) sqlrecord.Dialect {
+	moment := "SELECT " + micros + ", " + identity + ", server, first_run FROM record WHERE id = 1"
 	return sqlrecord.Dialect{
 		ForUpdate: " FOR UPDATE", SkipLocked: " FOR UPDATE SKIP LOCKED",
 		Duplicate: isDuplicate,
 		DeleteSome: func(table, _, where string) string {
 			return fmt.Sprintf("DELETE FROM %s WHERE %s LIMIT ?", table, where)
 		},
-		Clock: func(tx sqlrecord.Tx) (now time.Time, server string, err error) {
-			var at int64
+		NextEvent: func(tx sqlrecord.Tx) (seq int64, err error) {
+			if _, err := tx.Exec("UPDATE counters SET value = value + 1 WHERE name = 'outbox'"); err != nil {
+				return 0, err
+			}
+			return seq, tx.Row("SELECT value FROM counters WHERE name = 'outbox'").Scan(&seq)
+		},
+		AfterMove: []string{"UPDATE counters SET value = (SELECT coalesce(max(seq), 0) FROM outbox) WHERE name = 'outbox'"},
+		Clock: func(tx sqlrecord.Tx) (at store.Moment, err error) {
+			var now int64
 			var met string
-			if err := tx.Row(clock).Scan(&at, &server, &met); err != nil {
-				return now, "", err
+			if err := tx.Row(moment).Scan(&now, &at.Server, &met, &at.FirstRun); err != nil {
+				return at, err
 			}
-			if met != server {
-				return now, "", errUnmet
+			if met != at.Server {
+				return at, errUnmet
 			}
-			return sqlrecord.Instant(at), server, nil
+			if at.Now = sqlrecord.Instant(now); clock != nil {
+				at.Now = clock()
+			}
+			// The server has no other clock: one that is set forward ends leases, one that is set back keeps them.
+			at.Steady = at.Now
+			return at, nil
 		},
 	}
 }
