@@ -325,3 +325,16 @@ func TestMove(t *testing.T) {
 		}
 	})
 }
+
+// TestTLS: a server whose certificate nobody vouches for is taken by its key alone, and by no other.
+func TestTLS(t *testing.T) {
+	eachServer(t, func(t *testing.T, on *servers.Server) {
+		url := on.DSN(on.Database())
+		_, err := mysql.Open(t.Context(), config.NewSecret(url+"?tls=verify-ca"), mysql.Options{})
+		if !fault.Is(err, store.CodeServer) || fault.From(err).Details["tls_pin"] == "" {
+			t.Fatalf("expected %s with a pin, got %v", store.CodeServer, err)
+		}
+		open(t, url+"?tls_pin="+fault.From(err).Details["tls_pin"], mysql.Options{})
+		refused(t, url+"?tls_pin=sha256:"+strings.Repeat("ab", 32), store.CodeServer, "another than tls_pin says")
+	})
+}
