@@ -9,6 +9,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync/atomic"
@@ -181,14 +182,16 @@ func (s *Service) Start(ctx context.Context) (err error) {
 		}
 		s.ops.serve(s.operations(secure))
 	}
-	if s.admin, err = admin.Listen(set.State, s.registry, s.cfg.Log); err != nil {
-		return err
+	if set.Directory != "" {
+		if s.admin, err = admin.Listen(set.Directory, s.registry, s.cfg.Log); err != nil {
+			return err
+		}
 	}
 	s.public.serve(s.api.Handler())
 	for _, l := range s.loops {
 		l.start(s.cfg.Log)
 	}
-	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", set.State, "customers", len(set.Customers),
+	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", cmp.Or(set.Directory, "on a server"), "customers", len(set.Customers),
 		"version", s.cfg.Version}
 	if pin := s.public.pin(); pin != "" {
 		attributes = append(attributes, "pin", pin)
@@ -313,7 +316,7 @@ func customers(set *config.Settings) []customer.Customer {
 			attributes["time_zone"] = c.TimeZone
 		}
 		out = append(out, customer.Customer{
-			ID: c.ID, Name: c.Name, Demo: c.Demo, DSN: c.DSN, Bucket: set.Buckets[c.Bucket].URL, SealingKeys: c.EncryptionKeys,
+			ID: c.ID, Name: c.Name, Demo: c.Demo, DSN: c.DSN, Bucket: c.Bucket, SealingKeys: c.EncryptionKeys,
 			Allow: engine.AllowList{Tables: c.Allow.Tables, Procedures: c.Allow.Procedures}, Networks: c.Networks, Streams: c.Streams,
 			Attributes: attributes,
 		})

@@ -61,6 +61,8 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"serve", "--sandbox", "--config", "x"}, "--config names one"},
 		{[]string{"serve", "--sandbox-seed", "3"}, "no effect without --sandbox"},
+		{[]string{"serve", "--sandbox", "--state", "x"}, "--state names one"},
+		{[]string{"serve", "--config", example, "--state", "mysql://u:geheim@db/record"}, "without a password in it"},
 		{[]string{"serve", "x"}, "takes no argument"},
 		{[]string{"serve"}, "or try --sandbox"},
 		{[]string{"serve", "--config", "/nowhere/service.yaml"}, "cannot be read"},

@@ -63,7 +63,7 @@ func (a *app) serveSandbox(ctx context.Context, f *serveFlags) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := a.Print(func(w io.Writer) error { return a.announce(w, s.Address(), issued.Text, encryption, set.State) }); err != nil {
+		if err := a.Print(func(w io.Writer) error { return a.announce(w, s.Address(), issued.Text, encryption, set.Directory) }); err != nil {
 			return err
 		}
 		select {
@@ -82,7 +82,7 @@ func sandboxSettings(f *serveFlags, dsn, encryption string) *config.Settings {
 		set.Listen.Address = sandboxAddress
 	}
 	set.Operations.Address = config.Off
-	set.State = "" // one of its own
+	set.Directory = "" // one of its own
 	set.Shutdown.Grace = sandboxGrace
 	set.Customers = []config.Customer{{
 		CustomerSpec: config.CustomerSpec{

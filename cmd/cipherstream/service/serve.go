@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +15,6 @@ import (
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/service"
 	"github.com/cipherstream/cipherstream/engine/service/config"
-	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
 	"github.com/cipherstream/cipherstream/engine/service/telemetry"
 )
 
@@ -24,6 +22,7 @@ import (
 type serveFlags struct {
 	config  string
 	listen  string
+	state   string
 	sandbox bool
 	verbose bool
 	data    sandbox.Practice
@@ -51,6 +50,8 @@ for the time of shutdown.grace, and is cut then, so that nobody takes it for who
 		Args: a.NoArguments,
 		RunE: a.Action(func(c *cobra.Command, _ []string) error {
 			switch {
+			case f.sandbox && f.state != "":
+				return usage("--sandbox has a data directory of its own, which is gone afterwards, but --state names one")
 			case f.sandbox && c.Flags().Changed("config"):
 				return terminal.UsageFault("--sandbox needs no document, but --config names one").WithHint("give one of them")
 			case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale")):
@@ -64,6 +65,7 @@ for the time of shutdown.grace, and is cut then, so that nobody takes it for who
 	c.Flags().StringVar(&f.config, "config", defaultConfig, "`FILE` of kind Service")
 	c.Flags().BoolVar(&f.sandbox, "sandbox", false, "serve generated data, with a fresh key for a customer of that name")
 	c.Flags().StringVar(&f.listen, "listen", "", "`ADDRESS` to listen on instead of the document's (with --sandbox 127.0.0.1:8080)")
+	c.Flags().StringVar(&f.state, "state", "", "`FOLDER` or REFERENCE instead of the document's state: a data directory, or env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS for the URL of a MySQL or MariaDB server")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log every request, also with --sandbox")
 	f.data.Flags(c, "sandbox-")
 	_ = c.MarkFlagFilename("config", "yaml", "yml") // the flag exists
@@ -71,7 +73,7 @@ for the time of shutdown.grace, and is cut then, so that nobody takes it for who
 }
 
 func (f *serveFlags) options() config.Options {
-	return config.Options{Secret: session.ReadSecret, Listen: f.listen}
+	return config.Options{Secret: session.ReadSecret, Listen: f.listen, State: f.state}
 }
 
 // serve serves what a document says.
@@ -137,12 +139,12 @@ func (a *app) running(ctx context.Context, set *config.Settings, log *slog.Logge
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	if set.State == "" {
-		if set.State, err = e.NewDir(); err != nil {
+	if set.Directory == "" && !set.Shared {
+		if set.Directory, err = e.NewDir(); err != nil {
 			return err
 		}
 	}
-	record, err := sqlite.Open(ctx, set.State, time.Now)
+	record, err := openRecord(ctx, set)
 	if err != nil {
 		return err
 	}

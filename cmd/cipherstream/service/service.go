@@ -59,7 +59,7 @@ func dataKey(set *config.Settings) (*datakey.Key, error) {
 	if set.DataKey.Reveal() != "" {
 		return datakey.Parse(set.DataKey)
 	}
-	return datakey.Open(set.State)
+	return datakey.Open(set.Directory)
 }
 
 func usage(format string, args ...any) error { return terminal.UsageFault(format, args...) }
