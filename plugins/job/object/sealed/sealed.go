@@ -28,7 +28,7 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
-// CodeSealed: what lies in the bucket does not open: it was altered, cut off, or sealed under another key.
+// CodeSealed is the code of an object that does not open: what lies in the bucket was altered, cut off, or sealed under another key.
 const CodeSealed = "object.sealed"
 
 const (
