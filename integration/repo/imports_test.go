@@ -46,14 +46,17 @@ var engineEdges = map[string][]string{
 
 	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
 		"engine/service/customer", "engine/service/spool", "engine/service/store/datakey", "engine/service/telemetry"},
-	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/customer",
+	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/binding", "engine/service/customer",
 		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
+	"engine/service/binding":         {"engine", "engine/diag", "engine/document", "engine/service/customer"},
 	"engine/service/config":          {"engine/diag", "engine/document", "engine/service/customer"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
+	"engine/service/job":             {"engine", "engine/diag", "engine/service/customer", "engine/service/store"},
 	"engine/service/store/memory":    {"engine/service/store"},
-	"engine/service/store/sqlite":    {"engine/service/store"},
+	"engine/service/store/sqlite":    {"engine/service/store", "engine/service/store/sqlrecord"},
+	"engine/service/store/sqlrecord": {"engine/service/store"},
 	"engine/service/store/storetest": {"engine/service/store"},
 }
 
@@ -117,11 +120,14 @@ const (
 	storeOwner   = "plugins/job/object/s3"
 )
 
-// recordLibrary is that of the record. The rest of the service speaks no SQL.
+// recordLibrary is that of the record in a file. The rest of the service speaks no SQL.
 const (
 	recordLibrary = "modernc.org/sqlite"
 	recordOwner   = "engine/service/store/sqlite"
 )
+
+// recordSQL are the packages of the service that speak SQL.
+var recordSQL = []string{recordOwner, "engine/service/store/sqlrecord"}
 
 func TestImportDirections(t *testing.T) {
 	t.Parallel()
@@ -146,8 +152,11 @@ func badImport(dir, imported string, test bool) string {
 	if within(imported, storeLibrary) && dir != storeOwner && !within(dir, "integration") {
 		return "only " + storeOwner + " may use the library of S3; others use sdk/object"
 	}
-	if (within(imported, recordLibrary) || imported == "database/sql") && within(dir, "engine/service") && dir != recordOwner {
-		return "only " + recordOwner + " may speak SQL"
+	if within(imported, recordLibrary) && within(dir, "engine/service") && dir != recordOwner {
+		return "only " + recordOwner + " may use SQLite"
+	}
+	if imported == "database/sql" && within(dir, "engine/service") && !slices.Contains(recordSQL, dir) {
+		return "only the packages of the record may speak SQL: " + strings.Join(recordSQL, " ")
 	}
 	if imported == module {
 		return "there is no package at the top"
@@ -257,6 +266,8 @@ func TestBadImport(t *testing.T) {
 		{"integration/servers", storeLibrary + "/aws-sdk-go-v2/service/s3", false, false},
 		{"engine/service/store/sqlite", recordLibrary, false, false},
 		{"engine/service/store/sqlite", "database/sql", false, false},
+		{"engine/service/store/sqlrecord", "database/sql", false, false},
+		{"engine/service/store/sqlrecord", recordLibrary, false, true},
 		{"engine/service/customer", "database/sql", true, true},
 		{"engine/service/store", recordLibrary + "/lib", false, true},
 		{"other", module + "/sdk", false, true},

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/cipherstream/cipherstream/engine/service/binding"
 )
 
 // introduction stands at the head of the document.
@@ -36,7 +38,7 @@ func (d *describer) components() {
 	}
 	d.registry.Map()["ErrorCode"] = &huma.Schema{Type: huma.TypeString, Enum: codes, Description: "What went wrong. Codes may be added.",
 		Extensions: map[string]any{"x-errors": rows}}
-	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, signedReceipt{}} {
+	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, binding.Receipt{}} {
 		d.registry.Schema(reflect.TypeOf(value), true, "")
 	}
 	forms := make([]any, 0, len(Forms()))

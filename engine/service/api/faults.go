@@ -9,6 +9,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/service/admission"
+	"github.com/cipherstream/cipherstream/engine/service/binding"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -21,8 +22,14 @@ func Stopping() error {
 	return fault.New(codeStopping, fault.Cancelled, "the service is about to end").WithRetry()
 }
 
-// asError finds an error of the API in err's chain.
+// asError finds an error of the API in err's chain, or what the customer has to do with an order that was refused.
 func asError(err error) (*Error, bool) {
+	var refused *binding.Refused
+	if errors.As(err, &refused) {
+		if wrong, rest := fromDiagnostics(refused.Diagnostics); len(wrong) > 0 && !rest.HasErrors() {
+			return mistakes(wrong), true
+		}
+	}
 	var e *Error
 	ok := errors.As(err, &e)
 	return e, ok

@@ -43,7 +43,7 @@ const schemaPrefix = "#/components/schemas/"
 // schemaNames are those of the types that operations share.
 var schemaNames = map[string]string{
 	"errorBody": "Error", "errorObject": "ErrorObject", "problemBody": "Problem", "listBody": "ProcedureList", "summaryBody": "ProcedureSummary",
-	"describeBody": "Procedure", "parameterBody": "Parameter", "columnBody": "Column", "limitsBody": "Limits", "requestBody": "Request", "signedReceipt": "Receipt",
+	"describeBody": "Procedure", "parameterBody": "Parameter", "columnBody": "Column", "limitsBody": "Limits", "requestBody": "Request",
 }
 
 func schemaName(t reflect.Type, hint string) string {

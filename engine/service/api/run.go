@@ -3,14 +3,15 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/service/binding"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/delivery"
 	"github.com/cipherstream/cipherstream/engine/service/store"
-	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -26,11 +27,8 @@ type order struct {
 type execution struct {
 	*order
 	asker
-	api  *API
-	plan *engine.Plan
-	// sealing is nil when nothing is sealed, and sealed is how many units were.
-	sealing *customer.Sealing
-	sealed  int64
+	*binding.Bound
+	api *API
 	// request is the record's line, which is there from the moment when the run was admitted; recorded is true from then on,
 	// until what became of it was written down.
 	request  store.Request
@@ -49,74 +47,33 @@ func (x *exchange) asker() asker {
 		traceparent: x.traceparent, started: x.info.Started}
 }
 
-// The secrets that the catalogue's pipelines refer to.
-const (
-	secretDSN  = "dsn"
-	secretKeys = "encryption_keys"
-)
-
 // prepare binds an order to a run. What it takes is given back by close.
 func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, error) {
-	e := &execution{order: o, api: a, asker: who}
-	runID := engine.NewRunID(o.procedure.name, e.started)
-	keys := config.Secret{}
-	if o.encrypted {
-		var err error
-		if e.sealing, err = a.Customers.Sealing(who.ctx, o.customer); err != nil {
-			return nil, err
-		}
-		keys = e.sealing.Key
-		if w := e.sealing.Warning; w != nil {
-			a.Log.WarnContext(who.ctx, w.Message, "request_id", who.requestID, "customer", o.customer.ID, "code", w.Code, "hint", w.Hint)
-		}
-	}
-	plan, diags := o.procedure.prepared.Bind(engine.Inputs{
-		Parameters: o.given,
-		Secrets: func(name string) (string, bool) {
-			switch name {
-			case secretDSN:
-				return o.customer.DSN.Reveal(), true
-			case secretKeys:
-				return keys.Reveal(), o.encrypted
+	runID := engine.NewRunID(o.procedure.name, who.started)
+	binder := binding.Binder{Engine: a.Engine, Sealer: a.Customers, Log: a.Log, Isolation: a.Isolation, RunMemory: a.RunMemory}
+	bound, err := binder.Bind(who.ctx, binding.Order{Pipeline: o.procedure.prepared, Customer: o.customer, Parameters: o.given,
+		Sealed: o.encrypted, Lines: o.format == formats[0].Name, RunID: runID, StartedAt: who.started, Timeout: timeout,
+		RequestID: who.requestID, Traceparent: who.traceparent})
+	var refused *binding.Refused
+	if errors.As(err, &refused) {
+		if _, rest := fromDiagnostics(refused.Diagnostics); rest.HasErrors() {
+			var problems []string // without their messages, which may hold values of the request
+			for _, d := range rest {
+				problems = append(problems, d.Code+" "+d.Position.String()+" "+d.Pointer)
 			}
-			return "", false
-		},
-		RunID: runID, StartedAt: e.started, Timeout: timeout, Memory: a.RunMemory,
-		Customer: engine.Customer{ID: o.customer.ID, Attributes: o.customer.Attributes}, Allow: o.customer.Allow,
-		Log: a.Log.With("request_id", who.requestID), Traceparent: who.traceparent,
-		Isolation: a.Isolation, End: engine.EndCaller,
-	})
-	if plan == nil {
-		e.close()
-		wrong, rest := fromDiagnostics(diags)
-		if len(wrong) > 0 && !rest.HasErrors() {
-			return nil, mistakes(wrong)
+			a.Log.ErrorContext(who.ctx, "a pipeline cannot be run", "request_id", who.requestID, "pipeline", o.procedure.name, "problems", problems)
 		}
-		var problems []string // without their messages, which may hold values of the request
-		for _, d := range rest {
-			problems = append(problems, d.Code+" "+d.Position.String()+" "+d.Pointer)
-		}
-		a.Log.ErrorContext(who.ctx, "a pipeline cannot be run", "request_id", who.requestID, "pipeline", o.procedure.name, "problems", problems)
-		return nil, rest.Err()
 	}
-	e.plan = plan
-	e.request = store.Request{ID: who.requestID, RunID: runID, Customer: o.customer.ID, KeyID: who.keyID,
-		Procedure: o.procedure.name, Mode: o.mode, Format: o.format, Status: store.Running, StartedAt: e.started}
-	return e, nil
+	if err != nil {
+		return nil, err
+	}
+	return &execution{order: o, asker: who, Bound: bound, api: a,
+		request: store.Request{ID: who.requestID, RunID: runID, Customer: o.customer.ID, KeyID: who.keyID,
+			Procedure: o.procedure.name, Mode: o.mode, Format: o.format, Status: store.Running, StartedAt: who.started}}, nil
 }
 
 // close gives back what the execution has of a sealing key.
-func (e *execution) close() {
-	if e.sealing == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), recordTimeout)
-	defer cancel()
-	if err := e.sealing.Done(ctx, e.sealed); err != nil {
-		e.api.Log.ErrorContext(ctx, "the uses of an encryption key were not counted",
-			"request_id", e.request.ID, "key_id", e.sealing.ID, "cause", fault.From(err).Code)
-	}
-}
+func (e *execution) close() { e.Close(e.ctx) }
 
 func (e *execution) audit(what, outcome string) store.Audit {
 	return store.Audit{At: e.api.Now(), Who: "key:" + e.request.KeyID, What: what, Customer: e.request.Customer,
@@ -126,7 +83,7 @@ func (e *execution) audit(what, outcome string) store.Audit {
 
 // run admits the execution and runs it. It is a delivery.Run.
 func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
-	release, err := e.api.Admission.Stream(ctx, e.customer.ID, e.customer.Streams, e.api.Engine.Memory(e.plan))
+	release, err := e.api.Admission.Stream(ctx, e.customer.ID, e.customer.Streams, e.api.Engine.Memory(e.Plan))
 	if err != nil {
 		return nil, err
 	}
@@ -136,56 +93,11 @@ func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptio
 		return nil, err
 	}
 	e.recorded = true
-	if e.sealing == nil {
-		return e.api.Engine.Run(ctx, e.plan, sink, o)
-	}
-	return e.runSealed(ctx, sink, o)
-}
-
-// runSealed runs, and counts what is sealed. A key that has sealed as much as it may ends the run.
-func (e *execution) runSealed(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	events := o.Events
-	o.Events = func(event engine.Event) {
-		if p, ok := event.(engine.Progress); ok {
-			if err := e.sealing.Used(ctx, e.units(p.Rows, p.Bytes)); err != nil && ctx.Err() == nil {
-				stop(err)
-			}
-		}
-		if events != nil {
-			events(event)
-		}
-	}
-	receipt, err := e.api.Engine.Run(ctx, e.plan, sink, o)
-	if receipt != nil {
-		e.sealed = e.units(receipt.Rows, receipt.Bytes)
-	}
-	if cause := context.Cause(ctx); err != nil && fault.Is(cause, customer.CodeSealingSpent) {
-		err = cause
-	}
-	return receipt, err
-}
-
-// sealedChunk is how many bytes a sealed chunk holds at least, but the last one.
-const sealedChunk = 1 << 20
-
-// units is how many units are sealed when so much was delivered: lines, or at most so many chunks.
-func (e *execution) units(rows, bytes int64) int64 {
-	if e.format == formats[0].Name {
-		return rows
-	}
-	return bytes/sealedChunk + 1
+	return e.Bound.Run(ctx, sink, o)
 }
 
 // recordTimeout is how long the record is waited for when a request has ended.
 const recordTimeout = 5 * time.Second
-
-// signedReceipt is the receipt of a sealed answer as customers get it.
-type signedReceipt struct {
-	Statement string `json:"statement" doc:"One line of canonical JSON: what was delivered."`
-	MAC       string `json:"mac" doc:"HMAC-SHA256 of the statement in hexadecimal, under a key made of the one that sealed."`
-}
 
 // end writes down what became of the run, once, also when the client has gone.
 func (e *execution) end(receipt *engine.Receipt, failure *Error) {
@@ -198,8 +110,8 @@ func (e *execution) end(receipt *engine.Receipt, failure *Error) {
 	outcome := "ok"
 	if receipt != nil {
 		r.Rows, r.Bytes, r.SHA256 = receipt.Rows, receipt.Bytes, receipt.SHA256
-		if receipt.Statement != "" {
-			r.Receipt, _ = json.Marshal(signedReceipt{receipt.Statement, receipt.MAC}) // two texts
+		if signed := binding.ReceiptOf(receipt); signed != nil {
+			r.Receipt, _ = json.Marshal(signed) // two texts
 		}
 	}
 	if failure != nil {
@@ -228,7 +140,7 @@ func (a *API) answer(x *exchange, o *order) {
 		return
 	}
 	defer e.close()
-	x.info.RunID = e.plan.RunID
+	x.info.RunID = e.Plan.RunID
 	var receipt *engine.Receipt
 	if o.mode == modeStream && !x.closeDelimited() {
 		receipt, err = delivery.Direct{To: &response{x: x, form: o.form}}.Run(x.ctx, e.run)

@@ -27,11 +27,18 @@ type Store struct {
 	uses     map[[2]string]int64
 	requests map[string]store.Request
 	audit    []store.Audit
+	jobs     jobs
 }
 
 // New returns an empty record.
-func New() *Store {
-	return &Store{disabled: map[string]bool{}, uses: map[[2]string]int64{}, requests: map[string]store.Request{}}
+func New() *Store { return NewAt(time.Now) }
+
+// NewAt returns an empty record with a clock, which decides when leases end. It may be set back and forward as that of
+// a machine is, and keeps the leases in order when its times have a monotonic reading, as those of time.Now have.
+func NewAt(now func() time.Time) *Store {
+	return &Store{
+		disabled: map[string]bool{}, uses: map[[2]string]int64{}, requests: map[string]store.Request{}, jobs: newJobs(now),
+	}
 }
 
 // open is called with the lock held.

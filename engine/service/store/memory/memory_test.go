@@ -15,3 +15,11 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(*testing.T) storetest.Store { return memory.New() })
 }
+
+func TestJobs(t *testing.T) {
+	t.Parallel()
+	storetest.RunJobs(t, func(*testing.T) storetest.Opened {
+		clock := storetest.NewClock()
+		return storetest.Opened{Store: memory.NewAt(clock.Now), Advance: clock.Advance}
+	})
+}

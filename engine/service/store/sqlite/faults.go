@@ -40,3 +40,10 @@ func coded(err error) error {
 	return fault.New(store.CodeFailed, fault.Internal, "the record cannot be read or written: %w", err).
 		WithHint("check the disk and the file system of the data directory").WithRetry()
 }
+
+// isDuplicate reports whether an INSERT failed because there is such a row.
+func isDuplicate(err error) bool {
+	var theirs *driver.Error
+	return errors.As(err, &theirs) &&
+		(theirs.Code() == codes.SQLITE_CONSTRAINT_UNIQUE || theirs.Code() == codes.SQLITE_CONSTRAINT_PRIMARYKEY)
+}

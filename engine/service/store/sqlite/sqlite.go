@@ -6,7 +6,8 @@
 // a commit, so that a hundred requests that end together wait for one fsync and not for a hundred; within it each
 // stands alone, and one that fails takes no other with it. A few connections read, and wait for nobody.
 //
-// Package sqlite knows how the record lies on disk; what the values mean, and who may change them, is not its business.
+// Package sqlite knows how the record lies on disk. The statements are those of package sqlrecord; what the values mean,
+// and who may change them, is not its business.
 package sqlite
 
 import (
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/engine/service/store/sqlrecord"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -29,7 +31,9 @@ const fileName = "record.db"
 
 // Store is the record of a data directory. It may be used by several goroutines at once.
 type Store struct {
+	*sqlrecord.Record
 	dir     *directory
+	now     func() time.Time
 	reading *sql.DB
 	writing *sql.DB
 	writer  *writer
@@ -50,14 +54,15 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: held}
-	if err := s.open(ctx, now()); err != nil {
+	s := &Store{dir: held, now: now}
+	s.Record = sqlrecord.New(sqlrecord.Database{Dialect: s.dialect(), Write: s.write, Read: s.read})
+	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, now time.Time) (err error) {
+func (s *Store) open(ctx context.Context) (err error) {
 	path := filepath.Join(s.dir.path, fileName)
 	if err := s.dir.privateFile(fileName); err != nil {
 		return err
@@ -78,11 +83,14 @@ func (s *Store) open(ctx context.Context, now time.Time) (err error) {
 	}
 	s.reading.SetMaxOpenConns(readers)
 	s.reading.SetMaxIdleConns(readers)
-	s.writer = startWriter(conn)
+	dialect := s.dialect()
+	s.writer = startWriter(conn, &dialect)
 	if err := s.dir.sync(); err != nil {
 		return err
 	}
-	return s.endInterrupted(ctx, now)
+	return s.write(ctx, sqlrecord.Change{Do: func(tx sqlrecord.Tx) error {
+		return sqlrecord.EndInterrupted(tx, s.now(), "")
+	}})
 }
 
 // readers is how many connections read at once.
@@ -122,11 +130,12 @@ func (s *Store) Close() error {
 }
 
 // write has a change made, and counts it where it is one of who is let in.
-func (s *Store) write(ctx context.Context, c change) error {
-	if c.access {
-		c.made = func() { s.version.Add(1) }
+func (s *Store) write(ctx context.Context, c sqlrecord.Change) error {
+	one := change{do: c.Do}
+	if c.Access {
+		one.made = func() { s.version.Add(1) }
 	}
-	return coded(s.writer.write(ctx, c))
+	return coded(s.writer.write(ctx, one))
 }
 
 // read asks, and has each row scanned by take.
@@ -138,32 +147,10 @@ func (s *Store) read(ctx context.Context, take func(*sql.Rows) error, query stri
 	if err != nil {
 		return coded(err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := take(rows); err != nil {
-			return coded(err)
-		}
-	}
-	return coded(rows.Err())
+	return coded(sqlrecord.Each(rows, take))
 }
 
 func errClosed() error { return fault.New(store.CodeClosed, fault.Internal, "the record is closed") }
-
-// micros is a time as it is stored: microseconds since 1970, and 0 for never.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-// instant is a time that was stored.
-func instant(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
-}
 
 // privateMode is that of the files in the data directory, and directoryMode the directory's.
 const (

@@ -6,33 +6,16 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/cipherstream/cipherstream/engine/service/store/sqlrecord"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // change is something to be written, whole or not at all.
 type change struct {
 	// do makes the change. It may be called again, when another change that shared its commit has failed.
-	do func(execer) error
-	// access: the change is one of who is let in.
-	access bool
+	do func(sqlrecord.Tx) error
 	// made is called when the change is on disk, or may be, before its writer hears of it. It may be nil.
 	made func()
-}
-
-// execer runs the statements of a change.
-type execer struct{ conn *sql.Conn }
-
-// Statements are not interrupted: a change that has begun is made, and takes milliseconds.
-func (c execer) exec(statement string, args ...any) (int64, error) {
-	result, err := c.conn.ExecContext(context.Background(), statement, args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-func (c execer) row(query string, args ...any) *sql.Row {
-	return c.conn.QueryRowContext(context.Background(), query, args...)
 }
 
 // mostTogether is how many changes share a commit at most.
@@ -40,7 +23,8 @@ const mostTogether = 128
 
 // writer makes changes, one commit after another, and all that wait in one.
 type writer struct {
-	conn  execer
+	conn  *sql.Conn
+	tx    sqlrecord.Tx
 	queue chan *waiting
 	ended chan struct{} // closed when the loop has ended
 
@@ -56,8 +40,10 @@ type waiting struct {
 	result chan error
 }
 
-func startWriter(conn *sql.Conn) *writer {
-	w := &writer{conn: execer{conn}, queue: make(chan *waiting, mostTogether), ended: make(chan struct{})}
+func startWriter(conn *sql.Conn, dialect *sqlrecord.Dialect) *writer {
+	// Statements are not interrupted: a change that has begun is made, and takes milliseconds.
+	tx := sqlrecord.NewTx(context.Background(), conn, dialect)
+	w := &writer{conn: conn, tx: tx, queue: make(chan *waiting, mostTogether), ended: make(chan struct{})}
 	go w.loop()
 	return w
 }
@@ -115,7 +101,7 @@ func (w *writer) loop() {
 		}
 		w.make(together)
 	}
-	w.err = w.conn.conn.Close()
+	w.err = w.conn.Close()
 }
 
 // make commits changes together. When something breaks that is not a change's own refusal, none of them is made, and
@@ -144,13 +130,13 @@ func (w *writer) make(together []*waiting) {
 // commit makes changes in one transaction. Results are their refusals. After an error nothing was changed, as far as
 // SQLite knows; begun says whether anything was tried, or somebody else has the database and does not let it go.
 func (w *writer) commit(together []*waiting) (results []error, begun bool, err error) {
-	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
+	if _, err := w.tx.Exec("BEGIN IMMEDIATE"); err != nil {
 		return nil, false, err
 	}
 	defer func() {
 		if err != nil {
 			// SQLite has rolled back by itself after some errors, and says so.
-			_, _ = w.conn.exec("ROLLBACK")
+			_, _ = w.tx.Exec("ROLLBACK")
 		}
 	}()
 	results = make([]error, len(together))
@@ -158,24 +144,24 @@ func (w *writer) commit(together []*waiting) (results []error, begun bool, err e
 		if results[i] = one.ctx.Err(); results[i] != nil {
 			continue
 		}
-		if _, err := w.conn.exec("SAVEPOINT one"); err != nil {
+		if _, err := w.tx.Exec("SAVEPOINT one"); err != nil {
 			return nil, true, err
 		}
-		err := one.do(w.conn)
+		err := one.do(w.tx)
 		var refusal *fault.Fault
 		if err != nil && !errors.As(err, &refusal) {
 			return nil, true, err
 		}
 		if err != nil {
 			results[i] = err
-			if _, err := w.conn.exec("ROLLBACK TO one"); err != nil {
+			if _, err := w.tx.Exec("ROLLBACK TO one"); err != nil {
 				return nil, true, err
 			}
 		}
-		if _, err := w.conn.exec("RELEASE one"); err != nil {
+		if _, err := w.tx.Exec("RELEASE one"); err != nil {
 			return nil, true, err
 		}
 	}
-	_, err = w.conn.exec("COMMIT")
+	_, err = w.tx.Exec("COMMIT")
 	return results, true, err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/engine/service/store/sqlrecord"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -30,7 +31,7 @@ func together(t *testing.T, s *Store, changes ...change) []error {
 	t.Helper()
 	busy, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- s.write(context.Background(), change{do: func(execer) error {
+		done <- s.write(context.Background(), sqlrecord.Change{Do: func(sqlrecord.Tx) error {
 			close(busy)
 			<-goOn
 			return nil
@@ -56,6 +57,11 @@ func together(t *testing.T, s *Store, changes ...change) []error {
 	return results
 }
 
+func audit(tx sqlrecord.Tx, what string) error {
+	_, err := tx.Exec("INSERT INTO audit (at, who, what, customer, address, request_id, run_id, outcome, details) VALUES (0, '', ?, '', '', '', '', '', 'null')", what)
+	return err
+}
+
 func audits(t *testing.T, s *Store) (whats []string) {
 	t.Helper()
 	rows, err := s.AuditOf(t.Context(), "", time.Time{}, 100)
@@ -72,16 +78,16 @@ func audits(t *testing.T, s *Store) (whats []string) {
 func TestSharedCommit(t *testing.T) {
 	t.Parallel()
 	says := func(what string) change {
-		return change{do: func(c execer) error { return appendAudit(c, store.Audit{What: what}) }}
+		return change{do: func(tx sqlrecord.Tx) error { return audit(tx, what) }}
 	}
-	refused := change{do: func(c execer) error {
-		return errors.Join(appendAudit(c, store.Audit{What: "refused"}), unknown("thing", "x"))
+	refused := change{do: func(tx sqlrecord.Tx) error {
+		return errors.Join(audit(tx, "refused"), fault.New(store.CodeUnknown, fault.Usage, "there is no such thing"))
 	}}
-	broken := change{do: func(c execer) error {
-		if err := appendAudit(c, store.Audit{What: "broken"}); err != nil {
+	broken := change{do: func(tx sqlrecord.Tx) error {
+		if err := audit(tx, "broken"); err != nil {
 			return err
 		}
-		_, err := c.exec("DELETE FROM audit")
+		_, err := tx.Exec("DELETE FROM audit")
 		return err
 	}}
 	for name, bad := range map[string]change{store.CodeUnknown: refused, store.CodeFailed: broken} {
@@ -106,7 +112,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	one := &waiting{ctx: ctx, result: make(chan error, 1), change: change{
-		do:   func(execer) error { t.Error("it was made"); return nil },
+		do:   func(sqlrecord.Tx) error { t.Error("it was made"); return nil },
 		made: func() { t.Error("it was counted") },
 	}}
 	s.writer.make([]*waiting{one})
@@ -120,7 +126,7 @@ func TestBroken(t *testing.T) {
 	t.Parallel()
 	s := openHere(t)
 	before := s.Version()
-	err := s.write(t.Context(), change{access: true, do: func(c execer) error { _, err := c.exec("no SQL"); return err }})
+	err := s.write(t.Context(), sqlrecord.Change{Access: true, Do: func(tx sqlrecord.Tx) error { _, err := tx.Exec("no SQL"); return err }})
 	if !fault.Is(err, store.CodeFailed) || s.Version() == before {
 		t.Errorf("expected %s and another version, got %v", store.CodeFailed, err)
 	}
@@ -153,7 +159,7 @@ func TestConnections(t *testing.T) {
 	s := openHere(t)
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "busy_timeout": "10000", "trusted_schema": "0"} {
 		var written, read string
-		if err := s.write(t.Context(), change{do: func(c execer) error { return c.row("PRAGMA " + pragma).Scan(&written) }}); err != nil {
+		if err := s.write(t.Context(), sqlrecord.Change{Do: func(tx sqlrecord.Tx) error { return tx.Row("PRAGMA " + pragma).Scan(&written) }}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.reading.QueryRow("PRAGMA " + pragma).Scan(&read); err != nil {
@@ -176,7 +182,7 @@ func TestDiskFull(t *testing.T) {
 	pages := func(statement string) {
 		t.Helper()
 		// The writer's own connection, between two changes.
-		if err := s.write(ctx, change{do: func(c execer) error { var n int; return c.row(statement).Scan(&n) }}); err != nil {
+		if err := s.write(ctx, sqlrecord.Change{Do: func(tx sqlrecord.Tx) error { var n int; return tx.Row(statement).Scan(&n) }}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,10 +204,10 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	// One that finds room is made, though it shared a commit with one that did not.
-	results := together(t, s, change{do: func(c execer) error {
-		_, err := c.exec("INSERT INTO sealing_keys VALUES (1, 'x', 'c', zeroblob(40000), 'new', 0, 0, 0)")
+	results := together(t, s, change{do: func(tx sqlrecord.Tx) error {
+		_, err := tx.Exec("INSERT INTO sealing_keys VALUES (1, 'x', 'c', zeroblob(40000), 'new', 0, 0, 0)")
 		return err
-	}}, change{do: func(c execer) error { return appendAudit(c, store.Audit{What: "small"}) }})
+	}}, change{do: func(tx sqlrecord.Tx) error { return audit(tx, "small") }})
 	if !fault.Is(results[0], store.CodeDiskFull) || results[1] != nil {
 		t.Errorf("the results are %v", results)
 	}

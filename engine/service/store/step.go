@@ -1,0 +1,225 @@
+package store
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// WorkerLost is the ErrorCode of a job whose workers were lost as often as it may be begun.
+const WorkerLost = "WORKER_LOST"
+
+// Step is a change of a job with all that is written in its transaction. The functions that make one are all that there
+// is to know of what a change comes to: a record reads the job, makes the step, and writes it whole.
+type Step struct {
+	// Job is the job afterwards.
+	Job Job
+	// Audit says who has changed it.
+	Audit Audit
+	// Transition is nil where the state stays.
+	Transition *Transition
+	// Outbox is set when the job has ended.
+	Outbox *OutboxEvent
+	// Leftover is set when a run ends that did not complete.
+	Leftover *Leftover
+}
+
+// service is who changes a job when nobody has asked for it.
+var service = Actor{Who: "service", From: "local"}
+
+// CreateStep makes a job; with a holder it is running.
+func CreateStep(n NewJob, now time.Time) Step {
+	ordered, now := n.Job, instant(now)
+	j := Job{
+		ID: ordered.ID, Customer: ordered.Customer, Procedure: ordered.Procedure, Type: ordered.Type,
+		Priority: ordered.Priority, Status: Queued, Reason: ordered.Reason, Request: ordered.Request,
+		Format: ordered.Format, Compression: ordered.Compression, Encrypted: ordered.Encrypted,
+		FromDate: ordered.FromDate, ToDate: ordered.ToDate, Modifier: ordered.Modifier, WebhookURL: ordered.WebhookURL,
+		RequestID: ordered.RequestID, KeyID: ordered.KeyID, From: ordered.From, Trace: ordered.Trace,
+		CreatedAt: now, UpdatedAt: now, Transition: 1, Progress: ordered.Progress,
+	}
+	j.Bucket = ordered.Bucket
+	if n.Holder != "" {
+		j = j.taken(n.Holder, now)
+	}
+	s := Step{Job: j, Audit: j.audit("job.created", n.By, now)}
+	s.Transition = &Transition{Job: j.ID, Number: 1, To: j.Status, At: now, Attempt: j.Attempts}
+	return s
+}
+
+// taken is the job when a worker has it.
+func (j Job) taken(holder string, now time.Time) Job {
+	j.Status, j.Holder, j.StartedAt, j.NotBefore = Running, holder, now, time.Time{}
+	j.Attempts++
+	j.Runs++
+	return j
+}
+
+// ClaimStep gives a job that waits to a worker, whose run begins with nothing done.
+func ClaimStep(j Job, holder string, now time.Time) (Step, error) {
+	s, err := step(j, JobClaimed, service, now, "")
+	if err != nil {
+		return s, err
+	}
+	s.Job = s.Job.taken(holder, s.Job.UpdatedAt)
+	s.Job.Rows, s.Job.Bytes = 0, 0
+	s.Transition.Attempt = s.Job.Attempts
+	s.Audit.Details["attempt"], s.Audit.Details["holder"] = strconv.Itoa(s.Job.Attempts), holder
+	return s, nil
+}
+
+// EndStep is what a worker says of its run. A run that is to be tried again, or is handed back, is not where the job
+// was told to end, and the last attempt is not tried again.
+func EndStep(j Job, e Ending, now time.Time) (Step, error) {
+	event := e.Event
+	switch {
+	case (event == JobRetried || event == JobReturned) && !j.CancelAsked.IsZero():
+		event, e.ErrorCode, e.ErrorMessage, e.Suggestion = JobCancelled, "", "", ""
+	case event == JobRetried && j.Attempts >= MostAttempts:
+		event = JobFailed
+	}
+	s, err := step(j, event, e.By, now, e.ErrorCode)
+	if err != nil {
+		return s, err
+	}
+	now = s.Job.UpdatedAt
+	s.Job.Holder = ""
+	s.Job.Progress = s.Job.Progress.After(e.Progress)
+	switch event {
+	case JobReturned:
+		s.Job.Attempts--
+	case JobRetried:
+		s.Job.NotBefore = now.Add(e.Delay)
+	case JobCompleted:
+		s.Job.Result = e.Result
+		s.Job.DataAsOf, s.Job.ObjectExpires = instant(e.Result.DataAsOf), instant(e.Result.ObjectExpires)
+		s.Job.ObjectRemoved = time.Time{}
+		s.Job.Rows = max(s.Job.Rows, e.Result.TotalRows)
+		return s, nil
+	default:
+		s.Job.ErrorCode, s.Job.ErrorMessage, s.Job.Suggestion = e.ErrorCode, e.ErrorMessage, e.Suggestion
+	}
+	bucket := j.Bucket
+	if e.Result.Bucket != "" {
+		bucket = e.Result.Bucket
+	}
+	s.Leftover = &Leftover{Job: j.ID, Customer: j.Customer, Bucket: bucket, Since: now}
+	return s, nil
+}
+
+// LostStep is what becomes of a job whose lease is over.
+func LostStep(j Job, now time.Time) (Step, error) {
+	return EndStep(j, Ending{
+		Event: JobRetried, ErrorCode: WorkerLost, By: service,
+		ErrorMessage: "the job was begun " + strconv.Itoa(j.Attempts) + " times, and its worker was lost each time",
+		Suggestion:   "order it again; if it is lost again, ask the operator of the service why its workers end",
+	}, now)
+}
+
+// CancelStep is what a request to cancel comes to; changed says whether there is anything to be written. One that has
+// ended otherwise is CodeJobEnded.
+func CancelStep(j Job, by Actor, now time.Time) (s Step, changed bool, err error) {
+	s.Job = j
+	switch {
+	case j.Status == Cancelled, j.Status == Running && !j.CancelAsked.IsZero():
+		return s, false, nil
+	case j.Status == Running:
+		now = j.notBefore(now)
+		s.Job.CancelAsked, s.Job.UpdatedAt = now, now
+		s.Audit = j.audit("job.cancel_asked", by, now)
+		return s, true, nil
+	case j.Status.Ended():
+		return s, false, fault.New(CodeJobEnded, fault.Usage, "the job %q is %s already", j.ID, j.Status)
+	}
+	s, err = step(j, JobCancelled, by, now, "")
+	s.Job.CancelAsked = s.Job.UpdatedAt
+	return s, err == nil, err
+}
+
+// step is the part that all changes of a state share.
+func step(j Job, e JobEvent, by Actor, now time.Time, code string) (Step, error) {
+	to, ok := Next(j.Status, e)
+	if !ok {
+		return Step{Job: j}, fault.New(CodeFailed, fault.Internal, "a job that is %s cannot be %s", j.Status, e)
+	}
+	now = j.notBefore(now)
+	s := Step{Job: j, Audit: j.audit("job."+string(e), by, now)}
+	if code != "" {
+		s.Audit.Outcome = code
+	}
+	s.Job.Status, s.Job.UpdatedAt, s.Job.NotBefore = to, now, time.Time{}
+	s.Job.Transition++
+	s.Transition = &Transition{
+		Job: j.ID, Number: s.Job.Transition, Event: e, From: j.Status, To: to, At: now, Attempt: j.Attempts, Code: code,
+	}
+	if to.Ended() {
+		s.Job.CompletedAt = now
+		s.Outbox = &OutboxEvent{
+			Customer: j.Customer, Job: j.ID, Event: "job." + string(e), Transition: s.Job.Transition, At: now,
+		}
+	}
+	return s, nil
+}
+
+// notBefore is a time of the record's clock for this job: the clock may be set back, and a job's times never go back.
+func (j Job) notBefore(now time.Time) time.Time {
+	if now = instant(now); now.Before(j.UpdatedAt) {
+		return j.UpdatedAt
+	}
+	return now
+}
+
+func (j Job) audit(what string, by Actor, now time.Time) Audit {
+	return Audit{
+		At: now, Who: by.Who, What: what, Customer: j.Customer, From: by.From, RequestID: by.RequestID, RunID: j.ID,
+		Outcome: "ok", Details: map[string]string{"procedure": j.Procedure, "attempt": strconv.Itoa(j.Attempts)},
+	}
+}
+
+// RemovedStep notes that the object of a completed job is gone.
+func RemovedStep(j Job, now time.Time) Step {
+	now = instant(now)
+	j.ObjectRemoved = now
+	return Step{Job: j, Audit: j.audit("job.object_removed", service, now)}
+}
+
+// After is the progress when a worker has reported another: what is done never falls, and an estimate that is not known
+// changes none that is.
+func (p Progress) After(reported Progress) Progress {
+	p.Rows, p.Bytes = max(p.Rows, reported.Rows), max(p.Bytes, reported.Bytes)
+	if reported.EstimatedRows > 0 {
+		p.EstimatedRows = reported.EstimatedRows
+	}
+	if reported.EstimatedBytes > 0 {
+		p.EstimatedBytes = reported.EstimatedBytes
+	}
+	return p
+}
+
+// Gave is what a completed job gave, for the estimates of those that come after it.
+func (j Job) Gave() Progress { return Progress{Rows: j.TotalRows, Bytes: j.Bytes} }
+
+// LeaseOf is the lease of a job that has just been taken.
+func LeaseOf(j Job, server string) Lease {
+	return Lease{Job: j.ID, Customer: j.Customer, Holder: j.Holder, Server: server, Fence: int64(j.Runs)}
+}
+
+// Holds reports whether a lease is the one that a job was last taken with; the record knows which server gave that one,
+// and whether its time is over.
+func (l Lease) Holds(j Job, server string) bool {
+	return j.Status == Running && l == LeaseOf(j, server)
+}
+
+// LostLease is the error for a worker that has no job any more.
+func LostLease(l Lease) error {
+	return fault.New(CodeLeaseLost, fault.Internal, "the job %q is not held by %q (fence %d) any more", l.Job, l.Holder, l.Fence)
+}
+
+// instant is a time as a record keeps it.
+func instant(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
