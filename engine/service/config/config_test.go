@@ -261,10 +261,11 @@ func TestJobs(t *testing.T) {
 	if !reflect.DeepEqual(s.Jobs, want) {
 		t.Errorf("%+v", s.Jobs)
 	}
-	if b := s.Buckets["results"]; b.AccessKeyID.Reveal() != "id" || b.SecretAccessKey.Reveal() != "hunter2" || b.Encryption != "aws:kms" || b.KMSKey != "alias/results" {
+	if b := s.Buckets["results"]; b.AccessKeyID.Reveal() != "id" || b.SecretAccessKey.Reveal() != "hunter2" || b.Encryption != "aws:kms" || b.KMSKey != "alias/results" ||
+		b.Download != "https://downloads.example.com" {
 		t.Errorf("%+v", b.BucketSpec)
 	}
-	if b := s.Buckets["folder"]; b.Encryption != "none" || b.Download != "https://downloads.example.com" {
+	if b := s.Buckets["folder"]; b.Encryption != "none" || b.Download != "" {
 		t.Errorf("%+v", b.BucketSpec)
 	}
 	s, said = load(t, full(t, `env:DEMO_DSN", bucket: folder`, `env:DEMO_DSN"`), Options{Secret: secret})

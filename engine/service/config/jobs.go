@@ -102,7 +102,12 @@ func (c *checker) buckets(w Spec) map[string]Bucket {
 		if written.KMSKey != "" && written.Encryption != "aws:kms" {
 			c.add(diag.At(c.doc.At(at("kms_key")...), CodeBucket, "kms_key is given, and encryption is %s", written.Encryption).WithHint("set encryption: aws:kms"), at("kms_key"))
 		}
-		if written.Download != "" {
+		switch {
+		case written.Download == "":
+		case strings.HasPrefix(written.URL, "file:"):
+			c.add(diag.At(c.doc.At(at("download")...), CodeBucket, "what is in a folder is fetched from the service").
+				WithHint("leave it out; links have the first address of servers"), at("download"))
+		default:
 			c.download(written.Download, at("download"))
 		}
 		out[name] = b
