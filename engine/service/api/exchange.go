@@ -83,7 +83,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	defer x.end()
 	if p := x.r.URL.Path; p != path.Clean(p) && p != "/docs/" || strings.Contains(p, "\x00") {
 		// The mux would send a client that left out a POST's body to somewhere else.
-		x.fail(fail(NotFound))
+		x.fail(x.anonymous(fail(NotFound)))
 		return
 	}
 	a.mux.ServeHTTP(x.w, x.r)

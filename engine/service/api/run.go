@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,8 @@ type execution struct {
 	asker
 	*binding.Bound
 	api *API
+	// observer is told of the run.
+	observer RunObserver
 	// request is the record's line, which is there from the moment when the run was admitted; recorded is true from then on,
 	// until what became of it was written down.
 	request  store.Request
@@ -50,10 +53,11 @@ func (x *exchange) asker() asker {
 // prepare binds an order to a run. What it takes is given back by close.
 func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, error) {
 	runID := engine.NewRunID(o.procedure.name, who.started)
-	binder := binding.Binder{Engine: a.Engine, Sealer: a.Customers, Log: a.Log, Isolation: a.Isolation, RunMemory: a.RunMemory}
+	observer := a.Observer.Run(who.ctx, runID, o.procedure.name)
+	binder := binding.Binder{Engine: a.Engine, Sealer: a.Customers, Log: a.Log, Isolation: a.Isolation, RunMemory: a.tuning.Load().RunMemory}
 	bound, err := binder.Bind(who.ctx, binding.Order{Pipeline: o.procedure.prepared, Customer: o.customer, Parameters: o.given,
 		Sealed: o.encrypted, Lines: o.format == formats[0].Name, RunID: runID, StartedAt: who.started, Timeout: timeout,
-		RequestID: who.requestID, Traceparent: who.traceparent})
+		RequestID: who.requestID, Traceparent: cmp.Or(observer.Traceparent(), who.traceparent)})
 	var refused *binding.Refused
 	if errors.As(err, &refused) {
 		if _, rest := fromDiagnostics(refused.Diagnostics); rest.HasErrors() {
@@ -65,15 +69,19 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 		}
 	}
 	if err != nil {
+		observer.End(string(fromError(err).Code))
 		return nil, err
 	}
-	return &execution{order: o, asker: who, Bound: bound, api: a,
+	return &execution{order: o, asker: who, Bound: bound, api: a, observer: observer,
 		request: store.Request{ID: who.requestID, RunID: runID, Customer: o.customer.ID, KeyID: who.keyID,
 			Procedure: o.procedure.name, Mode: o.mode, Format: o.format, Status: store.Running, StartedAt: who.started}}, nil
 }
 
-// close gives back what the execution has of a sealing key.
-func (e *execution) close() { e.Close(e.ctx) }
+// close gives back what the execution has of a sealing key, and ends what is told of it.
+func (e *execution) close() {
+	e.observer.End("")
+	e.Close(e.ctx)
+}
 
 func (e *execution) audit(what, outcome string) store.Audit {
 	return store.Audit{At: e.api.Now(), Who: "key:" + e.request.KeyID, What: what, Customer: e.request.Customer,
@@ -81,8 +89,25 @@ func (e *execution) audit(what, outcome string) store.Audit {
 		Details: map[string]string{"procedure": e.request.Procedure, "mode": e.request.Mode, "format": e.request.Format}}
 }
 
-// run admits the execution and runs it. It is a delivery.Run.
+// run admits the execution and runs it, and has it observed. It is a delivery.Run.
 func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
+	events := o.Events
+	o.Events = func(event engine.Event) {
+		e.observer.Event(event)
+		if events != nil {
+			events(event)
+		}
+	}
+	receipt, err := e.admitAndRun(ctx, sink, o)
+	code := Code("")
+	if err != nil {
+		code = fromError(err).Code
+	}
+	e.observer.End(string(code))
+	return receipt, err
+}
+
+func (e *execution) admitAndRun(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
 	release, err := e.api.Admission.Stream(ctx, e.customer.ID, e.customer.Streams, e.api.Engine.Memory(e.Plan))
 	if err != nil {
 		return nil, err
@@ -93,6 +118,7 @@ func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptio
 		return nil, err
 	}
 	e.recorded = true
+	e.observer.Admitted(e.Plan)
 	return e.Bound.Run(ctx, sink, o)
 }
 

@@ -282,12 +282,13 @@ func TestChanges(t *testing.T) {
 		want     []Change
 	}{
 		{"level: warn", "level: info", []Change{{"log.level", false}}},
-		{"memory: 2GiB", "memory: 3GiB", []Change{{"limits.memory", true}}},
+		{"memory: 2GiB", "memory: 3GiB", []Change{{"limits.memory", false}}},
+		{"procedures: {requests: 120", "procedures: {requests: 121", []Change{{"limits.rates.procedures.requests", false}}},
 		{"[203.0.113.0/24]", "[]", []Change{{"customers.sunrise.networks", false}}},
 		{"id: demo,", "id: demo2,", []Change{{"customers.demo (removed)", false}, {"customers.demo2 (new)", false}}},
 		{"workers: 4", "workers: 5", []Change{{"jobs.workers", true}}},
 		{"access_key_id: \"env:KEY_ID\"", "access_key_id: \"env:DATA_KEY\"", []Change{{"buckets", false}, {"buckets.results (the secrets)", false}}},
-		{"grace: 20s", "grace: 21s", []Change{{"shutdown.grace", true}}},
+		{"grace: 20s", "grace: 21s", []Change{{"shutdown.grace", false}}},
 		{"dsn: env:SUNRISE_DSN", "dsn: env:DEMO_DSN", []Change{{"customers.sunrise.dsn (the reference)", false}, {"customers.sunrise.dsn (the secret)", false}}},
 	} {
 		text, err := os.ReadFile(path)
