@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -221,7 +222,13 @@ func (d *fetching) opened(ctx context.Context, from *os.File, to io.Writer, ring
 		return err
 	}
 	defer manifest.Body.Close()
-	proof, err := decrypt.ReadReceipt(io.LimitReader(manifest.Body, maxJob), ring)
+	var says struct {
+		Receipt json.RawMessage `json:"receipt"`
+	}
+	if err := json.NewDecoder(io.LimitReader(manifest.Body, maxJob)).Decode(&says); err != nil {
+		return fault.New(codeJobAnswer, fault.Source, "the server's answer is no manifest as a CipherStream service gives it").WithHint("check --server")
+	}
+	proof, err := decrypt.ReadReceipt(bytes.NewReader(says.Receipt), ring)
 	if err != nil {
 		return err
 	}

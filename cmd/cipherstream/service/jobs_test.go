@@ -465,7 +465,7 @@ func TestJobsDownloadOpens(t *testing.T) {
 	})
 	mux.HandleFunc("GET /v1/objects/abc", func(w http.ResponseWriter, r *http.Request) { whole(w, r, []byte(sealed)) })
 	manifest := receipt
-	mux.HandleFunc(jobs+"/manifest", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, manifest) })
+	mux.HandleFunc(jobs+"/manifest", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"job_id":"x","receipt":%s}`, manifest) })
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	for _, c := range []struct {

@@ -96,7 +96,7 @@ func (a *app) direct(ctx context.Context, path string) (_ admin.Manage, done fun
 	if err != nil {
 		return nil, nil, err
 	}
-	record, err := openRecord(ctx, set)
+	record, err := openRecord(ctx, set, nil)
 	if err != nil {
 		return nil, nil, err
 	}

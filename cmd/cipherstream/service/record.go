@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service"
@@ -17,7 +18,7 @@ type record interface {
 }
 
 // openRecord opens the record that the settings name.
-func openRecord(ctx context.Context, set *config.Settings) (record, error) {
+func openRecord(ctx context.Context, set *config.Settings, log *slog.Logger) (record, error) {
 	if set.Shared {
 		return nil, fault.New(config.CodeState, fault.Usage, "records on a server are not supported yet")
 	}
