@@ -193,7 +193,14 @@ func examine(ctx context.Context, checks []check, timeout time.Duration) []findi
 				defer close(done)
 				checks[i].look(ctx, results[i])
 			}()
-			<-done
+			select {
+			case <-done:
+			case <-ctx.Done():
+				select { // most end then, and tell of it in their own words
+				case <-done:
+				case <-time.After(time.Second):
+				}
+			}
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				results[i].wrong(fault.New(codeSlow, fault.Connect, "this took longer than %v", timeout).WithHint("look again with a longer --timeout"))
 			}
@@ -202,7 +209,9 @@ func examine(ctx context.Context, checks []check, timeout time.Duration) []findi
 	all.Wait()
 	var out []finding
 	for _, r := range results {
+		r.mu.Lock()
 		out = append(out, r.list...)
+		r.mu.Unlock()
 	}
 	return out
 }

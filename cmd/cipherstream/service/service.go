@@ -26,7 +26,7 @@ type app struct{ *session.Session }
 // Commands are those of this package.
 func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
-	return []*cobra.Command{a.serveCommand(), a.workerCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(), a.callCommand(), a.jobsCommand(), a.doctorCommand()}
+	return []*cobra.Command{a.serveCommand(), a.workerCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(), a.callCommand(), a.jobsCommand(), a.stateCommand(), a.doctorCommand()}
 }
 
 // defaultConfig is the service's document where none is named.
