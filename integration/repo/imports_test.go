@@ -57,6 +57,7 @@ var engineEdges = map[string][]string{
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
 	"engine/service/job":             {"engine", "engine/diag", "engine/service/binding", "engine/service/customer", "engine/service/store"},
 	"engine/service/store/memory":    {"engine/service/store"},
+	"engine/service/store/mysql":     {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlite":    {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlrecord": {"engine/service/store"},
 	"engine/service/store/storetest": {"engine/service/store"},
@@ -129,7 +130,7 @@ const (
 )
 
 // recordSQL are the packages of the service that speak SQL.
-var recordSQL = []string{recordOwner, "engine/service/store/sqlrecord"}
+var recordSQL = []string{recordOwner, "engine/service/store/mysql", "engine/service/store/sqlrecord"}
 
 func TestImportDirections(t *testing.T) {
 	t.Parallel()
