@@ -48,7 +48,7 @@ var engineEdges = map[string][]string{
 		"engine/service/customer", "engine/service/job", "engine/service/spool", "engine/service/store", "engine/service/store/datakey",
 		"engine/service/telemetry"},
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/binding", "engine/service/customer",
-		"engine/service/delivery", "engine/service/spool", "engine/service/store"},
+		"engine/service/delivery", "engine/service/job", "engine/service/spool", "engine/service/store"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
 	"engine/service/binding":         {"engine", "engine/diag", "engine/document", "engine/service/customer"},
 	"engine/service/config":          {"engine/diag", "engine/document", "engine/service/customer"},
