@@ -143,7 +143,7 @@ func (r *Record) CreateJob(ctx context.Context, n store.NewJob) (
 				if err != nil {
 					return err
 				}
-				if before == nil {
+				if before == nil || before.Customer != i.Customer {
 					return unknown("job", there)
 				}
 				made, replayed = before.Job, true
