@@ -42,7 +42,7 @@ func consistent(t *testing.T, on *servers.Server) {
 		"jobs are not in the state of their last transition": `SELECT count(*) FROM jobs j JOIN job_transitions t
 			ON t.job = j.id AND t.number = j.transition WHERE t.to_status <> j.status`,
 		"jobs have another number of rows in the audit": `SELECT count(*) FROM jobs j WHERE j.transition <>
-			(SELECT count(*) FROM audit a WHERE a.run_id = j.id)`,
+			(SELECT count(*) FROM audit a WHERE a.run_id = j.id AND a.what <> 'job.cancel_asked')`,
 		"rows of the audit have no job": "SELECT count(*) FROM audit a WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = a.run_id)",
 		"jobs that ended have another number of events than one": `SELECT count(*) FROM jobs j WHERE
 			(j.completed_at > 0) <> (SELECT count(*) FROM outbox o WHERE o.job = j.id AND o.transition = j.transition)`,
@@ -237,9 +237,6 @@ func TestBrokenTransactions(t *testing.T) {
 				return func() error { _, _, _, err := s.CreateJob(ctx, n); return err }
 			}, "SELECT count(*) FROM jobs WHERE id = ?"},
 			{"claim", func(id string) func() error {
-				if _, err := s.CancelJob(ctx, "c", "first", store.Actor{}); err != nil && !fault.Is(err, store.CodeJobEnded) {
-					t.Fatal(err)
-				}
 				made(id, "")
 				return func() error { _, _, _, err := s.ClaimJob(ctx, id, []string{"other"}); return err }
 			}, "SELECT count(*) FROM jobs WHERE holder = ?"},

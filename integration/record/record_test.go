@@ -79,9 +79,9 @@ func (d *databases) opened(t *testing.T) storetest.Opened {
 func (d *databases) empty(t *testing.T, name string) {
 	db := d.on.For(t).Open(name)
 	for _, statement := range []string{
-		"TRUNCATE TABLE audit", "DELETE FROM `keys`", "DELETE FROM disabled", "DELETE FROM sealing_keys", "DELETE FROM sealing_uses",
+		"TRUNCATE TABLE audit", "TRUNCATE TABLE leftovers", "DELETE FROM `keys`", "DELETE FROM disabled", "DELETE FROM sealing_keys", "DELETE FROM sealing_uses",
 		"DELETE FROM requests", "DELETE FROM jobs", "DELETE FROM job_transitions", "DELETE FROM shares", "DELETE FROM past_runs",
-		"DELETE FROM idempotency", "DELETE FROM outbox", "DELETE FROM leftovers", "UPDATE counters SET value = 0",
+		"DELETE FROM idempotency", "DELETE FROM outbox", "UPDATE counters SET value = 0",
 	} {
 		if _, err := db.Exec(statement); err != nil {
 			t.Error(err)
