@@ -171,6 +171,7 @@ func (b *becomes) to(ctx context.Context, reason delivery.Reason) (delivery.Job,
 		b.replayed = true
 		return nil, errReplayed
 	}
+	b.e.goOn()
 	return held, nil
 }
 

@@ -41,6 +41,9 @@ type execution struct {
 	mu       sync.Mutex
 	recorded bool
 	answered bool
+	// isJob is true of a run that goes on as a job, and becomeJob frees its stream once it has one.
+	isJob     bool
+	becomeJob func()
 }
 
 // asker is who has asked for a run: what outlives the exchange, which may end before a run that others wait for as well.
@@ -92,7 +95,7 @@ func (e *execution) audit(what, outcome string) store.Audit {
 // run admits the execution and runs it. It is a delivery.Run, and called once; what was taken to prepare it is given back.
 func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
 	defer e.close()
-	release, err := e.api.Admission.Stream(ctx, e.customer.ID, e.customer.Streams, e.api.Engine.Memory(e.Plan))
+	release, err := e.admit(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +105,33 @@ func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptio
 		return nil, err
 	}
 	return e.Bound.Run(ctx, sink, o)
+}
+
+// admit takes what the run needs. In the mode auto it may be a job by then, or become one.
+func (e *execution) admit(ctx context.Context) (release func(), err error) {
+	a, memory := e.api.Admission, e.api.Engine.Memory(e.Plan)
+	if e.mode != modeAuto {
+		return a.Stream(ctx, e.customer.ID, e.customer.Streams, memory)
+	}
+	release, becomeJob, err := a.StreamOrJob(ctx, e.customer.ID, e.customer.Streams, memory)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.becomeJob = becomeJob; e.isJob {
+		becomeJob()
+	}
+	return release, nil
+}
+
+// goOn frees the stream of a run that goes on as a job.
+func (e *execution) goOn() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.isJob = true; e.becomeJob != nil {
+		e.becomeJob()
+	}
 }
 
 // begin writes down that the request runs, unless it was answered already.
