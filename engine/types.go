@@ -80,6 +80,7 @@ type (
 	Progress    = run.Progress
 	Checkpoint  = run.Checkpoint
 	LogLine     = run.Log
+	StagesEnded = run.StagesEnded
 	Ended       = run.Ended
 )
 

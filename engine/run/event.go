@@ -6,8 +6,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// Event is something that happened in a run: an Awaiting, Attached, Started, Opened, Progress, Checkpoint, Log or
-// Ended. A run that attaches processes begins with Awaiting and Attached; every other one begins with Started. The last
+// Event is something that happened in a run: an Awaiting, Attached, Started, Opened, Progress, Checkpoint, Log,
+// StagesEnded or Ended. A run that attaches processes begins with Awaiting and Attached; every other one begins with Started. The last
 // event is Ended.
 type Event interface{ event() }
 
@@ -86,6 +86,16 @@ type Log struct {
 	Attributes map[string]string
 }
 
+// StagesEnded says that the stages of a process have come to their end, and what they did. Those of a process that ended without
+// an account are told of by Ended alone.
+type StagesEnded struct {
+	Stages []string
+	// Rows entered the first of them, and Bytes left the last one.
+	Rows, Bytes int64
+	// EncodedRows and EncodedBytes are as in the receipt; 0 where no encoder is among them.
+	EncodedRows, EncodedBytes int64
+}
+
 // Ended carries the outcome: the receipt and, of a run that has failed, the fault that ended it. The receipt of a
 // failed run says what was done until then.
 type Ended struct {
@@ -93,11 +103,12 @@ type Ended struct {
 	Fault   *fault.Fault
 }
 
-func (Awaiting) event()   {}
-func (Attached) event()   {}
-func (Started) event()    {}
-func (Opened) event()     {}
-func (Progress) event()   {}
-func (Checkpoint) event() {}
-func (Log) event()        {}
-func (Ended) event()      {}
+func (Awaiting) event()    {}
+func (Attached) event()    {}
+func (Started) event()     {}
+func (Opened) event()      {}
+func (Progress) event()    {}
+func (Checkpoint) event()  {}
+func (Log) event()         {}
+func (StagesEnded) event() {}
+func (Ended) event()       {}

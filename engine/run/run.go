@@ -437,9 +437,14 @@ func (r *run) handle(h Host, i int, e *pb.Event) {
 // conclude notes the account that a group gives at its end.
 func (r *run) conclude(i int, account *pb.Finished) {
 	r.mu.Lock()
+	first := r.groups[i].finished == nil // a plugin may say it twice
 	r.groups[i].finished = account
 	r.mu.Unlock()
 	r.advance(i, account)
+	if first {
+		r.emit(StagesEnded{Stages: r.groups[i].stages, Rows: account.GetRows(), Bytes: account.GetBytes(),
+			EncodedRows: account.GetEncodedRows(), EncodedBytes: account.GetEncodedBytes()})
+	}
 }
 
 // totals are the counts that a group reports while it runs and at its end.

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -23,6 +24,10 @@ func (o *observer) Begin(ctx context.Context, r *http.Request) (context.Context,
 	return context.WithValue(ctx, spanKey{}, end), telemetry.Traceparent(ctx)
 }
 
+func (o *observer) Run(ctx context.Context, runID, procedure string) api.RunObserver {
+	return o.traces.Run(ctx, runID, procedure)
+}
+
 func (o *observer) End(ctx context.Context, x api.Exchange) {
 	route := x.Route
 	if route == "" {
@@ -40,7 +45,7 @@ func (o *observer) End(ctx context.Context, x api.Exchange) {
 	o.metrics.Request(route, x.Status, string(x.Code), x.FirstByte, x.Duration)
 	switch {
 	case x.Status == http.StatusTooManyRequests:
-		o.metrics.Refused(string(x.Code))
+		o.metrics.Refused(cmp.Or(x.Policy, string(x.Code)))
 	case x.Cached:
 		outcome = "cached"
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/api"
 	"github.com/cipherstream/cipherstream/engine/service/api/admin"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
@@ -36,25 +37,35 @@ func (s *Service) operations(secure bool) http.Handler {
 
 type actorKey struct{}
 
-// operator is whose key comes with a request.
+// operator is whose key comes with a request. An address from which many came without a good one is told to wait.
 func (s *Service) operator(r *http.Request) (customer.Actor, error) {
-	text, err := customer.ParseBearer(r.Header.Get("Authorization"))
-	if err != nil {
-		return customer.Actor{}, err
-	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return customer.Actor{}, fault.New(customer.CodeAddress, fault.Usage, "it is not known where the request comes from")
 	}
 	from := peer.Addr().Unmap()
-	p, err := s.registry.Authenticate(r.Context(), text, from)
+	p, err := s.principal(r, from)
 	switch {
+	case api.Unauthorized(err):
+		if limited := s.admission.Take(admission.Anonymous, admission.AddressKey(from)).Err(); limited != nil {
+			s.metrics.Refused(string(admission.Anonymous))
+			err = limited
+		}
+		return customer.Actor{}, err
 	case err != nil:
 		return customer.Actor{}, err
 	case !p.Scopes.Has(customer.Admin):
 		return customer.Actor{}, fault.New(customer.CodeScope, fault.Usage, "the key is no operator's")
 	}
 	return customer.Actor{Who: "key:" + p.KeyID, From: from.String()}, nil
+}
+
+func (s *Service) principal(r *http.Request, from netip.Addr) (customer.Principal, error) {
+	text, err := customer.ParseBearer(r.Header.Get("Authorization"))
+	if err != nil {
+		return customer.Principal{}, err
+	}
+	return s.registry.Authenticate(r.Context(), text, from)
 }
 
 // onLoopback reports whether a listener's address is reached from this machine only.

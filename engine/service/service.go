@@ -65,12 +65,15 @@ type Service struct {
 	registry *customer.Registry
 	api      *api.API
 	metrics  *telemetry.Metrics
-	traces   *telemetry.Traces
-	public   *listener
-	ops      *listener // nil when there is none
-	admin    *admin.Server
-	loops    []*loop
-	failed   chan error
+	// What a reload gives other limits.
+	admission *admission.Controller
+	spools    *spool.Pool
+	traces    *telemetry.Traces
+	public    *listener
+	ops       *listener // nil when there is none
+	admin     *admin.Server
+	loops     []*loop
+	failed    chan error
 }
 
 // New makes a service, which does nothing yet.
@@ -93,17 +96,16 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	admitted := admission.New(admission.Config{Memory: int64(set.Limits.Memory), Streams: set.Limits.Streams, MaxWait: set.Limits.MaxWait,
-		Rates: rates(set.Limits.Rates), Now: cfg.Now})
+	s.spools, s.admission = spools, admission.New(admission.Config{Limits: admitted(set), Now: cfg.Now})
 	if s.traces, err = telemetry.NewTraces(ctx, cfg.Version, cfg.Log); err != nil {
 		return nil, err
 	}
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
-	s.gauges(admitted, spools)
+	s.gauges(s.admission, spools)
 	s.api, err = api.New(api.Config{
-		Engine: cfg.Engine, RunMemory: int64(set.Limits.RunMemory), Customers: s.registry, Admission: admitted, Spools: spools, Requests: cfg.Record,
+		Engine: cfg.Engine, Tuning: tuning(set), Customers: s.registry, Admission: s.admission, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
-		TrustedProxies: set.TrustedProxies, Servers: set.Servers, Version: cfg.Version,
+		Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
 		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation,
 	})
@@ -125,10 +127,25 @@ func Customers(ctx context.Context, set *config.Settings, record customer.Record
 	return customer.New(ctx, record, customers(set), customer.Options{DataKey: key, AdminNetworks: set.AdminNetworks, Now: now})
 }
 
+// admitted are the limits of admission in settings, and tuning and spooled those of the API and of spools.
+func admitted(set *config.Settings) admission.Limits {
+	l := set.Limits
+	return admission.Limits{Memory: int64(l.Memory), Streams: l.Streams, MaxWait: l.MaxWait, Rates: rates(l.Rates)}
+}
+
+func tuning(set *config.Settings) api.Tuning {
+	return api.Tuning{TrustedProxies: set.TrustedProxies, RunMemory: int64(set.Limits.RunMemory)}
+}
+
+func spooled(set *config.Settings) spool.Limits {
+	l := set.Limits.Spool
+	return spool.Limits{Memory: int64(l.Memory), Answer: int64(l.Answer), Process: int64(l.Process)}
+}
+
 func rates(r config.Rates) map[admission.Policy]admission.Rate {
 	of := func(r config.Rate) admission.Rate { return admission.Rate{Quota: r.Requests, Window: r.Window} }
 	return map[admission.Policy]admission.Rate{
-		admission.Procedures: of(r.Procedures), admission.Polling: of(r.Polling), admission.Downloads: of(r.Downloads),
+		admission.Procedures: of(r.Procedures), admission.Polling: of(r.Polling), admission.Downloads: of(r.Downloads), admission.Anonymous: of(r.Anonymous),
 	}
 }
 
@@ -145,6 +162,7 @@ func (s *Service) gauges(a *admission.Controller, p *spool.Pool) {
 		{"spool_used_bytes", "Bytes of answers that wait until they are whole.", func() float64 { return float64(p.Stats().Bytes) }},
 		{"spool_limit_bytes", "Bytes that may wait.", func() float64 { return float64(p.Stats().Limit) }},
 		{"spools", "Answers that wait until they are whole.", func() float64 { return float64(p.Stats().Spools) }},
+		{"rate_keys", "Keys and addresses that are known to have asked of late.", func() float64 { return float64(a.Stats().Keys) }},
 		{"customers", "Customers that are declared.", func() float64 { return float64(len(s.settings.Load().Customers)) }},
 	} {
 		s.metrics.Gauge(g.name, g.help, g.value)
@@ -273,9 +291,13 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.registry.Replace(ctx, customers(to)); err != nil {
+	if err := s.registry.Reload(ctx, customers(to), to.AdminNetworks); err != nil {
 		return err
 	}
+	// Nothing below can fail.
+	s.admission.Change(admitted(to))
+	s.spools.Change(spooled(to))
+	s.api.Tune(tuning(to))
 	before := s.public.pin()
 	s.public.use(pair)
 	if s.ops != nil && s.ops.pair.Load() != nil {

@@ -55,8 +55,9 @@ spec:
     - {name: encrypted, type: boolean, default: false}
     - {name: mode, type: string, default: auto, allowed: [auto, stream, job]}
     - {name: rows, type: integer, default: 3}
+    - {name: break, type: string, default: ""}
   stages:
-    source: {use: gated, with: {rows: "${params.rows}"}}
+    source: {use: gated, with: {rows: "${params.rows}", break: "${params.break}"}}
     encoder: {use: lines}
     sink: {use: file, with: {path: "${run.output}"}}
   columns: [{name: n, type: int64}]
@@ -70,7 +71,8 @@ type gate struct {
 }
 
 type gatedSettings struct {
-	Rows int `config:"rows"`
+	Rows  int    `config:"rows"`
+	Break string `config:"break"`
 }
 
 // gated is the source "count" of runnertest behind a gate.
@@ -138,7 +140,7 @@ func newService(t *testing.T, set *config.Settings, held *gate) *service {
 	count, _ := bundle.Find(stage.KindSource, "count")
 	bundle.Stages = append(bundle.Stages, stage.DefineSource(stage.About{Name: "gated", Summary: "Counts behind a gate."},
 		func(s gatedSettings, env stage.Env) (stage.Source, error) {
-			source, err := count.Make(fmt.Appendf(nil, `{"rows": %d}`, s.Rows), env)
+			source, err := count.Make(fmt.Appendf(nil, `{"rows": %d, "break": %q}`, s.Rows, s.Break), env)
 			if err != nil {
 				return nil, err
 			}
@@ -475,9 +477,9 @@ func TestReload(t *testing.T) {
 	}
 	bad := change(func(to *config.Settings) {
 		to.Customers = to.Customers[1:]
-		to.Limits.Streams = 3
+		to.Limits.Warm = 3
 	})
-	if err := s.Reload(t.Context(), bad); !fault.Is(err, CodeReload) || !strings.Contains(err.Error(), "limits.streams") {
+	if err := s.Reload(t.Context(), bad); !fault.Is(err, CodeReload) || !strings.Contains(err.Error(), "limits.warm") {
 		t.Errorf("%v", err)
 	}
 	if status, _, err := s.ask(t, `{"customer_id":"one"}`); err != nil || status != http.StatusOK {
@@ -494,5 +496,84 @@ func TestReload(t *testing.T) {
 	}
 	if _, text := s.operations(t, "/metrics"); !strings.Contains(text, `cipherstream_reloads_total{outcome="applied"} 1`) || !strings.Contains(text, `{outcome="refused"} 1`) {
 		t.Error("the reloads are not counted")
+	}
+}
+
+// TestReloadOfLimits: limits, rates, networks of operators and proxies take effect at once, and all of them or none.
+func TestReloadOfLimits(t *testing.T) {
+	set := settings(t)
+	set.Limits.Rates.Anonymous = config.Rate{Requests: 2, Window: time.Hour}
+	set.AdminNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	s := start(t, set, nil)
+	operator, err := s.Registry().Manage(customer.Actor{Who: "user:test", From: "local"}).CreateKey(t.Context(), customer.NewKey{Admin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	administration := func(key string) (int, string) {
+		answer, err := do(t, http.MethodGet, "http://"+s.OperationsAddress()+"/v1/admin/customers", key, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		return answer.StatusCode, answer.Header.Get("Retry-After")
+	}
+	ask := func() int {
+		t.Helper()
+		status, _, err := s.ask(t, `{"customer_id":"one"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+	reload := func(do func(*config.Settings)) error {
+		to := *s.settings.Load()
+		do(&to)
+		return s.Reload(t.Context(), &to)
+	}
+	limited := func(to *config.Settings) {
+		to.Limits.Rates.Procedures = config.Rate{Requests: 1, Window: time.Hour}
+		to.Spec.AdminNetworks, to.AdminNetworks = nil, nil
+		to.Spec.TrustedProxies, to.TrustedProxies = []string{"127.0.0.0/8"}, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		to.Shutdown.Grace = time.Second
+	}
+	everything := func(to *config.Settings) { limited(to); to.Limits.Warm++ }
+	if err := reload(everything); !fault.Is(err, CodeReload) {
+		t.Errorf("%v", err)
+	}
+	if status, _ := administration(operator.Text); ask() != http.StatusOK || ask() != http.StatusOK || status != http.StatusOK {
+		t.Error("a part of a refused reload took effect")
+	}
+	if err := reload(limited); err != nil {
+		t.Fatal(err)
+	}
+	// Two were asked for before, of one that there is now.
+	if status := ask(); status != http.StatusTooManyRequests {
+		t.Errorf("beyond the new rate: %d", status)
+	}
+	if status, _ := administration(operator.Text); status != http.StatusForbidden {
+		t.Errorf("an operator from a network that is none any more: %d", status)
+	}
+	for i, want := range []int{http.StatusUnauthorized, http.StatusUnauthorized, http.StatusTooManyRequests} {
+		if status, after := administration("nothing"); status != want || (after != "") != (want == http.StatusTooManyRequests) {
+			t.Errorf("administration without a key, %d: %d, Retry-After %q", i, status, after)
+		}
+	}
+	if err := reload(func(to *config.Settings) {
+		to.Limits.Rates.Procedures = config.Rate{Requests: 600, Window: time.Minute}
+		to.Limits.Memory, to.Limits.RunMemory = 1<<20, 16<<20
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if status := ask(); status != http.StatusInternalServerError {
+		t.Errorf("a run that is larger than all may be: %d", status)
+	}
+	for _, want := range []string{`"limits.rates.procedures.requests"`, `"admin_networks"`, `"trusted_proxies"`, `"shutdown.grace"`, `"limits.memory"`} {
+		if !strings.Contains(s.log.String(), want) {
+			t.Errorf("the log does not name %s", want)
+		}
+	}
+	if _, text := s.operations(t, "/metrics"); !strings.Contains(text, `cipherstream_refused_total{policy="procedures"} 1`) ||
+		!strings.Contains(text, `cipherstream_refused_total{policy="anonymous"} 1`) || !strings.Contains(text, "cipherstream_rate_keys 2") {
+		t.Error("what was refused is not counted by policy")
 	}
 }

@@ -52,6 +52,7 @@ var engineEdges = map[string][]string{
 	"engine/service/binding":         {"engine", "engine/diag", "engine/document", "engine/service/customer"},
 	"engine/service/config":          {"engine/diag", "engine/document", "engine/service/customer"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
+	"engine/service/telemetry":       {"engine"},
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
 	"engine/service/job":             {"engine", "engine/diag", "engine/service/binding", "engine/service/customer", "engine/service/store"},
 	"engine/service/store/memory":    {"engine/service/store"},
@@ -65,7 +66,7 @@ var engineTestEdges = map[string][]string{
 	"engine/record": {"engine/run/runtest"},
 	"engine/run":    {"engine/run/runtest", "engine/record"},
 
-	"engine/service":              {"engine/service/store/memory"},
+	"engine/service":              {"engine/service/store/memory", "engine/service/telemetry/telemetrytest"},
 	"engine/service/api":          {"engine/service/store/memory"},
 	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
 	"engine/service/customer":     {"engine/service/store/memory"},

@@ -166,7 +166,7 @@ func TestReload(t *testing.T) {
 	}
 	without := strings.Replace(string(text), "- {id: one,", "- {id: three,", 1)
 	reload(strings.Replace(without, "name: Two", "nam: Two", 1), `"document.unknown_key"`)
-	reload(without+"  limits: {streams: 3}\n", "limits.streams")
+	reload(without+"  limits: {warm: 3}\n", "limits.warm")
 	if _, code := p.status(t, "one", key); code != "DATABASE_UNAVAILABLE" {
 		t.Errorf("a refused document took a customer away: %s", code)
 	}

@@ -11,8 +11,10 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -26,13 +28,25 @@ const (
 	CodeLoaded = "admission.loaded"
 	// CodeTooLarge is the code of a run that needs more memory than there is for all.
 	CodeTooLarge = "admission.too_large"
+	// CodeRateLimited is the code of a key, or an address, that has made as many requests as it may.
+	CodeRateLimited = "admission.rate_limited"
 )
 
 // DetailRetryAfter is the detail of a fault that says after how many whole seconds it may be tried again.
 const DetailRetryAfter = "retry_after_seconds"
 
-// Config is what there is to be shared.
+// Config is what a controller is made of.
 type Config struct {
+	Limits
+	// Keys is of how many keys a policy knows at most what they have asked. Beyond that, the key that has not asked for
+	// longest has its whole quota again. Default 65,536.
+	Keys int
+	// Now is the clock of the rates. Default time.Now.
+	Now func() time.Time
+}
+
+// Limits are what there is to be shared. They may change while requests are admitted.
+type Limits struct {
 	// Memory is how many bytes all runs together may need; see (*engine.Engine).Memory. 0 is no limit.
 	Memory int64
 	// Streams is how many streams a customer may have at once, those that wait included. Default 10.
@@ -41,19 +55,26 @@ type Config struct {
 	Rates map[Policy]Rate
 	// MaxWait is how long a run waits for memory. Default 5 seconds.
 	MaxWait time.Duration
-	// Keys is of how many keys a policy knows at most what they have asked. Beyond that, the key that has not asked for
-	// longest has its whole quota again. Default 65,536.
-	Keys int
-	// Now is the clock of the rates. Default time.Now.
-	Now func() time.Time
+}
+
+// withDefaults are the limits with what is left out.
+func (l Limits) withDefaults() Limits {
+	l.Streams = cmp.Or(l.Streams, 10)
+	l.MaxWait = cmp.Or(l.MaxWait, 5*time.Second)
+	if l.Memory <= 0 {
+		l.Memory = math.MaxInt64
+	}
+	return l
 }
 
 // Controller is safe for concurrent use.
 type Controller struct {
-	cfg   Config
-	rates map[Policy]*buckets
+	keys  int
+	now   func() time.Time
+	rates atomic.Pointer[map[Policy]*buckets] // the map is not changed
 
 	mu        sync.Mutex // guards what follows
+	limits    Limits
 	customers map[string]*customer
 	turn      []*customer // those that have somebody waiting; the first one is next
 	used      int64
@@ -71,29 +92,55 @@ type customer struct {
 
 type request struct {
 	memory  int64
-	granted chan struct{} // closed when it has its memory
+	granted chan struct{} // closed when it has its memory, or was refused
+	refused error         // set before granted is closed
 	job     bool          // of Controller.mu once it has entered, as left is
 	left    bool
 }
 
 // New makes a controller.
 func New(cfg Config) *Controller {
-	cfg.Streams = cmp.Or(cfg.Streams, 10)
-	cfg.MaxWait = cmp.Or(cfg.MaxWait, 5*time.Second)
-	cfg.Keys = cmp.Or(cfg.Keys, 1<<16)
-	if cfg.Memory <= 0 {
-		cfg.Memory = math.MaxInt64
+	c := &Controller{keys: cmp.Or(cfg.Keys, 1<<16), now: cfg.Now, customers: map[string]*customer{}}
+	if c.now == nil {
+		c.now = time.Now
 	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	c := &Controller{cfg: cfg, customers: map[string]*customer{}, rates: map[Policy]*buckets{}}
-	for policy, rate := range cfg.Rates {
-		if rate.Quota > 0 && rate.Window > 0 {
-			c.rates[policy] = newBuckets(rate, cfg.Keys)
+	c.rates.Store(&map[Policy]*buckets{})
+	c.Change(cfg.Limits)
+	return c
+}
+
+// Change takes other limits into effect. What was admitted keeps what it has, and keys what they have asked; a request that waits
+// for more memory than there is now for all is refused.
+func (c *Controller) Change(to Limits) {
+	to = to.withDefaults()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rates, now := map[Policy]*buckets{}, c.now()
+	for policy, rate := range to.Rates {
+		if rate.Quota <= 0 || rate.Window <= 0 {
+			continue
+		}
+		switch b := (*c.rates.Load())[policy]; {
+		case b == nil:
+			rates[policy] = newBuckets(rate, c.keys)
+		case b.rate == rate:
+			rates[policy] = b
+		default:
+			rates[policy] = b.at(rate, now)
 		}
 	}
-	return c
+	c.rates.Store(&rates)
+	c.limits = to
+	for name, of := range c.customers {
+		for _, r := range slices.Clone(of.queue) {
+			if r.memory > to.Memory {
+				r.refused = tooLarge(r.memory, to.Memory)
+				c.remove(name, r)
+				close(r.granted)
+			}
+		}
+	}
+	c.serve()
 }
 
 // Stream takes one of the customer's streams, of which it may have so many at once (0 is the default), and so many bytes of
@@ -102,13 +149,13 @@ func New(cfg Config) *Controller {
 // A customer that has all its streams is refused at once. For memory Stream waits, MaxWait at most. When ctx ends first,
 // its cause is the error, and nothing is taken.
 func (c *Controller) Stream(ctx context.Context, name string, streams int, memory int64) (release func(), err error) {
-	return c.admit(ctx, name, cmp.Or(streams, c.cfg.Streams), &request{memory: memory})
+	return c.admit(ctx, name, streams, &request{memory: memory})
 }
 
 // StreamOrJob is Stream of a run that may go on as a job: becomeJob frees its stream for another one, and leaves it its memory.
 func (c *Controller) StreamOrJob(ctx context.Context, name string, streams int, memory int64) (release, becomeJob func(), err error) {
 	r := &request{memory: memory}
-	if release, err = c.admit(ctx, name, cmp.Or(streams, c.cfg.Streams), r); err != nil {
+	if release, err = c.admit(ctx, name, streams, r); err != nil {
 		return nil, nil, err
 	}
 	return release, func() { c.becomeJob(name, r) }, nil
@@ -122,57 +169,68 @@ func (c *Controller) Job(ctx context.Context, name string, memory int64) (releas
 
 // admit waits until a request has what it needs.
 func (c *Controller) admit(ctx context.Context, name string, streams int, r *request) (release func(), err error) {
-	if r.memory = max(r.memory, 0); r.memory > c.cfg.Memory {
-		return nil, fault.New(CodeTooLarge, fault.Usage, "a run needs %d MiB of memory, and all runs together may have %d MiB",
-			mebibytes(r.memory), c.cfg.Memory>>20).WithHint("give all runs more, or this one less: a smaller limits.memory")
-	}
+	r.memory = max(r.memory, 0)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if err := c.enter(name, streams, r); err != nil {
+	wait, err := c.enter(name, streams, r)
+	if err != nil {
 		return nil, err
 	}
 	var late <-chan time.Time
 	if !r.job {
-		timer := time.NewTimer(c.cfg.MaxWait)
+		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		late = timer.C
 	}
 	select {
 	case <-r.granted:
 	case <-ctx.Done():
-		if !c.withdraw(name, r) {
+		if !c.withdraw(name, r) && r.refused == nil {
 			c.leave(name, r)
 		}
 		return nil, context.Cause(ctx)
 	case <-late:
 		if c.withdraw(name, r) {
-			return nil, c.late()
+			return nil, c.late(wait)
 		}
 	}
-	began := c.cfg.Now()
+	if r.refused != nil {
+		return nil, r.refused
+	}
+	began := c.now()
 	var once sync.Once
 	return func() {
 		once.Do(func() {
-			c.learn(r, c.cfg.Now().Sub(began))
+			c.learn(r, c.now().Sub(began))
 			c.leave(name, r)
 		})
 	}, nil
 }
 
+func tooLarge(memory, all int64) error {
+	return fault.New(CodeTooLarge, fault.Usage, "a run needs %d MiB of memory, and all runs together may have %d MiB",
+		mebibytes(memory), all>>20).WithHint("give all runs more, or this one less: a smaller limits.memory")
+}
+
 // mebibytes rounds up, so that what is too large looks so.
 func mebibytes(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 
-// enter takes a stream, unless it is for a job, and stands in line for the memory, which may be granted at once.
-func (c *Controller) enter(name string, streams int, r *request) error {
+// enter takes a stream, unless it is for a job, and stands in line for the memory, which may be granted at once, and is
+// waited for so long.
+func (c *Controller) enter(name string, streams int, r *request) (wait time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if r.memory > c.limits.Memory {
+		return 0, tooLarge(r.memory, c.limits.Memory)
+	}
+	streams = cmp.Or(streams, c.limits.Streams)
 	of := c.customers[name]
 	if of == nil {
 		of = &customer{}
 	}
 	if !r.job && of.streams >= streams {
-		return c.retry(fault.New(CodeStreamsBusy, fault.Cancelled, "the customer has all of its %d streams", streams), streams)
+		return 0, c.retry(fault.New(CodeStreamsBusy, fault.Cancelled, "the customer has all of its %d streams", streams), streams)
 	}
 	c.customers[name] = of
 	if r.job {
@@ -187,7 +245,7 @@ func (c *Controller) enter(name string, streams int, r *request) error {
 	}
 	c.waiting++
 	c.serve()
-	return nil
+	return c.limits.MaxWait, nil
 }
 
 // serve grants memory to those whose turn it is. The caller holds the lock.
@@ -195,7 +253,7 @@ func (c *Controller) serve() {
 	for len(c.turn) > 0 {
 		of := c.turn[0]
 		r := of.queue[0]
-		if r.memory > c.cfg.Memory-c.used {
+		if r.memory > c.limits.Memory-c.used {
 			return
 		}
 		c.used += r.memory
@@ -216,6 +274,15 @@ func (c *Controller) serve() {
 func (c *Controller) withdraw(name string, r *request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.remove(name, r) {
+		return false
+	}
+	c.serve() // those behind it may need less
+	return true
+}
+
+// remove is withdraw without what follows. The caller holds the lock.
+func (c *Controller) remove(name string, r *request) bool {
 	of := c.customers[name]
 	if of == nil || !remove(&of.queue, r) {
 		return false
@@ -225,7 +292,6 @@ func (c *Controller) withdraw(name string, r *request) bool {
 	}
 	c.waiting--
 	c.drop(name, r)
-	c.serve() // those behind it may need less
 	return true
 }
 
@@ -294,10 +360,10 @@ func (c *Controller) learn(r *request, took time.Duration) {
 }
 
 // late is the fault of a run that has waited as long as it may.
-func (c *Controller) late() *fault.Fault {
+func (c *Controller) late(after time.Duration) *fault.Fault {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.retry(fault.New(CodeLoaded, fault.Cancelled, "there was no memory for the run within %s", c.cfg.MaxWait), 1)
+	return c.retry(fault.New(CodeLoaded, fault.Cancelled, "there was no memory for the run within %s", after), 1)
 }
 
 // retry says when it may be tried again: when one of so many runs is likely to be over, within half a minute. The caller
@@ -327,12 +393,12 @@ type Stats struct {
 // Stats is the state now.
 func (c *Controller) Stats() Stats {
 	c.mu.Lock()
-	s := Stats{Memory: c.cfg.Memory, Used: c.used, Streams: c.running, Waiting: c.waiting}
+	s := Stats{Memory: c.limits.Memory, Used: c.used, Streams: c.running, Waiting: c.waiting}
 	c.mu.Unlock()
 	if s.Memory == math.MaxInt64 {
 		s.Memory = 0
 	}
-	for _, b := range c.rates {
+	for _, b := range *c.rates.Load() {
 		s.Keys += b.len()
 	}
 	return s

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,7 +82,7 @@ func TestStreams(t *testing.T) {
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{Memory: 100 << 20, MaxWait: 3 * time.Second})
+		c := New(Config{Limits: Limits{Memory: 100 << 20, MaxWait: 3 * time.Second}})
 		if _, err := c.Stream(t.Context(), "a", 0, 100<<20+1); !fault.Is(err, CodeTooLarge) || !strings.Contains(err.Error(), "needs 101 MiB") {
 			t.Errorf("%v", err)
 		}
@@ -106,7 +107,7 @@ func TestMemory(t *testing.T) {
 func TestInTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{Memory: 1, MaxWait: time.Hour})
+		c := New(Config{Limits: Limits{Memory: 1, MaxWait: time.Hour}})
 		first := stream(t, c, "x", 1)
 		var order []string
 		var wait sync.WaitGroup
@@ -134,7 +135,7 @@ func TestInTurn(t *testing.T) {
 func TestNobodyOvertakes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{Memory: 10, MaxWait: time.Hour})
+		c := New(Config{Limits: Limits{Memory: 10, MaxWait: time.Hour}})
 		first := stream(t, c, "x", 6)
 		var order []string
 		var wait sync.WaitGroup
@@ -164,7 +165,7 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("gone")
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{Memory: 10, MaxWait: time.Hour})
+		c := New(Config{Limits: Limits{Memory: 10, MaxWait: time.Hour}})
 		ended, end := context.WithCancelCause(t.Context())
 		end(gone)
 		if _, err := c.Stream(ended, "a", 0, 1); !errors.Is(err, gone) {
@@ -194,6 +195,47 @@ func TestCancel(t *testing.T) {
 	})
 }
 
+// TestChange: what was admitted keeps what it has, who waits has what there is now, and who can never have it is told at once.
+func TestChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := New(Config{Limits: Limits{Memory: 100, Streams: 3, MaxWait: time.Hour}})
+		first := stream(t, c, "a", 100)
+		var large error
+		var served atomic.Int32
+		var wait sync.WaitGroup
+		wait.Go(func() { _, large = c.Stream(t.Context(), "large", 0, 90) })
+		synctest.Wait()
+		for _, name := range []string{"b", "c"} {
+			wait.Go(func() {
+				release := stream(t, c, name, 40)
+				served.Add(1)
+				release()
+			})
+			synctest.Wait()
+		}
+		c.Change(Limits{Memory: 80, Streams: 1, MaxWait: time.Second})
+		synctest.Wait()
+		if !fault.Is(large, CodeTooLarge) || served.Load() > 0 || c.Stats() != (Stats{Memory: 80, Used: 100, Streams: 1, Waiting: 2}) {
+			t.Errorf("%v, %v, %+v", large, served.Load(), c.Stats())
+		}
+		if _, err := c.Stream(t.Context(), "a", 0, 1); !fault.Is(err, CodeStreamsBusy) {
+			t.Errorf("a stream more than there are now: %v", err)
+		}
+		begun := time.Now()
+		if _, err := c.Stream(t.Context(), "d", 0, 1); !fault.Is(err, CodeLoaded) || time.Since(begun) != time.Second {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+		c.Change(Limits{Memory: 200})
+		wait.Wait()
+		if served.Load() != 2 {
+			t.Errorf("more memory served %d", served.Load())
+		}
+		first()
+		empty(t, c)
+	})
+}
+
 // TestNobodyStarves: a customer with a thousand requests and one with one, and some with requests of any size: the one is
 // served after no more than one of each other, and in the end everybody was.
 func TestNobodyStarves(t *testing.T) {
@@ -202,7 +244,7 @@ func TestNobodyStarves(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			const total = 1000
-			c := New(Config{Memory: total, Streams: 2000, MaxWait: 24 * time.Hour})
+			c := New(Config{Limits: Limits{Memory: total, Streams: 2000, MaxWait: 24 * time.Hour}})
 			var mu sync.Mutex
 			served := map[string][]time.Time{}
 			var most, used int64
@@ -261,7 +303,7 @@ func TestNobodyStarves(t *testing.T) {
 // race detector.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
-	c := New(Config{Memory: 50, Streams: 5, MaxWait: time.Millisecond})
+	c := New(Config{Limits: Limits{Memory: 50, Streams: 5, MaxWait: time.Millisecond}})
 	var wait sync.WaitGroup
 	for i := range 8 {
 		wait.Go(func() {

@@ -15,7 +15,7 @@ import (
 func TestJob(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Config{Memory: 100, Streams: 1})
+		c := New(Config{Limits: Limits{Memory: 100, Streams: 1}})
 		first := stream(t, c, "a", 60)
 		var order []string
 		done := make(chan struct{}, 2)

@@ -2,8 +2,12 @@ package admission
 
 import (
 	"container/list"
+	"net/netip"
+	"strconv"
 	"sync"
 	"time"
+
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // Policy is what a rate is about.
@@ -14,7 +18,19 @@ const (
 	Procedures Policy = "procedures"
 	Polling    Policy = "polling"
 	Downloads  Policy = "downloads"
+	// Anonymous is about requests without a good key, which are counted by address: see AddressKey.
+	Anonymous Policy = "anonymous"
 )
+
+// AddressKey is the key by which requests from an address are counted: the address, and of IPv6 the network of 64 bits, all
+// of which whoever has one address has.
+func AddressKey(address netip.Addr) string {
+	address = address.Unmap().WithZone("")
+	if network, err := address.Prefix(64); err == nil && address.Is6() {
+		return network.String()
+	}
+	return address.String()
+}
 
 // Rate is how many requests a key may make in a window: a token bucket. All may come at once; they come back one by one,
 // evenly over the window.
@@ -44,13 +60,23 @@ type Decision struct {
 	RetryAfter time.Duration
 }
 
+// Err is the fault of a request that was refused, and nil of one that was not.
+func (d Decision) Err() error {
+	if d.Allowed {
+		return nil
+	}
+	seconds := int((d.RetryAfter + time.Second - 1) / time.Second)
+	return fault.New(CodeRateLimited, fault.Cancelled, "as many requests were made as may be: %d in %s", d.Quota, d.Window).
+		WithRetry().WithDetail(DetailRetryAfter, strconv.Itoa(max(seconds, 1)))
+}
+
 // Take counts one request of a key. One that is refused does not count.
 func (c *Controller) Take(policy Policy, key string) Decision {
-	b := c.rates[policy]
+	b := (*c.rates.Load())[policy]
 	if b == nil {
 		return Decision{Allowed: true, Policy: policy}
 	}
-	d := b.take(key, c.cfg.Now())
+	d := b.take(key, c.now())
 	d.Policy = policy
 	return d
 }
@@ -74,6 +100,23 @@ type bucket struct {
 
 func newBuckets(rate Rate, most int) *buckets {
 	return &buckets{rate: rate, each: max(rate.Window/time.Duration(rate.Quota), 1), most: most, keys: map[string]*list.Element{}}
+}
+
+// at are the same keys under another rate: each has made as many requests of its quota as before, and no more than all.
+func (b *buckets) at(rate Rate, now time.Time) *buckets {
+	out := newBuckets(rate, b.most)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := out.each * time.Duration(rate.Quota)
+	for e := b.used.Front(); e != nil; e = e.Next() {
+		was := e.Value.(*bucket)
+		made := max(was.whole.Sub(now), 0).Seconds() / b.each.Seconds()
+		if made > 0 {
+			whole := now.Add(min(time.Duration(made*float64(out.each)), all))
+			out.keys[was.key] = out.used.PushBack(&bucket{was.key, whole})
+		}
+	}
+	return out
 }
 
 func (b *buckets) take(key string, now time.Time) Decision {

@@ -3,6 +3,7 @@ package admission
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -19,7 +20,7 @@ func rates(r Rate) map[Policy]Rate    { return map[Policy]Rate{Procedures: r} }
 func TestTake(t *testing.T) {
 	t.Parallel()
 	at := newClock()
-	c := New(Config{Rates: rates(Rate{Quota: 3, Window: time.Minute}), Now: at.now})
+	c := New(Config{Limits: Limits{Rates: rates(Rate{Quota: 3, Window: time.Minute})}, Now: at.now})
 	const s = time.Second
 	for i, step := range []struct {
 		pass              time.Duration
@@ -49,7 +50,7 @@ func TestTake(t *testing.T) {
 func TestTakeApart(t *testing.T) {
 	t.Parallel()
 	at := newClock()
-	c := New(Config{Now: at.now, Rates: map[Policy]Rate{Procedures: {1, time.Second}, Polling: {2, time.Second}, Downloads: {}}})
+	c := New(Config{Now: at.now, Limits: Limits{Rates: map[Policy]Rate{Procedures: {1, time.Second}, Polling: {2, time.Second}, Downloads: {}}}})
 	for _, step := range []struct {
 		policy  Policy
 		key     string
@@ -75,7 +76,7 @@ func TestTakeIsExact(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 3))
 		rate := Rate{1 + random.IntN(50), time.Duration(1+random.IntN(100)) * 777 * time.Millisecond}
 		at := newClock()
-		c := New(Config{Rates: rates(rate), Now: at.now})
+		c := New(Config{Limits: Limits{Rates: rates(rate)}, Now: at.now})
 		begun, passed := at.now(), 0
 		for range 500 {
 			d := c.Take(Procedures, "k")
@@ -112,7 +113,7 @@ func TestTakeIsExact(t *testing.T) {
 func TestKeysAreBounded(t *testing.T) {
 	t.Parallel()
 	at := newClock()
-	c := New(Config{Rates: rates(Rate{2, time.Minute}), Keys: 100, Now: at.now})
+	c := New(Config{Limits: Limits{Rates: rates(Rate{2, time.Minute})}, Keys: 100, Now: at.now})
 	for i := range 100_000 {
 		c.Take(Procedures, fmt.Sprint("key", i))
 		if d := c.Take(Procedures, "busy"); d.Allowed != (i < 2) {
@@ -132,7 +133,7 @@ func TestKeysAreBounded(t *testing.T) {
 }
 
 func BenchmarkTake(b *testing.B) {
-	c := New(Config{Rates: rates(Rate{1 << 30, time.Hour})})
+	c := New(Config{Limits: Limits{Rates: rates(Rate{1 << 30, time.Hour})}})
 	b.ReportAllocs()
 	b.RunParallel(func(p *testing.PB) {
 		for i := 0; p.Next(); i++ {
@@ -142,7 +143,7 @@ func BenchmarkTake(b *testing.B) {
 }
 
 func BenchmarkStream(b *testing.B) {
-	c := New(Config{Memory: 1 << 30})
+	c := New(Config{Limits: Limits{Memory: 1 << 30}})
 	b.ReportAllocs()
 	for b.Loop() {
 		release, err := c.Stream(b.Context(), "a", 0, 1<<20)
@@ -150,5 +151,49 @@ func BenchmarkStream(b *testing.B) {
 			b.Fatal(err)
 		}
 		release()
+	}
+}
+
+// TestAddressKey: an address of IPv4 is itself, and one of IPv6 its network: whoever has one has all of them.
+func TestAddressKey(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64",
+		"2001:db8::ffff:1": "2001:db8::/64", "2001:db8:0:1::1": "2001:db8:0:1::/64", "fe80::1%eth0": "fe80::/64"} {
+		if got := AddressKey(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: %s", address, got)
+		}
+	}
+	if got := AddressKey(netip.Addr{}); got == "" {
+		t.Error("an address that is not known has no key")
+	}
+}
+
+// TestChangeRates: under another rate a key has made as many requests as before, of whatever quota there is now; what is not
+// changed stays exactly as it was.
+func TestChangeRates(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		made int
+		rate Rate
+		left int // how many it may make then at once; -1 is any number
+	}{
+		{6, Rate{10, 10 * time.Second}, 4}, {6, Rate{20, time.Minute}, 14}, {6, Rate{8, time.Hour}, 2}, {6, Rate{5, time.Second}, 0},
+		{20, Rate{10, 10 * time.Second}, 0}, {20, Rate{20, time.Minute}, 10}, {0, Rate{3, time.Minute}, 3}, {6, Rate{}, -1},
+	} {
+		at := newClock()
+		controller := New(Config{Limits: Limits{Rates: rates(Rate{10, 10 * time.Second})}, Now: at.now})
+		for range c.made {
+			controller.Take(Procedures, "k")
+		}
+		controller.Change(Limits{Rates: rates(c.rate)})
+		left := 0
+		for controller.Take(Procedures, "k").Allowed && left >= 0 {
+			if left++; left > 100 {
+				left = -1
+			}
+		}
+		if left != c.left {
+			t.Errorf("%d requests, then %v: %d more, want %d", c.made, c.rate, left, c.left)
+		}
 	}
 }

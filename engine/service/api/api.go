@@ -69,8 +69,21 @@ type Observer interface {
 	// Begin is called when a request has come. The context that it returns is that of the request from then on, and
 	// traceparent what its runs are to carry, empty for that of the client.
 	Begin(ctx context.Context, r *http.Request) (_ context.Context, traceparent string)
+	// Run is called when a request is going to run a procedure; what it returns is told how that goes.
+	Run(ctx context.Context, runID, procedure string) RunObserver
 	// End is called when the answer has ended.
 	End(ctx context.Context, x Exchange)
+}
+
+// RunObserver is told of one run. Its methods are called one at a time.
+type RunObserver interface {
+	// Traceparent is the trace context that the run's stages are given; empty for that of the request.
+	Traceparent() string
+	// Admitted is called when the run has what it needs, and Event with every event from then on.
+	Admitted(plan *engine.Plan)
+	Event(engine.Event)
+	// End is called when it is over, with the code of the error or none. It may be called again; the first one counts.
+	End(code string)
 }
 
 // Exchange is a request and what became of it: no row, no key, no value of a field that is free text.
@@ -81,6 +94,8 @@ type Exchange struct {
 	Status               int
 	// Code is the code of the error; of an answer that was cut it is why, beside the status that was sent.
 	Code Code
+	// Policy is the one whose rate the request went beyond.
+	Policy string
 	// Cut is true of an answer that was begun and not ended.
 	Cut bool
 	// Customer and KeyID are empty when nobody was recognised.
@@ -111,8 +126,6 @@ type Config struct {
 	Log *slog.Logger
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
-	// TrustedProxies are the networks whose X-Forwarded-For is believed. Default none.
-	TrustedProxies []netip.Prefix
 	// Servers are the base URLs in the OpenAPI document. Default the one that it is fetched from.
 	Servers []string
 	// TLS says that clients come by TLS, here or at a proxy: the answers tell them to stay with it.
@@ -121,8 +134,8 @@ type Config struct {
 	Version string
 	// Isolation spreads the stages of a run over processes. Default the engine's.
 	Isolation engine.Isolation
-	// RunMemory is the most that may be in flight in a run, in bytes. Default what its pipeline allows.
-	RunMemory int64
+	// Tuning is what Tune changes.
+	Tuning Tuning
 	// StreamTimeout is the time limit of a run that is streamed. Default 30 seconds.
 	StreamTimeout time.Duration
 	// BodyTimeout is how long the body of a request may take. Default 10 seconds.
@@ -142,6 +155,14 @@ type Config struct {
 	Metrics http.Handler
 }
 
+// Tuning is what may change while requests are answered.
+type Tuning struct {
+	// TrustedProxies are the networks whose X-Forwarded-For is believed. Default none.
+	TrustedProxies []netip.Prefix
+	// RunMemory is the most that may be in flight in a run, in bytes. Default what its pipeline allows.
+	RunMemory int64
+}
+
 // API serves the operations. It is safe for concurrent use.
 type API struct {
 	Config
@@ -152,6 +173,7 @@ type API struct {
 	references *references
 	waiters    *waiters
 	draining   atomic.Bool
+	tuning     atomic.Pointer[Tuning]
 }
 
 // New makes an API of a catalogue that has no mistakes.
@@ -177,6 +199,7 @@ func New(cfg Config) (*API, error) {
 	orDefault(&cfg.ReferenceAge, 5*time.Minute)
 	orDefault(&cfg.ReferenceBytes, 64<<20)
 	a := &API{Config: cfg, mux: http.NewServeMux(), waiters: newWaiters()}
+	a.Tune(cfg.Tuning)
 	var err error
 	if a.procedures, a.names, err = loadCatalogue(cfg.Engine); err != nil {
 		return nil, err
@@ -195,6 +218,9 @@ func orDefault[T comparable](v *T, value T) {
 	}
 }
 
+// Tune takes another tuning into effect, for the requests that come from now on.
+func (a *API) Tune(to Tuning) { a.tuning.Store(&to) }
+
 // Drain makes the service not ready: whoever spreads requests over services sends it no more. Requests are still answered,
 // and those that wait for news of a job are let go.
 func (a *API) Drain() {
@@ -205,8 +231,16 @@ func (a *API) Drain() {
 // Close forgets the reference lists that are kept.
 func (a *API) Close() { a.references.close() }
 
-// nobody observes nothing.
-type nobody struct{}
+// nobody observes nothing, and noRun nothing of a run.
+type (
+	nobody struct{}
+	noRun  struct{}
+)
 
 func (nobody) Begin(ctx context.Context, _ *http.Request) (context.Context, string) { return ctx, "" }
+func (nobody) Run(context.Context, string, string) RunObserver                      { return noRun{} }
+func (noRun) Traceparent() string                                                   { return "" }
+func (noRun) Admitted(*engine.Plan)                                                 {}
+func (noRun) Event(engine.Event)                                                    {}
 func (nobody) End(context.Context, Exchange)                                        {}
+func (noRun) End(string)                                                            {}

@@ -132,7 +132,7 @@ func (d *describer) object() {
 		"206": {Description: "The ranges that were asked for; several are multipart/byteranges.", Headers: d.headers(append(headers, "Content-Range")...), Content: ranges},
 		"304": {Description: "The result is the one that If-None-Match names.", Headers: d.headers("X-Request-Id", "ETag")},
 	}
-	d.errors(responses, []Code{LinkInvalid, ResultExpired, PreconditionFailed, RangeNotSatisfiable, StorageUnavailable, RecordUnavailable, Internal, ShuttingDown})
+	d.errors(responses, []Code{LinkInvalid, ResultExpired, RateLimited, PreconditionFailed, RangeNotSatisfiable, StorageUnavailable, RecordUnavailable, Internal, ShuttingDown})
 	signed := pathParameter("signed", "What s3_url or the Location of a download holds.", nil)
 	signed.Schema.MaxLength = ptr(maxPass)
 	text := func(name, description string) *huma.Param {

@@ -176,8 +176,8 @@ var table = []Entry{
 	{Code: UnsupportedMediaType, Status: http.StatusUnsupportedMediaType, Meaning: "The body is not announced as JSON, or is compressed.",
 		Suggestion: "Send Content-Type: application/json and no Content-Encoding."},
 
-	{Code: RateLimited, Status: http.StatusTooManyRequests, Meaning: "The API key has used up its requests for now.", Retryable: true,
-		Suggestion: "Wait as Retry-After says."},
+	{Code: RateLimited, Status: http.StatusTooManyRequests, Meaning: "The API key, or the address of requests without a good one, has used up its requests for now.", Retryable: true,
+		Suggestion: "Wait as Retry-After says.", inner: []string{"admission.rate_limited"}},
 	{Code: TooManyStreams, Status: http.StatusTooManyRequests, Meaning: "As many streams of the customer are open as it may have.", Retryable: true,
 		Suggestion: "Wait as Retry-After says, or let a stream end first.", inner: []string{"admission.streams_busy"}},
 

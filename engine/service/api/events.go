@@ -230,11 +230,11 @@ func (s *eventStream) wait(ctx context.Context) *Error {
 
 // stillMine refuses whoever has lost the key or the customer since the request came.
 func (x *exchange) stillMine(id string) *Error {
-	p, err := x.api.Customers.Authenticate(x.ctx, x.bearer, x.info.From)
-	if err == nil {
-		_, err = x.api.Customers.Customer(x.ctx, p, id, customer.Jobs)
+	p, e := x.principalOf()
+	if e != nil {
+		return e
 	}
-	if err != nil {
+	if _, err := x.api.Customers.Customer(x.ctx, p, id, customer.Jobs); err != nil {
 		return fromError(err)
 	}
 	return nil

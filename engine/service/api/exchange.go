@@ -24,8 +24,6 @@ type exchange struct {
 	info        Exchange
 	principal   customer.Principal
 	traceparent string
-	// bearer is the key that was shown, so that it can be asked again whether it is still good.
-	bearer string
 	// clientID is the request's X-Request-Id, for the log.
 	clientID string
 	// failure is why the answer is an error, or was cut.
@@ -85,7 +83,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	defer x.end()
 	if p := x.r.URL.Path; p != path.Clean(p) && p != "/docs/" || strings.Contains(p, "\x00") {
 		// The mux would send a client that left out a POST's body to somewhere else.
-		x.fail(fail(NotFound))
+		x.fail(x.anonymous(fail(NotFound)))
 		return
 	}
 	a.mux.ServeHTTP(x.w, x.r)

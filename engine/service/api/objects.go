@@ -26,7 +26,7 @@ const mostRanges = 16
 func (a *API) object(x *exchange) *Error {
 	p, ok := a.open(x.r.PathValue("signed"))
 	if !ok || a.Jobs == nil {
-		return fail(LinkInvalid)
+		return x.anonymous(fail(LinkInvalid))
 	}
 	x.info.Customer, x.info.KeyID = p.customer, p.key
 	j, e := x.findJob(p.customer, p.job)

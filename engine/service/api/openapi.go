@@ -134,13 +134,13 @@ func (a *API) nothing(x *exchange) *Error {
 		}
 	}
 	if len(allow) == 0 {
-		return fail(NotFound)
+		return x.anonymous(fail(NotFound))
 	}
 	if slices.Contains(allow, http.MethodGet) {
 		allow = append(allow, http.MethodHead)
 	}
 	x.w.Header().Set("Allow", strings.Join(allow, ", "))
-	return fail(MethodNotAllowed)
+	return x.anonymous(fail(MethodNotAllowed))
 }
 
 func (a *API) tags() (out []*huma.Tag) {

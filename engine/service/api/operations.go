@@ -22,33 +22,64 @@ const MaxBody = 1 << 20
 
 // authenticate says whose key the request has, and takes one of the key's requests of a policy.
 func (x *exchange) authenticate(policy admission.Policy) *Error {
+	p, e := x.principalOf()
+	switch {
+	case e != nil && e.Status == http.StatusUnauthorized:
+		return x.anonymous(e)
+	case e != nil:
+		return e
+	}
+	x.principal = p
+	x.info.KeyID, x.info.Customer = p.KeyID, p.Customer
+	return x.take(policy, p.KeyID)
+}
+
+// principalOf is whose key the request has.
+func (x *exchange) principalOf() (p customer.Principal, _ *Error) {
 	given := x.r.Header.Values("Authorization")
 	if len(given) == 0 {
-		return fail(AuthenticationRequired)
+		return p, fail(AuthenticationRequired)
 	}
 	bearer, err := customer.ParseBearer(given[0])
 	if len(given) > 1 || err != nil {
-		return fail(AuthenticationRequired).saying("The header Authorization is not one of the form Bearer KEY.")
+		return p, fail(AuthenticationRequired).saying("The header Authorization is not one of the form Bearer KEY.")
 	}
-	p, err := x.api.Customers.Authenticate(x.ctx, bearer, x.info.From)
-	if err != nil {
-		return fromError(err)
+	if p, err = x.api.Customers.Authenticate(x.ctx, bearer, x.info.From); err != nil {
+		return p, fromError(err)
 	}
-	x.principal, x.bearer = p, bearer
-	x.info.KeyID, x.info.Customer = p.KeyID, p.Customer
-	d := x.api.Admission.Take(policy, p.KeyID)
+	return p, nil
+}
+
+// anonymous refuses a request with e. One that no good key came with is counted for its address, and refused for that when there
+// were as many of them as there may be. Requests with a good key are not held up by what else comes from their address.
+func (x *exchange) anonymous(e *Error) *Error {
+	if e.Status != http.StatusUnauthorized {
+		if _, unknown := x.principalOf(); unknown == nil {
+			return e
+		}
+	}
+	if limited := x.take(admission.Anonymous, admission.AddressKey(x.info.From)); limited != nil {
+		return limited
+	}
+	return e
+}
+
+// take takes one of the requests of a policy that a key may make, and says in the header how many are left.
+func (x *exchange) take(policy admission.Policy, key string) *Error {
+	d := x.api.Admission.Take(policy, key)
 	if d.Limited {
 		name := strconv.Quote(string(d.Policy))
 		h := x.w.Header()
 		h.Set("RateLimit-Policy", name+";q="+strconv.Itoa(d.Quota)+";w="+seconds(d.Window))
 		h.Set("RateLimit", name+";r="+strconv.Itoa(d.Remaining)+";t="+seconds(d.Reset))
 	}
-	if !d.Allowed {
-		e := fail(RateLimited)
-		e.RetryAfter = d.RetryAfter
-		return e
+	if d.Allowed {
+		return nil
 	}
-	return nil
+	x.info.Policy = string(d.Policy)
+	e := fail(RateLimited)
+	e.RetryAfter = d.RetryAfter
+	return e
 }
 
 // seconds are whole seconds, rounded up.

@@ -31,7 +31,7 @@ func (a *API) clientAddress(r *http.Request) netip.Addr {
 }
 
 func (a *API) trusted(address netip.Addr) bool {
-	for _, network := range a.TrustedProxies {
+	for _, network := range a.tuning.Load().TrustedProxies {
 		if network.Contains(address) {
 			return true
 		}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,8 @@ type execution struct {
 	asker
 	*binding.Bound
 	api *API
+	// observer is told of the run.
+	observer RunObserver
 	// request is the record's line, which is there from the moment when the run was admitted; recorded is true from then on,
 	// until what became of it was written down. A run that goes on as a job may still wait to be admitted then: nothing is
 	// begun that has been answered.
@@ -58,13 +61,30 @@ func (x *exchange) asker() asker {
 		traceparent: x.traceparent, started: x.info.Started}
 }
 
-// prepare binds an order to a run. What it takes is given back by close.
+// newExecution is an order with the identifier that its run would have.
+func (a *API) newExecution(who asker, o *order) *execution {
+	return &execution{order: o, asker: who, api: a, observer: noRun{},
+		request: store.Request{ID: who.requestID, RunID: engine.NewRunID(o.procedure.name, who.started), Customer: o.customer.ID, KeyID: who.keyID,
+			Procedure: o.procedure.name, Mode: o.mode, Format: o.format, Status: store.Running, StartedAt: who.started}}
+}
+
+// prepare binds an order to a run, which is observed. What it takes is given back by close.
 func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, error) {
-	runID := engine.NewRunID(o.procedure.name, who.started)
-	binder := binding.Binder{Engine: a.Engine, Sealer: a.Customers, Log: a.Log, Isolation: a.Isolation, RunMemory: a.RunMemory}
-	bound, err := binder.Bind(who.ctx, binding.Order{Pipeline: o.procedure.prepared, Customer: o.customer, Parameters: o.given,
-		Sealed: o.encrypted, Lines: o.format == formats[0].Name, RunID: runID, StartedAt: who.started, Timeout: timeout,
-		RequestID: who.requestID, Traceparent: who.traceparent})
+	e := a.newExecution(who, o)
+	e.observer = a.Observer.Run(who.ctx, e.request.RunID, o.procedure.name)
+	if err := e.bind(timeout); err != nil {
+		e.observer.End(string(fromError(err).Code))
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *execution) bind(timeout time.Duration) (err error) {
+	a, o, who := e.api, e.order, e.asker
+	binder := binding.Binder{Engine: a.Engine, Sealer: a.Customers, Log: a.Log, Isolation: a.Isolation, RunMemory: a.tuning.Load().RunMemory}
+	e.Bound, err = binder.Bind(who.ctx, binding.Order{Pipeline: o.procedure.prepared, Customer: o.customer, Parameters: o.given,
+		Sealed: o.encrypted, Lines: o.format == formats[0].Name, RunID: e.request.RunID, StartedAt: who.started, Timeout: timeout,
+		RequestID: who.requestID, Traceparent: cmp.Or(e.observer.Traceparent(), who.traceparent)})
 	var refused *binding.Refused
 	if errors.As(err, &refused) {
 		if _, rest := fromDiagnostics(refused.Diagnostics); rest.HasErrors() {
@@ -75,16 +95,14 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 			a.Log.ErrorContext(who.ctx, "a pipeline cannot be run", "request_id", who.requestID, "pipeline", o.procedure.name, "problems", problems)
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &execution{order: o, asker: who, Bound: bound, api: a,
-		request: store.Request{ID: who.requestID, RunID: runID, Customer: o.customer.ID, KeyID: who.keyID,
-			Procedure: o.procedure.name, Mode: o.mode, Format: o.format, Status: store.Running, StartedAt: who.started}}, nil
+	return err
 }
 
-// close gives back what the execution has of a sealing key.
-func (e *execution) close() { e.Close(e.ctx) }
+// close gives back what the execution has of a sealing key, and ends what is told of it.
+func (e *execution) close() {
+	e.observer.End("")
+	e.Close(e.ctx)
+}
 
 func (e *execution) audit(what, outcome string) store.Audit {
 	return store.Audit{At: e.api.Now(), Who: "key:" + e.request.KeyID, What: what, Customer: e.request.Customer,
@@ -92,9 +110,27 @@ func (e *execution) audit(what, outcome string) store.Audit {
 		Details: map[string]string{"procedure": e.request.Procedure, "mode": e.request.Mode, "format": e.request.Format}}
 }
 
-// run admits the execution and runs it. It is a delivery.Run, and called once; what was taken to prepare it is given back.
+// run admits the execution and runs it, and has it observed. It is a delivery.Run, and called once; what was taken to prepare it
+// is given back.
 func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
 	defer e.close()
+	events := o.Events
+	o.Events = func(event engine.Event) {
+		e.observer.Event(event)
+		if events != nil {
+			events(event)
+		}
+	}
+	receipt, err := e.admitAndRun(ctx, sink, o)
+	code := Code("")
+	if err != nil {
+		code = fromError(err).Code
+	}
+	e.observer.End(string(code))
+	return receipt, err
+}
+
+func (e *execution) admitAndRun(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
 	release, err := e.admit(ctx)
 	if err != nil {
 		return nil, err
@@ -104,6 +140,7 @@ func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptio
 	if err := e.begin(ctx); err != nil {
 		return nil, err
 	}
+	e.observer.Admitted(e.Plan)
 	return e.Bound.Run(ctx, sink, o)
 }
 

@@ -305,7 +305,7 @@ func TestRunMemory(t *testing.T) {
 	t.Parallel()
 	seen := make(chan int64, 1)
 	s := newServer(t, func(c *Config) {
-		c.RunMemory = 16 << 20
+		c.Tuning.RunMemory = 16 << 20
 		c.Engine = watchedEngine{c.Engine, func(p *engine.Plan) { seen <- p.Limits.MemoryBytes }}
 	})
 	if a := s.post("visits", ask("")); a.StatusCode != 200 {

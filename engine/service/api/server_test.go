@@ -21,7 +21,8 @@ import (
 // has, and never one that a client can make up.
 func TestClientAddress(t *testing.T) {
 	t.Parallel()
-	a := &API{Config: Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}}}
+	a := &API{}
+	a.Tune(Tuning{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}})
 	for _, c := range []struct {
 		remote    string
 		forwarded []string
@@ -184,6 +185,17 @@ func TestRates(t *testing.T) {
 	if e := a.refusal(t); e.Code != RateLimited || a.Header.Get("Retry-After") != "1" || a.Header.Get("RateLimit") != `"polling";r=0;t=2` {
 		t.Errorf("%s %v", a.Status, a.Header)
 	}
+	// Without a good key the address counts, and a good key from there passes all the same.
+	for _, c := range []struct {
+		method, path, authorization string
+		code                        Code
+	}{{"GET", "/v1/procedures", "Bearer nobody", InvalidAPIKey}, {"GET", "/v1/procedures", "Basic nobody", RateLimited}, {"GET", "/v1/procedures", "-", RateLimited},
+		{"GET", "/nowhere", "-", RateLimited}, {"PUT", "/v1/procedures", "-", RateLimited}, {"GET", "//", "-", RateLimited}, {"GET", "/nowhere", "Bearer good", NotFound}} {
+		a := s.do(c.method, c.path, "", "Authorization", c.authorization)
+		if e := a.refusal(t); e.Code != c.code || c.code != NotFound && a.Header.Get("RateLimit-Policy") != `"anonymous";q=60;w=60` {
+			t.Errorf("%+v: %s %v", c, e.Code, a.Header)
+		}
+	}
 	if a := s.post("visits", "{}"); a.StatusCode != 400 || !strings.HasPrefix(a.Header.Get("RateLimit-Policy"), `"procedures"`) {
 		t.Errorf("%s %v", a.Status, a.Header)
 	}
@@ -212,7 +224,8 @@ type watcher struct{ seen chan Exchange }
 func (watcher) Begin(ctx context.Context, r *http.Request) (context.Context, string) {
 	return context.WithValue(ctx, watcher{}, "mine"), "00-" + strings.Repeat("a", 32) + "-" + strings.Repeat("b", 16) + "-01"
 }
-func (w watcher) End(ctx context.Context, x Exchange) { w.seen <- x }
+func (w watcher) Run(context.Context, string, string) RunObserver { return noRun{} }
+func (w watcher) End(ctx context.Context, x Exchange)             { w.seen <- x }
 
 // TestObserver: whoever measures is told of every request, and of no more than may be a label.
 func TestObserver(t *testing.T) {

@@ -220,10 +220,11 @@ func TestChanges(t *testing.T) {
 		want     []Change
 	}{
 		{"level: warn", "level: info", []Change{{"log.level", false}}},
-		{"memory: 2GiB", "memory: 3GiB", []Change{{"limits.memory", true}}},
+		{"memory: 2GiB", "memory: 3GiB", []Change{{"limits.memory", false}}},
+		{"procedures: {requests: 120", "procedures: {requests: 121", []Change{{"limits.rates.procedures.requests", false}}},
 		{"[203.0.113.0/24]", "[]", []Change{{"customers.sunrise.networks", false}}},
 		{"id: demo,", "id: demo2,", []Change{{"customers.demo (removed)", false}, {"customers.demo2 (new)", false}}},
-		{"grace: 20s", "grace: 21s", []Change{{"shutdown.grace", true}}},
+		{"grace: 20s", "grace: 21s", []Change{{"shutdown.grace", false}}},
 		{"dsn: env:SUNRISE_DSN", "dsn: env:DEMO_DSN", []Change{{"customers.sunrise.dsn (the reference)", false}, {"customers.sunrise.dsn (the secret)", false}}},
 	} {
 		text, err := os.ReadFile(path)

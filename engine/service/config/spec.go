@@ -63,7 +63,7 @@ type Limits struct {
 	RunMemory config.Size   `config:"run_memory" default:"32MiB" min:"16MiB" doc:"Buffers of one run."`
 	Streams   int           `config:"streams" default:"10" min:"1" max:"1000" doc:"Streams that one customer may have at once."`
 	MaxWait   time.Duration `config:"max_wait" default:"5s" min:"0s" max:"10m" doc:"How long a stream waits for memory before it is refused."`
-	Rates     Rates         `config:"rates" doc:"Requests that one key may make."`
+	Rates     Rates         `config:"rates" doc:"Requests that one key, or one address, may make."`
 	Spool     Spool         `config:"spool" doc:"Where answers wait until they are whole."`
 	Warm      int           `config:"warm" default:"1" min:"0" max:"64" doc:"Plugin processes that are kept started in advance."`
 }
@@ -73,6 +73,7 @@ type Rates struct {
 	Procedures Rate `config:"procedures" doc:"Requests for rows."`
 	Polling    Rate `config:"polling" doc:"Requests about requests and jobs."`
 	Downloads  Rate `config:"downloads" doc:"Downloads of objects."`
+	Anonymous  Rate `config:"anonymous" doc:"Requests without a good key, by the address (of IPv6 the network of 64 bits) that they come from. Beyond that they are answered 429 instead of 401; those with a good key are not held up."`
 }
 
 // Rate is a token bucket: so many requests in a window, all of them at once if need be.

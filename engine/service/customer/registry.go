@@ -63,13 +63,13 @@ type Options struct {
 // Who is let in is decided from memory: all keys and switches are read again when the record's version has changed, by
 // whomever. So a key that was revoked opens nothing from the moment on that the one who revoked it heard of it.
 type Registry struct {
-	record        Record
-	dataKey       *datakey.Key
-	adminNetworks []netip.Prefix
-	now           func() time.Time
-	seed          maphash.Seed
+	record  Record
+	dataKey *datakey.Key
+	now     func() time.Time
+	seed    maphash.Seed
 
 	customers atomic.Pointer[declared]
+	operators atomic.Pointer[[]netip.Prefix]
 	access    atomic.Pointer[access]
 	reading   sync.Mutex // held while access is read again
 	flushing  sync.Mutex
@@ -102,11 +102,20 @@ func New(ctx context.Context, record Record, customers []Customer, opts Options)
 	if r.now == nil {
 		r.now = time.Now
 	}
-	var err error
-	if r.adminNetworks, err = networks(opts.AdminNetworks); err != nil {
-		return nil, fault.New(CodeInvalid, fault.Usage, "the networks of operators: %w", err)
+	return r, r.Reload(ctx, customers, opts.AdminNetworks)
+}
+
+// Reload is Replace, with other networks of operators as well: all of it or, when it returns an error, nothing.
+func (r *Registry) Reload(ctx context.Context, customers []Customer, adminNetworks []netip.Prefix) error {
+	operators, err := networks(adminNetworks)
+	if err != nil {
+		return fault.New(CodeInvalid, fault.Usage, "the networks of operators: %w", err)
 	}
-	return r, r.Replace(ctx, customers)
+	if err := r.Replace(ctx, customers); err != nil {
+		return err
+	}
+	r.operators.Store(&operators)
+	return nil
 }
 
 // Replace takes the customers' new declarations, all of them or, when it returns an error, none. Requests that are
@@ -156,7 +165,7 @@ func (r *Registry) Authenticate(ctx context.Context, bearer string, from netip.A
 		return Principal{}, fault.New(CodeKeyExpired, fault.Usage, "the key %s has expired, on %s", e.ID,
 			e.ExpiresAt.Format(time.RFC3339)).
 			WithHint("ask for another one")
-	case e.Kind == store.Admin && !contains(r.adminNetworks, from):
+	case e.Kind == store.Admin && !contains(*r.operators.Load(), from):
 		return Principal{}, addressRefused()
 	}
 	e.use.note(now)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/object"
@@ -20,9 +21,13 @@ type Config struct {
 	Answer, Process int64
 }
 
+// Limits are those of a Config that may change while there are spools.
+type Limits struct{ Memory, Answer, Process int64 }
+
 // Pool makes spools and holds them to the limits. It is safe for concurrent use.
 type Pool struct {
-	cfg     Config
+	dir     string
+	limits  atomic.Pointer[Limits]
 	create  func(dir string) (file, error)
 	buffers sync.Pool // of *[chunkSize + overhead]byte, which hold nothing
 
@@ -41,12 +46,10 @@ type file interface {
 // New makes a pool. It tries out whether a file can be made in the folder.
 func New(cfg Config) (*Pool, error) {
 	cfg.Dir = cmp.Or(cfg.Dir, os.TempDir())
-	cfg.Memory = cmp.Or(cfg.Memory, 1<<20)
-	cfg.Answer = cmp.Or(cfg.Answer, 1<<30)
-	cfg.Process = cmp.Or(cfg.Process, 4<<30)
-	p := &Pool{cfg: cfg, create: unlinked}
+	p := &Pool{dir: cfg.Dir, create: unlinked}
+	p.Change(Limits{cfg.Memory, cfg.Answer, cfg.Process})
 	p.buffers.New = func() any { return new([chunkSize + overhead]byte) }
-	f, err := p.create(cfg.Dir)
+	f, err := p.create(p.dir)
 	if err == nil {
 		err = f.Close()
 	}
@@ -54,6 +57,14 @@ func New(cfg Config) (*Pool, error) {
 		return nil, fileFault("make", err)
 	}
 	return p, nil
+}
+
+// Change takes other limits into effect, for what is written from now on; 0 is the default. Spools keep what is in them.
+func (p *Pool) Change(to Limits) {
+	to.Memory = cmp.Or(to.Memory, 1<<20)
+	to.Answer = cmp.Or(to.Answer, 1<<30)
+	to.Process = cmp.Or(to.Process, 4<<30)
+	p.limits.Store(&to)
 }
 
 // Stats is what a pool holds at a moment.
@@ -67,7 +78,7 @@ type Stats struct {
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Stats{Spools: p.open, Bytes: p.taken, Limit: p.cfg.Process}
+	return Stats{Spools: p.open, Bytes: p.taken, Limit: p.limits.Load().Process}
 }
 
 // New makes an empty spool. It has no file, and hardly any memory, before it needs them. Close it.
@@ -82,8 +93,8 @@ func (p *Pool) New() *Spool {
 func (p *Pool) take(bytes int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taken+bytes > p.cfg.Process {
-		return fault.New(CodeFull, fault.Sink, "all answers that wait together would be larger than %d MiB, which is all that they may have", p.cfg.Process>>20).
+	if all := p.limits.Load().Process; p.taken+bytes > all {
+		return fault.New(CodeFull, fault.Sink, "all answers that wait together would be larger than %d MiB, which is all that they may have", all>>20).
 			WithHint("try again later, or give them more").WithRetry()
 	}
 	p.taken += bytes

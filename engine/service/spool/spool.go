@@ -72,7 +72,7 @@ func (s *Spool) Write(p []byte) (int, error) {
 	if err := s.usable(); err != nil {
 		return 0, err
 	}
-	if limit := s.pool.cfg.Answer; s.size+int64(len(p)) > limit {
+	if limit := s.pool.limits.Load().Answer; s.size+int64(len(p)) > limit {
 		return 0, fault.New(CodeFull, fault.Sink, "the answer is larger than %d MiB, which is all that one may have", limit>>20).
 			WithHint("ask for less, or without a spool")
 	}
@@ -113,7 +113,7 @@ func (s *Spool) store(p []byte) error {
 		if len(s.tail) < chunkSize {
 			continue
 		}
-		if s.file == nil && int64(len(s.head)+1)*chunkSize <= s.pool.cfg.Memory {
+		if s.file == nil && int64(len(s.head)+1)*chunkSize <= s.pool.limits.Load().Memory {
 			s.head = append(s.head, s.tail)
 			s.tail = nil
 			continue
@@ -156,7 +156,7 @@ func (s *Spool) begin() error {
 	if s.aead, err = cipher.NewGCM(block); err != nil {
 		return fault.New(CodeIO, fault.Internal, "the spool's cipher: %w", err)
 	}
-	if s.file, err = s.pool.create(s.pool.cfg.Dir); err != nil {
+	if s.file, err = s.pool.create(s.pool.dir); err != nil {
 		return fileFault("make", err)
 	}
 	return nil

@@ -84,7 +84,7 @@ func (m *Metrics) Run(procedure, mode, outcome string, rows, bytes int64) {
 	m.bytes.WithLabelValues(procedure, mode).Add(float64(bytes))
 }
 
-// Refused counts a request that was refused by a policy: the name of a rate, streams, or load.
+// Refused counts a request that was refused by a policy: the name of a rate, or the code of another limit.
 func (m *Metrics) Refused(policy string) { m.refused.WithLabelValues(policy).Inc() }
 
 // Reload counts a reload.
