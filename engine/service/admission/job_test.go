@@ -67,7 +67,7 @@ func TestJob(t *testing.T) {
 // TestStreamBecomesAJob: it keeps its memory, and its stream is free; it gives back once what it has, whenever it has become one.
 func TestStreamBecomesAJob(t *testing.T) {
 	t.Parallel()
-	c := New(Config{Memory: 100, Streams: 1})
+	c := New(Config{Limits: Limits{Memory: 100, Streams: 1}})
 	release, becomeJob, err := c.StreamOrJob(t.Context(), "a", 0, 60)
 	if err != nil {
 		t.Fatal(err)

@@ -65,12 +65,6 @@ func retryAfter(f *fault.Fault) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// Public is what customers are told of a fault of a job: the code of the table, its meaning and what to do.
-func Public(err error) (code, message, suggestion string) {
-	e := fromError(err)
-	return string(e.Code), e.Message, e.Suggestion
-}
-
 func entryOf(f *fault.Fault) *Entry {
 	if e := byInner[f.Code]; e != nil {
 		return e

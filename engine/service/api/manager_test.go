@@ -136,7 +136,7 @@ func TestAutoBecomesAJob(t *testing.T) {
 	t.Parallel()
 	s, b := newWorkingServer(t, 0, func(c *Config) {
 		c.Auto = delivery.Limits{Rows: 1000, Bytes: 1 << 20}
-		c.Admission = admission.New(admission.Config{Streams: 1}) // a run that is a job is no stream any more
+		c.Admission = admission.New(admission.Config{Limits: admission.Limits{Streams: 1}}) // a run that is a job is no stream any more
 	})
 	b.held = make(chan struct{}) // so that the answer comes before the end
 	release := sync.OnceFunc(func() { close(b.held) })

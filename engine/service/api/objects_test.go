@@ -65,8 +65,8 @@ func TestDownload(t *testing.T) {
 func TestDownloadsAreLimited(t *testing.T) {
 	t.Parallel()
 	s := newJobServer(t, func(c *Config) {
-		c.Admission = admission.New(admission.Config{Rates: map[admission.Policy]admission.Rate{
-			admission.Polling: {Quota: 3, Window: time.Hour}, admission.Downloads: {Quota: 1, Window: time.Hour}}})
+		c.Admission = admission.New(admission.Config{Limits: admission.Limits{Rates: map[admission.Policy]admission.Rate{
+			admission.Polling: {Quota: 3, Window: time.Hour}, admission.Downloads: {Quota: 1, Window: time.Hour}}}})
 	})
 	j := s.completed([]byte("x"))
 	path := "/v1/customers/clinic-7/jobs/" + j.ID
