@@ -44,8 +44,7 @@ type Record interface {
 	job.Record
 	// Queues are the jobs that wait and run, by procedure.
 	Queues(ctx context.Context) (map[string]store.Queue, error)
-	ReserveIdempotency(ctx context.Context, key store.Idempotency) (job string, err error)
-	ReleaseIdempotency(ctx context.Context, key store.Idempotency) error
+	api.JobRecord
 }
 
 // Config is what a service is made of. Settings, Engine, Record and DataKey have to be given; they stay the caller's, who
@@ -126,14 +125,17 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		s.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
 		jobGauges(s.metrics, &cfg, s.jobs, s.accepts)
 	}
-	s.api, err = api.New(api.Config{
+	apiConfig := api.Config{
 		Engine: cfg.Engine, Tuning: tuning(set), Customers: s.registry, Admission: s.admission, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
 		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation,
-	})
-	if err != nil {
+	}
+	if s.jobs != nil {
+		apiConfig.Jobs, apiConfig.JobRecord, apiConfig.LinkKey = s.jobs, cfg.Record, cfg.DataKey.Derive("links to objects")
+	}
+	if s.api, err = api.New(apiConfig); err != nil {
 		return nil, err
 	}
 	s.loops = []*loop{

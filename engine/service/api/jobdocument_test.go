@@ -90,13 +90,13 @@ func TestJobsAsDescribed(t *testing.T) {
 	s := newJobServerOf(t, realCatalogue(), nil)
 	g := &generator{newServedBy(s.server), rand.New(rand.NewPCG(seed, 0))}
 	order := func() string {
-		a := s.post("appointments", `{"customer_id":"clinic-7","from_date":"2024-01-01","to_date":"2024-01-31","mode":"job"}`, "Prefer", "respond-async", "Idempotency-Key", g.letters(20))
-		for _, op := range g.operations() {
-			if op.path == "/v1/procedures/appointments" {
-				g.answers(op, a, "mode: job")
-			}
+		// Its pipelines cannot be run here, and what cannot be run is not accepted.
+		j, _, err := s.jobs.Create(t.Context(), store.NewJob{Job: store.Job{ID: "appointments_1_" + g.letters(8), Customer: "clinic-7", Procedure: "appointments", Type: "extract",
+			Reason: "requested", Format: "csv", Compression: "gzip", FromDate: "2024-01-01", Modifier: "All", Request: []byte("{}")}})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return a.job(t).JobID
+		return j.ID
 	}
 	ids := map[string]string{"completed": order()}
 	lease := s.begin()
@@ -172,4 +172,27 @@ func TestJobsAsDescribed(t *testing.T) {
 			t.Errorf("%s was not seen", want)
 		}
 	}
+}
+
+// TestKickOffAsDescribed: what a request for a procedure is answered with when it becomes a job is what the document says.
+func TestKickOffAsDescribed(t *testing.T) {
+	t.Parallel()
+	s := newJobServer(t, nil)
+	g := &generator{newServedBy(s.server), rand.New(rand.NewPCG(1, 0))}
+	for _, op := range g.operations() {
+		if op.path != "/v1/procedures/visits" || op.method != "POST" {
+			continue
+		}
+		for _, header := range [][]string{nil, {"Prefer", "respond-async"}, {"Idempotency-Key", "k"}, {"Idempotency-Key", "k", "Prefer", "respond-async"}} {
+			g.answers(op, s.post("visits", ask(`,"mode":"job"`), header...), fmt.Sprint(header))
+		}
+		for _, a := range []answered{s.post("visits", ask(`,"mode":"job","priority":"low"`), "Idempotency-Key", "k"), s.post("visits", ask(`,"mode":"job"`), "Idempotency-Key", ""),
+			s.post("visits", ask(`,"mode":"job"`), "Authorization", "Bearer jobless"), s.post("visits", ask(`,"mode":"job","encrypted":true`))} {
+			if g.answers(op, a, "a mistake"); a.StatusCode < 400 {
+				t.Errorf("%s %s", a.Status, a.body)
+			}
+		}
+		return
+	}
+	t.Error("there is no such operation")
 }
