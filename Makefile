@@ -2,8 +2,8 @@
 
 GO ?= go
 # The library of the sandbox's server is built without cgo by this tag. cmd/cipherstream-sandbox
-# needs it, and tests.
-TAGS := gms_pure_go
+# needs it, and tests. Without the tracing pages of gRPC, which nobody serves, the linker leaves out what nobody calls.
+TAGS := gms_pure_go,grpcnotrace
 
 STATICCHECK_VERSION        := v0.8.2
 GOVULNCHECK_VERSION        := v1.9.0

@@ -110,8 +110,8 @@ func (e *execution) audit(what, outcome string) store.Audit {
 		Details: map[string]string{"procedure": e.request.Procedure, "mode": e.request.Mode, "format": e.request.Format}}
 }
 
-// run admits the execution and runs it, and has it observed. It is a delivery.Run, and called once; what was taken to prepare it
-// is given back.
+// run admits the execution and runs it, and has it observed. It is a delivery.Run, and called once; what was taken to
+// prepare it is given back.
 func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
 	defer e.close()
 	events := o.Events
