@@ -165,6 +165,7 @@ type API struct {
 	document   []byte // of OpenAPI
 	references *references
 	draining   atomic.Bool
+	record     recordProbe
 	tuning     atomic.Pointer[Tuning]
 }
 

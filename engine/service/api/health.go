@@ -1,11 +1,16 @@
 package api
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
+
+	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // Operations serves what operators look at: /healthz, /readyz and /metrics. It belongs on a listener of its own.
@@ -37,13 +42,67 @@ func (a *API) probes() *http.ServeMux {
 	return mux
 }
 
-// ready never asks a customer's database: one that is away is that customer's matter.
+// ready asks the record, without which no request is answered, and never a customer's database: one that is away is that customer's
+// matter.
 func (a *API) ready(say func(http.ResponseWriter, int, string), w http.ResponseWriter) {
 	if a.draining.Load() {
 		say(w, http.StatusServiceUnavailable, "stopping")
 		return
 	}
+	if !a.record.answers(a.Requests) {
+		say(w, http.StatusServiceUnavailable, "the record cannot be used")
+		return
+	}
 	say(w, http.StatusOK, "ready")
+}
+
+// How long what was found out about the record holds, and how long it may take to answer.
+const (
+	recordAge  = time.Second
+	recordTime = 2 * time.Second
+)
+
+// recordProbe finds out whether the record can be used: one question at a time, whoever asks, and one a second at most.
+type recordProbe struct {
+	mu   sync.Mutex
+	done chan struct{} // closed when the question that is on its way has its answer; nil when there is none
+	at   time.Time
+	good bool
+}
+
+func (p *recordProbe) answers(record Requests) bool {
+	p.mu.Lock()
+	if p.done == nil && time.Since(p.at) < recordAge {
+		defer p.mu.Unlock()
+		return p.good
+	}
+	if p.done == nil {
+		p.done = make(chan struct{})
+		go p.ask(record, p.done)
+	}
+	done := p.done
+	p.mu.Unlock()
+	late := time.NewTimer(recordTime)
+	defer late.Stop()
+	select {
+	case <-done:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.good
+	case <-late.C:
+		return false
+	}
+}
+
+// ask looks for a request that nobody has made: that there is none is an answer.
+func (p *recordProbe) ask(record Requests, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
+	defer cancel()
+	_, err := record.Request(ctx, "", "req_")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.good, p.at, p.done = err == nil || fault.Is(err, store.CodeUnknown), time.Now(), nil
+	close(done)
 }
 
 // The limits of a server for a handler of this package. Bodies and answers have deadlines of their own, which move on
