@@ -2,8 +2,8 @@
 
 GO ?= go
 # The library of the sandbox's server is built without cgo by this tag. cmd/cipherstream-sandbox
-# needs it, and tests.
-TAGS := gms_pure_go
+# needs it, and tests. Without the tracing pages of gRPC, which nobody serves, the linker leaves out what nobody calls.
+TAGS := gms_pure_go,grpcnotrace
 
 STATICCHECK_VERSION        := v0.8.2
 GOVULNCHECK_VERSION        := v1.9.0
@@ -19,6 +19,7 @@ ROUNDS    ?= 7
 # Rows of each stream of bench-service.
 SERVICE_ROWS ?= 100000
 KILLS     ?= 2000
+DEATHS    ?= 100
 SOAK      ?= 5m
 
 # What is tested with Go alone: no server, no other program.
@@ -92,7 +93,9 @@ test-unit: ## the tests that need nothing but Go: no server, no other program
 lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where its database can be had
 	@$(LINT)
 
-soak: deps ## the long form of the kill rounds, of broken connections and of ten streams at once (KILLS=2000, SOAK=5m)
+# Every kind of death (killed, stopped, too large, the program itself) for every place and server; then deaths at any moment.
+soak: deps ## the long form of the deaths, of the kill rounds, of broken connections and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 8 -v -run '^(TestDeath|TestMemoryLimitLeavesNothing)' ./integration/e2e -deaths $(DEATHS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run TestServiceEnds ./integration/service -kills $$(($(KILLS) / 10))
 

@@ -38,9 +38,9 @@ func (g *gated) Commit(ctx context.Context) (engine.Delivery, error) {
 	return g.discard.Commit(ctx)
 }
 
-// TestBudget: of ten runs under a budget for two no more than two are at work at once, in the order in which they came; one that
-// is cancelled while it waits has begun nothing and lets the others pass; one that could never be admitted is refused at once; and
-// in the end everything was given back.
+// TestBudget: of ten runs under a budget for two no more than two are at work at once, in the order in which they came;
+// one that is cancelled while it waits has begun nothing and lets the others pass; one that could never be admitted is
+// refused at once; and in the end everything was given back.
 func TestBudget(t *testing.T) {
 	// What one run takes is seen in a budget that has room for it.
 	probe := budget.New(1 << 40)

@@ -80,7 +80,8 @@ type Engine struct {
 
 // New makes an engine. It starts no plugin: a third-party plugin of the lock file is started once, when a pipeline may
 // need it, to learn what it offers. One that is broken or does not answer fails and delays only what asks for it. Ctx
-// is for the life of the engine: when it has ended, no plugin is asked any more. Close the engine when no run is going on.
+// is for the life of the engine: when it has ended, no plugin is asked any more. Close the engine when no run is going
+// on.
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	h, err := host.New(host.Config{
 		FirstParty: cfg.FirstParty, Executable: cfg.Executable, Args: cfg.Args,
@@ -147,8 +148,9 @@ type RunOptions struct {
 	Record string
 }
 
-// Run executes a plan to its end. Sink is where the output goes when the plan ends at the caller (Inputs.End): a Sink, or for
-// plan.EndCallerTable a TableSink; nil when it ends in a sink of its own. When ctx ends, the run is cancelled and cleans up.
+// Run executes a plan to its end. Sink is where the output goes when the plan ends at the caller (Inputs.End): a Sink,
+// or for plan.EndCallerTable a TableSink; nil when it ends in a sink of its own. When ctx ends, the run is cancelled
+// and cleans up.
 //
 // The error is a *fault.Fault. With it comes the receipt so far, never nil: what was read, counted and used until
 // then. A time limit and a deadline of ctx end the run with "run.timeout", any other end of ctx with "run.cancelled".
@@ -168,8 +170,8 @@ func (e *Engine) Run(ctx context.Context, p *Plan, sink AnySink, o RunOptions) (
 	return run.Execute(ctx, e.host, p, options)
 }
 
-// Repeatable reports whether a run that ended with err may be run again with the same inputs and another RunID, without a
-// second output or anything left of the first: see run.Repeatable.
+// Repeatable reports whether a run that ended with err may be run again with the same inputs and another RunID, without
+// a second output or anything left of the first: see run.Repeatable.
 func Repeatable(err error) bool { return run.Repeatable(err) }
 
 // Memory is what the processes of a plan take, in bytes, when they use what they are given: what Run acquires of a
@@ -203,6 +205,7 @@ func (e *Engine) Check(ctx context.Context, p *Plan) (*CheckReport, error) {
 
 // UndoLeftovers ends what runs of engines that have died left at a place, such as unfinished uploads to a bucket, and
 // returns how much that was. The place is what the settings of a stage of this program name.
-func (e *Engine) UndoLeftovers(ctx context.Context, kind stage.Kind, name string, settings map[string]any) (undone int, err error) {
+func (e *Engine) UndoLeftovers(ctx context.Context, kind stage.Kind, name string,
+	settings map[string]any) (undone int, err error) {
 	return run.UndoLeftovers(ctx, e.host, plan.Stage{ID: string(kind), Kind: kind, Plugin: e.host.OwnOffer().Plugin, Name: name, FirstParty: true, Config: settings})
 }

@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// stages are those of package runnertest, a filter that logs the trace context that it was given, and one in the place of the
-// contract's, which holds nothing against the columns.
+// stages are those of package runnertest, a filter that logs the trace context that it was given, and one in the place
+// of the contract's, which holds nothing against the columns.
 func stages() sdk.Bundle {
 	b := runnertest.Bundle("test")
 	b.Stages = append(b.Stages, sdk.DefineFilter(sdk.About{Name: "tell", Summary: "Logs the trace context.", KeepsRows: true},
@@ -141,7 +141,8 @@ func (d *discard) Commit(context.Context) (engine.Delivery, error) {
 }
 func (*discard) Abort(context.Context) error { return nil }
 
-// TestNameOrPath: a name is looked for in the catalogue and nowhere else, a path on disk and nowhere else, whatever it looks like.
+// TestNameOrPath: a name is looked for in the catalogue and nowhere else, a path on disk and nowhere else, whatever it
+// looks like.
 func TestNameOrPath(t *testing.T) {
 	e := newEngine(t, engine.Config{})
 	t.Chdir(t.TempDir())
@@ -231,8 +232,8 @@ func spoil(value any) {
 	}
 }
 
-// TestBindIsConcurrent: a hundred requests at once bind and spoil their plans, and each gets its own values; the prepared
-// pipeline is as before. It is run with the race detector.
+// TestBindIsConcurrent: a hundred requests at once bind and spoil their plans, and each gets its own values; the
+// prepared pipeline is as before. It is run with the race detector.
 func TestBindIsConcurrent(t *testing.T) {
 	p := prepare(t, newEngine(t, engine.Config{}))
 	started := time.Now()
@@ -298,8 +299,8 @@ func TestRunIdentity(t *testing.T) {
 
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-// TestTraceAndLog: the trace context of a run reaches its stages, in this process and in others, and what they log reaches the
-// log of the run, beside its events.
+// TestTraceAndLog: the trace context of a run reaches its stages, in this process and in others, and what they log
+// reaches the log of the run, beside its events.
 func TestTraceAndLog(t *testing.T) {
 	e := newEngine(t, engine.Config{})
 	p := prepare(t, e)
@@ -342,7 +343,8 @@ func TestMalformedTrace(t *testing.T) {
 	}
 }
 
-// TestProblems: what a service gives of diagnostics: the errors, each with the parameter, the input or the setting that it is about.
+// TestProblems: what a service gives of diagnostics: the errors, each with the parameter, the input or the setting that
+// it is about.
 func TestProblems(t *testing.T) {
 	p := prepare(t, newEngine(t, engine.Config{}))
 	fields := func(in engine.Inputs) (out []string) {
@@ -378,7 +380,8 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestTimeLimit: the limit of Inputs is that of the run, and is told apart from the caller's end; either way the receipt so far is there.
+// TestTimeLimit: the limit of Inputs is that of the run, and is told apart from the caller's end; either way the
+// receipt so far is there.
 func TestTimeLimit(t *testing.T) {
 	e := newEngine(t, engine.Config{})
 	p := prepare(t, e)

@@ -14,8 +14,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk"
 )
 
-// clinic is the stages of a small program: who is waiting, and a line for each. A program with databases and formats has
-// those of plugins/bundle.
+// clinic is the stages of a small program: who is waiting, and a line for each. A program with databases and formats
+// has those of plugins/bundle.
 func clinic() sdk.Bundle {
 	return sdk.Bundle{Name: "clinic", Version: "1.0.0", Stages: []sdk.Definition{
 		sdk.DefineSource(sdk.About{Name: "waiting", Summary: "Who is waiting."},

@@ -9,8 +9,8 @@ import (
 	"github.com/cipherstream/cipherstream/engine"
 )
 
-// TestNoFiles: an engine that knows its catalogue only opens no file, whatever it is asked for: the system itself says so of every
-// file that stands where a name could lead. The same names open files where files are allowed.
+// TestNoFiles: an engine that knows its catalogue only opens no file, whatever it is asked for: the system itself says
+// so of every file that stands where a name could lead. The same names open files where files are allowed.
 func TestNoFiles(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "work", "deep")

@@ -15,8 +15,8 @@ import (
 	"github.com/cipherstream/cipherstream/engine"
 )
 
-// TestPluginsAreAskedLate: a plugin is started for what may need it, and for nothing else: a pipeline that does not ask for
-// it neither waits for it nor hears of it.
+// TestPluginsAreAskedLate: a plugin is started for what may need it, and for nothing else: a pipeline that does not ask
+// for it neither waits for it nor hears of it.
 func TestPluginsAreAskedLate(t *testing.T) {
 	dir := t.TempDir()
 	program := []byte("#!/bin/sh\necho it was started >&2\nexit 3\n")

@@ -9,7 +9,8 @@ import (
 )
 
 // A pipeline is named in two ways, and no text is guessed to be one or the other: a method takes a name of the
-// catalogue, its twin with File the path of a file. A service has names only; a command line decides by a rule of its own.
+// catalogue, its twin with File the path of a file. A service has names only; a command line decides by a rule of its
+// own.
 
 // Source returns the content of a file that was loaded, for rendering diagnostics.
 func (e *Engine) Source(file string) []byte { return e.loader.Source(file) }
@@ -74,8 +75,8 @@ type Prepared struct{ plan *plan.Prepared }
 // Document is the pipeline as it was read: its parameters, columns and limits. It must not be changed.
 func (p *Prepared) Document() *Document { return p.plan.Document() }
 
-// Values reads the parameters of one run: their defaults filled in, held against their types and the pipeline's rules. They
-// are nil when the diagnostics have errors, which are those that Bind would begin with. Nothing but the parameters
+// Values reads the parameters of one run: their defaults filled in, held against their types and the pipeline's rules.
+// They are nil when the diagnostics have errors, which are those that Bind would begin with. Nothing but the parameters
 // is needed, so that who asks learns of all mistakes of a request before it is known whose data it is about.
 func (p *Prepared) Values(in Inputs) ([]Value, diag.List) { return p.plan.Values(in) }
 

@@ -2,15 +2,15 @@ package engine
 
 import "github.com/cipherstream/cipherstream/sdk/stage"
 
-// AnySink is where a run's output goes: a Sink or a TableSink, as the plan ends. A caller's own is called in this process;
-// see package stage for the contract.
+// AnySink is where a run's output goes: a Sink or a TableSink, as the plan ends. A caller's own is called in this
+// process; see package stage for the contract.
 type AnySink = stage.Outcome
 
 // Sink takes the output's bytes: Open, Write for each piece in order, then Commit or Abort.
 type Sink = stage.Sink
 
-// TableSink takes rows with their types: Open with the schema, Write for each batch in order, then Commit or Abort. Batches
-// are borrowed and come without copies.
+// TableSink takes rows with their types: Open with the schema, Write for each batch in order, then Commit or Abort.
+// Batches are borrowed and come without copies.
 type TableSink = stage.TableSink
 
 // Streamer is what a sink is as well whose output is seen as it comes: the body of a response, a pipe.

@@ -91,7 +91,8 @@ func (c *container) broken(err error) error {
 	case errors.As(err, &coded):
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return fault.New(codeTruncated, fault.Data, "the %s data ends before its end, after %d bytes", c.name, c.in.offset()).
+		return fault.New(codeTruncated, fault.Data, "the %s data ends before its end, after %d bytes", c.name,
+			c.in.offset()).
 			WithHint("fetch the delivery again")
 	}
 	return fault.New(codeContainer, fault.Data, "the %s data is broken near byte %d: %w", c.name, c.in.offset(), err).

@@ -242,7 +242,8 @@ func (s *source) offset() int64 { return s.under.n - int64(s.Buffered()) }
 func (s *source) atEnd(what string) error {
 	_, err := s.ReadByte()
 	if err == nil {
-		return fault.New(codeTrailing, fault.Data, "something follows the end of the %s data, at byte %d", what, s.offset()-1).
+		return fault.New(codeTrailing, fault.Data, "something follows the end of the %s data, at byte %d", what,
+			s.offset()-1).
 			WithHint("the file was appended to, or is several files in one; fetch the delivery again")
 	}
 	return err

@@ -74,8 +74,8 @@ func noise(n int) []byte {
 	return b
 }
 
-// pack puts content into a container, deflated in the fastest way: under the race detector the standard library's usual one
-// takes longer than all that is tested.
+// pack puts content into a container, deflated in the fastest way: under the race detector the standard library's usual
+// one takes longer than all that is tested.
 func pack(t testing.TB, container string, content []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer

@@ -24,7 +24,8 @@ type lines struct {
 const otherWords = 64 << 10
 
 func newLines(from *container, maxUnit int) *lines {
-	return &lines{from: from, in: bufio.NewReaderSize(from, sourceBuffer), limit: envelope.LineSize(maxUnit) + otherWords, maxUnit: maxUnit}
+	return &lines{from: from, in: bufio.NewReaderSize(from, sourceBuffer),
+		limit: envelope.LineSize(maxUnit) + otherWords, maxUnit: maxUnit}
 }
 
 // maxLongKept is the largest buffer for long lines that is kept for the next.
@@ -75,7 +76,8 @@ const spaces = " \t\r\n"
 func isObject(text []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(text, spaces), []byte("{")) }
 
 func (l *lines) tooLong(index int64) error {
-	return fault.New(codeLine, fault.Data, "line %d (index %d) is longer than a row of %d bytes becomes", index+1, index, l.maxUnit).
+	return fault.New(codeLine, fault.Data, "line %d (index %d) is longer than a row of %d bytes becomes", index+1,
+		index, l.maxUnit).
 		WithHint("if such long rows are to be expected, raise the limit")
 }
 
@@ -86,7 +88,8 @@ func (l *lines) foreign(part []byte, index int64) error {
 		return f.WithHint("something was put among the lines; fetch the delivery again").
 			WithDetail("index", itoa(index)).WithDetail("line", itoa(index+1))
 	}
-	f = fault.New(envelope.Malformed, fault.Data, "this is not a sealed delivery: its first line (index 0) is not a sealed line").
+	f = fault.New(envelope.Malformed, fault.Data,
+		"this is not a sealed delivery: its first line (index 0) is not a sealed line").
 		WithDetail("index", "0").WithDetail("line", "1").
 		WithHint("is the file encrypted at all? A sealed line begins with {\"encrypted_data\":")
 	if kind := detect(part); kind != nil {

@@ -88,7 +88,8 @@ func (r *Receipt) readRest(members map[string]json.RawMessage) error {
 		d.UseNumber()
 		var said any
 		if err := d.Decode(&said); err != nil || fmt.Sprint(said) != fmt.Sprint(proved) {
-			return fault.New(envelope.ReceiptForged, fault.Data, "the receipt is not authentic: its %q is not what its statement proves, %v", name, proved).
+			return fault.New(envelope.ReceiptForged, fault.Data,
+				"the receipt is not authentic: its %q is not what its statement proves, %v", name, proved).
 				WithHint("it was altered; fetch the receipt again")
 		}
 	}
@@ -172,10 +173,12 @@ func (o *Options) expect() error {
 			WithHint("give the receipt of the delivery")
 	case r == nil:
 	case o.ExpectRun != "" && r.RunID != o.ExpectRun:
-		return fault.New(codeOtherRun, fault.Data, "this is the delivery of run %s, and that of %s is expected", r.RunID, o.ExpectRun).
+		return fault.New(codeOtherRun, fault.Data, "this is the delivery of run %s, and that of %s is expected",
+			r.RunID, o.ExpectRun).
 			WithHint("another delivery stands in its place; fetch the one of that run")
 	case !o.NewerThan.IsZero() && !r.Time.After(o.NewerThan):
-		return fault.New(codeOld, fault.Data, "this delivery was begun at %s, which is not after %s", r.Time.Format(time.RFC3339Nano), o.NewerThan.UTC().Format(time.RFC3339Nano)).
+		return fault.New(codeOld, fault.Data, "this delivery was begun at %s, which is not after %s",
+			r.Time.Format(time.RFC3339Nano), o.NewerThan.UTC().Format(time.RFC3339Nano)).
 			WithHint("an old delivery stands in the place of a new one, or none has been made since")
 	}
 	return nil

@@ -64,7 +64,8 @@ func openZip(in *source) (io.Reader, func(), error) {
 	e.start = in.offset()
 	switch {
 	case e.flags&flagEncrypted != 0:
-		return nil, nil, zipFault("the entry of the zip archive has a password").WithHint("extract it first, and open what comes out")
+		return nil, nil, zipFault("the entry of the zip archive has a password").
+			WithHint("extract it first, and open what comes out")
 	case e.method == methodDeflate:
 		e.data = flate.NewReader(in.Reader)
 	case e.method == methodStore && e.flags&flagDescriptor == 0:
@@ -222,7 +223,8 @@ func (e *zipEntry) readDescriptor(packed uint64) error {
 }
 
 func moreEntries() error {
-	return zipFault("the zip archive has more than one entry").WithHint("a delivery has one; extract the archive, and open that file")
+	return zipFault("the zip archive has more than one entry").
+		WithHint("a delivery has one; extract the archive, and open that file")
 }
 
 // readDirectory reads the directory, of one entry, which must be the one that was read.

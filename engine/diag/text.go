@@ -86,7 +86,8 @@ func (r *textRenderer) diagnostic(d Diagnostic) {
 		fmt.Fprintf(r.w, "  %s %s\n", r.paint(cyan, "help:"), Printable(d.Hint))
 	}
 	for _, rel := range d.Related {
-		fmt.Fprintf(r.w, "  %s %s: %s\n", r.paint(cyan, "note:"), Printable(rel.Position.String()), Printable(rel.Message))
+		fmt.Fprintf(r.w, "  %s %s: %s\n", r.paint(cyan, "note:"), Printable(rel.Position.String()),
+			Printable(rel.Message))
 	}
 }
 
@@ -107,7 +108,8 @@ func (r *textRenderer) excerpt(p Position, style string) {
 	fmt.Fprintf(r.w, "  %s | %s\n", number, text)
 	if p.Column > 0 {
 		caret := "^" + strings.Repeat("~", span-1)
-		fmt.Fprintf(r.w, "  %s | %s%s\n", strings.Repeat(" ", len(number)), strings.Repeat(" ", lead), r.paint(style, caret))
+		fmt.Fprintf(r.w, "  %s | %s%s\n", strings.Repeat(" ", len(number)), strings.Repeat(" ", lead),
+			r.paint(style, caret))
 	}
 }
 

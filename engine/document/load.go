@@ -263,7 +263,8 @@ func (l *Loader) extended(chain []origin, drafts []*draft, diags *diag.List) (or
 		for _, o := range chain[i:] {
 			names = append(names, o.file)
 		}
-		d := diag.At(n.At, CodeExtendsCycle, "extends goes in a circle: %s", strings.Join(append(names, parent.file), " → "))
+		d := diag.At(n.At, CodeExtendsCycle, "extends goes in a circle: %s",
+			strings.Join(append(names, parent.file), " → "))
 		for _, step := range drafts[i : len(drafts)-1] {
 			d = d.WithRelated(step.extends.At, "%s extends %q here", step.file, short(step.extends.Text))
 		}

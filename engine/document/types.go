@@ -24,7 +24,8 @@ const (
 )
 
 // Types lists the types of parameters.
-var Types = []string{string(TypeString), string(TypeDate), string(TypeInteger), string(TypeBoolean), string(TypeDecimal)}
+var Types = []string{string(TypeString), string(TypeDate), string(TypeInteger), string(TypeBoolean),
+	string(TypeDecimal)}
 
 const (
 	// MaxParameterBytes bounds the text of a parameter.

@@ -50,7 +50,8 @@ func (h *Host) confine(confined *confinement, dir, program string, reach []Reach
 		return err
 	}
 	if err := v.showInterpreter(program); err != nil {
-		return fault.New("host.directory", fault.Internal, "a plugin cannot be shown its interpreter: %w", reasonOf(err))
+		return fault.New("host.directory", fault.Internal, "a plugin cannot be shown its interpreter: %w",
+			reasonOf(err))
 	}
 	confined.jail = h.jailFor(v, dir)
 	confined.jail.Program, confined.jail.Args = program, []string{program}

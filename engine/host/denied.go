@@ -21,7 +21,8 @@ func (r *remote) explainDenied(f *fault.Fault) *fault.Fault {
 	isolation := r.program.isolation()
 	switch network := saysNetwork.MatchString(f.Message); {
 	case (isolation.Confined || isolation.Apart) && !isolation.Network && (network || f.Class == fault.Connect && !saysFile.MatchString(f.Message)):
-		f.Message += fmt.Sprintf(" (plugin %q runs without the network, which %s does not grant it)", r.plugin, LockName)
+		f.Message += fmt.Sprintf(" (plugin %q runs without the network, which %s does not grant it)", r.plugin,
+			LockName)
 		f.Hint = "build the plugin with Network: true, and install it with --allow-network"
 	case isolation.Confined && saysFile.MatchString(f.Message):
 		granted := LockEntry{Files: isolation.Files}.grantsText()

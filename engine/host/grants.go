@@ -41,7 +41,8 @@ var ofKernel = []string{"/proc", "/sys", "/dev"}
 
 // ParseFileGrant reads PATH:ro or PATH:rw.
 func ParseFileGrant(text string) (FileGrant, error) {
-	g := FileGrant{Path: strings.TrimSuffix(strings.TrimSuffix(text, readOnly), readWrite), Write: strings.HasSuffix(text, readWrite)}
+	g := FileGrant{Path: strings.TrimSuffix(strings.TrimSuffix(text, readOnly), readWrite),
+		Write: strings.HasSuffix(text, readWrite)}
 	switch {
 	case g.String() != text:
 		return g, fmt.Errorf("%q is not PATH%s or PATH%s", text, readOnly, readWrite)
@@ -87,7 +88,8 @@ func (e LockEntry) GrantsOf() string {
 func (e LockEntry) checkGrants(pluginDir string) error {
 	if e.Grants != e.GrantsOf() {
 		return fault.New(codeGrants, fault.Usage, "plugin %q is not started: what %s grants it (%s) was not granted to this program", e.Name, LockName, e.grantsText()).
-			WithHint("grant it by installing the program again: cipherstream plugin install PROGRAM --replace%s", e.grantFlags())
+			WithHint("grant it by installing the program again: cipherstream plugin install PROGRAM --replace%s",
+				e.grantFlags())
 	}
 	if pluginDir == "" {
 		return nil
@@ -96,7 +98,8 @@ func (e LockEntry) checkGrants(pluginDir string) error {
 	for _, text := range e.Files {
 		g, err := ParseFileGrant(text)
 		if err != nil {
-			return fault.New(codeGrants, fault.Usage, "plugin %q is not started: what %s grants it cannot be: %w", e.Name, LockName, err)
+			return fault.New(codeGrants, fault.Usage, "plugin %q is not started: what %s grants it cannot be: %w",
+				e.Name, LockName, err)
 		}
 		if path := realPath(g.Path); g.Write && (within(folder, path) || within(path, folder)) {
 			return fault.New(codeGrants, fault.Usage, "plugin %q is not started: it could write into the folder of plugins, %s, which says what may be started, because %s is granted",

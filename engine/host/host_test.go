@@ -234,8 +234,9 @@ func names(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// linkSelf makes this test program a file at path as well, and returns its SHA-256. It is never read into memory: starting
-// a confined process copies the page tables of this one, and of the race detector's shadow of all that it has read.
+// linkSelf makes this test program a file at path as well, and returns its SHA-256. It is never read into memory:
+// starting a confined process copies the page tables of this one, and of the race detector's shadow of all that it has
+// read.
 func linkSelf(t *testing.T, path string) (digest string) {
 	t.Helper()
 	self, err := os.Executable()

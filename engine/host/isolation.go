@@ -106,7 +106,8 @@ func (h *Host) ownConfinement() confinement { return confinement{cpus: h.cores.t
 // confinementOf decides how the plugin of a lock entry is confined. It fails when it cannot be and
 // Config.StrictIsolation asks for it; otherwise a warning is logged, once for each plugin.
 func (h *Host) confinementOf(entry LockEntry) (confinement, error) {
-	confined := confinement{thirdParty: true, isolation: Isolation{Network: entry.Network, Files: entry.Files}, cpus: h.cores.take()}
+	confined := confinement{thirdParty: true, isolation: Isolation{Network: entry.Network, Files: entry.Files},
+		cpus: h.cores.take()}
 	possible := h.probe(entry.Network)
 	if possible.jail == "" {
 		confined.isolation.Confined = true

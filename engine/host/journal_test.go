@@ -61,8 +61,8 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
-// TestJournal: what a living host keeps nobody is shown; what a dead one kept is shown until it is over, and then nothing of
-// that host is left.
+// TestJournal: what a living host keeps nobody is shown; what a dead one kept is shown until it is over, and then
+// nothing of that host is left.
 func TestJournal(t *testing.T) {
 	dir := tempDir(t)
 	living, dead := journalling(t, dir), journalling(t, dir)

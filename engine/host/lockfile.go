@@ -104,13 +104,16 @@ func ParseLockfile(path string, text []byte) (*Lockfile, error) {
 		var err error
 		switch {
 		case !ValidName(p.Name):
-			err = fault.New("plugins.lock", fault.Usage, "%s: entry %d: %q is not a plugin's name (lower case, digits, dashes)", path, i+1, p.Name)
+			err = fault.New("plugins.lock", fault.Usage,
+				"%s: entry %d: %q is not a plugin's name (lower case, digits, dashes)", path, i+1, p.Name)
 		case seen[p.Name]:
 			err = fault.New("plugins.lock", fault.Usage, "%s: plugin %q stands in it twice", path, p.Name)
 		case !hexDigest.MatchString(p.SHA256):
-			err = fault.New("plugins.lock", fault.Usage, "%s: plugin %q needs its sha256 in 64 lower-case hexadecimal digits", path, p.Name)
+			err = fault.New("plugins.lock", fault.Usage,
+				"%s: plugin %q needs its sha256 in 64 lower-case hexadecimal digits", path, p.Name)
 		case p.File != "" && (filepath.Base(p.File) != p.File || p.File == "." || p.File == ".."):
-			err = fault.New("plugins.lock", fault.Usage, "%s: plugin %q: file must be a name in the plugin directory, not a path", path, p.Name)
+			err = fault.New("plugins.lock", fault.Usage,
+				"%s: plugin %q: file must be a name in the plugin directory, not a path", path, p.Name)
 		default:
 			for _, text := range p.Files {
 				if _, grantErr := ParseFileGrant(text); grantErr != nil {

@@ -52,7 +52,8 @@ func OpenProgram(path string) (*os.File, error) {
 }
 
 func tooLarge(path string) error {
-	return fault.New(codeProgram, fault.Usage, "%s is larger than %d MiB, the most that a plugin's program may have", path, MaxProgram>>20)
+	return fault.New(codeProgram, fault.Usage, "%s is larger than %d MiB, the most that a plugin's program may have",
+		path, MaxProgram>>20)
 }
 
 // CopyProgram copies a program from an opened file to a new one, at most MaxProgram

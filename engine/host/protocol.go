@@ -18,7 +18,8 @@ const codeProtocol = "plugin.protocol"
 // protocolFault says which of the two sides is the older one.
 func protocolFault(plugin, theirs string) *fault.Fault {
 	const ours = control.ProtocolVersion
-	f := fault.New(codeProtocol, fault.Plugin, "plugin %q speaks protocol version %s, and this CipherStream speaks version %d", plugin, theirs, ours).
+	f := fault.New(codeProtocol, fault.Plugin,
+		"plugin %q speaks protocol version %s, and this CipherStream speaks version %d", plugin, theirs, ours).
 		WithDetail("plugin_protocol", theirs).WithDetail("host_protocol", strconv.Itoa(ours))
 	if n, err := strconv.Atoi(theirs); err == nil && n < ours {
 		return f.WithHint("update the plugin: it was built for an older CipherStream")

@@ -31,7 +31,7 @@ func serveVersions(name string) bool {
 		if err != nil {
 			panic(err)
 		}
-		versioned[version] = plugin.PluginSet{control.PluginName: &control.GRPC{Session: control.NewSession(bundle(thirdParty)), Stderr: os.Stderr}}
+		versioned[version] = plugin.PluginSet{control.PluginName: &control.GRPC{Session: control.NewSession(bundle(thirdParty))}}
 	}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: control.Handshake.MagicCookieKey, MagicCookieValue: control.Handshake.MagicCookieValue},

@@ -160,7 +160,8 @@ func (r *ready) isConfined() bool { return r.program.isolation().Confined }
 
 // unlinked is the fault of a data socket that could not be linked.
 func unlinked(err error) error {
-	return fault.New("host.directory", fault.Internal, "cannot give a data socket a second name: %v%w", errors.Unwrap(err), errUnused)
+	return fault.New("host.directory", fault.Internal, "cannot give a data socket a second name: %v%w",
+		errors.Unwrap(err), errUnused)
 }
 
 func (r *ready) drop() {

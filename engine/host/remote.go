@@ -78,7 +78,8 @@ type program interface {
 }
 
 // startRemote starts program and waits for its handshake. It owns dir from here on.
-func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, name, program string, args []string, dir string, confined confinement) (*remote, error) {
+func startRemote(ctx context.Context, cfg *Config, identity *control.Identity, name, program string, args []string,
+	dir string, confined confinement) (*remote, error) {
 	r := &remote{cfg: cfg, plugin: name, dir: dir, log: newCapture(name, cfg.Log)}
 	r.program = newChild(cfg, program, args, dir, confined, r.log)
 	if err := r.connect(ctx, identity, cfg.StartTimeout); err != nil {
@@ -230,7 +231,8 @@ func (r *remote) Describe(ctx context.Context) (Offer, error) {
 	if err != nil {
 		return Offer{}, r.unanswered(ctx, err)
 	}
-	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(), Network: resp.Network, LinkWords: resp.LinkWords, Isolation: r.program.isolation()}
+	offer := Offer{Plugin: resp.Name, Version: resp.Version, Protocol: r.client.NegotiatedVersion(),
+		Network: resp.Network, LinkWords: resp.LinkWords, Isolation: r.program.isolation()}
 	for _, s := range resp.Stages {
 		m, err := control.ManifestFromProto(s)
 		if err != nil {
@@ -385,7 +387,8 @@ func (r *remote) brokenWithin(ctx context.Context, err error, lost time.Duration
 		}
 	}
 	if how := r.program.exitStatus(timeout); how != "" {
-		f := fault.New(codeExited, fault.Plugin, "plugin %q %s", r.plugin, how).WithHint("its last lines are in the details")
+		f := fault.New(codeExited, fault.Plugin, "plugin %q %s", r.plugin, how).
+			WithHint("its last lines are in the details")
 		r.markKilled(f)
 		if advice := r.program.advice(); advice != "" {
 			f.WithHint("%s", advice)

@@ -33,8 +33,8 @@ func TestTempDir(t *testing.T) {
 	}
 }
 
-// TestLongTempDir: plugins start whatever the length of the folder for temporary files is, in it where their sockets have
-// room there.
+// TestLongTempDir: plugins start whatever the length of the folder for temporary files is, in it where their sockets
+// have room there.
 func TestLongTempDir(t *testing.T) {
 	t.Parallel()
 	for length := 28; length <= 48; length++ {

@@ -30,9 +30,11 @@ func (a *announced) check(plugin string, e *pb.Event) *fault.Fault {
 	r := of.GetResource()
 	switch {
 	case a.open[of.Id]:
-		return fault.New("plugin.contract", fault.Plugin, "plugin %q announced two things with the number %d", plugin, of.Id)
+		return fault.New("plugin.contract", fault.Plugin, "plugin %q announced two things with the number %d", plugin,
+			of.Id)
 	case len(a.open) >= stage.MostResources:
-		return fault.New("plugin.contract", fault.Plugin, "plugin %q announced more than %d things without a release", plugin, stage.MostResources)
+		return fault.New("plugin.contract", fault.Plugin, "plugin %q announced more than %d things without a release",
+			plugin, stage.MostResources)
 	case len(r.GetName()) > stage.LongestResourceText, len(r.GetRemedy()) > stage.LongestResourceText, len(r.GetState()) > stage.LongestResourceState,
 		len(of.Stage) > stage.LongestResourceText:
 		return fault.New("plugin.contract", fault.Plugin, "plugin %q announced something in %d, %d and %d bytes; expected at most %d, %d and %d", plugin,

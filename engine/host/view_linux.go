@@ -27,7 +27,8 @@ var systemPlaces = []string{
 }
 
 // networkPlaces are what finds hosts and services by name.
-var networkPlaces = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf", "/etc/services", "/etc/protocols"}
+var networkPlaces = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf",
+	"/etc/services", "/etc/protocols"}
 
 // devices are those that give access to nothing else.
 var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}

@@ -84,7 +84,8 @@ func syncNames(dir *os.File) error {
 
 // put puts a program into the folder and pins it. It returns the entry that was there
 // before. On an error the folder is as it was.
-func put(ctx context.Context, dir, program string, entry host.LockEntry, replace bool) (before *host.LockEntry, err error) {
+func put(ctx context.Context, dir, program string, entry host.LockEntry,
+	replace bool) (before *host.LockEntry, err error) {
 	failed := func(err error) error {
 		if f := (*fault.Fault)(nil); errors.As(err, &f) || ctx.Err() != nil {
 			return err

@@ -122,7 +122,8 @@ func Install(ctx context.Context, cfg Config, req Request) (*Installed, error) {
 	if err := req.trust(ctx, from, path, digest); err != nil {
 		return nil, err
 	}
-	entry := host.LockEntry{Name: req.Name, SHA256: digest, File: candidate, Origin: from.origin(), Files: req.AllowFiles}
+	entry := host.LockEntry{Name: req.Name, SHA256: digest, File: candidate, Origin: from.origin(),
+		Files: req.AllowFiles}
 	if entry.Name == "" {
 		entry.Name = guessName(from.base())
 	}
@@ -161,7 +162,8 @@ func (r Request) check() error {
 	}
 	for _, text := range r.AllowFiles {
 		if _, err := host.ParseFileGrant(text); err != nil {
-			return fault.New(CodeFiles, fault.Usage, "files that a plugin may use: %w", err).WithHint("such as /data/in:ro or /data/out:rw")
+			return fault.New(CodeFiles, fault.Usage, "files that a plugin may use: %w", err).
+				WithHint("such as /data/in:ro or /data/out:rw")
 		}
 	}
 	return nil
@@ -178,7 +180,8 @@ func (r Request) trust(ctx context.Context, from source, path, digest string) er
 	case !from.remote():
 		return nil
 	case r.Accept == nil:
-		return fault.New(CodeDigest, fault.Usage, "the digest of the program from %s is not given, and nobody has accepted %s", from.origin(), digest)
+		return fault.New(CodeDigest, fault.Usage,
+			"the digest of the program from %s is not given, and nobody has accepted %s", from.origin(), digest)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
@@ -208,7 +211,8 @@ func (r Request) agree(offer host.Offer, own stage.Bundle) error {
 		name := string(m.Kind) + "/" + m.Name
 		switch {
 		case !slices.Contains(stage.Kinds, m.Kind) || !host.ValidName(m.Name):
-			return bad("plugin %q offers a stage %q, which is not KIND/NAME (lower case, digits, dashes)", offer.Plugin, name)
+			return bad("plugin %q offers a stage %q, which is not KIND/NAME (lower case, digits, dashes)", offer.Plugin,
+				name)
 		case seen[name]:
 			return bad("plugin %q offers %s twice", offer.Plugin, name)
 		}
@@ -218,10 +222,12 @@ func (r Request) agree(offer host.Offer, own stage.Bundle) error {
 	case r.Name != "" && offer.Plugin != r.Name:
 		return fault.New(CodeName, fault.Usage, "the program is plugin %q, not %q", offer.Plugin, r.Name)
 	case offer.Plugin == own.Name:
-		return fault.New(CodeName, fault.Usage, "the plugin calls itself %q, which is the name of the first-party stages", offer.Plugin).
+		return fault.New(CodeName, fault.Usage,
+			"the plugin calls itself %q, which is the name of the first-party stages", offer.Plugin).
 			WithHint("the plugin must be built with another name")
 	case offer.Network && !r.AllowNetwork:
-		return fault.New(CodeNetwork, fault.Usage, "plugin %q asks for network access", offer.Plugin).WithHint("if it should have that, allow it with --allow-network")
+		return fault.New(CodeNetwork, fault.Usage, "plugin %q asks for network access", offer.Plugin).
+			WithHint("if it should have that, allow it with --allow-network")
 	}
 	return nil
 }

@@ -122,7 +122,8 @@ func editList(text []byte, edit func(list *yaml.Node)) (out []byte, ok bool) {
 		return nil, false
 	}
 	if list.Kind == yaml.ScalarNode { // plugins: with nothing after it
-		*list = yaml.Node{Kind: yaml.SequenceNode, HeadComment: list.HeadComment, LineComment: list.LineComment, FootComment: list.FootComment}
+		*list = yaml.Node{Kind: yaml.SequenceNode, HeadComment: list.HeadComment, LineComment: list.LineComment,
+			FootComment: list.FootComment}
 	}
 	if list.Kind != yaml.SequenceNode {
 		return nil, false

@@ -29,7 +29,8 @@ type source struct {
 // parseSource reads a URL with https, or a path.
 func parseSource(text string) (source, error) {
 	bad := func(format string, args ...any) (source, error) {
-		return source{}, fault.New(CodeSource, fault.Usage, format, args...).WithHint("give the path of a program, or a URL that begins with https://")
+		return source{}, fault.New(CodeSource, fault.Usage, format, args...).
+			WithHint("give the path of a program, or a URL that begins with https://")
 	}
 	if text == "" {
 		return bad("nothing was given to install")
@@ -143,7 +144,8 @@ func (s source) download(ctx context.Context, cfg Config, to string, progress fu
 		case req.URL.Scheme != "https":
 			return fault.New(CodeDownload, fault.Connect, "%s leads to an address without https", s.origin())
 		case len(via) > mostRedirects:
-			return fault.New(CodeDownload, fault.Connect, "%s leads from one address to another more than %d times", s.origin(), mostRedirects)
+			return fault.New(CodeDownload, fault.Connect, "%s leads from one address to another more than %d times",
+				s.origin(), mostRedirects)
 		}
 		req.Header.Del("Referer")
 		return nil
@@ -177,7 +179,8 @@ func (s source) download(ctx context.Context, cfg Config, to string, progress fu
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		f := fault.New(CodeDownload, fault.Connect, "%s cannot be downloaded: the server answered %d", s.origin(), resp.StatusCode)
+		f := fault.New(CodeDownload, fault.Connect, "%s cannot be downloaded: the server answered %d", s.origin(),
+			resp.StatusCode)
 		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
 			f.WithRetry()
 		}
@@ -201,7 +204,8 @@ func (s source) download(ctx context.Context, cfg Config, to string, progress fu
 }
 
 func tooLarge(s source) error {
-	return fault.New("plugin.program", fault.Usage, "%s is larger than %d MiB, the most that a plugin's program may have", s.origin(), host.MaxProgram>>20)
+	return fault.New("plugin.program", fault.Usage,
+		"%s is larger than %d MiB, the most that a plugin's program may have", s.origin(), host.MaxProgram>>20)
 }
 
 // meter tells how much was read, and remembers why reading failed.

@@ -22,7 +22,8 @@ const (
 )
 
 // Checks is all of them.
-var Checks = []string{CheckGrants, CheckProgram, CheckDigest, CheckStart, CheckProtocol, CheckName, CheckVersion, CheckNetwork}
+var Checks = []string{CheckGrants, CheckProgram, CheckDigest, CheckStart, CheckProtocol, CheckName, CheckVersion,
+	CheckNetwork}
 
 // Status is how a check ended.
 type Status string

@@ -116,7 +116,8 @@ func compareBytes(want, got []byte) *Failure {
 		}
 		return fmt.Sprintf("%x… of %d bytes", b[n:min(n+16, len(b))], len(b))
 	}
-	return &Failure{Message: fmt.Sprintf("the output differs at byte %d (counted from 0)", n), Expected: around(want), Got: around(got)}
+	return &Failure{Message: fmt.Sprintf("the output differs at byte %d (counted from 0)", n), Expected: around(want),
+		Got: around(got)}
 }
 
 // compareRows compares NDJSON with expected rows, value by value. A key that is left
@@ -127,7 +128,8 @@ func compareRows(want []*document.Node, got []byte) *Failure {
 		count++
 		var row map[string]json.RawMessage
 		if err := json.Unmarshal(line, &row); err != nil {
-			return &Failure{Message: fmt.Sprintf("line %d of the output is no JSON object: %v", count, err), Line: count, Got: visible(0, line)[0]}
+			return &Failure{Message: fmt.Sprintf("line %d of the output is no JSON object: %v", count, err),
+				Line: count, Got: visible(0, line)[0]}
 		}
 		if count > len(want) {
 			continue
@@ -137,14 +139,16 @@ func compareRows(want []*document.Node, got []byte) *Failure {
 		}
 	}
 	if count != len(want) {
-		return &Failure{Message: "the output has another number of rows", Expected: strconv.Itoa(len(want)), Got: strconv.Itoa(count)}
+		return &Failure{Message: "the output has another number of rows", Expected: strconv.Itoa(len(want)),
+			Got: strconv.Itoa(count)}
 	}
 	return nil
 }
 
 func compareRow(want *document.Node, row map[string]json.RawMessage, line int) *Failure {
 	differs := func(column, expected, got string) *Failure {
-		return &Failure{Message: fmt.Sprintf("row %d (counted from 1), column %q differs", line, column), Line: line, Expected: expected, Got: got}
+		return &Failure{Message: fmt.Sprintf("row %d (counted from 1), column %q differs", line, column), Line: line,
+			Expected: expected, Got: got}
 	}
 	for _, e := range want.Entries {
 		got, ok := row[e.Key.Text]

@@ -14,7 +14,8 @@ func (m *memory) Open(context.Context, engine.Object) error { return nil }
 
 func (m *memory) Write(_ context.Context, p []byte) error {
 	if len(m.data)+len(p) > maxOutput {
-		return fault.New(CodeFile, fault.Usage, "the output is larger than %d bytes, which is more than is compared", maxOutput).
+		return fault.New(CodeFile, fault.Usage, "the output is larger than %d bytes, which is more than is compared",
+			maxOutput).
 			WithHint("test with fewer rows")
 	}
 	m.data = append(m.data, p...)

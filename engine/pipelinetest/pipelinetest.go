@@ -68,8 +68,8 @@ const (
 	CodeFile          = "test.file"
 )
 
-// What the stages in place of the source are called, and the encoder in which rows are compared: that of a pipeline which
-// ends in rows too, so that a value is written in one way whatever the pipeline's end.
+// What the stages in place of the source are called, and the encoder in which rows are compared: that of a pipeline
+// which ends in rows too, so that a value is written in one way whatever the pipeline's end.
 const (
 	rowsSource  = "ndjson"
 	csvSource   = "csv"
@@ -312,7 +312,8 @@ func failed(c *document.Case, err error, dir string) *Failure {
 
 // compare holds the output of a run against what was expected. The error says that
 // a file could not be read or written.
-func (t *tester) compare(c *document.Case, p *engine.Plan, receipt *engine.Receipt, got []byte) (f *Failure, updated string, err error) {
+func (t *tester) compare(c *document.Case, p *engine.Plan, receipt *engine.Receipt,
+	got []byte) (f *Failure, updated string, err error) {
 	switch e := &c.Expect; {
 	case e.Error != nil:
 		return &Failure{Message: fmt.Sprintf("the run succeeded with %d rows, instead of failing", receipt.Rows), Expected: e.Error.Text}, "", nil

@@ -76,7 +76,8 @@ func checkRow(row *document.Node, columns []document.Column, diags *diag.List) {
 		if e.Value.Kind == document.Null || slices.Contains(kinds, e.Value.Kind) {
 			continue
 		}
-		d := diag.At(e.Value.At, CodeWrongValue, "column %q is %s and takes %s, not %s", e.Key.Text, columns[i].Type, kinds[0], e.Value.Kind)
+		d := diag.At(e.Value.At, CodeWrongValue, "column %q is %s and takes %s, not %s", e.Key.Text, columns[i].Type,
+			kinds[0], e.Value.Kind)
 		if kinds[0] == document.Text {
 			d = d.WithHint("put it in quotes")
 		}

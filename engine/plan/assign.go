@@ -105,7 +105,8 @@ func namesOf(field *config.Field, tree map[string]any) []string {
 func scan(field *config.Field, place, text string, secret bool) (any, error) {
 	switch {
 	case secret && field.Type != config.TypeSecret:
-		return nil, fault.New(CodeSetting, fault.Usage, "setting %q is no secret", place).WithHint("it may be shown, so that it is set in the open")
+		return nil, fault.New(CodeSetting, fault.Usage, "setting %q is no secret", place).
+			WithHint("it may be shown, so that it is set in the open")
 	case !secret && field.Type == config.TypeSecret:
 		return nil, fault.New(CodeSetting, fault.Usage, "setting %q is a secret, which is not given as text", place)
 	case secret:

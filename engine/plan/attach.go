@@ -52,7 +52,8 @@ func (p *Plan) Attach(names ...string) error {
 			return err
 		}
 		if slices.Contains(chosen, i) {
-			return fault.New(CodeStageAttached, fault.Usage, "stage %q is to be attached twice", p.Stages[i].ID).WithHint("name it once")
+			return fault.New(CodeStageAttached, fault.Usage, "stage %q is to be attached twice", p.Stages[i].ID).
+				WithHint("name it once")
 		}
 		chosen = append(chosen, i)
 	}
@@ -71,8 +72,10 @@ func (p *Plan) Attach(names ...string) error {
 				continue
 			}
 			if g.InHost {
-				return fault.New(CodeStageAttached, fault.Usage, "stage %q runs in the host's own process, so that no other can be attached for it", p.Stages[i].ID).
-					WithHint("stages have processes with the isolation group or stage; the stages are %s", strings.Join(p.ids(), ", "))
+				return fault.New(CodeStageAttached, fault.Usage,
+					"stage %q runs in the host's own process, so that no other can be attached for it", p.Stages[i].ID).
+					WithHint("stages have processes with the isolation group or stage; the stages are %s",
+						strings.Join(p.ids(), ", "))
 			}
 			flush()
 			groups = append(groups, Group{Plugin: g.Plugin, Attach: true, Stages: []int{i}})

@@ -63,8 +63,8 @@ type Broken struct {
 	Fault *fault.Fault
 }
 
-// find looks up what a stage uses. Other plugins are asked only when it is not in the catalogue: the one that it names, or
-// all of them. When it is not found and a broken plugin may offer it, the problem says so; when the stage names that
+// find looks up what a stage uses. Other plugins are asked only when it is not in the catalogue: the one that it names,
+// or all of them. When it is not found and a broken plugin may offer it, the problem says so; when the stage names that
 // plugin, the problem is the plugin's own fault.
 func (c *Config) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
 	m, problem := c.Catalog.find(s)
@@ -103,7 +103,8 @@ func (c *Config) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
 	if len(suspects) > 1 {
 		noun = "plugins"
 	}
-	d.Hint += fmt.Sprintf("what the broken %s %s would offer is not known: see \"cipherstream plugin list\"", noun, strings.Join(suspects, ", "))
+	d.Hint += fmt.Sprintf("what the broken %s %s would offer is not known: see \"cipherstream plugin list\"", noun,
+		strings.Join(suspects, ", "))
 	return nil, &d
 }
 
@@ -155,7 +156,8 @@ func (c Catalog) find(s *document.Stage) (*Manifest, *diag.Diagnostic) {
 			WithHint("put it under the key %q", others[0]))
 	}
 	slices.Sort(names)
-	d := diag.At(s.Use.At, CodeUnknownStage, "no %s is called %q", s.Kind, name).WithSuggestion(name, slices.Compact(names))
+	d := diag.At(s.Use.At, CodeUnknownStage, "no %s is called %q", s.Kind, name).WithSuggestion(name,
+		slices.Compact(names))
 	if explicit {
 		d = d.WithoutFix()
 	}

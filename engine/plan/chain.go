@@ -105,7 +105,8 @@ func shapeProblem(before, after resolved) diag.Diagnostic {
 	case out == stage.ShapeTable:
 		return d.WithHint("put an encoder between the two")
 	case in == stage.ShapeRecords:
-		return d.WithHint("%s works on single records: put it right after an encoder of lines, such as ndjson", title(after))
+		return d.WithHint("%s works on single records: put it right after an encoder of lines, such as ndjson",
+			title(after))
 	}
 	return d
 }

@@ -63,7 +63,8 @@ func ptr[T any](v T) *T { return &v }
 // check asks a filter that has to give some columns what it must be given for that, and what is wrong. Fixed says that
 // the columns are the same in every run. If the filter's settings are so too, and nothing is wrong, the answer is kept
 // for later runs, which kept reports.
-func (p *planner) check(r resolved, gives *arrow.Schema, fixed bool) (takes *arrow.Schema, found []stage.Finding, kept bool) {
+func (p *planner) check(r resolved, gives *arrow.Schema,
+	fixed bool) (takes *arrow.Schema, found []stage.Finding, kept bool) {
 	fixed = fixed && r.prepared != nil && r.prepared.dependsOnNothing()
 	if fixed {
 		if takes, ok := r.prepared.answer(gives); ok {

@@ -7,8 +7,8 @@ import (
 	"github.com/cipherstream/cipherstream/engine/diag"
 )
 
-// TestEnds: whose the last stage is depends on what the caller wants and on what the pipeline's sink refers to, never on
-// a text that happens to be alike.
+// TestEnds: whose the last stage is depends on what the caller wants and on what the pipeline's sink refers to, never
+// on a text that happens to be alike.
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -42,7 +42,8 @@ func (p *planner) readParameters() []Value {
 				for _, a := range d.Allowed {
 					allowed = append(allowed, fmt.Sprint(a))
 				}
-				r := report(d, CodeParameterNotAllowed, "%q is not allowed; allowed: %s", fmt.Sprint(parsed), strings.Join(allowed, ", "))
+				r := report(d, CodeParameterNotAllowed, "%q is not allowed; allowed: %s", fmt.Sprint(parsed),
+					strings.Join(allowed, ", "))
 				p.diags.Add(r.WithSuggestion(fmt.Sprint(parsed), allowed).WithoutFix())
 				continue
 			}

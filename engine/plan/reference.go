@@ -228,7 +228,8 @@ func (p *planner) lookup(n *document.Node, r part) (any, bool) {
 	switch r.namespace {
 	case "params":
 		if !slices.Contains(p.names, r.name) {
-			d := diag.At(at, CodeUnknownParameter, "no parameter %q is declared", r.name).WithSuggestion(r.name, p.names)
+			d := diag.At(at, CodeUnknownParameter, "no parameter %q is declared", r.name).WithSuggestion(r.name,
+				p.names)
 			if d.Fix != "" {
 				d.Fix = "${params." + d.Fix + "}"
 			}
@@ -262,7 +263,8 @@ func (p *planner) lookup(n *document.Node, r part) (any, bool) {
 	case "run":
 		return known(p.run, runNames)
 	}
-	d := diag.At(at, CodeUnknownNamespace, "no namespace is called %q", r.namespace).WithSuggestion(r.namespace, namespaces)
+	d := diag.At(at, CodeUnknownNamespace, "no namespace is called %q", r.namespace).WithSuggestion(r.namespace,
+		namespaces)
 	if d.Fix != "" {
 		d.Fix = "${" + d.Fix + "." + r.name + "}"
 	}

@@ -78,7 +78,8 @@ var secretWords = []string{"SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASSPHRAS
 
 // ordinaryKeys are the words before KEY in names of keys that open nothing: those of rows, and
 // the public half of a pair.
-var ordinaryKeys = []string{"SORT", "ORDER", "GROUP", "PARTITION", "PRIMARY", "FOREIGN", "UNIQUE", "JOIN", "ROW", "PUBLIC"}
+var ordinaryKeys = []string{"SORT", "ORDER", "GROUP", "PARTITION", "PRIMARY", "FOREIGN", "UNIQUE", "JOIN", "ROW",
+	"PUBLIC"}
 
 // variable checks that an environment variable may be read. It reports what is wrong.
 func (p *planner) variable(name string, at diag.Position) bool {
@@ -178,7 +179,8 @@ func (p *planner) kind(n *document.Node, r part, wanted config.SecretKind, field
 		p.kinds[r.String()] = secretPlace{kind, at}
 	}
 	if kind != wanted {
-		d := diag.At(at, CodeSecretKind, "%s is a secret of the kind %s, and setting %q takes %s", r, kind, field.Name, wanted)
+		d := diag.At(at, CodeSecretKind, "%s is a secret of the kind %s, and setting %q takes %s", r, kind, field.Name,
+			wanted)
 		if !declared {
 			d = d.WithRelated(first.at, "it stands for %s here", kind)
 		}

@@ -200,7 +200,8 @@ func coerce(value any, to config.Type) any {
 }
 
 // settingsProblem reports a problem of the settings at its place in the file.
-func (r *reporter) settingsProblem(doc *document.Document, s *document.Stage, tree map[string]any, problem config.Problem) {
+func (r *reporter) settingsProblem(doc *document.Document, s *document.Stage, tree map[string]any,
+	problem config.Problem) {
 	if problem.Code == config.MissingKey && doc.Kind == document.KindTemplate {
 		return // whatever extends the template may add it
 	}

@@ -53,8 +53,8 @@ func TestTableSink(t *testing.T) {
 	}
 }
 
-// TestRowsOfTest: the encoder that a test of a pipeline brings stands in front of the caller's sink, behind the contract,
-// where the pipeline's own end takes rows, is not known here, or is not there; nothing else gets it.
+// TestRowsOfTest: the encoder that a test of a pipeline brings stands in front of the caller's sink, behind the
+// contract, where the pipeline's own end takes rows, is not known here, or is not there; nothing else gets it.
 func TestRowsOfTest(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, stages, want, problem string }{

@@ -1,7 +1,7 @@
-// Package record keeps what crosses the boundaries of a run, gives it to a stage again, and says where the stage now makes
-// something else. A recording is a folder: an Arrow file for every boundary between two process groups, and a description.
-// It holds the data of the run as it is, and none of its secrets. The run itself is package run's, to which a Recorder is
-// a tap; a replay is one stage in a process of its own between two files.
+// Package record keeps what crosses the boundaries of a run, gives it to a stage again, and says where the stage now
+// makes something else. A recording is a folder: an Arrow file for every boundary between two process groups, and a
+// description. It holds the data of the run as it is, and none of its secrets. The run itself is package run's, to
+// which a Recorder is a tap; a replay is one stage in a process of its own between two files.
 package record
 
 import (
@@ -113,7 +113,8 @@ func (r *Recorder) Begin(p *plan.Plan, id string, at time.Time) error {
 		before, after := p.Groups[i-1].Stages, p.Groups[i].Stages
 		from, to := p.Stages[before[len(before)-1]], p.Stages[after[0]]
 		name := fmt.Sprintf("%02d-%s-to-%s.arrow", i, from.ID, to.ID)
-		r.record.Boundaries = append(r.record.Boundaries, Boundary{File: name + partialEnding, From: from.ID, To: to.ID, Shape: from.Out})
+		r.record.Boundaries = append(r.record.Boundaries,
+			Boundary{File: name + partialEnding, From: from.ID, To: to.ID, Shape: from.Out})
 		r.tracks = append(r.tracks, &track{name: name, plugin: p.Groups[i-1].Plugin})
 	}
 	err = r.write()
@@ -228,7 +229,8 @@ func (r *Recorder) gather() (complete bool) {
 func (r *Recorder) Complete() error {
 	r.record.Complete = r.gather()
 	if !r.record.Complete {
-		return fault.New(CodeRecordWrite, fault.Internal, "a boundary of the recording is not whole, and no reason is known")
+		return fault.New(CodeRecordWrite, fault.Internal,
+			"a boundary of the recording is not whole, and no reason is known")
 	}
 	return r.write()
 }

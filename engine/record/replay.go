@@ -117,10 +117,12 @@ func (r *replay) open() error {
 	r.result.Stage, r.result.In, r.result.Out = r.stage.ID, r.stage.In, r.stage.Out
 	switch r.stage.Kind {
 	case stage.KindSource:
-		return fault.New(CodeReplayStage, fault.Usage, "stage %q is a source: nothing comes before it that could be replayed", r.stage.ID).
+		return fault.New(CodeReplayStage, fault.Usage,
+			"stage %q is a source: nothing comes before it that could be replayed", r.stage.ID).
 			WithHint("run the pipeline again, with --attach %s to debug the source", r.stage.ID)
 	case stage.KindSink:
-		return fault.New(CodeReplayStage, fault.Usage, "stage %q is a sink: nothing comes after it that could be compared", r.stage.ID).
+		return fault.New(CodeReplayStage, fault.Usage,
+			"stage %q is a sink: nothing comes after it that could be compared", r.stage.ID).
 			WithHint("run the pipeline again, with --attach %s to debug the sink", r.stage.ID)
 	}
 	for _, b := range r.record.Boundaries {
@@ -182,7 +184,8 @@ func (r *replay) settings(ctx context.Context, process host.Process) ([]byte, []
 		return nil, nil, err
 	}
 	r.words = offer.LinkWords
-	i := slices.IndexFunc(offer.Stages, func(m control.Manifest) bool { return m.Kind == r.stage.Kind && m.Name == r.stage.Use })
+	i := slices.IndexFunc(offer.Stages,
+		func(m control.Manifest) bool { return m.Kind == r.stage.Kind && m.Name == r.stage.Use })
 	if i < 0 {
 		return nil, nil, fault.New("plugin.unknown_stage", fault.Plugin, "plugin %q has no %s called %q", offer.Plugin, r.stage.Kind, r.stage.Use)
 	}
@@ -375,7 +378,8 @@ func (r *replay) drain(ctx context.Context, listener *net.UnixListener, from pee
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(wire.EndTimeout))
 	if reader.More() {
-		return fault.New(runner.LinkProtocol, fault.Plugin, "the stage sent more behind the end of its stream; a stream has one schema, that of its beginning")
+		return fault.New(runner.LinkProtocol, fault.Plugin,
+			"the stage sent more behind the end of its stream; a stream has one schema, that of its beginning")
 	}
 	return nil
 }
@@ -390,7 +394,8 @@ func linkFault(err error) error {
 	case errors.Is(err, wire.ErrTruncated), errors.Is(err, net.ErrClosed):
 		return fault.New(runner.UpstreamEnded, fault.Plugin, "the stage ended without finishing its stream")
 	}
-	return fault.New(runner.LinkProtocol, fault.Plugin, "the stage sent something that is not a valid Arrow stream: %w", err)
+	return fault.New(runner.LinkProtocol, fault.Plugin, "the stage sent something that is not a valid Arrow stream: %w",
+		err)
 }
 
 // keep writes the output to a file, which appears when it is whole.

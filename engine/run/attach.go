@@ -15,7 +15,8 @@ func (r *run) debugged() bool {
 }
 
 // startProcess starts the process of a group, or waits until it is attached.
-func (r *run) startProcess(ctx context.Context, h Host, planned plan.Group, stages []string, reach []host.Reach) (host.Process, error) {
+func (r *run) startProcess(ctx context.Context, h Host, planned plan.Group, stages []string,
+	reach []host.Reach) (host.Process, error) {
 	if !planned.Attach && (r.fresh || r.debugged()) {
 		return h.StartOwn(ctx, planned.Plugin, reach...)
 	}
@@ -30,7 +31,8 @@ func (r *run) startProcess(ctx context.Context, h Host, planned plan.Group, stag
 	}
 	offer, err := process.Describe(ctx)
 	if err == nil && offer.Plugin != planned.Plugin {
-		err = fault.New("plugin.name", fault.Usage, "the process that was attached is plugin %q; expected plugin %q", offer.Plugin, planned.Plugin)
+		err = fault.New("plugin.name", fault.Usage, "the process that was attached is plugin %q; expected plugin %q",
+			offer.Plugin, planned.Plugin)
 	}
 	if err != nil {
 		process.Close()

@@ -40,8 +40,8 @@ func (i *ingest) Write(_ context.Context, rows stage.Rows) error {
 	return nil
 }
 
-// TestContinue: a sink of the caller's that keeps each position with the rows before it has every row once, when a run that
-// failed is continued from there; in every isolation, behind filters, and with a tap between.
+// TestContinue: a sink of the caller's that keeps each position with the rows before it has every row once, when a run
+// that failed is continued from there; in every isolation, behind filters, and with a tap between.
 func TestContinue(t *testing.T) {
 	for _, isolation := range isolations {
 		for _, recorded := range []bool{false, true} {

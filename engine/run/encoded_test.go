@@ -8,8 +8,8 @@ import (
 	"github.com/cipherstream/cipherstream/engine/run"
 )
 
-// TestEncodedBytes: the gate before the commit, the receipt and the last progress all know how many rows were encoded, and
-// to how many bytes, when rows are dropped on the way and the bytes are changed after the encoder.
+// TestEncodedBytes: the gate before the commit, the receipt and the last progress all know how many rows were encoded,
+// and to how many bytes, when rows are dropped on the way and the bytes are changed after the encoder.
 func TestEncodedBytes(t *testing.T) {
 	const rows, kept = 20_000, 10_000
 	var want int64 // of VALUE@INDEX

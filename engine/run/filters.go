@@ -51,7 +51,8 @@ func (c *FilterChecker) Check(s *plan.Stage, gives *arrow.Schema) (takes *arrow.
 	return takes, found
 }
 
-func (p *filterProgram) check(ctx context.Context, h *host.Host, s *plan.Stage, gives *arrow.Schema) (*arrow.Schema, []stage.Finding, error) {
+func (p *filterProgram) check(ctx context.Context, h *host.Host, s *plan.Stage,
+	gives *arrow.Schema) (*arrow.Schema, []stage.Finding, error) {
 	columns, err := control.ColumnsToProto(gives)
 	if err != nil {
 		return nil, nil, err
@@ -115,7 +116,8 @@ func findingsOf(plugin string, resp *pb.CheckResponse) (list []stage.Finding) {
 			finding.Level = stage.LevelWarning // a level that a later version of the protocol may have
 		}
 		if finding.Fault == nil {
-			finding.Fault = fault.New("plugin.contract", fault.Plugin, "plugin %q found something, and does not say what", plugin)
+			finding.Fault = fault.New("plugin.contract", fault.Plugin,
+				"plugin %q found something, and does not say what", plugin)
 		}
 		list = append(list, finding)
 	}

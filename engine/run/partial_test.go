@@ -68,8 +68,8 @@ func TestReceiptOfAFailure(t *testing.T) {
 	}
 }
 
-// TestEndOfTheCaller: a deadline of the caller's is a time-out, and any other end of its context a cancellation, whatever
-// reason it gives, which it finds again in the run's error.
+// TestEndOfTheCaller: a deadline of the caller's is a time-out, and any other end of its context a cancellation,
+// whatever reason it gives, which it finds again in the run's error.
 func TestEndOfTheCaller(t *testing.T) {
 	lost := errors.New("the lease was lost")
 	for name, c := range map[string]struct {

@@ -11,8 +11,8 @@ import (
 	"github.com/cipherstream/cipherstream/engine/run"
 )
 
-// TestSlowEvents: a function that holds an event until the run is about to be committed holds up neither the run nor what
-// the plugin says, which would be ended for its silence.
+// TestSlowEvents: a function that holds an event until the run is about to be committed holds up neither the run nor
+// what the plugin says, which would be ended for its silence.
 func TestSlowEvents(t *testing.T) {
 	for _, isolation := range isolations {
 		t.Run(string(isolation), func(t *testing.T) {

@@ -12,7 +12,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// TestRepeatable: what may go away by itself may be run again, and what may be visible already, or has left something, may not.
+// TestRepeatable: what may go away by itself may be run again, and what may be visible already, or has left something,
+// may not.
 func TestRepeatable(t *testing.T) {
 	t.Parallel()
 	lost := func() *fault.Fault { return fault.New("x.lost", fault.Source, "lost").WithRetry() }
@@ -34,7 +35,8 @@ func TestRepeatable(t *testing.T) {
 	}
 }
 
-// TestLostCommitIsNotRepeatable: a process that was killed by others in the midst of Commit may have made the output visible.
+// TestLostCommitIsNotRepeatable: a process that was killed by others in the midst of Commit may have made the output
+// visible.
 func TestLostCommitIsNotRepeatable(t *testing.T) {
 	s := newSetup(t, host.Config{})
 	h := runtest.NewInMemory(t, testBundle(pluginName))

@@ -255,7 +255,8 @@ func (r *run) start(ctx context.Context, h Host, dir string) error {
 		if r.plan.OnlyCaller(r.plan.Groups[i]) {
 			continue
 		}
-		started.Processes = append(started.Processes, ProcessInfo{Plugin: g.process.Plugin(), PID: g.process.PID(), Stages: g.stages})
+		started.Processes = append(started.Processes,
+			ProcessInfo{Plugin: g.process.Plugin(), PID: g.process.PID(), Stages: g.stages})
 	}
 	r.emit(started)
 	return nil
@@ -379,7 +380,8 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 			if f.Code == runner.LinkProtocol && i > 0 {
 				before := r.groups[i-1]
 				f.Stage = joined(before.stages)
-				f.Message = fmt.Sprintf("plugin %q broke the protocol of the data stream: %s", before.process.Plugin(), f.Message)
+				f.Message = fmt.Sprintf("plugin %q broke the protocol of the data stream: %s", before.process.Plugin(),
+					f.Message)
 			}
 			err = f
 		}
@@ -404,7 +406,8 @@ func (r *run) handle(h Host, i int, e *pb.Event) {
 	case *pb.Event_Opened:
 		opened := Opened{EstimatedRows: max(kind.Opened.GetEstimatedRows(), 0)}
 		for _, c := range kind.Opened.Columns {
-			opened.Columns = append(opened.Columns, Column{Name: c.Name, Type: c.Type, Nullable: c.Nullable, SourceType: c.SourceType})
+			opened.Columns = append(opened.Columns,
+				Column{Name: c.Name, Type: c.Type, Nullable: c.Nullable, SourceType: c.SourceType})
 		}
 		r.emit(opened)
 	case *pb.Event_Progress:
@@ -519,7 +522,8 @@ func (r *run) account(failed bool) *Receipt {
 		Counters: map[string]int64{}, Facts: map[string]string{},
 	}
 	// Without an encoder, the rows of the output are those that were read.
-	encoded := failed && slices.ContainsFunc(r.plan.Stages, func(s plan.Stage) bool { return s.Kind == stage.KindEncoder })
+	encoded := failed && slices.ContainsFunc(r.plan.Stages,
+		func(s plan.Stage) bool { return s.Kind == stage.KindEncoder })
 	for i, g := range r.groups {
 		if g == nil || g.process == nil {
 			continue // it did not start

@@ -27,9 +27,11 @@ const (
 func (r *run) checkSink() error {
 	switch ends := r.plan.EndsAtCaller(); {
 	case ends && r.opts.Sink == nil:
-		return fault.New(CodeSink, fault.Internal, "the plan of pipeline %q ends at the caller, who has given no sink", r.plan.Name)
+		return fault.New(CodeSink, fault.Internal, "the plan of pipeline %q ends at the caller, who has given no sink",
+			r.plan.Name)
 	case !ends && r.opts.Sink != nil:
-		return fault.New(CodeSink, fault.Internal, "the plan of pipeline %q ends in a sink of its own, and the caller has given another", r.plan.Name).
+		return fault.New(CodeSink, fault.Internal,
+			"the plan of pipeline %q ends in a sink of its own, and the caller has given another", r.plan.Name).
 			WithHint("plan it so that it ends at the caller")
 	case !ends:
 		return nil

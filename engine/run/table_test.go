@@ -132,8 +132,8 @@ func (b *batches) Write(ctx context.Context, rows stage.Rows) error {
 	return b.call(ctx, "write")
 }
 
-// TestCallersTableSink: the caller may hand over a sink of rows, which is given batches with their types, in one order of
-// calls in every isolation.
+// TestCallersTableSink: the caller may hand over a sink of rows, which is given batches with their types, in one order
+// of calls in every isolation.
 func TestCallersTableSink(t *testing.T) {
 	for _, isolation := range isolations {
 		t.Run(string(isolation), func(t *testing.T) {

@@ -76,7 +76,8 @@ func (r *run) announced(h Host, i int, e *pb.Announced) {
 		r.emit(Log{Level: int(slog.LevelWarn), Stage: joined(r.groups[i].stages), Message: "something was announced of a stage that is not in this process; it cannot be undone"})
 		return
 	}
-	a := &announcement{group: i, stage: r.plan.Groups[i].Stages[at], id: e.Id, resource: control.ResourceFromProto(e.Resource), forget: func() {}}
+	a := &announcement{group: i, stage: r.plan.Groups[i].Stages[at], id: e.Id,
+		resource: control.ResourceFromProto(e.Resource), forget: func() {}}
 	a.resource.RunID = r.opts.ID
 	s := &r.plan.Stages[a.stage]
 	// Not written to the journal is what a later run finds by itself, and a state with a secret in it, which a stage
@@ -161,7 +162,8 @@ func leftBehind(err error, left []string) error {
 }
 
 // undoStage asks a fresh process of a stage's plugin to undo what the stage has announced.
-func undoStage(ctx context.Context, h Host, p *plan.Plan, s int, inHost bool, runID string, resources []stage.Resource) []error {
+func undoStage(ctx context.Context, h Host, p *plan.Plan, s int, inHost bool, runID string,
+	resources []stage.Resource) []error {
 	failed := func(err error) []error {
 		errs := make([]error, len(resources))
 		for i := range errs {
@@ -206,7 +208,8 @@ func (r *run) undoLeftovers(ctx context.Context, h Host) {
 // UndoLeftovers has everything undone, in this process, that runs of dead hosts have left at the place in the settings
 // of a first-party stage. It returns how many things that were, and an error that names those that are left.
 func UndoLeftovers(ctx context.Context, h Host, s plan.Stage) (undone int, err error) {
-	p := &plan.Plan{Name: "sweep", Stages: []plan.Stage{s}, Groups: []plan.Group{{Plugin: s.Plugin, InHost: true, Stages: []int{0}}}}
+	p := &plan.Plan{Name: "sweep", Stages: []plan.Stage{s},
+		Groups: []plan.Group{{Plugin: s.Plugin, InHost: true, Stages: []int{0}}}}
 	var left []error
 	undone = undoLeftovers(ctx, h, p, NewID(p.Name, time.Now()), func(_ *plan.Stage, of stage.Resource, failure error) {
 		left = append(left, leftBehind(failure, []string{describeLeft(of)}))
@@ -214,7 +217,8 @@ func UndoLeftovers(ctx context.Context, h Host, s plan.Stage) (undone int, err e
 	return undone, errors.Join(left...)
 }
 
-func undoLeftovers(ctx context.Context, h Host, p *plan.Plan, runID string, failed func(*plan.Stage, stage.Resource, error)) (undone int) {
+func undoLeftovers(ctx context.Context, h Host, p *plan.Plan, runID string,
+	failed func(*plan.Stage, stage.Resource, error)) (undone int) {
 	ctx, cancel := context.WithTimeout(ctx, undoTime)
 	defer cancel()
 	h.Leftovers(func(list []host.Leftover) []bool {
@@ -234,7 +238,8 @@ func undoLeftovers(ctx context.Context, h Host, p *plan.Plan, runID string, fail
 			if len(at) == 0 {
 				continue
 			}
-			inHost := slices.ContainsFunc(p.Groups, func(g plan.Group) bool { return g.InHost && slices.Contains(g.Stages, s) })
+			inHost := slices.ContainsFunc(p.Groups,
+				func(g plan.Group) bool { return g.InHost && slices.Contains(g.Stages, s) })
 			for i, failure := range undoStage(ctx, h, p, s, inHost, runID, resources) {
 				switch {
 				case failure == nil:

@@ -173,8 +173,8 @@ func TestUndoneInTheHost(t *testing.T) {
 	}
 }
 
-// TestLeftBehind: what cannot be undone the fault names, with what removes it and without a secret; the fault stays that of
-// the run.
+// TestLeftBehind: what cannot be undone the fault names, with what removes it and without a secret; the fault stays
+// that of the run.
 func TestLeftBehind(t *testing.T) {
 	for _, undoes := range []string{"panics", "refuses", "dies", "cannot"} {
 		t.Run(undoes, func(t *testing.T) {

@@ -47,7 +47,8 @@ type entry struct {
 
 // ledger makes the rows of a table that accounts have rows in. fill gets the account
 // of a row, and which of its rows it is.
-func (g *generator) ledger(t part, fill func(a *account, m *moves, row int64, which int, out []Value)) func(row int64, out []Value) {
+func (g *generator) ledger(t part,
+	fill func(a *account, m *moves, row int64, which int, out []Value)) func(row int64, out []Value) {
 	return func(row int64, out []Value) {
 		number, which := partsOf[t].locate(row)
 		e, _ := g.entries.Get().(*entry)

@@ -129,7 +129,7 @@ func run(ctx context.Context, o options) (err error) {
 
 // build compiles a program of the module as `make build` does.
 func build(ctx context.Context, program, folder string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "gms_pure_go", "-ldflags", "-s -w",
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-tags", "gms_pure_go,grpcnotrace", "-ldflags", "-s -w",
 		"-o", program, "github.com/cipherstream/cipherstream/"+folder)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -48,7 +48,7 @@ func build(dir string) (err error) {
 		{"-o", programs.acme, "./testdata/acme"},
 		{"-ldflags", "-X main.mark=!", "-o", programs.changed, "./testdata/acme"},
 	} {
-		cmd := exec.Command("go", append([]string{"build", "-tags", "gms_pure_go"}, args...)...)
+		cmd := exec.Command("go", append([]string{"build", "-tags", "gms_pure_go,grpcnotrace"}, args...)...)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build %v: %w: %s", args, err, out)

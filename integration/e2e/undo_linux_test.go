@@ -1,17 +1,22 @@
 package e2e
 
 import (
+	"flag"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
+
+var deathRounds = flag.Int("deaths", 1, "how often every kind of death is died at every place; make soak does it a hundred times")
 
 // death is a way in which a run loses its processes while it is at work.
 type death struct {
@@ -43,12 +48,30 @@ var deaths = []death{
 	}, code: 137},
 }
 
-// undone kills a run once begun says that it is at work, and holds what every death leaves: no process, no query, and
-// nothing that left tells of.
-func (w *workspace) undone(d death, db interface{ Query(string) string }, args []string, begun func(), left func() []string) {
+// undone kills a run once begun says that it is at work, over and over, and holds what every death leaves: no process, no
+// query, and nothing that left tells of. The first death comes at once, and the others at a random moment later.
+func (w *workspace) undone(d death, db querier, args []string, begun func(), left func() []string) {
+	w.Helper()
+	for round := range *deathRounds {
+		var later time.Duration
+		if round > 0 {
+			later = time.Duration(rand.Int64N(int64(laterDeaths)))
+		}
+		w.undoneAfter(later, d, db, args, begun, left)
+		if w.Failed() {
+			w.Fatalf("in round %d of %d, %s after it was seen at work", round, *deathRounds, later)
+		}
+	}
+}
+
+// laterDeaths is how long a run is at work at most before it is killed.
+const laterDeaths = 200 * time.Millisecond
+
+func (w *workspace) undoneAfter(later time.Duration, d death, db querier, args []string, begun func(), left func() []string) {
 	w.Helper()
 	s := w.start(append(slices.Concat([]string{"run"}, args), d.args...)...)
 	begun()
+	<-time.After(later)
 	d.kill(s)
 	r := <-s.ended
 	if r.code != d.code {
@@ -67,7 +90,7 @@ func (w *workspace) undone(d death, db interface{ Query(string) string }, args [
 }
 
 // working waits until a query of the workspace's database is under way.
-func (w *workspace) working(db interface{ Query(string) string }) {
+func (w *workspace) working(db querier) {
 	w.Helper()
 	eventually(w, "a query on the server", func() bool {
 		return db.Query("SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID() AND info IS NOT NULL") != "0\n"
@@ -81,10 +104,11 @@ func TestDeathEndsQuery(t *testing.T) {
 	for _, database := range databases {
 		t.Run(database.name, func(t *testing.T) {
 			t.Parallel()
-			db := database.shared(t)
-			numbers(db)
 			for _, d := range deaths {
 				t.Run(d.name, func(t *testing.T) {
+					t.Parallel()
+					db := database.shared(t)
+					numbers(db)
 					w := newWorkspace(t, db.DSN(db.Database()))
 					w.undone(d, db, []string{w.pipeline(settings{"query": thinking}, "ndjson"), "-o", w.output("rows")},
 						func() { w.working(db) }, func() []string { return names(w, w.out) })
@@ -100,10 +124,11 @@ func TestDeathEndsQuery(t *testing.T) {
 // in its process.
 func TestDeathLeavesNoFile(t *testing.T) {
 	t.Parallel()
-	db := dbtest.MariaDB(t)
 	for _, d := range deaths {
 		for _, isolation := range []string{"group", "stage"} {
 			t.Run(d.name+", isolation "+isolation, func(t *testing.T) {
+				t.Parallel()
+				db := dbtest.MariaDB(t)
 				w := newWorkspace(t, db.DSN(db.Database()))
 				if err := os.Mkdir(w.output("bucket"), 0o700); err != nil {
 					t.Fatal(err)
@@ -126,10 +151,11 @@ func TestDeathLeavesNoFile(t *testing.T) {
 // TestDeathEndsUpload: whatever dies, no unfinished upload is left in the store.
 func TestDeathEndsUpload(t *testing.T) {
 	t.Parallel()
-	db := dbtest.MariaDB(t)
 	for _, d := range deaths {
 		for _, isolation := range []string{"group", "stage"} {
 			t.Run(d.name+", isolation "+isolation, func(t *testing.T) {
+				t.Parallel()
+				db := dbtest.MariaDB(t)
 				s3 := newDeliveries(t, servers.MinIO(t))
 				s3.dsn = db.DSN(db.Database())
 				const key = "jobs/rows"
@@ -150,13 +176,14 @@ func TestDeathEndsUpload(t *testing.T) {
 // no unfinished file or object, and no upload.
 func TestMemoryLimitLeavesNothing(t *testing.T) {
 	t.Parallel()
-	// The rows are small until something has arrived, and then larger than the process may be.
-	const swelling = "SELECT n, REPEAT('x', IF(n < 12000, 5000, 12000000)) AS filler FROM numbers ORDER BY n"
+	// The rows are small until something has arrived and could be seen, and then larger than the process may be.
+	const swelling = "SELECT n, IF(n = 11000, SLEEP(1), 0) AS pause, REPEAT('x', IF(n < 12000, 5000, 12000000)) AS filler FROM numbers ORDER BY n"
 	memory := func(limit string) death {
 		return death{args: []string{"--plugin-memory", limit}, kill: func(*started) {}, code: 1, fault: "plugin.exited", says: "was ended: it used "}
 	}
 	for _, database := range databases {
 		t.Run(database.name, func(t *testing.T) {
+			t.Parallel()
 			db := database.shared(t)
 			numbers(db)
 			d := newDeliveries(t, servers.MinIO(t))

@@ -64,6 +64,9 @@ func folder() (string, error) {
 	return built, os.MkdirAll(filepath.Join(built, "bin"), 0o755)
 }
 
+// tags are those of the Makefile.
+const tags = "gms_pure_go,grpcnotrace"
+
 // compile runs the go command at the top of this checkout, while no other test binary does.
 func compile(built, command string, args ...string) error {
 	lock, err := os.OpenFile(filepath.Join(built, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
@@ -75,7 +78,7 @@ func compile(built, command string, args ...string) error {
 		return fmt.Errorf("program: %s: %w", lock.Name(), err)
 	}
 	top := filepath.Dir(filepath.Dir(built))
-	build := exec.Command("go", append([]string{command, "-tags", "gms_pure_go"}, args...)...)
+	build := exec.Command("go", append([]string{command, "-tags", tags}, args...)...)
 	build.Dir, build.Env = top, append(os.Environ(), "CGO_ENABLED=0", "PWD="+top)
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("program: %v: %w: %s", build.Args, err, out)

@@ -48,7 +48,7 @@ func TestPath(t *testing.T) {
 	if out, err := exec.Command(path, "version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "cipherstream ") {
 		t.Errorf("%v: %s", err, out)
 	}
-	again := exec.Command("go", "build", "-x", "-tags", "gms_pure_go", "-o", path, "../../cmd/cipherstream")
+	again := exec.Command("go", "build", "-x", "-tags", tags, "-o", path, "../../cmd/cipherstream")
 	again.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := again.CombinedOutput()
 	if err != nil || strings.Contains(string(out), "/link ") {

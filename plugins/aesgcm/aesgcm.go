@@ -58,7 +58,8 @@ func (s *seals) begin() {
 // take counts n units that are about to be sealed.
 func (s *seals) take(n int64) error {
 	if total := s.total.Add(n); total > envelope.MaxSeals {
-		return fault.New("aesgcm.key_spent", fault.Data, "the key %s would seal more than %d units in this run", s.sealer.KeyID(), int64(envelope.MaxSeals)).
+		return fault.New("aesgcm.key_spent", fault.Data, "the key %s would seal more than %d units in this run",
+			s.sealer.KeyID(), int64(envelope.MaxSeals)).
 			WithHint("extract a part of the data at a time, each with a key of its own")
 	}
 	for _, name := range s.counters {

@@ -61,7 +61,8 @@ func (r *rows) Begin(*sdk.Output) error {
 // Seal seals each record under its index in the stream.
 func (r *rows) Seal(_ context.Context, in sdk.Chunk, out *sdk.Output) error {
 	if len(in.Data) > 0 && (len(in.Ends) == 0 || in.Ends[len(in.Ends)-1] != len(in.Data)) {
-		return fault.New("aesgcm.records", fault.Plugin, "the encoder gave %d bytes in %d records, the last of which does not end there", len(in.Data), len(in.Ends))
+		return fault.New("aesgcm.records", fault.Plugin,
+			"the encoder gave %d bytes in %d records, the last of which does not end there", len(in.Data), len(in.Ends))
 	}
 	if err := r.take(int64(len(in.Ends))); err != nil {
 		return err

@@ -145,7 +145,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// TestConformanceOfProcess does the same with each stage in a process of its own, of the program as it is built for users.
+// TestConformanceOfProcess does the same with each stage in a process of its own, of the program as it is built for
+// users.
 func TestConformanceOfProcess(t *testing.T) {
 	path, err := built.Path()
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 type cast struct {
 	from, to arrow.Field
 	typeName string
-	plan     format.Column
+	column   format.Column
 	convert  func(c *cast, row int, from *format.Column, in arrow.Array, out *parse.Column, scratch []byte) parse.Status
 }
 
@@ -66,7 +66,7 @@ func familyOf(t arrow.DataType) family {
 	return familyNone
 }
 
-// newCast plans a cast, or says why there is none.
+// newCast makes a cast, or says why there is none.
 func newCast(from arrow.Field, typeName string) (c *cast, problem string) {
 	to, err := parse.Retype(from, typeName)
 	if err != nil {
@@ -97,11 +97,11 @@ func newCast(from arrow.Field, typeName string) (c *cast, problem string) {
 	if c.convert == nil {
 		return nil, sdk.TypeName(from) + " does not become " + typeName
 	}
-	plan, err := format.Plan(arrow.NewSchema([]arrow.Field{from}, nil))
+	columns, err := format.ColumnsOf(arrow.NewSchema([]arrow.Field{from}, nil))
 	if err != nil {
 		return nil, fault.From(err).Message
 	}
-	c.plan = plan[0]
+	c.column = columns[0]
 	return c, ""
 }
 
@@ -109,7 +109,7 @@ func (c *cast) apply(mem memory.Allocator, in arrow.Array) (arrow.Array, error) 
 	out, _ := parse.NewColumn(mem, c.to) // there is one for every type that has a name
 	defer out.Release()
 	out.Reserve(in.Len())
-	from := c.plan
+	from := c.column
 	from.Load(in)
 	scratch := make([]byte, from.Max+len(midnight)+format.Slack)
 	for row := range in.Len() {
@@ -203,7 +203,8 @@ func throughBit(_ *cast, row int, from *format.Column, in arrow.Array, out *pars
 
 // throughFloat converts floats and integers to one another. Both go through the
 // text of the number in the target's kind, after it was proven to be the same.
-func throughFloat(c *cast, row int, from *format.Column, in arrow.Array, out *parse.Column, scratch []byte) parse.Status {
+func throughFloat(c *cast, row int, from *format.Column, in arrow.Array, out *parse.Column,
+	scratch []byte) parse.Status {
 	var v float64
 	switch a := in.(type) {
 	case *array.Float32:

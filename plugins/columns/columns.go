@@ -105,7 +105,8 @@ func (f *filter) Before(out *arrow.Schema) *arrow.Schema {
 
 // named are the columns that the settings name.
 func (f *filter) named() []string {
-	return slices.Concat(f.settings.Include, f.settings.Exclude, slices.Sorted(maps.Keys(f.settings.Rename)), slices.Sorted(maps.Keys(f.settings.Cast)))
+	return slices.Concat(f.settings.Include, f.settings.Exclude, slices.Sorted(maps.Keys(f.settings.Rename)),
+		slices.Sorted(maps.Keys(f.settings.Cast)))
 }
 
 func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
@@ -116,7 +117,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		kept = names.resolve("include", f.settings.Include)
 		for i, index := range kept {
 			if slices.Contains(kept[:i], index) {
-				names.problem([]string{"include", strconv.Itoa(i)}, "columns.repeated", "include names %q twice", f.settings.Include[i])
+				names.problem([]string{"include", strconv.Itoa(i)}, "columns.repeated", "include names %q twice",
+					f.settings.Include[i])
 			}
 		}
 	} else {
@@ -138,7 +140,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 			case name == "":
 				names.problem([]string{"rename", old}, "columns.empty_name", "rename gives %q an empty name", old)
 			case twice:
-				names.problem([]string{"rename", old}, "columns.repeated", "rename names the column %q twice", in.Field(index).Name)
+				names.problem([]string{"rename", old}, "columns.repeated", "rename names the column %q twice",
+					in.Field(index).Name)
 			}
 			newNames[index] = name
 		}
@@ -165,11 +168,13 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		field := in.Field(index)
 		if name, ok := newNames[index]; ok {
 			if other, taken := origin[name]; taken {
-				names.problem([]string{"rename"}, "columns.duplicate", "%q and %q would both be named %q", other, field.Name, name)
+				names.problem([]string{"rename"}, "columns.duplicate", "%q and %q would both be named %q", other,
+					field.Name, name)
 			}
 			field.Name = name
 		} else if other, taken := origin[field.Name]; taken && other != field.Name {
-			names.problem([]string{"rename"}, "columns.duplicate", "%q would be named like the column %q", other, field.Name)
+			names.problem([]string{"rename"}, "columns.duplicate", "%q would be named like the column %q", other,
+				field.Name)
 		}
 		origin[field.Name] = in.Field(index).Name
 		if c := casts[index]; c != nil {
@@ -250,7 +255,8 @@ func (d *directory) resolve(setting string, wanted []string) []int {
 		case 1:
 			found = append(found, indexes[0])
 		case 0:
-			d.problem(path, "columns.unknown", "%s names %q, and there is no such column%s", setting, name, naming.DidYouMean(name, d.all))
+			d.problem(path, "columns.unknown", "%s names %q, and there is no such column%s", setting, name,
+				naming.DidYouMean(name, d.all))
 			if d.failed.Hint == "" {
 				d.failed.WithHint("the columns are: %s", strings.Join(d.all, ", "))
 			}

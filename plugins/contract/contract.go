@@ -179,7 +179,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		o := &output{index: index[n], notNull: !p.field.Nullable}
 		became, problem := f.adapt(field, p, o)
 		if problem != "" {
-			d.add("column %q: the contract says %s, the source delivers %s, %s", field.Name, p.shape, describe(field), problem)
+			d.add("column %q: the contract says %s, the source delivers %s, %s", field.Name, p.shape, describe(field),
+				problem)
 		} else if from, to := shapeOf(field), shapeOf(became); from != to {
 			widened = append(widened, fmt.Sprintf("%s: %s becomes %s", field.Name, from, to))
 		}

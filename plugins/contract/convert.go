@@ -16,7 +16,7 @@ import (
 // The caller releases the result.
 type convert func(mem memory.Allocator, in arrow.Array) arrow.Array
 
-// widen plans how a field becomes the expected column: the field that comes of it,
+// widen decides how a field becomes the expected column: the field that comes of it,
 // and how its values do, nil when they stay as they are. The problem says why they
 // do not.
 func widen(from arrow.Field, p expectedColumn) (to arrow.Field, how convert, problem string) {

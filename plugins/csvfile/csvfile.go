@@ -116,7 +116,8 @@ func (s *source) headerFault(message string, args ...any) *fault.Fault {
 func (s *source) readHeader(ctx context.Context) error {
 	rec, err := s.scan(ctx)
 	if err == io.EOF {
-		return s.headerFault("the file is empty; expected a line of column names").WithHint("set header: false if it has none")
+		return s.headerFault("the file is empty; expected a line of column names").
+			WithHint("set header: false if it has none")
 	}
 	if err != nil {
 		return err

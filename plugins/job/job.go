@@ -155,8 +155,8 @@ func (s *sink) begin(ctx context.Context, runID string, about object.About) erro
 	return nil
 }
 
-// boundWrites ends the writes when ctx ends, until release is called. Each call of the sink binds them to its own context,
-// because the upload goes on from call to call.
+// boundWrites ends the writes when ctx ends, until release is called. Each call of the sink binds them to its own
+// context, because the upload goes on from call to call.
 func (s *sink) boundWrites(ctx context.Context) (release func() bool) {
 	return context.AfterFunc(ctx, func() { s.stop(context.Cause(ctx)) })
 }
@@ -178,7 +178,8 @@ func (s *sink) link(ctx context.Context) (object.Link, error) {
 	now := s.now()
 	link, err := s.to.Link(ctx, s.key, object.LinkRequest{TTL: s.settings.LinkTTL, Until: s.expires})
 	if lives := link.Expires.Sub(now); err == nil && link.URL != "" && lives < s.settings.LinkTTL-time.Minute {
-		s.log.Warn("the link lives shorter than asked for: the credentials or the object end first", "asked", s.settings.LinkTTL, "lives", lives)
+		s.log.Warn("the link lives shorter than asked for: the credentials or the object end first", "asked",
+			s.settings.LinkTTL, "lives", lives)
 	}
 	return link, err
 }

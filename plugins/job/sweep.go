@@ -16,9 +16,9 @@ type SweepOptions struct {
 	Prefix string
 	// Abandoned is the age from which an unfinished upload counts as left behind by a process that
 	// was killed, where the store cannot tell. 0 leaves those. No run must take longer, and in S3 no one
-	// else may upload under the prefix. A folder can tell: there what a dead process has left goes at any age, and what a
-	// living one is at work on stays. MinIO forgets at a restart what it could list by a prefix that
-	// is not a whole name, and ends such uploads by itself, after a day by default.
+	// else may upload under the prefix. A folder can tell: there what a dead process has left goes at any age, and what
+	// a living one is at work on stays. MinIO forgets at a restart what it could list by a prefix that is not a whole
+	// name, and ends such uploads by itself, after a day by default.
 	Abandoned time.Duration
 }
 

@@ -24,7 +24,8 @@ func OpenBucket(s Settings) (object.Bucket, error) {
 		return nil, badBucket("it is not a URL")
 	}
 	if u.User != nil {
-		return nil, badBucket("credentials do not belong into it").WithHint("use the settings access_key_id and secret_access_key")
+		return nil, badBucket("credentials do not belong into it").
+			WithHint("use the settings access_key_id and secret_access_key")
 	}
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil || u.Fragment != "" {
@@ -68,7 +69,8 @@ func OpenBucket(s Settings) (object.Bucket, error) {
 		return nil, err
 	}
 	if u.Host == "" || strings.Trim(u.Path, "/") != "" {
-		return nil, badBucket("it needs the name of a bucket and no path").WithHint("write s3://NAME, and the folder into the setting key")
+		return nil, badBucket("it needs the name of a bucket and no path").
+			WithHint("write s3://NAME, and the folder into the setting key")
 	}
 	until, err := parseEnd(s.CredentialsUntil)
 	if err != nil {

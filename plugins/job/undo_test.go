@@ -75,8 +75,8 @@ func TestAnnounces(t *testing.T) {
 	}
 }
 
-// TestUndoUpload: another process ends the upload of a dead one, by its ID and, where it died before it knew that, by the
-// name that is its alone.
+// TestUndoUpload: another process ends the upload of a dead one, by its ID and, where it died before it knew that, by
+// the name that is its alone.
 func TestUndoUpload(t *testing.T) {
 	f := s3test.New(t)
 	for _, known := range []bool{true, false} {

@@ -32,7 +32,7 @@ type constant struct {
 	text  []byte
 }
 
-func planConstant(value config.Value, field arrow.Field) (action, arrow.Field, string) {
+func makeConstant(value config.Value, field arrow.Field) (action, arrow.Field, string) {
 	var text string
 	switch v := value.(type) {
 	case nil:
@@ -73,7 +73,7 @@ type keepLast struct {
 	field arrow.Field
 }
 
-func planKeepLast(keep int, field arrow.Field) (action, arrow.Field, string) {
+func makeKeepLast(keep int, field arrow.Field) (action, arrow.Field, string) {
 	switch field.Type.ID() {
 	case arrow.STRING, arrow.LARGE_STRING:
 		// What was a JSON document is none any more.
@@ -87,11 +87,11 @@ func (k keepLast) apply(mem memory.Allocator, in arrow.Array) (arrow.Array, erro
 	column, _ := parse.NewColumn(mem, k.field)
 	defer column.Release()
 	column.Reserve(in.Len())
-	plan, err := format.Plan(arrow.NewSchema([]arrow.Field{k.field}, nil))
+	columns, err := format.ColumnsOf(arrow.NewSchema([]arrow.Field{k.field}, nil))
 	if err != nil {
 		return nil, err
 	}
-	values := &plan[0]
+	values := &columns[0]
 	values.Load(in)
 	var masked []byte
 	for row := range in.Len() {
@@ -133,7 +133,7 @@ type truncate struct {
 	convert func(t *truncate, mem memory.Allocator, in arrow.Array) (arrow.Array, error)
 }
 
-func planTruncate(unit string, field arrow.Field) (action, arrow.Field, string) {
+func makeTruncate(unit string, field arrow.Field) (action, arrow.Field, string) {
 	t := &truncate{name: field.Name, year: unit == "year", perDay: 1}
 	switch typ := field.Type.(type) {
 	case *arrow.Date32Type:

@@ -107,7 +107,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	problem := func(name, code, format string, args ...any) {
 		next := fault.New(code, fault.Usage, format, args...)
 		if failed == nil {
-			failed = next.WithDetail(fault.DetailSetting, "/columns/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
+			failed = next.WithDetail(fault.DetailSetting,
+				"/columns/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
 			return
 		}
 		failed.Message += "; " + next.Message
@@ -127,7 +128,8 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 			continue
 		case 1:
 		default:
-			problem(name, "mask.ambiguous", "%d columns are called %q: write %q, %q …", len(found), name, name+"#1", name+"#2")
+			problem(name, "mask.ambiguous", "%d columns are called %q: write %q, %q …", len(found), name, name+"#1",
+				name+"#2")
 			continue
 		}
 		index, settings := found[0], f.settings.Columns[name]
@@ -135,7 +137,7 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 			problem(name, "mask.repeated", "the column %q is named twice", fields[index].Name)
 			continue
 		}
-		a, field, what := f.plan(settings, in.Field(index))
+		a, field, what := f.makeAction(settings, in.Field(index))
 		if what != "" {
 			problem(name, "mask.unfit_action", "column %q is %s: %s", name, sdk.TypeName(in.Field(index)), what)
 			continue
@@ -150,12 +152,12 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	return f.out, nil
 }
 
-// plan makes the action for a field and says what becomes of the field, or says
+// makeAction makes the action for a field and says what becomes of the field, or says
 // why the action does not fit.
-func (f *filter) plan(s Action, field arrow.Field) (action, arrow.Field, string) {
+func (f *filter) makeAction(s Action, field arrow.Field) (action, arrow.Field, string) {
 	if naming.Unknown(field) {
 		if s.Action == "constant" && s.Value == nil {
-			return planConstant(nil, field)
+			return makeConstant(nil, field)
 		}
 		return erase{}, field, "" // it is only checked
 	}
@@ -164,13 +166,13 @@ func (f *filter) plan(s Action, field arrow.Field) (action, arrow.Field, string)
 		field.Nullable = true
 		return erase{}, field, ""
 	case "constant":
-		return planConstant(s.Value, field)
+		return makeConstant(s.Value, field)
 	case "keep_last":
-		return planKeepLast(s.Keep, field)
+		return makeKeepLast(s.Keep, field)
 	case "hmac":
-		return planPseudonym(f.settings.Secret, s.Encoding, field)
+		return makePseudonym(f.settings.Secret, s.Encoding, field)
 	}
-	return planTruncate(s.Action, field)
+	return makeTruncate(s.Action, field)
 }
 
 // Apply masks a batch.

@@ -20,18 +20,18 @@ import (
 
 // pseudonym is HMAC-SHA256 of a value's text.
 type pseudonym struct {
-	plan   format.Column
+	column format.Column
 	base64 bool
 	length int
 	macs   *sync.Pool // of hash.Hash
 }
 
-func planPseudonym(secret config.Secret, encoding string, field arrow.Field) (action, arrow.Field, string) {
-	plan, err := format.Plan(arrow.NewSchema([]arrow.Field{field}, nil))
+func makePseudonym(secret config.Secret, encoding string, field arrow.Field) (action, arrow.Field, string) {
+	columns, err := format.ColumnsOf(arrow.NewSchema([]arrow.Field{field}, nil))
 	if err != nil {
 		return nil, field, "hmac needs a text form: " + fault.From(err).Message
 	}
-	p := &pseudonym{plan: plan[0], length: hex.EncodedLen(sha256.Size)}
+	p := &pseudonym{column: columns[0], length: hex.EncodedLen(sha256.Size)}
 	if encoding == "base64url" {
 		p.base64, p.length = true, base64.RawURLEncoding.EncodedLen(sha256.Size)
 	}
@@ -49,7 +49,7 @@ func (p *pseudonym) apply(mem memory.Allocator, in arrow.Array) (arrow.Array, er
 	defer builder.Release()
 	builder.Reserve(in.Len())
 	builder.ReserveData((in.Len() - in.NullN()) * p.length)
-	values := p.plan
+	values := p.column
 	values.Load(in)
 	scratch := make([]byte, values.Max+format.Slack)
 	var sum [sha256.Size]byte

@@ -40,7 +40,8 @@ func (r *checkedRequest) statement(c catalogue) (statement, error) {
 
 // find looks for a name among those that are allowed. Of the others, nothing is
 // ever said: a name that is not allowed is answered like one that does not exist.
-func find(visit func(func(name string)) error, wanted string, fold bool, allowed allowList) (found string, near *similar, err error) {
+func find(visit func(func(name string)) error, wanted string, fold bool,
+	allowed allowList) (found string, near *similar, err error) {
 	near = similarTo(wanted)
 	err = visit(func(name string) {
 		if !allowed.allows(name, fold) {
@@ -101,7 +102,8 @@ func (r *checkedRequest) read(c catalogue) (statement, error) {
 	if len(info.clustered) > 0 && !(len(args) > 0 && info.indexed[date]) {
 		query.WriteString(" ORDER BY " + quoteNames(info.clustered))
 	}
-	read := statement{query: query.String(), args: args, doing: "reading table " + shown(table), table: table, columns: columns}
+	read := statement{query: query.String(), args: args, doing: "reading table " + shown(table), table: table,
+		columns: columns}
 	if len(args) == 0 { // the statistics do not say how many are in a range
 		read.rows = info.rows
 	}
@@ -152,7 +154,8 @@ func (r *checkedRequest) choose(all []columnInfo) (names []string, err error) {
 		case !ok:
 			return nil, noColumn(codeUnknownColumn, "columns", wanted, all)
 		case slices.Contains(names, c.name):
-			return nil, requestFault(codeUnknownColumn, "columns", "column %s is named twice", shown(c.name)).WithHint("name it once")
+			return nil, requestFault(codeUnknownColumn, "columns", "column %s is named twice", shown(c.name)).
+				WithHint("name it once")
 		}
 		names = append(names, c.name)
 	}

@@ -68,10 +68,11 @@ type batch struct {
 
 // newBatch prepares a batch of at most maxRows rows; it is full, too, when the
 // row that takes it over maxBytes is in.
-func newBatch(mem memory.Allocator, schema *arrow.Schema, plans []columnPlan, zero zeroPolicy, maxRows, maxBytes int) *batch {
-	b := &batch{mem: mem, schema: schema, zero: zero, columns: make([]column, len(plans)), maxBytes: maxBytes}
-	for i := range plans {
-		p := &plans[i]
+func newBatch(mem memory.Allocator, schema *arrow.Schema, mappings []columnMapping, zero zeroPolicy, maxRows,
+	maxBytes int) *batch {
+	b := &batch{mem: mem, schema: schema, zero: zero, columns: make([]column, len(mappings)), maxBytes: maxBytes}
+	for i := range mappings {
+		p := &mappings[i]
 		c := &b.columns[i]
 		*c = column{
 			kind: p.kind, notNull: !p.field.Nullable, lastDate: noDate,
@@ -134,7 +135,8 @@ func (b *batch) full() bool {
 func (b *batch) setNull(i int) error {
 	c := &b.columns[i]
 	if c.notNull {
-		return fault.New(codeValue, fault.Data, "column %q, row %d: NULL, though the server declares the column NOT NULL", c.name, b.row()).
+		return fault.New(codeValue, fault.Data,
+			"column %q, row %d: NULL, though the server declares the column NOT NULL", c.name, b.row()).
 			WithHint("make the expression nullable for the server, for instance NULLIF(column, NULL)")
 	}
 	if c.kind == kindNull {
@@ -187,7 +189,8 @@ func (b *batch) malformed(i int) error {
 // outOfRange reports that a value does not fit the column's type.
 func (b *batch) outOfRange(i int, what string) error {
 	c := &b.columns[i]
-	return fault.New(codeValue, fault.Data, "column %q, row %d: %s does not fit the declared type, which became %s", c.name, b.row(), what, c.typ).
+	return fault.New(codeValue, fault.Data, "column %q, row %d: %s does not fit the declared type, which became %s",
+		c.name, b.row(), what, c.typ).
 		WithHint("CAST the column in the query to a type that holds all its values")
 }
 

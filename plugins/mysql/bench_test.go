@@ -95,12 +95,12 @@ func BenchmarkDecode(b *testing.B) {
 				rows[i] = appointmentRow(i, protocol == "text")
 				bytes += len(rows[i])
 			}
-			schema, plans, err := planColumns(appointmentDefs(), zeroError)
+			schema, mappings, err := mapColumns(appointmentDefs(), zeroError)
 			if err != nil {
 				b.Fatal(err)
 			}
 			pool := newPool(memory.NewGoAllocator())
-			batch := newBatch(pool, schema, plans, zeroError, defaultBatchRows, defaultBatchBytes)
+			batch := newBatch(pool, schema, mappings, zeroError, defaultBatchRows, defaultBatchBytes)
 			decode := batch.decodeBinary
 			if protocol == "text" {
 				decode = batch.decodeText

@@ -92,7 +92,8 @@ func (d *database) table(name string) (tableInfo, error) {
 	err := d.read(`SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(column_name AS CHAR), CAST(data_type AS CHAR), CAST(extra AS CHAR)
 FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? ORDER BY ordinal_position`, name,
 		func(row []string) {
-			info.columns = append(info.columns, columnInfo{row[1], lower(row[2]), strings.Contains(row[3], "INVISIBLE")})
+			info.columns = append(info.columns,
+				columnInfo{row[1], lower(row[2]), strings.Contains(row[3], "INVISIBLE")})
 		})
 	if err != nil {
 		return info, err
@@ -226,6 +227,7 @@ func textsOf(row []string, p []byte, binary bool) error {
 
 // noDatabase reports a connection that names no database to look into.
 func noDatabase() error {
-	return fault.New(codeSettings, fault.Usage, "a request is about the tables and procedures of one database, and the connection URL names none").
+	return fault.New(codeSettings, fault.Usage,
+		"a request is about the tables and procedures of one database, and the connection URL names none").
 		WithHint("write mysql://user:password@host:3306/database")
 }

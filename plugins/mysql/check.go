@@ -46,7 +46,8 @@ func (s *source) CheckSource(ctx context.Context, report *sdk.Report) *arrow.Sch
 
 func (s *source) check(report *sdk.Report) (*arrow.Schema, error) {
 	if row, err := s.session.run("SELECT CURRENT_USER(), VERSION()"); err == nil && len(row) == 2 {
-		report.Fine("connected to %s as %s: server %s, %s", s.target.address, shown(row[0]), row[1], s.session.facts["connection"])
+		report.Fine("connected to %s as %s: server %s, %s", s.target.address, shown(row[0]), row[1],
+			s.session.facts["connection"])
 	} else if err != nil && !isServerError(err) {
 		return nil, err
 	}
@@ -79,7 +80,8 @@ func (s *source) check(report *sdk.Report) (*arrow.Schema, error) {
 		return nil, nil
 	}
 	report.Fine("procedure %s is there, may be called, and takes as many arguments as it is given", shown(procedure))
-	report.Unchecked("what procedure %s delivers, and whether it may read what it reads, shows only when it is called", shown(procedure))
+	report.Unchecked("what procedure %s delivers, and whether it may read what it reads, shows only when it is called",
+		shown(procedure))
 	return nil, nil
 }
 
@@ -105,7 +107,8 @@ func (s *source) describe(report *sdk.Report) (*arrow.Schema, error) {
 	}
 	var server *serverError
 	if errors.As(err, &server) && slices.Contains(cannotPrepare, server.errno) {
-		report.Unchecked("the statement: the server cannot prepare it (error %d), and only a run executes it", server.errno)
+		report.Unchecked("the statement: the server cannot prepare it (error %d), and only a run executes it",
+			server.errno)
 		return nil, nil
 	}
 	if err != nil {
@@ -180,7 +183,8 @@ WHERE specific_schema = ? AND specific_name = ? AND routine_type = 'PROCEDURE'`,
 		}
 	})
 	if err == nil && params != len(s.args) {
-		err = fault.New(codeArgumentCount, fault.Source, "procedure %s takes %d arguments, and %d are given", shown(full), params, len(s.args)).
+		err = fault.New(codeArgumentCount, fault.Source, "procedure %s takes %d arguments, and %d are given",
+			shown(full), params, len(s.args)).
 			WithHint("give as many arguments as the procedure has parameters")
 	}
 	return false, err

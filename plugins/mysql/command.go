@@ -109,11 +109,13 @@ func appendArgument(b []byte, arg any) (code uint16, _ []byte) {
 func callStatement(procedure string, args int) (string, error) {
 	parts := strings.Split(procedure, ".")
 	if len(parts) > 2 {
-		return "", settingsFault("call: %q has more than two parts", procedure).WithHint("write procedure or database.procedure")
+		return "", settingsFault("call: %q has more than two parts", procedure).
+			WithHint("write procedure or database.procedure")
 	}
 	for i, part := range parts {
 		if part == "" || strings.ContainsRune(part, 0) {
-			return "", settingsFault("call: %q is not a procedure's name", procedure).WithHint("write procedure or database.procedure")
+			return "", settingsFault("call: %q is not a procedure's name", procedure).
+				WithHint("write procedure or database.procedure")
 		}
 		parts[i] = quoteName(part)
 	}
@@ -122,6 +124,7 @@ func callStatement(procedure string, args int) (string, error) {
 
 // argumentCountFault reports a query with more or fewer question marks than arguments.
 func argumentCountFault(params, args int) *fault.Fault {
-	return fault.New(codeArgumentCount, fault.Source, "the statement has %d parameters and %d arguments were given", params, args).
+	return fault.New(codeArgumentCount, fault.Source, "the statement has %d parameters and %d arguments were given",
+		params, args).
 		WithHint("give one argument for every question mark")
 }

@@ -84,7 +84,8 @@ func (t *target) connect(ctx context.Context) (c *connection, err error) {
 	}
 	local := isLoopback(t.host, raw)
 	mode := t.protection.resolve(local, g, t.network)
-	l := &login{target: t, encrypted: mode != mysqlurl.Disabled, verified: mode == mysqlurl.VerifyCA || mode == mysqlurl.VerifyIdentity, local: local}
+	l := &login{target: t, encrypted: mode != mysqlurl.Disabled,
+		verified: mode == mysqlurl.VerifyCA || mode == mysqlurl.VerifyIdentity, local: local}
 	c = &connection{wire: newWire(raw, bound{largestLogin, "the login"}, 0), handshake: g}
 	c.seq = 1 // after the handshake
 	var state *tls.ConnectionState
@@ -142,7 +143,8 @@ func (t *target) connectFault(ctx context.Context, err error, handshake bool) er
 	}
 	switch {
 	case ctx.Err() != nil:
-		return fault.New(codeConnect, fault.Connect, "no session with the server at %s within %s: %w", t.address, t.connectTimeout, err).
+		return fault.New(codeConnect, fault.Connect, "no session with the server at %s within %s: %w", t.address,
+			t.connectTimeout, err).
 			WithHint("check host and port, firewalls, and the server's load; connect_timeout sets the time").WithRetry()
 	case handshake, errors.As(err, &alert), strings.Contains(err.Error(), "remote error: tls:"):
 		return fault.New(codeTLS, fault.Connect, "TLS with the server at %s failed: %w", t.address, err).

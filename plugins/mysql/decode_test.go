@@ -33,11 +33,11 @@ func TestCivilDaysAgainstTime(t *testing.T) {
 // decodeOne decodes one value of one column.
 func decodeOne(t *testing.T, d columnDef, row []byte, asText bool) (string, error) {
 	t.Helper()
-	schema, plans, err := planColumns([]columnDef{d}, zeroError)
+	schema, mappings, err := mapColumns([]columnDef{d}, zeroError)
 	if err != nil {
 		return "", err
 	}
-	b := newBatch(newPool(memory.NewGoAllocator()), schema, plans, zeroError, 4, 1<<20)
+	b := newBatch(newPool(memory.NewGoAllocator()), schema, mappings, zeroError, 4, 1<<20)
 	b.begin()
 	defer b.release()
 	decode := b.decodeBinary
@@ -113,7 +113,7 @@ func TestValuesThatLie(t *testing.T) {
 }
 
 func TestJSONIsMarked(t *testing.T) {
-	schema, _, err := planColumns([]columnDef{{name: "j", typ: typeJSON, charset: charsetBinary}, {name: "t", typ: typeBlob, charset: 45}}, zeroError)
+	schema, _, err := mapColumns([]columnDef{{name: "j", typ: typeJSON, charset: charsetBinary}, {name: "t", typ: typeBlob, charset: 45}}, zeroError)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,11 +160,11 @@ func TestTypeTableSaysColumnTypes(t *testing.T) {
 					if !ok {
 						continue
 					}
-					plan, err := planColumn(d, zeroError)
+					mapping, err := mapColumn(d, zeroError)
 					if err != nil {
 						t.Fatalf("%s: %v", row.MySQL, err)
 					}
-					if got := general.Replace(sdk.TypeName(plan.field)); got == row.Column {
+					if got := general.Replace(sdk.TypeName(mapping.field)); got == row.Column {
 						seen[row.MySQL] = got
 					} else if seen[row.MySQL] == "" {
 						seen[row.MySQL] = "another: " + got

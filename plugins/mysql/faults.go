@@ -127,7 +127,8 @@ func (e *serverError) fault(doing string) *fault.Fault {
 		}
 	}
 	if !found && strings.HasPrefix(e.state, "45") {
-		entry = ServerFault{Code: codeSignal, Class: fault.Source, Hint: "the procedure reported this itself, with SIGNAL"}
+		entry = ServerFault{Code: codeSignal, Class: fault.Source,
+			Hint: "the procedure reported this itself, with SIGNAL"}
 	}
 	f := fault.New(entry.Code, entry.Class, "%s: the server answered %w", doing, e).
 		WithHint("%s", entry.Hint).

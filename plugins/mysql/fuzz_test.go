@@ -58,11 +58,11 @@ func decodeFuzzed(t *testing.T, row []byte, decode func(b *batch, p []byte) erro
 	for _, zero := range []zeroPolicy{zeroNull, zeroError, zeroText} {
 		memory := memory.NewCheckedAllocator(memory.NewGoAllocator())
 		pool := newPool(memory)
-		schema, plans, err := planColumns(everyKindDefs(), zero)
+		schema, mappings, err := mapColumns(everyKindDefs(), zero)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := newBatch(pool, schema, plans, zero, 4, 1<<20)
+		b := newBatch(pool, schema, mappings, zero, 4, 1<<20)
 		b.begin()
 		for range 3 {
 			err := decode(b, row)
@@ -95,11 +95,11 @@ func decodeFuzzed(t *testing.T, row []byte, decode func(b *batch, p []byte) erro
 
 func TestSeedRowsAreTaken(t *testing.T) {
 	for i, decode := range map[int]func(*batch, []byte) error{0: (*batch).decodeBinary, 4: (*batch).decodeText} {
-		schema, plans, err := planColumns(everyKindDefs(), zeroError)
+		schema, mappings, err := mapColumns(everyKindDefs(), zeroError)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := newBatch(newPool(memory.NewGoAllocator()), schema, plans, zeroError, 4, 1<<20)
+		b := newBatch(newPool(memory.NewGoAllocator()), schema, mappings, zeroError, 4, 1<<20)
 		b.begin()
 		if err := decode(b, seedRows()[i]); err != nil {
 			t.Errorf("seed %d: %v", i, err)
@@ -148,14 +148,14 @@ func FuzzColumnDefinition(f *testing.F) {
 			return
 		}
 		for _, zero := range []zeroPolicy{zeroNull, zeroError, zeroText} {
-			plan, err := planColumn(&d, zero)
+			mapping, err := mapColumn(&d, zero)
 			if err != nil {
 				continue
 			}
-			if plan.field.Type == nil || plan.precision > 76 || plan.scale > plan.precision {
-				t.Fatalf("%+v became %+v", d, plan)
+			if mapping.field.Type == nil || mapping.precision > 76 || mapping.scale > mapping.precision {
+				t.Fatalf("%+v became %+v", d, mapping)
 			}
-			if dt, ok := plan.field.Type.(*arrow.Decimal128Type); ok && dt.Precision > 38 {
+			if dt, ok := mapping.field.Type.(*arrow.Decimal128Type); ok && dt.Precision > 38 {
 				t.Fatalf("%+v became %v", d, dt)
 			}
 		}

@@ -268,6 +268,7 @@ func (l *login) more(data []byte) ([]byte, error) {
 }
 
 func (l *login) unsupported(plugin string) error {
-	return fault.New(codeAuth, fault.Connect, "the server at %s asks for a way of authentication that is not supported: %s", l.target.address, shown(plugin)).
+	return fault.New(codeAuth, fault.Connect,
+		"the server at %s asks for a way of authentication that is not supported: %s", l.target.address, shown(plugin)).
 		WithHint("supported are caching_sha2_password, sha256_password, mysql_native_password, MariaDB's client_ed25519, and mysql_clear_password by a setting")
 }

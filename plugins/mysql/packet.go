@@ -213,7 +213,8 @@ func (c *wire) lost(doing string, err error) error {
 		return fault.New(codeConnectionLost, fault.Source, "the server sent nothing for %s: %w", c.idle, err).
 			WithHint("raise read_timeout if the query may think for so long").WithRetry()
 	}
-	return fault.New(codeConnectionLost, fault.Source, "the connection to the server was lost while %s: %w", doing, err).
+	return fault.New(codeConnectionLost, fault.Source, "the connection to the server was lost while %s: %w", doing,
+		err).
 		WithHint("run again; check the network, and the server's log for a crash").WithRetry()
 }
 

@@ -180,7 +180,8 @@ func bindInteger(t *paramType, value any) (any, string) {
 
 func bindDecimal(t *paramType, value any) (any, string) {
 	precision, scale := t.size(0, 10), t.size(1, 0)
-	what := fmt.Sprintf("a number of at most %d digits before the point and %d after it, without an exponent", precision-scale, scale)
+	what := fmt.Sprintf("a number of at most %d digits before the point and %d after it, without an exponent",
+		precision-scale, scale)
 	number, ok := value.(json.Number)
 	if !ok {
 		return expected(what, value)
@@ -212,7 +213,8 @@ func bindFloat(t *paramType, value any) (any, string) {
 }
 
 // longestBlob are the sizes of the types that declare none, in bytes.
-var longestBlob = map[string]int{"tinytext": 1<<8 - 1, "text": 1<<16 - 1, "mediumtext": 1<<24 - 1, "tinyblob": 1<<8 - 1, "blob": 1<<16 - 1, "mediumblob": 1<<24 - 1}
+var longestBlob = map[string]int{"tinytext": 1<<8 - 1, "text": 1<<16 - 1, "mediumtext": 1<<24 - 1, "tinyblob": 1<<8 - 1,
+	"blob": 1<<16 - 1, "mediumblob": 1<<24 - 1}
 
 func bindText(t *paramType, value any) (any, string) {
 	text, ok := value.(string)

@@ -7,8 +7,8 @@ import (
 	"github.com/cipherstream/cipherstream/integration/dbtest"
 )
 
-// TestPreview: the result ends after max_rows, in the midst of a batch and behind one, of text and binary rows, also when there
-// are just so many or fewer; and what was left of the statement does not go on.
+// TestPreview: the result ends after max_rows, in the midst of a batch and behind one, of text and binary rows, also
+// when there are just so many or fewer; and what was left of the statement does not go on.
 func TestPreview(t *testing.T) {
 	db := dbtest.MariaDB(t)
 	for _, c := range []struct {

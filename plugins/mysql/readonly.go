@@ -41,7 +41,8 @@ func checkReads(query string) error {
 	}
 	for last, word := "", first; word != ""; {
 		if last == "INTO" && (word == "OUTFILE" || word == "DUMPFILE") {
-			return fault.New(codeReadOnly, fault.Usage, "the query writes a file on the server with INTO %s, and a source reads", word).
+			return fault.New(codeReadOnly, fault.Usage,
+				"the query writes a file on the server with INTO %s, and a source reads", word).
 				WithHint(readOnlyHint)
 		}
 		last = word

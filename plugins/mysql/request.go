@@ -62,7 +62,8 @@ type checkedRequest struct {
 
 // check checks what can be checked without a server.
 func (r *Request) check() (*checkedRequest, error) {
-	checked := &checkedRequest{modifier: r.DateModifier, allowedTables: parseAllowList(r.AllowedTables), allowedCall: parseAllowList(r.AllowedProcedures)}
+	checked := &checkedRequest{modifier: r.DateModifier, allowedTables: parseAllowList(r.AllowedTables),
+		allowedCall: parseAllowList(r.AllowedProcedures)}
 	for _, field := range []struct {
 		name  string
 		value config.Value
@@ -96,7 +97,8 @@ func (r *Request) checkCall(checked *checkedRequest) (err error) {
 		{"to_date", r.ToDate != nil}, {"date_modifier", r.DateModifier != modifierAll},
 	} {
 		if other.given {
-			return requestFault(codeRequest, other.name, "it is about the rows of a table, and a procedure is to be called").
+			return requestFault(codeRequest, other.name,
+				"it is about the rows of a table, and a procedure is to be called").
 				WithHint("leave it out, and give the procedure what it needs as arguments")
 		}
 	}
@@ -143,7 +145,8 @@ func (r *Request) checkTable(checked *checkedRequest) (err error) {
 	}
 	if !to.IsZero() {
 		if to.Before(from) {
-			return requestFault(codeDateRange, "to_date", "to_date is before from_date").WithHint("swap the two, or correct one")
+			return requestFault(codeDateRange, "to_date", "to_date is before from_date").
+				WithHint("swap the two, or correct one")
 		}
 		// No date is later than the last one that SQL can write.
 		if next := to.AddDate(0, 0, 1); next.Year() <= 9999 {

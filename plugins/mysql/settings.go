@@ -58,7 +58,8 @@ func (s *Settings) check() error {
 	case s.Call != "" && s.Query != "":
 		return settingsFault("both call and query are set").WithHint("keep the one that is meant")
 	case s.Request.given() && (s.Call != "" || s.Query != "" || len(s.Args) > 0):
-		return settingsFault("request stands beside call, query or args").WithHint("keep the one that is meant; a request has arguments of its own")
+		return settingsFault("request stands beside call, query or args").
+			WithHint("keep the one that is meant; a request has arguments of its own")
 	case !zonePattern.MatchString(s.TimeZone):
 		return settingsFault("time_zone is neither server, an offset such as +10:00 nor the name of a zone")
 	case (s.TLSCert == "") != (s.TLSKey == ""):

@@ -137,8 +137,8 @@ func (s *source) state(facts map[string]string) {
 	}
 }
 
-// EstimateRows is about how many rows a whole table has by the server's statistics, which come with the description of the
-// table. Of a part of one, a view, a query and a call nothing is known.
+// EstimateRows is about how many rows a whole table has by the server's statistics, which come with the description of
+// the table. Of a part of one, a view, a query and a call nothing is known.
 func (s *source) EstimateRows() int64 {
 	if most := s.settings.MaxRows; most > 0 {
 		return min(s.rows, most)
@@ -270,7 +270,8 @@ func (s *source) authorise() error {
 	}
 	if n := len(authorised.invisible); n > 0 {
 		s.env.Count("columns_invisible", int64(n))
-		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns", quoteNames(authorised.invisible))
+		s.env.Log.Warn("the table has invisible columns, which are read only when columns names them", "columns",
+			quoteNames(authorised.invisible))
 	}
 	if err := s.checkInstants(authorised.instants); err != nil {
 		return err
@@ -329,12 +330,12 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 			return nil, protocolFault("%d columns were described, and %d came", len(defs), len(came))
 		}
 	}
-	_, plans, err := planColumns(defs, zero)
+	_, mappings, err := mapColumns(defs, zero)
 	if err != nil {
 		return nil, err
 	}
-	for i := range plans {
-		p := &plans[i]
+	for i := range mappings {
+		p := &mappings[i]
 		switch z := s.session.zone; {
 		case p.kind == kindTimestamp && s.stored != nil:
 			unix, ok := unixKind(&came[i])
@@ -361,14 +362,14 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 			p.kind = kindEWKB
 		}
 	}
-	schema := schemaOf(plans)
-	for i := range plans {
-		if plans[i].kind == kindFloat32 && !s.binary && !s.out {
+	schema := schemaOf(mappings)
+	for i := range mappings {
+		if mappings[i].kind == kindFloat32 && !s.binary && !s.out {
 			return nil, fault.New(codeFloat, fault.Source, "column %q is a FLOAT, and rows travel as text, in which the server rounds it to six digits", defs[i].name).
 				WithHint("let the server prepare statements (max_prepared_stmt_count, protocol), or write CAST(column AS DOUBLE) in the query")
 		}
 	}
-	s.batch = newBatch(s.pool, schema, plans, zero, s.env.BatchRows, s.env.BatchBytes)
+	s.batch = newBatch(s.pool, schema, mappings, zero, s.env.BatchRows, s.env.BatchBytes)
 	return schema, nil
 }
 
@@ -501,7 +502,8 @@ func (s *source) abandon() {
 				// ends when the server writes its next row.
 				level = slog.LevelDebug
 			}
-			s.env.Log.Log(context.Background(), level, "the query could not be killed on the server", "error", fault.From(err).Message)
+			s.env.Log.Log(context.Background(), level, "the query could not be killed on the server", "error",
+				fault.From(err).Message)
 		}
 	}
 	s.session.c.conn.Close()
@@ -516,6 +518,7 @@ func noResultSet(wanted, sets int) error {
 		return fault.New(codeNoResultSet, fault.Source, "the statement gave no result set").
 			WithHint("the procedure or query must SELECT something")
 	}
-	return fault.New(codeNoResultSet, fault.Source, "result set %d was asked for, and the statement gave %d", wanted, sets).
+	return fault.New(codeNoResultSet, fault.Source, "result set %d was asked for, and the statement gave %d", wanted,
+		sets).
 		WithHint("set result_set to a number from 1 to %d", sets)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/plugins/internal/scaled"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -243,7 +244,8 @@ func (b *batch) zeroDate(i int) error {
 	if b.zero == zeroNull {
 		return b.setNull(i)
 	}
-	return fault.New(codeZeroDate, fault.Data, "column %q, row %d: a zero, partial or impossible date", b.columns[i].name, b.row()).
+	return fault.New(codeZeroDate, fault.Data, "column %q, row %d: a zero, partial or impossible date",
+		b.columns[i].name, b.row()).
 		WithHint("set zero_dates to null or text, or correct the row")
 }
 
@@ -254,7 +256,8 @@ func (b *batch) setMomentText(i int, m moment) error {
 	if !m.onCalendar() {
 		b.zeroDates++
 	}
-	s := append(b.scratch[:0], byte('0'+m.year/1000), byte('0'+m.year/100%10), byte('0'+m.year/10%10), byte('0'+m.year%10))
+	s := append(b.scratch[:0], byte('0'+m.year/1000), byte('0'+m.year/100%10), byte('0'+m.year/10%10),
+		byte('0'+m.year%10))
 	s = appendTwo(append(s, '-'), m.month)
 	s = appendTwo(append(s, '-'), m.day)
 	if c.kind == kindDateText {
@@ -265,14 +268,14 @@ func (b *batch) setMomentText(i int, m moment) error {
 		s = appendTwo(append(s, ' '), m.hour)
 		s = appendTwo(append(s, ':'), m.minute)
 		s = appendTwo(append(s, ':'), m.second)
-		unit := uint32(pow10[6-c.fraction])
+		unit := uint32(scaled.Pow10[6-c.fraction])
 		if m.micro%unit != 0 {
 			return b.outOfRange(i, "a fraction of a second")
 		}
 		if c.fraction > 0 {
 			s = append(s, '.')
 			for digits, rest := c.fraction, m.micro/unit; digits > 0; digits-- {
-				p := uint32(pow10[digits-1])
+				p := uint32(scaled.Pow10[digits-1])
 				s = append(s, byte('0'+rest/p))
 				rest %= p
 			}

@@ -100,7 +100,8 @@ func (p *protection) config(mode, address string) *tls.Config {
 			return nil
 		}
 		came := pin.Of(chain[0])
-		return fault.New(codeTLS, fault.Connect, "the certificate of the server at %s is not trusted: %w", address, problem).
+		return fault.New(codeTLS, fault.Connect, "the certificate of the server at %s is not trusted: %w", address,
+			problem).
 			WithDetail("tls_pin", came).
 			WithHint("trust its authority with tls_ca=FILE (and tls=verify-ca if it does not name the host), or, after comparing with the server's own "+
 				"(openssl x509 -in server-cert.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum), pin it: tls_pin=%s", came)

@@ -150,8 +150,8 @@ const (
 	zeroText  zeroPolicy = "text"
 )
 
-// columnPlan is how one column of the result set is decoded, and what it becomes.
-type columnPlan struct {
+// columnMapping is how one column of the result set is decoded, and what it becomes.
+type columnMapping struct {
 	field     arrow.Field
 	kind      kind
 	fraction  int // fractional second digits
@@ -161,34 +161,34 @@ type columnPlan struct {
 	zone      *zone.Zone // of kindLocal
 }
 
-// planColumns decides the Arrow schema of a result set.
-func planColumns(defs []columnDef, zero zeroPolicy) (*arrow.Schema, []columnPlan, error) {
-	plans := make([]columnPlan, len(defs))
+// mapColumns decides the Arrow schema of a result set.
+func mapColumns(defs []columnDef, zero zeroPolicy) (*arrow.Schema, []columnMapping, error) {
+	mappings := make([]columnMapping, len(defs))
 	for i := range defs {
-		plan, err := planColumn(&defs[i], zero)
+		mapping, err := mapColumn(&defs[i], zero)
 		if err != nil {
 			return nil, nil, err
 		}
-		plans[i] = plan
+		mappings[i] = mapping
 	}
-	return schemaOf(plans), plans, nil
+	return schemaOf(mappings), mappings, nil
 }
 
-func schemaOf(plans []columnPlan) *arrow.Schema {
-	fields := make([]arrow.Field, len(plans))
-	for i := range plans {
-		fields[i] = plans[i].field
+func schemaOf(mappings []columnMapping) *arrow.Schema {
+	fields := make([]arrow.Field, len(mappings))
+	for i := range mappings {
+		fields[i] = mappings[i].field
 	}
 	return arrow.NewSchema(fields, nil)
 }
 
-func planColumn(d *columnDef, zero zeroPolicy) (columnPlan, error) {
+func mapColumn(d *columnDef, zero zeroPolicy) (columnMapping, error) {
 	row, ok := lookup(d)
 	if !ok {
-		return columnPlan{}, fault.New(codeType, fault.Source, "column %q has type code 0x%02x, which this program does not know", d.name, d.typ).
+		return columnMapping{}, fault.New(codeType, fault.Source, "column %q has type code 0x%02x, which this program does not know", d.name, d.typ).
 			WithHint("CAST the column to a known type in the query")
 	}
-	p := columnPlan{kind: row.kind, fraction: min(int(d.decimals), 6)}
+	p := columnMapping{kind: row.kind, fraction: min(int(d.decimals), 6)}
 	switch {
 	case p.fraction == 0:
 		p.unit = arrow.Second
@@ -216,7 +216,7 @@ func planColumn(d *columnDef, zero zeroPolicy) (columnPlan, error) {
 	case kindDecimal128, kindDecimal256:
 		p.precision, p.scale = decimalShape(d)
 		if p.scale > p.precision {
-			return columnPlan{}, fault.New(codeType, fault.Source, "column %q is declared with %d digits after the point, which no DECIMAL has", d.name, p.scale).
+			return columnMapping{}, fault.New(codeType, fault.Source, "column %q is declared with %d digits after the point, which no DECIMAL has", d.name, p.scale).
 				WithHint("CAST the column to a DECIMAL in the query")
 		}
 	case kindNull:
@@ -229,7 +229,7 @@ func planColumn(d *columnDef, zero zeroPolicy) (columnPlan, error) {
 	return p, nil
 }
 
-func (p *columnPlan) arrowType() arrow.DataType {
+func (p *columnMapping) arrowType() arrow.DataType {
 	switch p.kind {
 	case kindInt8:
 		return arrow.PrimitiveTypes.Int8

@@ -37,7 +37,8 @@ func (s *source) announce(ctx context.Context) error {
 		return nil
 	}
 	ses := s.session
-	of := announced{Address: s.target.address, User: s.target.user, ID: ses.id, Server: ses.identity, Lock: lockPrefix + rand.Text()}
+	of := announced{Address: s.target.address, User: s.target.user, ID: ses.id, Server: ses.identity,
+		Lock: lockPrefix + rand.Text()}
 	stop := ses.watch(ctx)
 	got, err := ses.run("SELECT GET_LOCK('" + of.Lock + "', 0)")
 	stop()
@@ -73,8 +74,8 @@ func (s *source) over() {
 // codeKill is the code of a session that does not end although it was killed.
 const codeKill = "mysql.kill"
 
-// undoPoll is how often it is looked whether a session has ended: one that was killed for undoWait, and one whose mark is
-// gone, which is about to end, for undoEnds.
+// undoPoll is how often it is looked whether a session has ended: one that was killed for undoWait, and one whose mark
+// is gone, which is about to end, for undoEnds.
 const (
 	undoPoll = 20 * time.Millisecond
 	undoWait = 5 * time.Second
@@ -89,7 +90,8 @@ func (s *source) Undo(ctx context.Context, r sdk.Resource) error {
 		return stage.Foreign("run %q announced something other than a session", r.RunID)
 	}
 	if of.Address != s.target.address || of.User != s.target.user {
-		return stage.Elsewhere("the session is one of user %q at %s, and the source is user %q at %s", of.User, of.Address, s.target.user, s.target.address)
+		return stage.Elsewhere("the session is one of user %q at %s, and the source is user %q at %s", of.User,
+			of.Address, s.target.user, s.target.address)
 	}
 	conn, err := s.target.connect(ctx)
 	if err != nil {
@@ -123,7 +125,8 @@ func (ses *session) end(ctx context.Context, of announced) error {
 		return err
 	}
 	if identity != of.Server {
-		return fault.New(codeConnect, fault.Connect, "the address %s leads to another server than that of the session %d", of.Address, of.ID)
+		return fault.New(codeConnect, fault.Connect,
+			"the address %s leads to another server than that of the session %d", of.Address, of.ID)
 	}
 	holder := func() (string, error) {
 		if of.Lock == "" {
@@ -134,7 +137,8 @@ func (ses *session) end(ctx context.Context, of announced) error {
 	}
 	id := strconv.FormatUint(uint64(of.ID), 10)
 	there := func() (is bool, err error) {
-		err = ses.runRows("SHOW PROCESSLIST", func(row []string) { is = is || len(row) > 1 && row[0] == id && row[1] == of.User })
+		err = ses.runRows("SHOW PROCESSLIST",
+			func(row []string) { is = is || len(row) > 1 && row[0] == id && row[1] == of.User })
 		return is, err
 	}
 	switch held, err := holder(); {

@@ -92,8 +92,8 @@ func TestAnnounces(t *testing.T) {
 	}
 }
 
-// TestUndoEndsSession: another process ends the session of a dead one at once, though the server thinks, and again is no
-// error.
+// TestUndoEndsSession: another process ends the session of a dead one at once, though the server thinks, and again is
+// no error.
 func TestUndoEndsSession(t *testing.T) {
 	db := dbtest.MariaDB(t)
 	k := &keeper{}

@@ -34,7 +34,8 @@ var sessionVariables = []sessionVariable{
 	{"max_sort_length", "1024", "", "how much of a text ORDER BY looks at, and so which rows a LIMIT takes"},
 	{"max_error_count", "64", "MariaDB", "how many warnings can be seen; 0 hides all of them"},
 	{"timestamp", "DEFAULT", "", "a set one stops the clock of NOW() and CURDATE()"},
-	{"sql_mode", "REPLACE(@@SESSION.sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '')", "", "this mode pads CHAR values with spaces; the other modes stay, because queries and views are written for them"},
+	{"sql_mode", "REPLACE(@@SESSION.sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '')", "",
+		"this mode pads CHAR values with spaces; the other modes stay, because queries and views are written for them"},
 	{"windowing_use_high_precision", "1", "MySQL", "off, window functions add up with rounding errors"},
 	{"show_gipk_in_create_table_and_information_schema", "1", "MySQL", "off, the catalogue hides a primary key that the server generated, so that nobody hears of an invisible column"},
 	{"default_regex_flags", "''", "MariaDB", "what REGEXP finds"},
@@ -47,7 +48,8 @@ var sessionVariables = []sessionVariable{
 	{"sql_safe_updates", "", "", "about UPDATE and DELETE only"},
 	{"max_statement_time", "", "MariaDB", "ends in an error (1969) unless the setting timeout says otherwise"},
 	{"max_execution_time", "", "MySQL", "ends in an error (3024) unless the setting timeout says otherwise"},
-	{"max_recursive_iterations", "", "MariaDB", "ends a recursion early with warning 1931, which fails the run; unbounded, a mistake would never end"},
+	{"max_recursive_iterations", "", "MariaDB",
+		"ends a recursion early with warning 1931, which fails the run; unbounded, a mistake would never end"},
 	{"cte_max_recursion_depth", "", "MySQL", "ends in an error (3636)"},
 	{"max_allowed_packet", "", "", "a longer text is NULL with warning 1301, which fails the run; a session cannot change it"},
 	{"optimizer_switch", "", "", "changes how rows are found, not which"},
@@ -78,7 +80,8 @@ func pinned(s *Settings, mariaDB bool) (assignments []string) {
 	if s.Timeout > 0 && mariaDB {
 		assignments = append(assignments, "max_statement_time = "+strconv.FormatFloat(s.Timeout.Seconds(), 'f', 6, 64))
 	} else if s.Timeout > 0 {
-		assignments = append(assignments, "max_execution_time = "+strconv.FormatInt(max(1, s.Timeout.Milliseconds()), 10))
+		assignments = append(assignments,
+			"max_execution_time = "+strconv.FormatInt(max(1, s.Timeout.Milliseconds()), 10))
 	}
 	return assignments
 }

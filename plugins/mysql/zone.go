@@ -97,8 +97,8 @@ func (ses *session) recognise(name string) (*zone.Zone, error) {
 	return nil, nil
 }
 
-// sample asks by how many seconds the session's clocks are ahead of UTC at the second 1 of 1970, and every so many seconds
-// from then on. It is nil where the server does not say.
+// sample asks by how many seconds the session's clocks are ahead of UTC at the second 1 of 1970, and every so many
+// seconds from then on. It is nil where the server does not say.
 func (ses *session) sample(every int64) (seen []int64, err error) {
 	digit := "(SELECT 0 AS d" // names are those of digits
 	for i := 1; i < 10; i++ {
@@ -128,8 +128,8 @@ func offsets(text string) (list []int64) {
 	return list
 }
 
-// learn finds out when the session's clocks change, where they are those of no zone that is known: between two days on which
-// they show another time it goes half the way until the second is found. It is nil where the server does not say.
+// learn finds out when the session's clocks change, where they are those of no zone that is known: between two days on
+// which they show another time it goes half the way until the second is found. It is nil where the server does not say.
 func (ses *session) learn() (*zone.Zone, error) {
 	seen, err := ses.sample(secondsPerDay)
 	if seen == nil || err != nil {
@@ -219,8 +219,8 @@ func (ses *session) checkZone() error {
 
 // unixTimes makes the statement of a table read its TIMESTAMP columns as UNIX times, which tell
 // the instants of a doubled hour apart, and keeps what the server says about the columns as they
-// are. The range stays one of the session's zone. Where clocks never change there is no need; where they are those of no zone
-// that is known, their changes are learned, so that text shows what the practice's client shows.
+// are. The range stays one of the session's zone. Where clocks never change there is no need; where they are those of
+// no zone that is known, their changes are learned, so that text shows what the practice's client shows.
 func (s *source) unixTimes(authorised *statement) error {
 	z := s.session.zone
 	if z != nil && z.Fixed() || len(authorised.unix) == 0 || s.settings.ZeroDates == string(zeroText) {
@@ -262,7 +262,8 @@ func (s *source) unixTimes(authorised *statement) error {
 			list[i] = "UNIX_TIMESTAMP(" + list[i] + ")"
 		}
 	}
-	authorised.query = "SELECT " + strings.Join(list, ", ") + strings.TrimPrefix(authorised.query, "SELECT "+quoteNames(authorised.columns))
+	authorised.query = "SELECT " + strings.Join(list, ", ") + strings.TrimPrefix(authorised.query,
+		"SELECT "+quoteNames(authorised.columns))
 	return nil
 }
 

@@ -55,7 +55,8 @@ func (c *column) append(l *lane, a arrow.Array, first int64) error {
 		bitmap = a.NullBitmapBytes()
 	}
 	for lo := 0; lo < a.Len(); {
-		s := span{data: data, lo: lo, n: min(a.Len()-lo, maxPageRows-c.open.rows), row: first + int64(lo), at: data.Offset() + lo}
+		s := span{data: data, lo: lo, n: min(a.Len()-lo, maxPageRows-c.open.rows), row: first + int64(lo),
+			at: data.Offset() + lo}
 		// Long byte arrays come in pieces of about a page.
 		for c.size != nil && s.n > 1 && c.size(&s) > c.pageBytes {
 			s.n /= 2

@@ -15,11 +15,12 @@ import (
 )
 
 // pageEncodings are those that data pages may have.
-var pageEncodings = []format.Encoding{format.RLEDictionary, format.Plain, format.DeltaBinaryPacked, format.DeltaLengthByteArray}
+var pageEncodings = []format.Encoding{format.RLEDictionary, format.Plain, format.DeltaBinaryPacked,
+	format.DeltaLengthByteArray}
 
 // column is a column of the file. One goroutine at a time works on it.
 type column struct {
-	planned
+	mapping
 	pageBytes int
 	replace   bool
 	count     func(string, int64)

@@ -97,7 +97,8 @@ func (c *column) metadata(offset int64, codec format.CompressionCodec) chunkMeta
 			if e != format.Plain || m.DictionaryPageOffset == 0 {
 				m.Encoding = append(m.Encoding, e)
 			}
-			m.EncodingStats = append(m.EncodingStats, format.PageEncodingStats{PageType: format.DataPage, Encoding: e, Count: n})
+			m.EncodingStats = append(m.EncodingStats,
+				format.PageEncodingStats{PageType: format.DataPage, Encoding: e, Count: n})
 		}
 	}
 	b := c.bounds.encoded()

@@ -126,7 +126,7 @@ type encoder struct {
 
 func (e *encoder) Bind(in *arrow.Schema) (sdk.Media, error) {
 	media := sdk.Media{Type: "application/vnd.apache.parquet", Extension: ".parquet"}
-	stored, columns, err := plan(in, e.settings.Durations)
+	stored, columns, err := mapColumns(in, e.settings.Durations)
 	if err != nil {
 		return media, err
 	}
@@ -206,7 +206,8 @@ func (e *encoder) full() bool {
 // closeGroup ends the row group and queues it to go out.
 func (e *encoder) closeGroup() error {
 	if len(e.groups.groups) == maxGroups {
-		return fault.New("encoder.too_large", fault.Usage, "the file needs more than %d row groups, which the format cannot count", maxGroups).
+		return fault.New("encoder.too_large", fault.Usage,
+			"the file needs more than %d row groups, which the format cannot count", maxGroups).
 			WithHint("raise row_group from %s", e.settings.RowGroup)
 	}
 	err := e.each(true, func(l *lane, i int) error { return e.columns[i].finish(l) })

@@ -120,8 +120,8 @@ func spell(a arrow.Array, i int) string {
 	return a.ValueStr(i)
 }
 
-// same reports whether an array is, to the type, what a column has from a row on. It is quick, and false of what spell knows
-// to be the same in another type.
+// same reports whether an array is, to the type, what a column has from a row on. It is quick, and false of what spell
+// knows to be the same in another type.
 func same(a, column arrow.Array, row int) bool {
 	if row+a.Len() > column.Len() || !arrow.TypeEqual(a.DataType(), column.DataType()) {
 		return false

@@ -260,7 +260,8 @@ func (b *bounds) encoded() encoded {
 		}
 		// There may be NaN beside them, so they are not called exact.
 		if b.width == 4 {
-			return encoded{lo: put(uint64(math.Float32bits(float32(lo)))), hi: put(uint64(math.Float32bits(float32(hi))))}
+			return encoded{lo: put(uint64(math.Float32bits(float32(lo)))),
+				hi: put(uint64(math.Float32bits(float32(hi))))}
 		}
 		return encoded{lo: put(math.Float64bits(lo)), hi: put(math.Float64bits(hi))}
 	case orderBytes, orderDecimal:

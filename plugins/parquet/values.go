@@ -62,7 +62,8 @@ func timeOfDay(factor, day int64) putFunc {
 				return fault.New("encoder.out_of_range", fault.Data,
 					"column %q holds a duration below 00:00:00 or of 24 hours and more, which is no time of day, in row %d",
 					c.name, s.rowOf(i)+1).
-					WithHint("write durations as integers (durations: %s), or correct the value at the source", durationsInteger)
+					WithHint("write durations as integers (durations: %s), or correct the value at the source",
+						durationsInteger)
 			}
 			l.i64[i] = v * factor
 		}
@@ -306,5 +307,6 @@ func ascii(text []byte) bool {
 
 // unsupported is the fault for a type that Parquet has no place for.
 func unsupported(f arrow.Field, why string) *fault.Fault {
-	return fault.New("encoder.unsupported_type", fault.Data, "column %q has the type %s: %s", f.Name, sdk.TypeName(f), why)
+	return fault.New("encoder.unsupported_type", fault.Data, "column %q has the type %s: %s", f.Name, sdk.TypeName(f),
+		why)
 }

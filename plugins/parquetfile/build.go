@@ -206,7 +206,8 @@ func (c *column) takeFixed(b *build, n, present int) error {
 			continue
 		}
 		if !c.convert(out[i*c.out:(i+1)*c.out], c.value(p.next)) {
-			return fault.New(codeCorrupt, fault.Source, "a value does not fit %s, in row %d", c.typ, c.source.before+c.row+int64(i)+1)
+			return fault.New(codeCorrupt, fault.Source, "a value does not fit %s, in row %d", c.typ,
+				c.source.before+c.row+int64(i)+1)
 		}
 		p.next++
 	}

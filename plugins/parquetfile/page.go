@@ -284,7 +284,8 @@ func (c *column) dataPageV2(h *pageHeader, at int64) error {
 	}
 	split := d.Definition
 	if d.Repetition != 0 || split < 0 || split > h.Compressed || split > h.Uncompressed {
-		return corrupt("the page at byte %d announces levels of %d and %d bytes in %d", at, d.Repetition, split, len(raw))
+		return corrupt("the page at byte %d announces levels of %d and %d bytes in %d", at, d.Repetition, split,
+			len(raw))
 	}
 	codec := c.codec
 	if d.IsCompressed.Valid && !d.IsCompressed.V {

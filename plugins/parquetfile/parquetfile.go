@@ -128,7 +128,7 @@ func (s *source) begin(input io.ReaderAt, size int64) (*arrow.Schema, error) {
 	s.input, s.size = input, size
 	err := guard(func() (err error) {
 		if s.meta, err = s.footer(); err == nil {
-			s.schema, s.columns, err = plan(s.meta)
+			s.schema, s.columns, err = mapColumns(s.meta)
 		}
 		return err
 	})
@@ -340,7 +340,8 @@ type budget struct{ limit, used int64 }
 // change replaces what somebody holds by something else, if there is room for it.
 func (b *budget) change(from, to int64) error {
 	if to < 0 || b.used-from+to > b.limit {
-		return fault.New(codeTooLarge, fault.Source, "its pages need more than %s of memory with those of the other columns", config.Size(b.limit)).
+		return fault.New(codeTooLarge, fault.Source,
+			"its pages need more than %s of memory with those of the other columns", config.Size(b.limit)).
 			WithHint("raise the setting memory, or write the file with smaller pages")
 	}
 	b.used += to - from

@@ -14,8 +14,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/wire"
 )
 
-// plan turns the schema of a file into columns.
-func plan(m *fileMetaData) (*arrow.Schema, []*column, error) {
+// mapColumns turns the schema of a file into columns.
+func mapColumns(m *fileMetaData) (*arrow.Schema, []*column, error) {
 	if len(m.Schema) == 0 {
 		return nil, nil, corrupt("the file has no schema")
 	}
@@ -35,7 +35,7 @@ func plan(m *fileMetaData) (*arrow.Schema, []*column, error) {
 				WithHint("flatten the column where the file is written")
 		}
 		c := &column{name: e.Name, physical: e.Type.V, optional: e.Repetition == format.Optional}
-		field, err := c.plan(e, hints[e.Name])
+		field, err := c.mapField(e, hints[e.Name])
 		if err != nil {
 			return nil, nil, err
 		}
@@ -90,7 +90,7 @@ type stored struct {
 }
 
 // arrowTypes has the types of a fixed form, by physical type and annotation. Decimals, nulls and
-// byte arrays of one length are planned by themselves.
+// byte arrays of one length are mapped by themselves.
 var arrowTypes = map[format.Type]map[string]stored{
 	format.Boolean: {"": {kindBool, arrow.FixedWidthTypes.Boolean}},
 	format.Int32: {
@@ -128,8 +128,8 @@ var arrowTypes = map[format.Type]map[string]stored{
 // widths has the bytes of a PLAIN value, where all have as many.
 var widths = map[format.Type]int{format.Int32: 4, format.Float: 4, format.Int64: 8, format.Double: 8}
 
-// plan chooses the Arrow type of a column.
-func (c *column) plan(e *schemaElement, hint arrow.Field) (arrow.Field, error) {
+// mapField chooses the Arrow type of a column.
+func (c *column) mapField(e *schemaElement, hint arrow.Field) (arrow.Field, error) {
 	f := arrow.Field{Name: e.Name, Nullable: c.optional, Metadata: hint.Metadata}
 	refuse := func(why string, args ...any) (arrow.Field, error) {
 		return f, unsupported("column %q has a type that is not read: %s", shorten(e.Name), fmt.Sprintf(why, args...)).
@@ -153,7 +153,7 @@ func (c *column) plan(e *schemaElement, hint arrow.Field) (arrow.Field, error) {
 	case a.name == "null":
 		c.kind, c.typ = kindNull, arrow.Null
 	case a.name == "decimal":
-		if err := c.planDecimal(a, hint); err != nil {
+		if err := c.mapDecimal(a, hint); err != nil {
 			return f, err
 		}
 	case c.physical == format.FixedLenByteArray && (a.name == "" || a.name == "uuid" && c.width == 16):
@@ -198,9 +198,10 @@ func with(m arrow.Metadata, key, value string) arrow.Metadata {
 	return arrow.MetadataFrom(all)
 }
 
-func (c *column) planDecimal(a annotation, hint arrow.Field) error {
+func (c *column) mapDecimal(a annotation, hint arrow.Field) error {
 	if a.precision < 1 || a.precision > 76 || a.scale < 0 || a.scale > a.precision {
-		return unsupported("column %q is a decimal of %d digits with %d behind the point; up to 76 are read", shorten(c.name), a.precision, a.scale).
+		return unsupported("column %q is a decimal of %d digits with %d behind the point; up to 76 are read",
+			shorten(c.name), a.precision, a.scale).
 			WithHint("leave the column out, or convert it where the file is written")
 	}
 	switch c.physical {

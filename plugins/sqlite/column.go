@@ -65,8 +65,8 @@ type column struct {
 // mostColumns is SQLite's own limit.
 const mostColumns = 2000
 
-// planColumns plans the columns of a schema that package format has planned too.
-func planColumns(schema *arrow.Schema, unsigned string) ([]column, error) {
+// mapColumns decides how to store the columns of a schema, whose text package format writes.
+func mapColumns(schema *arrow.Schema, unsigned string) ([]column, error) {
 	if n := schema.NumFields(); n == 0 || n > mostColumns {
 		return nil, fault.New("sqlite.columns", fault.Data, "the table has %d columns; SQLite takes 1 to %d", n, mostColumns).
 			WithHint("leave some out with the columns filter")

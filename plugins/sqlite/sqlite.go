@@ -60,7 +60,8 @@ file; with append neither, because the file is not this run's alone.`
 
 // Stage defines the sink.
 func Stage() sdk.Definition {
-	return sdk.DefineTableSink(sdk.About{Name: "sqlite", Summary: "Writes a table of an SQLite database.", Doc: doc}, newSink)
+	return sdk.DefineTableSink(sdk.About{Name: "sqlite", Summary: "Writes a table of an SQLite database.", Doc: doc},
+		newSink)
 }
 
 func newSink(s Settings, env sdk.Env) (sdk.TableSink, error) {
@@ -103,7 +104,7 @@ func (s *sink) begin(ctx context.Context, table sdk.Table) (err error) {
 		return err
 	}
 	if table.Schema != nil {
-		if err := s.plan(table.Schema); err != nil {
+		if err := s.mapColumns(table.Schema); err != nil {
 			return err
 		}
 	}
@@ -146,7 +147,8 @@ func (s *sink) locate(ctx context.Context, runID string) error {
 	case err != nil:
 		return s.code(err)
 	case !info.Mode().IsRegular():
-		return fault.New("sqlite.not_a_file", fault.Sink, "%s exists and is not a file (%s)", s.path, info.Mode().Type())
+		return fault.New("sqlite.not_a_file", fault.Sink, "%s exists and is not a file (%s)", s.path,
+			info.Mode().Type())
 	case s.settings.Mode == modeCreate:
 		return s.exists()
 	case s.settings.Mode == modeAppend:
@@ -194,8 +196,8 @@ func (s *sink) over() {
 	}
 }
 
-// Undo removes the database of a run whose process has died before it had its name. The rows of one in mode append SQLite
-// takes back itself, when somebody reads.
+// Undo removes the database of a run whose process has died before it had its name. The rows of one in mode append
+// SQLite takes back itself, when somebody reads.
 func (s *sink) Undo(_ context.Context, r sdk.Resource) error { return s.code(partial.Undo(r, s.path)) }
 
 func (s *sink) exists() error {
@@ -304,13 +306,13 @@ func (s *sink) CheckTable(ctx context.Context, table sdk.Table, report *sdk.Repo
 	report.Wrong(s.Abort(ctx))
 }
 
-// plan finds out how every column is stored.
-func (s *sink) plan(schema *arrow.Schema) (err error) {
+// mapColumns finds out how every column is stored.
+func (s *sink) mapColumns(schema *arrow.Schema) (err error) {
 	if s.table, err = format.NewTable(schema); err != nil {
 		return err
 	}
 	s.table.Count = s.env.Count
-	if s.columns, err = planColumns(schema, s.settings.Unsigned); err != nil {
+	if s.columns, err = mapColumns(schema, s.settings.Unsigned); err != nil {
 		return err
 	}
 	s.args = make([]driver.NamedValue, len(s.columns))

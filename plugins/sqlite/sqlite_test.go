@@ -104,8 +104,8 @@ func record(t *testing.T, fields []arrow.Field, rows string) arrow.Record {
 	return rec
 }
 
-// dump is what Python's sqlite3 reads of a database: the statement that made the table, and every row as storage class and
-// value, blobs in hexadecimal.
+// dump is what Python's sqlite3 reads of a database: the statement that made the table, and every row as storage class
+// and value, blobs in hexadecimal.
 type dump struct {
 	Integrity string     `json:"integrity"`
 	SQL       string     `json:"sql"`
@@ -421,7 +421,8 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestOthers: a file that is no database, one that somebody has locked, and journals that would be played into another file.
+// TestOthers: a file that is no database, one that somebody has locked, and journals that would be played into another
+// file.
 func TestOthers(t *testing.T) {
 	t.Parallel()
 	rec := record(t, []arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}}, `[{"id": 3}]`)
@@ -468,7 +469,8 @@ func TestOthers(t *testing.T) {
 	only(t, filepath.Dir(path), "x")
 }
 
-// TestBusy: a database that somebody else writes to is waited for, and then said to be busy, which is worth another try.
+// TestBusy: a database that somebody else writes to is waited for, and then said to be busy, which is worth another
+// try.
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	rec := record(t, []arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}}, `[{"id": 3}]`)
@@ -549,8 +551,8 @@ func forever(path, mode string) {
 	os.Exit(1)
 }
 
-// TestKilled: a process that is killed in mid-write, with more written than SQLite keeps in memory, leaves the destination
-// as it was for whoever opens it next.
+// TestKilled: a process that is killed in mid-write, with more written than SQLite keeps in memory, leaves the
+// destination as it was for whoever opens it next.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	program, err := built.Self()

@@ -52,7 +52,8 @@ func (s *sink) known() (list []knownColumn, err error) {
 	case kind == "":
 		return nil, nil
 	case kind != "table":
-		return nil, fault.New("sqlite.not_a_table", fault.Sink, "%q in %s is a %s", s.settings.Table, s.path, kind).WithHint("give another table")
+		return nil, fault.New("sqlite.not_a_table", fault.Sink, "%q in %s is a %s", s.settings.Table, s.path, kind).
+			WithHint("give another table")
 	}
 	list = []knownColumn{}
 	err = s.db.query("SELECT name, type FROM pragma_table_info(?)", s.settings.Table, func(row []driver.Value) {
@@ -77,7 +78,8 @@ func (s *sink) fits(known []knownColumn) error {
 		}
 		switch {
 		case found == nil:
-			return fault.New("sqlite.missing_column", fault.Sink, "table %q in %s has no column %q; it has %s", s.settings.Table, s.path, c.name, strings.Join(names, ", ")).
+			return fault.New("sqlite.missing_column", fault.Sink, "table %q in %s has no column %q; it has %s",
+				s.settings.Table, s.path, c.name, strings.Join(names, ", ")).
 				WithHint("leave the column out with the columns filter, or add it to the table")
 		case affinityOf(found.declared) != c.declared:
 			return fault.New("sqlite.column_type", fault.Sink, "column %q of table %q in %s is declared %q, in which SQLite would not keep the values as they are; expected a type such as %s",

@@ -20,7 +20,8 @@ var causes = []struct {
 }{
 	{syscall.ENOSPC, "sink.disk_full", "no space is left on the disk", "make room, or write elsewhere"},
 	{syscall.EDQUOT, "sink.disk_full", "the disk quota is used up", "make room, or write elsewhere"},
-	{syscall.EFBIG, "sink.too_large", "the file would be larger than the system allows", "raise the limit of file sizes (ulimit -f), or compress"},
+	{syscall.EFBIG, "sink.too_large", "the file would be larger than the system allows",
+		"raise the limit of file sizes (ulimit -f), or compress"},
 	{syscall.EPIPE, "sink.closed", "the reader closed the output", ""},
 	{syscall.ECONNRESET, "sink.closed", "the reader closed the output", ""},
 	{syscall.EACCES, "sink.denied", "permission is denied", "check who owns the folder and its mode"},

@@ -75,7 +75,8 @@ type target interface {
 // To returns a sink that writes to an open file: standard output, under the given name in receipts and faults. The
 // file stays open and is not changed; it must outlive the run.
 func To(f *os.File, name string) sdk.Sink {
-	return &sink{sum: object.NewDigest(), to: &conn{name: name, dial: func(context.Context) (outlet, error) { return sharing(f) }}}
+	return &sink{sum: object.NewDigest(),
+		to: &conn{name: name, dial: func(context.Context) (outlet, error) { return sharing(f) }}}
 }
 
 type sink struct {

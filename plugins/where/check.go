@@ -117,7 +117,8 @@ func (c *compiler) checkTime(e ast.Expr, with class) {
 	case !ok:
 		c.problem(e.ID(), "text is compared with a date or time; expected a literal such as '2024-12-31', or a conversion such as timestamp(…)")
 	case with == classTime && !isTime:
-		c.problem(e.ID(), "expected a date or timestamp as 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS', not %q", printable(text))
+		c.problem(e.ID(), "expected a date or timestamp as 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS', not %q",
+			printable(text))
 	case with == classSpan && !isSpan:
 		c.problem(e.ID(), "expected a time as 'HH:MM:SS', not %q", printable(text))
 	}

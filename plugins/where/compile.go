@@ -347,7 +347,8 @@ func (c *compiler) place(line, column int) string {
 
 func (c *compiler) fail(place, message string) {
 	if c.failed == nil {
-		c.failed = fault.New(codeExpression, fault.Usage, "%s%s", place, message).WithDetail(fault.DetailSetting, "/expression")
+		c.failed = fault.New(codeExpression, fault.Usage, "%s%s", place, message).
+			WithDetail(fault.DetailSetting, "/expression")
 		if habit := expression.Hint(string(c.text)); habit != "" {
 			c.failed.WithHint("%s", habit)
 		}

@@ -45,13 +45,15 @@ func gatherArray(mem memory.Allocator, in arrow.Array, indexes []int32) (arrow.A
 		if b := data.Buffers()[2]; b != nil {
 			bytes = b.Bytes()
 		}
-		values = gatherBytes(mem, arrow.Int32Traits.CastFromBytes(data.Buffers()[1].Bytes())[data.Offset():], bytes, indexes)
+		values = gatherBytes(mem, arrow.Int32Traits.CastFromBytes(data.Buffers()[1].Bytes())[data.Offset():], bytes,
+			indexes)
 	case arrow.LARGE_STRING, arrow.LARGE_BINARY:
 		var bytes []byte
 		if b := data.Buffers()[2]; b != nil {
 			bytes = b.Bytes()
 		}
-		values = gatherBytes(mem, arrow.Int64Traits.CastFromBytes(data.Buffers()[1].Bytes())[data.Offset():], bytes, indexes)
+		values = gatherBytes(mem, arrow.Int64Traits.CastFromBytes(data.Buffers()[1].Bytes())[data.Offset():], bytes,
+			indexes)
 	default:
 		return gatherRuns(mem, in, indexes)
 	}

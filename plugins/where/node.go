@@ -97,7 +97,8 @@ func (b *batch) clip(set []uint64) {
 }
 
 func (b *batch) failure(row int) error {
-	return fault.New("where.undecided", fault.Data, "the condition cannot be decided: %s", reason(b.failures[row])).InRow(row).
+	return fault.New("where.undecided", fault.Data, "the condition cannot be decided: %s",
+		reason(b.failures[row])).InRow(row).
 		WithHint("a column may be NULL where the expression computes with it: test it first, as in x != null && x + 1 > 5")
 }
 

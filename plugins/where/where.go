@@ -88,7 +88,7 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 	if f.rowByRow {
 		f.root, err = c.rows(c.root())
 	} else {
-		f.root, err = c.plan(c.root())
+		f.root, err = c.lower(c.root())
 	}
 	if err != nil {
 		return nil, err

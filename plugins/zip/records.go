@@ -196,7 +196,8 @@ func parseTime(text string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return t, fault.New("zip.modified", fault.Usage, "%q is no time", text).WithHint("write it as 2024-01-31T10:00:00Z")
+		return t, fault.New("zip.modified", fault.Usage, "%q is no time", text).
+			WithHint("write it as 2024-01-31T10:00:00Z")
 	}
 	t = t.UTC()
 	if t.Before(earliest) || t.Year() > 2107 {

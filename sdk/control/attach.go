@@ -75,7 +75,8 @@ func checkSocketDirectory(path string) error {
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.IsDir() || int(owner.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s is not a directory of this user alone; start the plugin as the user who started the run", dir)
+		return fmt.Errorf("%s is not a directory of this user alone; start the plugin as the user who started the run",
+			dir)
 	}
 	return nil
 }
@@ -109,9 +110,8 @@ func readAttachRequest(conn io.Reader) error {
 // attachTo makes this process the plugin of the run that waits at path. It returns
 // where its handshake goes, and what to call when it has served: that ends the process.
 func attachTo(path, name string) (handshake io.Writer, served func()) {
-	stderr := os.Stderr // which go-plugin replaces for a while
 	say := func(format string, args ...any) {
-		fmt.Fprintf(stderr, name+": "+format+"\n", args...)
+		fmt.Fprintf(os.Stderr, name+": "+format+"\n", args...)
 	}
 	say("attaching to the run that waits at %s", path)
 	// What this process starts is no plugin.
@@ -131,8 +131,7 @@ func attachTo(path, name string) (handshake io.Writer, served func()) {
 		_, _ = conn.Read(make([]byte, 1))
 		served()
 	}()
-	// go-plugin lets interrupts pass. Here one comes from the terminal of whoever
-	// started this process, and is meant for it.
+	// An interrupt comes from the terminal of whoever started this process, and is meant for it.
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, os.Interrupt)
 	go func() {

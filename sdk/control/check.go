@@ -43,7 +43,6 @@ func (s *Session) Check(ctx context.Context, req *pb.CheckRequest) *pb.CheckResp
 }
 
 func (s *server) Check(ctx context.Context, req *pb.CheckRequest) (*pb.CheckResponse, error) {
-	s.restoreOutput()
 	return s.session.Check(ctx, req), nil
 }
 

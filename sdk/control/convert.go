@@ -21,7 +21,8 @@ func PeerToProto(e peer.Expected) *pb.Peer {
 
 // PeerFromProto is the inverse of PeerToProto; nobody told is anybody of this user.
 func PeerFromProto(m *pb.Peer) peer.Expected {
-	return peer.Expected{PID: int(m.GetPid()), Hello: m.GetHello(), Welcome: m.GetWelcome(), Timeout: time.Duration(m.GetPatienceNanoseconds())}
+	return peer.Expected{PID: int(m.GetPid()), Hello: m.GetHello(), Welcome: m.GetWelcome(),
+		Timeout: time.Duration(m.GetPatienceNanoseconds())}
 }
 
 // FaultToProto makes a message of err's fault; nil stays nil.

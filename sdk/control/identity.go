@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,11 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
-	"fmt"
-	"io"
 	"math/big"
-	"os"
-	"strings"
 	"time"
 )
 
@@ -93,23 +88,7 @@ func (i *Identity) server(hostPEM string) (*tls.Config, error) {
 	}, nil
 }
 
-// writeHandshake puts a pipe in place of os.Stdout, through which go-plugin writes its
-// handshake, and passes that on with the certificate in it. go-plugin writes one
-// line and then replaces os.Stdout itself. The descriptor stays open: what is
-// written to it by number reaches the host's log, and nothing else takes its place.
-func (i *Identity) writeHandshake(to io.Writer) error {
-	read, write, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	os.Stdout = write
-	go func() {
-		line, err := bufio.NewReader(io.LimitReader(read, 64<<10)).ReadString('\n')
-		if err == nil {
-			line = strings.TrimRight(line, "\n")
-			fmt.Fprintf(to, "%s%s\n", line, base64.RawStdEncoding.EncodeToString(i.certificate.Certificate[0]))
-		}
-		read.Close()
-	}()
-	return nil
+// der is the certificate as the handshake line has it.
+func (i *Identity) der() string {
+	return base64.RawStdEncoding.EncodeToString(i.certificate.Certificate[0])
 }

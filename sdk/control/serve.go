@@ -1,20 +1,24 @@
 package control
 
 import (
-	"crypto/tls"
+	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
-	"runtime"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/types/known/emptypb"
 
+	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
@@ -48,38 +52,61 @@ func Serve(bundle stage.Bundle) {
 		// that means: it lets the sink clean up before it ends this process.
 		signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	}
-	// go-plugin replaces both variables. The files behind them must not be closed by
-	// the garbage collector: their descriptors would be given to other files.
-	stdout, stderr := os.Stdout, os.Stderr
-	defer runtime.KeepAlive(stdout)
-	defer runtime.KeepAlive(stderr)
-
-	var tlsProvider func() (*tls.Config, error)
-	if hostPEM := os.Getenv(EnvHostCertificate); hostPEM != "" {
-		identity, err := NewIdentity()
-		if err == nil {
-			err = identity.writeHandshake(handshake)
-		}
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "%s: cannot make its certificate: %v\n", bundle.Name, err)
-			os.Exit(1)
-		}
-		tlsProvider = func() (*tls.Config, error) { return identity.server(hostPEM) }
+	if err := serve(handshake, session); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: cannot serve: %v\n", bundle.Name, err)
+		os.Exit(1)
 	}
-	service := &GRPC{Session: session, Stderr: stderr}
-	if attached {
-		service.Stdout = stdout
-	}
-	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: Handshake,
-		TLSProvider:     tlsProvider,
-		Plugins:         plugin.PluginSet{PluginName: service},
-		Logger:          hclog.NewNullLogger(),
-		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage))...)
-		},
-	})
 }
+
+// serve answers the host until that calls Shutdown: the plugin's side of PROTOCOL.md. go-plugin has one as well, which
+// serves net/rpc too. That looks methods up by name, for whose sake the linker keeps every method of every type of the
+// program.
+func serve(handshake io.Writer, session *Session) error {
+	identity, err := NewIdentity()
+	if err != nil {
+		return err
+	}
+	onlyTheHost, err := identity.server(os.Getenv(EnvHostCertificate))
+	if err != nil {
+		return err
+	}
+	dir := os.Getenv(plugin.EnvUnixSocketDir)
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	socket, err := net.Listen("unix", filepath.Join(dir, "s"+rand.Text()[:8]))
+	if err != nil {
+		return err
+	}
+	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(onlyTheHost)), grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.MaxSendMsgSize(MaxMessage))
+	pb.RegisterPluginServer(s, &server{session: session})
+	s.RegisterService(&controller, func() {
+		time.AfterFunc(farewell, s.Stop)
+		go s.GracefulStop()
+	})
+	// A host that does not speak this version says which of the two is too old.
+	if _, err := fmt.Fprintf(handshake, "%d|%d|unix|%s|grpc|%s\n", plugin.CoreProtocolVersion, ProtocolVersion, socket.Addr(), identity.der()); err != nil {
+		return err
+	}
+	return s.Serve(socket)
+}
+
+// farewell is how long Shutdown lets calls go on, so that its own is answered.
+const farewell = 100 * time.Millisecond
+
+// controller is go-plugin's service that ends the process, with the function that does so for a server. Its messages
+// are empty.
+var controller = grpc.ServiceDesc{ServiceName: "plugin.GRPCController", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{
+	MethodName: "Shutdown",
+	Handler: func(end any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+		if err := decode(&emptypb.Empty{}); err != nil {
+			return nil, err
+		}
+		end.(func())()
+		return &emptypb.Empty{}, nil
+	},
+}}}
 
 // cleanupTimeout bounds how long a process outlives its host, to end what it has begun: its query, its upload, its
 // temporary file.

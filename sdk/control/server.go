@@ -2,8 +2,6 @@ package control
 
 import (
 	"context"
-	"os"
-	"sync"
 
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -36,17 +34,13 @@ var Handshake = plugin.HandshakeConfig{
 // the host's side it gives a client.
 type GRPC struct {
 	plugin.NetRPCUnsupportedPlugin
-	// Plugin's side only: the session, and the standard error that the host captures.
+	// Session is the plugin's side only.
 	Session *Session
-	Stderr  *os.File
-	// Stdout is the standard output of an attached plugin, which is its author's; nil
-	// for all others, whose output is the host's.
-	Stdout *os.File
 }
 
 // GRPCServer registers the service.
 func (g *GRPC) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	pb.RegisterPluginServer(s, &server{session: g.Session, stderr: g.Stderr, stdout: g.Stdout})
+	pb.RegisterPluginServer(s, &server{session: g.Session})
 	return nil
 }
 
@@ -59,20 +53,6 @@ func (g *GRPC) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.Cl
 type server struct {
 	pb.UnimplementedPluginServer
 	session *Session
-	stderr  *os.File
-	stdout  *os.File
-	restore sync.Once
-}
-
-// restoreOutput gives os.Stderr back to what the host captures. go-plugin puts a pipe in its place, whose last lines are lost when the process
-// dies, which is when they matter most.
-func (s *server) restoreOutput() {
-	s.restore.Do(func() {
-		os.Stderr = s.stderr
-		if s.stdout != nil {
-			os.Stdout = s.stdout
-		}
-	})
 }
 
 func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeResponse, error) {
@@ -89,7 +69,6 @@ func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeRes
 }
 
 func (s *server) Open(ctx context.Context, req *pb.OpenRequest) (*pb.OpenResponse, error) {
-	s.restoreOutput()
 	return &pb.OpenResponse{Fault: FaultToProto(s.session.Open(ctx, req))}, nil
 }
 

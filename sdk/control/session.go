@@ -142,8 +142,8 @@ func (s *Session) Start(ctx context.Context, send func(*pb.Event) error) error {
 	}
 }
 
-// checkpointOf is the event of the newest checkpoint that the host was not told; nil where there is none. One that is overtaken
-// before the next heartbeat is not told at all.
+// checkpointOf is the event of the newest checkpoint that the host was not told; nil where there is none. One that is
+// overtaken before the next heartbeat is not told at all.
 func checkpointOf(group *runner.Group) *pb.Event {
 	c, is := group.TakeCheckpoint()
 	if !is {
@@ -235,7 +235,8 @@ func progressOf(group *runner.Group) *pb.Event {
 	return &pb.Event{Kind: &pb.Event_Progress{Progress: progress}}
 }
 
-// encodedOf is what a group has encoded: no rows without an encoder or a sink of rows, and no bytes where none were made.
+// encodedOf is what a group has encoded: no rows without an encoder or a sink of rows, and no bytes where none were
+// made.
 func encodedOf(r *runner.Result) (rows, bytes *int64) {
 	if r.Encodes {
 		rows = &r.EncodedRows

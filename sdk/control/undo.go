@@ -10,8 +10,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// announcements are those that wait for the host to say that it has them. They have a lock of their own: a stage that is
-// made in Open may announce, which is refused, while the session is locked.
+// announcements are those that wait for the host to say that it has them. They have a lock of their own: a stage that
+// is made in Open may announce, which is refused, while the session is locked.
 type announcements struct {
 	mu      sync.Mutex
 	running context.Context // of Start; nil before
@@ -106,7 +106,8 @@ func (s *Session) Undo(ctx context.Context, req *pb.UndoRequest) *pb.UndoRespons
 		for _, of := range req.Resources {
 			resources = append(resources, ResourceFromProto(of))
 		}
-		errs = runner.Undo(ctx, runner.Stage{ID: r.Id, Definition: definition, Settings: r.Settings}, req.RunId, req.Dir, resources)
+		errs = runner.Undo(ctx, runner.Stage{ID: r.Id, Definition: definition, Settings: r.Settings}, req.RunId,
+			req.Dir, resources)
 	} else {
 		for i := range errs {
 			errs[i] = unknownStage(s.bundle.Name, r)
@@ -125,7 +126,6 @@ func (s *server) Acknowledge(_ context.Context, req *pb.AcknowledgeRequest) (*pb
 }
 
 func (s *server) Undo(ctx context.Context, req *pb.UndoRequest) (*pb.UndoResponse, error) {
-	s.restoreOutput()
 	return s.session.Undo(ctx, req), nil
 }
 
@@ -136,5 +136,6 @@ func ResourceToProto(r stage.Resource) *pb.Resource {
 
 // ResourceFromProto is the inverse of ResourceToProto.
 func ResourceFromProto(r *pb.Resource) stage.Resource {
-	return stage.Resource{Name: r.GetName(), Remedy: r.GetRemedy(), State: r.GetState(), Discoverable: r.GetDiscoverable(), RunID: r.GetRunId()}
+	return stage.Resource{Name: r.GetName(), Remedy: r.GetRemedy(), State: r.GetState(),
+		Discoverable: r.GetDiscoverable(), RunID: r.GetRunId()}
 }

@@ -41,8 +41,8 @@ func (r *Ring) Opener(customer string) (*Opener, error) {
 }
 
 // Open returns the unit of that index that line, without its line end, holds; the line may be
-// any JSON that says the same as the sealer's own. The result is valid until the next call. An error is a fault with one of the codes above and the
-// details "index", from 0, and "line", from 1.
+// any JSON that says the same as the sealer's own. The result is valid until the next call. An error is a fault with
+// one of the codes above and the details "index", from 0, and "line", from 1.
 func (o *Opener) Open(line []byte, index int64) ([]byte, error) {
 	o.setIndex(index)
 	return o.open(line, index)

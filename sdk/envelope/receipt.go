@@ -161,11 +161,13 @@ func parseStatement(text string) (s Statement, ok bool) {
 
 // plain reports whether JSON writes a name as it is.
 func plain(name string) bool {
-	return name != "" && len(name) <= 256 && !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
+	return name != "" && len(name) <= 256 && !strings.ContainsFunc(name,
+		func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
 }
 
 func digest(text string, digits int) bool {
-	return len(text) == digits && !strings.ContainsFunc(text, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') })
+	return len(text) == digits && !strings.ContainsFunc(text,
+		func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') })
 }
 
 // Digest is the digest of a run's parameters, by name: the SHA-256, in lower-case hexadecimal, of a canonical JSON

@@ -28,12 +28,13 @@ func Missing(key string) *fault.Fault {
 
 // BadOffset is the fault of an offset that does not lie in the object.
 func BadOffset(key string, size, offset int64) *fault.Fault {
-	return fault.New(CodeOffset, fault.Usage, "reading of object %q was to begin at byte %d, and it has %d", key, offset, size)
+	return fault.New(CodeOffset, fault.Usage, "reading of object %q was to begin at byte %d, and it has %d", key,
+		offset, size)
 }
 
-// Key is the key of what an attempt of a run delivers, such as appointments_1700000000000_0a1b2c3d.1.ndjson. It holds the
-// attempt, from 1, so that one that was thought dead cannot replace what a later one has delivered; all attempts of a
-// run have the prefix RUN. with the dot. Who saves it sees FileName.
+// Key is the key of what an attempt of a run delivers, such as appointments_1700000000000_0a1b2c3d.1.ndjson. It holds
+// the attempt, from 1, so that one that was thought dead cannot replace what a later one has delivered; all attempts of
+// a run have the prefix RUN. with the dot. Who saves it sees FileName.
 func Key(run string, attempt int, extension string) string {
 	return fmt.Sprintf("%s.%d%s", run, attempt, extension)
 }

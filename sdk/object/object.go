@@ -1,6 +1,7 @@
 // Package object is what a place for objects is to those who use one: the job sink and a service write, read, link to
-// and remove objects through it, and do not see whether they lie in S3, in a folder or in memory. It owns the interface,
-// the rules of names and what an upload counts; it holds no library of any store, and never decides which object is kept.
+// and remove objects through it, and do not see whether they lie in S3, in a folder or in memory. It owns the
+// interface, the rules of names and what an upload counts; it holds no library of any store, and never decides which
+// object is kept.
 //
 // An object is a whole: nobody sees it before Commit, and it never changes after. Its bytes are what was written; no
 // content coding is undone or announced, so that size, ranges and SHA-256 are those of the bytes in the store.
@@ -15,12 +16,12 @@ import (
 	"time"
 )
 
-// Store holds objects by their keys. Its methods may be called at the same time. Errors are coded (package fault), except
-// for the ends of contexts, which come as they are.
+// Store holds objects by their keys. Its methods may be called at the same time. Errors are coded (package fault),
+// except for the ends of contexts, which come as they are.
 type Store interface {
 	// Create begins an object; CheckKey says which keys are taken. It finds out whether the store can be written to. An
-	// object of that key is replaced at Commit. The end of ctx ends the writes of the upload, too; Commit and Abort have
-	// contexts of their own.
+	// object of that key is replaced at Commit. The end of ctx ends the writes of the upload, too; Commit and Abort
+	// have contexts of their own.
 	Create(ctx context.Context, key string, about About) (Upload, error)
 	// Open reads an object from an offset on, to its end. The offset may be the size, where nothing is left; one beyond
 	// is CodeOffset, and a missing object CodeMissing. A read that breaks off is a fault, never an end: who opens again
@@ -36,8 +37,8 @@ type Store interface {
 
 // Lister is what a sweep needs of a store.
 type Lister interface {
-	// List gives the objects whose keys begin with the prefix, in no order that counts. It ends after an error. Info has
-	// Key and Size, and perhaps more; Stat has all. What is written or removed meanwhile may be missing.
+	// List gives the objects whose keys begin with the prefix, in no order that counts. It ends after an error. Info
+	// has Key and Size, and perhaps more; Stat has all. What is written or removed meanwhile may be missing.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 	// Stat asks about an object. A missing one is CodeMissing.
 	Stat(ctx context.Context, key string) (Info, error)

@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package peer answers who is at the other end of a unix socket. It owns what both ends of a data socket ask of each other
-// before a row crosses it: the user, the process where the system tells it, and two random words that only the host has
-// given away. It never reads or writes what comes after.
+// Package peer answers who is at the other end of a unix socket. It owns what both ends of a data socket ask of each
+// other before a row crosses it: the user, the process where the system tells it, and two random words that only the
+// host has given away. It never reads or writes what comes after.
 //
 // The directory of a socket keeps other users out, and the view of a confined plugin those that are not its neighbours.
 // What is left are processes of the same user that are not confined, and root.
@@ -22,15 +22,16 @@ import (
 	"time"
 )
 
-// Process is the one at the other end. UID is -1 and PID 0 where the system does not say it; of a process that is in none
-// of this one's process namespaces the number is 0 as well, as a confined plugin finds it.
+// Process is the one at the other end. UID is -1 and PID 0 where the system does not say it; of a process that is in
+// none of this one's process namespaces the number is 0 as well, as a confined plugin finds it.
 type Process struct{ UID, PID int }
 
 // Expected is who has to be there. The zero value is any process of this user.
 type Expected struct {
 	// PID is the process, or the one whose process group it is in; 0 is unknown.
 	PID int
-	// Hello is what the writer sends first, and Welcome what the reader answers. Both are empty, or as NewWord makes them.
+	// Hello is what the writer sends first, and Welcome what the reader answers. Both are empty, or as NewWord makes
+	// them.
 	Hello, Welcome []byte
 	// Timeout is how long a side that is not known by its process may take to say its word; 0 is for ever.
 	Timeout time.Duration

@@ -11,8 +11,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// TestCheckpoints: a sink of rows finds each position of the source behind the rows that it covers and before all others,
-// wherever the group is cut and whatever filters drop; behind a filter that holds rows back, at the end.
+// TestCheckpoints: a sink of rows finds each position of the source behind the rows that it covers and before all
+// others, wherever the group is cut and whatever filters drop; behind a filter that holds rows back, at the end.
 func TestCheckpoints(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

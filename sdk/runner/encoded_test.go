@@ -10,8 +10,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// TestEncodedBytes: a group accounts for what its encoder makes, beginning and end included, whatever comes behind it in
-// the same process or another.
+// TestEncodedBytes: a group accounts for what its encoder makes, beginning and end included, whatever comes behind it
+// in the same process or another.
 func TestEncodedBytes(t *testing.T) {
 	t.Parallel()
 	const rows = 3000

@@ -9,7 +9,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// TestEstimate: about how many rows come is told with the schema, where the source knows; one that makes no sense is none.
+// TestEstimate: about how many rows come is told with the schema, where the source knows; one that makes no sense is
+// none.
 func TestEstimate(t *testing.T) {
 	t.Parallel()
 	for said, want := range map[int64]int64{0: 0, 120: 120, -1: 0} {

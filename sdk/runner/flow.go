@@ -312,7 +312,8 @@ func (f *flow) openInput(ctx context.Context) (batches, *arrow.Schema, stage.Med
 	return in, in.reader.Schema(), stage.Media{}, nil
 }
 
-func (f *flow) openSink(ctx context.Context, shape stage.Shape, schema *arrow.Schema, media stage.Media) (_ drain, err error) {
+func (f *flow) openSink(ctx context.Context, shape stage.Shape, schema *arrow.Schema,
+	media stage.Media) (_ drain, err error) {
 	g := f.group
 	last := g.built[len(g.built)-1]
 	var open func() error

@@ -57,7 +57,8 @@ func accept(ctx context.Context, l *net.UnixListener, from peer.Expected, log *s
 		gone := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 		if !said && !gone {
 			said = true
-			log.Warn("a process that is not the stage before connected to the data socket, and was turned away", "process", err.Error())
+			log.Warn("a process that is not the stage before connected to the data socket, and was turned away",
+				"process", err.Error())
 		}
 	})
 	if err != nil {
@@ -93,7 +94,8 @@ func dial(ctx context.Context, path string, to peer.Expected) (*net.UnixConn, er
 func PeerFault(err error) error {
 	var stranger *peer.StrangerError
 	if errors.As(err, &stranger) {
-		return fault.New(LinkStranger, fault.Plugin, "somebody else listens at the data socket of the stage after: %w", err).
+		return fault.New(LinkStranger, fault.Plugin, "somebody else listens at the data socket of the stage after: %w",
+			err).
 			WithHint("a program of this user, or of root, has taken the socket's place; nothing was sent to it")
 	}
 	return fault.New(DownstreamEnded, fault.Plugin, "the stage after ended before it took anything: %w", err)
@@ -220,7 +222,8 @@ func readFault(err error) error {
 	if errors.As(err, &op) {
 		return fault.New(UpstreamEnded, fault.Plugin, "the connection to the stage before broke: %w", op.Err)
 	}
-	return fault.New(LinkProtocol, fault.Plugin, "the stage before sent something that is not a valid Arrow stream: %w", err)
+	return fault.New(LinkProtocol, fault.Plugin, "the stage before sent something that is not a valid Arrow stream: %w",
+		err)
 }
 
 // output writes items to the downstream neighbour.

@@ -229,7 +229,8 @@ func (g *Group) checkEnds() error {
 	}
 	for i, b := range g.built {
 		if b.Definition.Kind == stage.KindSource && i > 0 || b.Definition.Kind == stage.KindSink && i < len(g.built)-1 {
-			return fault.New("internal", fault.Internal, "stage %q (%s) stands in the middle of a group", b.ID, b.Definition.Kind)
+			return fault.New("internal", fault.Internal, "stage %q (%s) stands in the middle of a group", b.ID,
+				b.Definition.Kind)
 		}
 	}
 	return nil

@@ -53,7 +53,8 @@ func stages(t *testing.T, links []link) []runner.Stage {
 
 // runGroups runs the links cut into groups after the given indexes and returns
 // what the sink wrote.
-func runGroups(t *testing.T, ctx context.Context, cfg runner.Config, links []link, cuts ...int) ([]byte, []runner.Result, error) {
+func runGroups(t *testing.T, ctx context.Context, cfg runner.Config, links []link,
+	cuts ...int) ([]byte, []runner.Result, error) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "rt")
 	if err != nil {

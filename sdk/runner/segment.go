@@ -30,7 +30,8 @@ type step struct {
 
 // bind walks the stages between the ends, from the input's schema to what the
 // group gives.
-func (f *flow) bind(schema *arrow.Schema, media stage.Media) (steps []step, _ *arrow.Schema, _ stage.Media, shape stage.Shape, err error) {
+func (f *flow) bind(schema *arrow.Schema,
+	media stage.Media) (steps []step, _ *arrow.Schema, _ stage.Media, shape stage.Shape, err error) {
 	shape = stage.ShapeTable
 	if schema == nil {
 		shape = stage.ShapeBytes
@@ -286,8 +287,8 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 	return nil
 }
 
-// holds reports whether checkpoints wait for the end of the stream, because a filter may hold back rows that came before
-// them.
+// holds reports whether checkpoints wait for the end of the stream, because a filter may hold back rows that came
+// before them.
 func (s *segment) holds() bool {
 	return slices.ContainsFunc(s.steps, func(s step) bool { return s.ender != nil && !s.Definition.KeepsRows })
 }
@@ -478,7 +479,8 @@ func (s *step) checkBatch(rec arrow.Record) error {
 		return fault.New("plugin.contract", fault.Plugin, "the filter gave no record batch")
 	}
 	if rec.Schema() != s.gives && !rec.Schema().Equal(s.gives) {
-		return fault.New("plugin.contract", fault.Plugin, "the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
+		return fault.New("plugin.contract", fault.Plugin,
+			"the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
 	}
 	if problem := unexpectedNull(rec); problem != "" {
 		return fault.New("plugin.contract", fault.Plugin, "the filter gave %s", problem)
@@ -530,7 +532,8 @@ func (w *worker) endFilters(ctx context.Context, given []int64, send func(item) 
 
 // sendOn takes a borrowed batch through step i and those after it, and sends what comes of it. It returns how many
 // rows that are.
-func (w *worker) sendOn(ctx context.Context, i int, rec arrow.Record, given []int64, send func(item) error) (int64, error) {
+func (w *worker) sendOn(ctx context.Context, i int, rec arrow.Record, given []int64,
+	send func(item) error) (int64, error) {
 	var result item
 	w.given, w.bytes = make([]int64, len(w.segment.steps)), recordBytes(rec)
 	rec.Retain()

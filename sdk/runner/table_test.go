@@ -33,8 +33,8 @@ func lines(values []int) string {
 	return b.String()
 }
 
-// TestEnd: what a filter gives at the end comes behind all its batches, in order and exactly once, goes through the filters
-// after it and their own ends, and is counted by whatever comes then, wherever the group is cut.
+// TestEnd: what a filter gives at the end comes behind all its batches, in order and exactly once, goes through the
+// filters after it and their own ends, and is counted by whatever comes then, wherever the group is cut.
 func TestEnd(t *testing.T) {
 	t.Parallel()
 	later := func(every, batch int) link {

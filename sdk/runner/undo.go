@@ -19,7 +19,8 @@ func Undo(ctx context.Context, s Stage, runID, dir string, resources []stage.Res
 	instance, err := g.build(s)
 	undoer, can := instance.(stage.Undoer)
 	if err == nil && !can {
-		err = fault.New(stage.CodeCannotUndo, fault.Plugin, "the %s %q announces what it cannot undo", s.Definition.Kind, s.Definition.Name)
+		err = fault.New(stage.CodeCannotUndo, fault.Plugin, "the %s %q announces what it cannot undo",
+			s.Definition.Kind, s.Definition.Name)
 	}
 	for i, r := range resources {
 		errs[i] = err

@@ -30,7 +30,8 @@ type slot struct {
 func newWatchdog(stages []built, workers int, limit time.Duration) *watchdog {
 	// One more than there are workers, for the goroutine that merges.
 	width := workers + 1
-	return &watchdog{stages: stages, slots: make([]slot, len(stages)*width), width: width, limit: min(limit, longestStall)}
+	return &watchdog{stages: stages, slots: make([]slot, len(stages)*width), width: width,
+		limit: min(limit, longestStall)}
 }
 
 // longestStall is what longer limits come to: somebody debugs a stage.

@@ -40,7 +40,8 @@ func Dropped(wanted, gives *arrow.Schema) error {
 	}
 	for _, f := range wanted.Fields() {
 		if len(gives.FieldIndices(f.Name)) == 0 {
-			return fault.New(CodeDropped, fault.Usage, "the column %q is needed behind the filter, which does not give it", f.Name).
+			return fault.New(CodeDropped, fault.Usage,
+				"the column %q is needed behind the filter, which does not give it", f.Name).
 				WithHint("the pipeline's columns name it, or a filter behind: leave it in here, or take it out there")
 		}
 	}

@@ -8,8 +8,8 @@
 //
 //	func TestProcess(t *testing.T) { stagetest.Process(t, "bin/upper", nil) }
 //
-// Each check is a subtest. A stage may refuse a type or a value with a coded fault; that is logged and passes. The checks
-// themselves are package suite's; this package owns only how they become tests. It is imported by tests only.
+// Each check is a subtest. A stage may refuse a type or a value with a coded fault; that is logged and passes. The
+// checks themselves are package suite's; this package owns only how they become tests. It is imported by tests only.
 package stagetest
 
 import (

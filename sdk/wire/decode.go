@@ -144,7 +144,8 @@ func (d *decoder) array(l *layout, least, most int64) (*array.Data, error) {
 	}
 }
 
-func (d *decoder) make(l *layout, length, nulls int64, buffers []*memory.Buffer, children []arrow.ArrayData) *array.Data {
+func (d *decoder) make(l *layout, length, nulls int64, buffers []*memory.Buffer,
+	children []arrow.ArrayData) *array.Data {
 	data := array.NewData(l.dtype, int(length), buffers, children, int(nulls), 0)
 	d.arrays = append(d.arrays, data)
 	return data

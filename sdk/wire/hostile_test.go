@@ -79,7 +79,8 @@ func TestTruncatedAtEveryByte(t *testing.T) {
 	}
 }
 
-// A broken byte may go unnoticed (it may be in a value), but what comes out must be safe to read and end in a known way.
+// A broken byte may go unnoticed (it may be in a value), but what comes out must be safe to read and end in a known
+// way.
 func TestCorruptEveryByte(t *testing.T) {
 	whole := smallStream(t)
 	b := make([]byte, len(whole))
@@ -95,7 +96,8 @@ func TestCorruptEveryByte(t *testing.T) {
 }
 
 // crafted makes a stream of one batch whose metadata says what the test wants.
-func crafted(t *testing.T, schema *arrow.Schema, rows int64, nodes []fieldNode, buffers []bufferRange, body []byte) []byte {
+func crafted(t *testing.T, schema *arrow.Schema, rows int64, nodes []fieldNode, buffers []bufferRange,
+	body []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := NewWriter(&out, schema)
@@ -311,7 +313,8 @@ func TestBigEndianIsRefused(t *testing.T) {
 	}
 }
 
-// schemaBomb is a schema message of a few kilobytes, names of nameBytes included, in which every struct has 100 children, all the same table.
+// schemaBomb is a schema message of a few kilobytes, names of nameBytes included, in which every struct has 100
+// children, all the same table.
 func schemaBomb(nameBytes int) []byte {
 	b := flatbuffers.NewBuilder(1024)
 	name := b.CreateString(strings.Repeat("n", nameBytes))

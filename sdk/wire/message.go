@@ -49,7 +49,8 @@ type message struct {
 func parseMessage(metadata []byte) (message, error) {
 	f := &flatbuf{b: metadata}
 	t := f.root()
-	m := message{version: t.int16(messageVersion, 0), kind: t.uint8(messageHeaderType, 0), bodyLength: t.int64(messageBodyLength, 0), whole: t}
+	m := message{version: t.int16(messageVersion, 0), kind: t.uint8(messageHeaderType, 0),
+		bodyLength: t.int64(messageBodyLength, 0), whole: t}
 	header, ok := t.table(messageHeader)
 	m.header = header
 	switch {

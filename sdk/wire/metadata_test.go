@@ -13,8 +13,8 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 )
 
-// TestBatchMetadata: the custom metadata of a batch arrives with it and with no other, on the last piece of one that is cut, and
-// Arrow's own reader takes the stream.
+// TestBatchMetadata: the custom metadata of a batch arrives with it and with no other, on the last piece of one that is
+// cut, and Arrow's own reader takes the stream.
 func TestBatchMetadata(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
@@ -88,7 +88,8 @@ func TestBatchMetadata(t *testing.T) {
 	}
 }
 
-// TestDamagedMetadata: whatever byte of a message with metadata is another one, reading ends with an error or with a batch.
+// TestDamagedMetadata: whatever byte of a message with metadata is another one, reading ends with an error or with a
+// batch.
 func TestDamagedMetadata(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)

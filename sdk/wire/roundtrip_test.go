@@ -105,8 +105,8 @@ func TestRoundTripEveryType(t *testing.T) {
 				if got := rd.Schema(); !got.Equal(schema) || !got.Metadata().Equal(schema.Metadata()) {
 					t.Fatalf("schema\n%s\nwant\n%s", got, schema)
 				}
-				// Arrow's own writer panics on an empty slice of a binary column, also one inside of a list; slices of flat
-				// columns have a test of their own.
+				// Arrow's own writer panics on an empty slice of a binary column, also one inside of a list; slices of
+				// flat columns have a test of their own.
 				readAll(t, arrowStream(t, schema, recs[:1]), func(i int, rec arrow.Record) {
 					sameRecord(t, "arrow to ours", rec, recs[i])
 				})
@@ -210,7 +210,8 @@ func TestUnregisteredExtensionPassesThrough(t *testing.T) {
 	}
 }
 
-// Offsets need not start at zero in an array that is not sliced. (Arrow's own writer sends a batch here that its reader refuses.)
+// Offsets need not start at zero in an array that is not sliced. (Arrow's own writer sends a batch here that its reader
+// refuses.)
 func TestOffsetsThatDoNotStartAtZero(t *testing.T) {
 	text := memory.NewBufferBytes([]byte("xxxabcdef"))
 	items := array.NewInt64Data(array.NewData(arrow.PrimitiveTypes.Int64, 9, []*memory.Buffer{nil, memory.NewBufferBytes(arrow.Int64Traits.CastToBytes([]int64{0, 1, 2, 3, 4, 5, 6, 7, 8}))}, nil, 0, 0))

@@ -115,7 +115,8 @@ func fits(got, want *arrow.Schema) error {
 	for i := range want.Fields() {
 		g, f := got.Field(i), want.Field(i)
 		if g.Name != f.Name || !arrow.TypeEqual(g.Type, f.Type) {
-			return fmt.Errorf("%w: column %d is %.64q of type %s; expected %.64q of type %s", ErrSchema, i+1, g.Name, g.Type, f.Name, f.Type)
+			return fmt.Errorf("%w: column %d is %.64q of type %s; expected %.64q of type %s", ErrSchema, i+1, g.Name,
+				g.Type, f.Name, f.Type)
 		}
 	}
 	return nil
@@ -142,11 +143,13 @@ func (w *Writer) rows(rec arrow.Record, lo, n int64, custom arrow.Metadata) erro
 		}
 	}
 	if w.enc.body > w.cfg.maxMessageBytes {
-		return fmt.Errorf("%w: one row takes %d bytes; expected at most %d", ErrTooLarge, w.enc.body, w.cfg.maxMessageBytes)
+		return fmt.Errorf("%w: one row takes %d bytes; expected at most %d", ErrTooLarge, w.enc.body,
+			w.cfg.maxMessageBytes)
 	}
 	metadata := w.enc.metadata(n, custom)
 	if len(metadata) > MaxMetadataBytes-alignment {
-		return fmt.Errorf("%w: the metadata of a batch takes %d bytes; expected at most %d", ErrTooLarge, len(metadata), MaxMetadataBytes-alignment)
+		return fmt.Errorf("%w: the metadata of a batch takes %d bytes; expected at most %d", ErrTooLarge, len(metadata),
+			MaxMetadataBytes-alignment)
 	}
 	if err := w.send(metadata, w.enc.pieces); err != nil {
 		return fmt.Errorf("wire: writing a record batch: %w", err)

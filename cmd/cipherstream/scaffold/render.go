@@ -1,11 +1,11 @@
 package scaffold
 
 import (
-	"bytes"
 	"embed"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
-	"text/template"
 
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -79,17 +79,6 @@ func (x Example) folder() string {
 	return string(x.Kind) + "-" + x.Variant
 }
 
-// data is what the templates may refer to.
-type data struct {
-	Name, Program, Module string
-	Kind                  stage.Kind
-	// Code is the component of the stage's fault codes.
-	Code string
-	// Does, Contract, Prepare and Run are those of the example, and Install grants what it needs.
-	Does, Contract, Install, Prepare, Run string
-	requirements
-}
-
 // install is the command that installs the example of a kind: those that read or write files
 // are granted them, and nothing else.
 func install(kind stage.Kind) string {
@@ -115,10 +104,15 @@ func (m Module) render(dir string) ([]file, error) {
 		return nil, err
 	}
 	x, _ := find(m.Kind, m.Variant) // checked
-	d := data{
-		Name: m.Name, Program: program(m.Name), Module: m.Path, Kind: m.Kind, Code: strings.ReplaceAll(m.Name, "-", "_"),
-		Does: x.does, Contract: x.contract, Install: install(m.Kind), Prepare: x.prepare, Run: "cipherstream run pipeline.yaml " + x.run,
-		requirements: needs,
+	// What the templates may refer to.
+	words := map[string]string{
+		"Name": m.Name, "Program": program(m.Name), "Module": m.Path, "Kind": string(m.Kind), "Sink": "",
+		"Code": strings.ReplaceAll(m.Name, "-", "_"), // the component of the stage's fault codes
+		"Does": x.does, "Contract": x.contract, "Install": install(m.Kind), "Prepare": x.prepare, "Run": "cipherstream run pipeline.yaml " + x.run,
+		"GoVersion": needs.GoVersion, "Direct": require(needs.Direct, ""), "Indirect": require(needs.Indirect, " // indirect"), "Replace": needs.Replace,
+	}
+	if m.Kind == stage.KindSink {
+		words["Sink"] = "yes"
 	}
 	var files []file
 	names := strings.NewReplacer("EXAMPLE", x.folder(), "KIND", string(m.Kind))
@@ -130,17 +124,66 @@ func (m Module) render(dir string) ([]file, error) {
 		if err != nil {
 			return nil, err
 		}
-		t, err := template.New(l.template).Delims("<%", "%>").Option("missingkey=error").Parse(string(source))
+		text, err := fill(string(source), words)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("template %s: %w", l.template, err)
 		}
-		var text bytes.Buffer
-		if err := t.Execute(&text, d); err != nil {
-			return nil, err
-		}
-		files = append(files, file{names.Replace(l.name), text.Bytes()})
+		files = append(files, file{names.Replace(l.name), []byte(text)})
 	}
 	files = append(files, file{"go.sum", sums})
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	return files, nil
+}
+
+// require is a directive of go.mod, of one line where it has one requirement, as the go command writes it.
+func require(modules []string, comment string) string {
+	if len(modules) == 1 && comment == "" {
+		return "require " + modules[0]
+	}
+	var b strings.Builder
+	for _, m := range modules {
+		b.WriteString("\t" + m + comment + "\n")
+	}
+	return "require (\n" + b.String() + ")"
+}
+
+var word = regexp.MustCompile(`<% (\w+) %>`)
+
+// fill puts words where a template has their names, <% Name %>. What stands between the lines <% if Name %> and <% end %> is
+// for a word that is not empty, and with "if not" for one that is. It is not text/template, which looks methods up by
+// name, for whose sake the linker keeps every method of every type of the program.
+func fill(template string, words map[string]string) (string, error) {
+	var b strings.Builder
+	wanted := true
+	for line := range strings.Lines(template) {
+		condition, conditional := strings.CutPrefix(strings.TrimSuffix(line, " %>\n"), "<% if ")
+		name, negated := strings.CutPrefix(condition, "not ")
+		switch {
+		case conditional:
+			text, known := words[name]
+			if !known {
+				return "", fmt.Errorf("no word is called %q", name)
+			}
+			wanted = (text != "") != negated
+			continue
+		case line == "<% end %>\n":
+			wanted = true
+			continue
+		case !wanted:
+			continue
+		}
+		var unknown error
+		b.WriteString(word.ReplaceAllStringFunc(line, func(mark string) string {
+			name := word.FindStringSubmatch(mark)[1]
+			text, known := words[name]
+			if !known {
+				unknown = fmt.Errorf("no word is called %q", name)
+			}
+			return text
+		}))
+		if unknown != nil {
+			return "", unknown
+		}
+	}
+	return b.String(), nil
 }

@@ -62,8 +62,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 
 	// Nobody who connects may read or write files of this machine: LOAD_FILE, LOAD
 	// DATA and INTO OUTFILE are confined to a directory that does not exist.
-	// Nor is a list cut: a procedure cannot lift that limit here. A session of the mysql source sets all that it pins at once
-	// only where the server knows each of them, as MySQL 8.0.30 does.
+	// Nor is a list cut: a procedure cannot lift that limit here. A session of the mysql source sets all that it pins
+	// at once only where the server knows each of them, as MySQL 8.0.30 does.
 	sql.SystemVariables.AddSystemVariables([]sql.SystemVariable{&sql.MysqlSystemVariable{
 		Name: generatedKeys, Scope: sql.GetMysqlScope(sql.SystemVariableScope_Both), Dynamic: true,
 		Type: types.NewSystemBoolType(generatedKeys), Default: int8(1),
@@ -159,7 +159,8 @@ func (s *Server) endQueries() {
 
 // define runs the practice's SQL and puts the generated tables in the place of
 // the empty ones.
-func define(ctx context.Context, engine *sqle.Engine, provider *memory.DbProvider, db *memory.Database, defs sandbox.Definitions, tables []sandbox.Table) error {
+func define(ctx context.Context, engine *sqle.Engine, provider *memory.DbProvider, db *memory.Database,
+	defs sandbox.Definitions, tables []sandbox.Table) error {
 	session := memory.NewSession(sql.NewBaseSession(), provider)
 	sqlCtx := sql.NewContext(ctx, sql.WithSession(session))
 	sqlCtx.SetCurrentDatabase(databaseName)

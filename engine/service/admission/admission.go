@@ -86,11 +86,13 @@ type Controller struct {
 // customer is one that has streams.
 type customer struct {
 	streams int // those that wait included
+	jobs    int // likewise
 	queue   []*request
 }
 
 type request struct {
 	memory  int64
+	job     bool
 	granted chan struct{} // closed when it has its memory, or was refused
 	refused error         // set before granted is closed
 }
@@ -146,24 +148,39 @@ func (c *Controller) Change(to Limits) {
 // A customer that has all its streams is refused at once. For memory Stream waits, MaxWait at most. When ctx ends first,
 // its cause is the error, and nothing is taken.
 func (c *Controller) Stream(ctx context.Context, name string, streams int, memory int64) (release func(), err error) {
-	memory = max(memory, 0)
+	return c.admit(ctx, name, streams, &request{memory: memory})
+}
+
+// Job takes so many bytes of memory for a job of the customer's, which is no stream of it and takes turns with them. It
+// waits as long as ctx lasts. All else is as with Stream.
+func (c *Controller) Job(ctx context.Context, name string, memory int64) (release func(), err error) {
+	return c.admit(ctx, name, 0, &request{memory: memory, job: true})
+}
+
+// admit waits until a request has what it needs.
+func (c *Controller) admit(ctx context.Context, name string, streams int, r *request) (release func(), err error) {
+	r.memory = max(r.memory, 0)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	r, wait, err := c.enter(name, streams, memory)
+	wait, err := c.enter(name, streams, r)
 	if err != nil {
 		return nil, err
 	}
-	late := time.NewTimer(wait)
-	defer late.Stop()
+	var late <-chan time.Time
+	if !r.job {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		late = timer.C
+	}
 	select {
 	case <-r.granted:
 	case <-ctx.Done():
 		if !c.withdraw(name, r) && r.refused == nil {
-			c.leave(name, memory)
+			c.leave(name, r)
 		}
 		return nil, context.Cause(ctx)
-	case <-late.C:
+	case <-late:
 		if c.withdraw(name, r) {
 			return nil, c.late(wait)
 		}
@@ -175,8 +192,10 @@ func (c *Controller) Stream(ctx context.Context, name string, streams int, memor
 	var once sync.Once
 	return func() {
 		once.Do(func() {
-			c.learn(c.now().Sub(began))
-			c.leave(name, memory)
+			if !r.job {
+				c.learn(c.now().Sub(began))
+			}
+			c.leave(name, r)
 		})
 	}, nil
 }
@@ -189,31 +208,36 @@ func tooLarge(memory, all int64) error {
 // mebibytes rounds up, so that what is too large looks so.
 func mebibytes(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 
-// enter takes a stream and stands in line for the memory, which may be granted at once, and is waited for so long.
-func (c *Controller) enter(name string, streams int, memory int64) (_ *request, wait time.Duration, _ error) {
+// enter takes a stream, unless it is for a job, and stands in line for the memory, which may be granted at once, and is
+// waited for so long.
+func (c *Controller) enter(name string, streams int, r *request) (wait time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if memory > c.limits.Memory {
-		return nil, 0, tooLarge(memory, c.limits.Memory)
+	if r.memory > c.limits.Memory {
+		return 0, tooLarge(r.memory, c.limits.Memory)
 	}
 	streams = cmp.Or(streams, c.limits.Streams)
 	of := c.customers[name]
 	if of == nil {
 		of = &customer{}
 	}
-	if of.streams >= streams {
-		return nil, 0, c.retry(fault.New(CodeStreamsBusy, fault.Cancelled, "the customer has all of its %d streams", streams), streams)
+	if !r.job && of.streams >= streams {
+		return 0, c.retry(fault.New(CodeStreamsBusy, fault.Cancelled, "the customer has all of its %d streams", streams), streams)
 	}
 	c.customers[name] = of
-	of.streams++
-	r := &request{memory: memory, granted: make(chan struct{})}
+	if r.job {
+		of.jobs++
+	} else {
+		of.streams++
+	}
+	r.granted = make(chan struct{})
 	of.queue = append(of.queue, r)
 	if len(of.queue) == 1 {
 		c.turn = append(c.turn, of)
 	}
 	c.waiting++
 	c.serve()
-	return r, c.limits.MaxWait, nil
+	return c.limits.MaxWait, nil
 }
 
 // serve grants memory to those whose turn it is. The caller holds the lock.
@@ -226,7 +250,9 @@ func (c *Controller) serve() {
 		}
 		c.used += r.memory
 		c.waiting--
-		c.running++
+		if !r.job {
+			c.running++
+		}
 		close(r.granted)
 		of.queue = of.queue[1:]
 		c.turn = c.turn[1:]
@@ -257,7 +283,7 @@ func (c *Controller) remove(name string, r *request) bool {
 		remove(&c.turn, of)
 	}
 	c.waiting--
-	c.drop(name)
+	c.drop(name, r)
 	return true
 }
 
@@ -272,20 +298,27 @@ func remove[T comparable](list *[]T, one T) bool {
 	return false
 }
 
-// leave gives a stream and its memory back.
-func (c *Controller) leave(name string, memory int64) {
+// leave gives a stream, or a job's place, and its memory back.
+func (c *Controller) leave(name string, r *request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.used -= memory
-	c.running--
-	c.drop(name)
+	c.used -= r.memory
+	if !r.job {
+		c.running--
+	}
+	c.drop(name, r)
 	c.serve()
 }
 
-// drop takes a stream from a customer, and forgets one that has none. The caller holds the lock.
-func (c *Controller) drop(name string) {
+// drop takes a stream or a job from a customer, and forgets one that has none. The caller holds the lock.
+func (c *Controller) drop(name string, r *request) {
 	of := c.customers[name]
-	if of.streams--; of.streams == 0 {
+	if r.job {
+		of.jobs--
+	} else {
+		of.streams--
+	}
+	if of.streams == 0 && of.jobs == 0 {
 		delete(c.customers, name)
 	}
 }

@@ -100,7 +100,9 @@ type Exchange struct {
 	Customer, KeyID  string
 	From             netip.Addr
 	Procedure, RunID string
-	Mode, Format     string
+	// JobID is the job that the answer is, or is about.
+	JobID        string
+	Mode, Format string
 	// Cached is true of an answer that was kept from an earlier request.
 	Cached bool
 	// Rows are those of the answer, and Bytes those of its body.
@@ -138,8 +140,11 @@ type Config struct {
 	BodyTimeout time.Duration
 	// Auto are the limits of the mode auto. Default delivery.AutoLimits.
 	Auto delivery.Limits
-	// Switch makes a job of a request that has outgrown them. Default delivery.NoJobs.
-	Switch delivery.Switch
+	// Jobs makes and remembers jobs. Default there are none; with them JobRecord and LinkKey have to be given.
+	Jobs      Jobs
+	JobRecord JobRecord
+	// LinkKey signs the links to objects of buckets that sign none themselves: at least 32 bytes, the same in all processes.
+	LinkKey []byte
 	// ReferenceAge is how long a reference list is kept. Default 5 minutes.
 	ReferenceAge time.Duration
 	// ReferenceBytes is how many bytes of reference lists are kept in all. Default 64 MiB.
@@ -164,6 +169,7 @@ type API struct {
 	mux        *http.ServeMux
 	document   []byte // of OpenAPI
 	references *references
+	waiters    *waiters
 	draining   atomic.Bool
 	record     recordProbe
 	tuning     atomic.Pointer[Tuning]
@@ -174,6 +180,9 @@ func New(cfg Config) (*API, error) {
 	if cfg.Engine == nil || cfg.Customers == nil || cfg.Admission == nil || cfg.Spools == nil || cfg.Requests == nil {
 		return nil, errors.New("api: Engine, Customers, Admission, Spools and Requests have to be given")
 	}
+	if cfg.Jobs != nil && (cfg.JobRecord == nil || len(cfg.LinkKey) < 32) {
+		return nil, errors.New("api: with Jobs, JobRecord and LinkKey of at least 32 bytes have to be given")
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -183,15 +192,12 @@ func New(cfg Config) (*API, error) {
 	if cfg.Observer == nil {
 		cfg.Observer = nobody{}
 	}
-	if cfg.Switch == nil {
-		cfg.Switch = delivery.NoJobs
-	}
 	orDefault(&cfg.StreamTimeout, 30*time.Second)
 	orDefault(&cfg.BodyTimeout, 10*time.Second)
 	orDefault(&cfg.Auto, delivery.AutoLimits)
 	orDefault(&cfg.ReferenceAge, 5*time.Minute)
 	orDefault(&cfg.ReferenceBytes, 64<<20)
-	a := &API{Config: cfg, mux: http.NewServeMux()}
+	a := &API{Config: cfg, mux: http.NewServeMux(), waiters: newWaiters()}
 	a.Tune(cfg.Tuning)
 	var err error
 	if a.procedures, a.names, err = loadCatalogue(cfg.Engine); err != nil {
@@ -214,8 +220,12 @@ func orDefault[T comparable](v *T, value T) {
 // Tune takes another tuning into effect, for the requests that come from now on.
 func (a *API) Tune(to Tuning) { a.tuning.Store(&to) }
 
-// Drain makes the service not ready: whoever spreads requests over services sends it no more. Requests are still answered.
-func (a *API) Drain() { a.draining.Store(true) }
+// Drain makes the service not ready: whoever spreads requests over services sends it no more. Requests are still answered,
+// and those that wait for news of a job are let go.
+func (a *API) Drain() {
+	a.draining.Store(true)
+	a.waiters.drain()
+}
 
 // Close forgets the reference lists that are kept.
 func (a *API) Close() { a.references.close() }

@@ -50,6 +50,7 @@ const (
 	fieldCustomer = "customer_id"
 	fieldWebhook  = "webhook_url"
 	fieldLimit    = "limit"
+	fieldPriority = "priority"
 )
 
 // The parameters of pipelines that the service reads.
@@ -116,6 +117,14 @@ func newProcedure(name string, prepared *engine.Prepared) *procedure {
 	p.fields = append(p.fields,
 		field{name: fieldWebhook, kind: document.TypeString,
 			description: "https address for the events of this request's job. Not available yet: answered with " + string(WebhooksUnavailable) + "."})
+	priority := field{name: fieldPriority, kind: document.TypeString, def: priorityNames[1],
+		description: "Order of a job among the customer's own. Without effect on an answer with rows."}
+	for _, name := range priorityNames {
+		priority.allowed = append(priority.allowed, name)
+	}
+	if !own[fieldPriority] {
+		p.fields = append(p.fields, priority)
+	}
 	if own[fieldLimit] {
 		p.fields = append(p.fields, field{name: fieldLimit, kind: document.TypeInteger, pipeline: true, example: json.Number("100"),
 			description: fmt.Sprintf("A preview: so many rows at most, 1 to %d. Not with mode job.", maxPreview)})

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -33,13 +34,18 @@ func TestDescribedInFull(t *testing.T) {
 	}
 }
 
-// TestIdempotencyKeys: the header's bound is the document's.
+// TestIdempotencyKeys: the header's form is the document's, with and without jobs.
 func TestIdempotencyKeys(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, nil)
-	for length, want := range map[int]int{0: 200, 255: 200, 256: 400} {
-		if a := s.post("visits", ask(""), "Idempotency-Key", strings.Repeat("k", length)); a.StatusCode != want {
-			t.Errorf("%d bytes: %s %s", length, a.Status, a.body)
+	for name, s := range map[string]*server{"without jobs": newServer(t, nil), "with jobs": newJobServer(t, nil).server} {
+		for key, want := range map[string]int{"": 400, "k": 200, " ~": 200, strings.Repeat("k", 255): 200, strings.Repeat("k", 256): 400, "k\u00e9": 400, "k\tk": 400} {
+			a := s.post("visits", ask(""), "Idempotency-Key", key)
+			if a.StatusCode != want || want == 400 && a.refusal(t).mistakes() != "INVALID_PARAMETER Idempotency-Key" {
+				t.Errorf("%s, %d bytes: %s %s", name, len(key), a.Status, a.body)
+			}
+		}
+		if e := s.send(http.Header{"Authorization": {"Bearer good"}, "Idempotency-Key": {"a", "b"}}, "POST", "/v1/procedures/visits", ask("")).refusal(t); e.mistakes() != "INVALID_PARAMETER Idempotency-Key" {
+			t.Errorf("%s, two keys: %s", name, e.mistakes())
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cipherstream/cipherstream/engine/service/binding"
+	"github.com/cipherstream/cipherstream/engine/service/job"
 )
 
 // introduction stands at the head of the document.
@@ -16,7 +17,8 @@ const introduction = `Extracts of a dental practice's database: 38 procedures an
 sealed if wanted.
 
 Ask with ` + "`POST /v1/procedures/{procedure}`" + `, an API key and a JSON body. An answer that ends early is cut: the connection is closed
-or the stream reset, and ` + "`GET /v1/requests/{request_id}`" + ` says why. Guides: [/docs](/docs).`
+or the stream reset, and ` + "`GET /v1/requests/{request_id}`" + ` says why. What is large, or is asked for with ` + "`mode: job`" + `, is made in the background: see Jobs.
+Guides: [/docs](/docs).`
 
 // commonCodes are errors of every operation, and runCodes those of a result.
 var (
@@ -38,17 +40,16 @@ func (d *describer) components() {
 	}
 	d.registry.Map()["ErrorCode"] = &huma.Schema{Type: huma.TypeString, Enum: codes, Description: "What went wrong. Codes may be added.",
 		Extensions: map[string]any{"x-errors": rows}}
-	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, binding.Receipt{}} {
+	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, binding.Receipt{},
+		jobBody{}, jobListBody{}, transitionBody{}, progressBody{}, auditListBody{}, job.Manifest{}} {
 		d.registry.Schema(reflect.TypeOf(value), true, "")
 	}
-	forms := make([]any, 0, len(Forms()))
+	forms := map[bool][]any{}
 	for _, f := range Forms() {
-		if !f.Job {
-			forms = append(forms, map[string]any{"output_format": f.Format, "compression": f.Compression, "encrypted": f.Sealed,
-				"content_type": f.ContentType, "content_encoding": f.ContentEncoding, "file_name": f.FileName("{run_id}"), "zip_entry": entryDoc(f)})
-		}
+		forms[f.Job] = append(forms[f.Job], map[string]any{"output_format": f.Format, "compression": f.Compression, "encrypted": f.Sealed,
+			"content_type": f.ContentType, "content_encoding": f.ContentEncoding, "file_name": f.FileName("{run_id}"), "zip_entry": entryDoc(f)})
 	}
-	d.document.Extensions = map[string]any{"x-answers": forms}
+	d.document.Extensions = map[string]any{"x-answers": forms[false], "x-results": forms[true]}
 	d.registry.Map()["SealedLine"] = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: false, Required: []string{"encrypted_data"},
 		Description: "A sealed line: a row where output_format is ndjson, and otherwise a chunk of the file.",
 		Properties: map[string]*huma.Schema{"encrypted_data": {Type: huma.TypeString, Pattern: `^[0-9a-f]{16}:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/]+=*$`,
@@ -72,23 +73,28 @@ func (d *describer) procedure(p *procedure) {
 	case p.reference():
 		headers = append(headers, "Age", "ETag")
 	default:
-		codes = append(codes, JobsNotAvailable, ConflictingParameters, InvalidDateRange)
+		codes = append(codes, JobsNotAvailable, ConflictingParameters, InvalidDateRange, IdempotencyBusy, IdempotencyMismatch)
 	}
 	if p.doc.Metadata.Class == classSpecial {
 		codes = append(codes, TableNotAvailable, CallNotAvailable)
 	}
-	responses := map[string]*huma.Response{"200": {
+	answer := &huma.Response{
 		Description: "The rows. Rows and digest are headers where the answer was whole before it was sent, and trailers otherwise.",
 		Headers:     d.headers(headers...), Content: d.content(row),
-	}}
+	}
+	responses := map[string]*huma.Response{"200": answer}
+	if !p.reference() {
+		d.orJob(answer, responses)
+	}
 	d.errors(responses, codes)
 	m := p.doc.Metadata
 	d.operation(huma.Operation{
 		OperationID: p.name, Method: http.MethodPost, Path: "/v1/procedures/" + p.name, Tags: []string{m.Category},
 		Summary: m.Title, Description: m.Description, Responses: responses,
 		Parameters: []*huma.Param{
-			{Name: headerIdempotency, In: "header", Description: "For answers that are a job. A request that is answered with rows is run again: it changes nothing.",
-				Schema: &huma.Schema{Type: huma.TypeString, MaxLength: ptr(maxIdempotency)}},
+			{Name: headerIdempotency, In: "header", Description: "For answers that are a job: for 24 hours an equal request with the key is answered with the same job. One that is answered with rows is run again: it changes nothing.",
+				Schema: &huma.Schema{Type: huma.TypeString, MinLength: ptr(1), MaxLength: ptr(maxIdempotency), Pattern: "^[ -~]+$"}},
+			{Name: "Prefer", In: "header", Description: "respond-async: a job is answered with 202.", Schema: &huma.Schema{Type: huma.TypeString}},
 			{Name: "traceparent", In: "header", Description: "W3C trace context; carried through the run.", Schema: &huma.Schema{Type: huma.TypeString}},
 		},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
@@ -125,6 +131,7 @@ func (p *procedure) examples() map[string]*huma.Example {
 		"JSON":               {paramFormat: "json"},
 		"CSV":                {paramFormat: "csv"},
 		"zip archive of CSV": {paramFormat: "csv", paramCompression: "zip"},
+		"job":                {paramMode: modeJob, paramCompression: "gzip"},
 	} {
 		body := p.example()
 		maps.Copy(body, with)

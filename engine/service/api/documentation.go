@@ -7,11 +7,13 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
-	"html/template"
+	"html"
 	"io"
 	"io/fs"
 	"mime"
 	"path"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/swaggest/swgui/v5/static"
@@ -47,20 +49,15 @@ var assets = map[string]struct {
 
 // documentation serves /docs: the browser of the document, and the guides.
 func (a *API) documentation() error {
-	pages, err := template.New("").Funcs(template.FuncMap{"code": guideCode}).ParseFS(guides, "guides/*.html")
+	fill, err := filling()
 	if err != nil {
 		return fmt.Errorf("api: the guides: %w", err)
 	}
 	page := func(pattern, name, title string) error {
-		var b bytes.Buffer
-		body := map[string]any{"Title": title, "Guides": guideList, "Page": name, "Errors": table, "Forms": streamForms(), "Formats": formats}
-		if err := pages.ExecuteTemplate(&b, "head.html", body); err != nil {
-			return err
+		text, err := fill(name, title)
+		if err != nil {
+			return fmt.Errorf("api: the page %s: %w", name, err)
 		}
-		if err := pages.ExecuteTemplate(&b, name+".html", body); err != nil {
-			return err
-		}
-		text := b.Bytes()
 		a.mux.HandleFunc(pattern, handler(func(x *exchange) *Error {
 			x.w.Header().Set("Content-Security-Policy", a.policy())
 			x.w.Header().Set("Referrer-Policy", "no-referrer")
@@ -70,7 +67,7 @@ func (a *API) documentation() error {
 		return nil
 	}
 	for _, pattern := range []string{"GET /docs", "GET /docs/{$}"} {
-		if err := page(pattern, "browser", "API"); err != nil {
+		if err := page(pattern, browserPage, "API"); err != nil {
 			return err
 		}
 	}
@@ -115,6 +112,78 @@ func gunzip(b []byte) ([]byte, error) {
 		return nil, err
 	}
 	return io.ReadAll(r)
+}
+
+// browserPage is the page of the browser of the document, and pageMark what is filled in in pages.
+const browserPage = "browser"
+
+var pageMark = regexp.MustCompile(`\{\{[^}]*\}\}`)
+
+// filling returns what makes a page whole. Its marks, {{…}}, are the tables of this package, and the programs of guides/code. It is text in place of text, and not a template: html/template looks methods up by name, for whose
+// sake the linker keeps every method of every type of the program.
+func filling() (func(name, title string) ([]byte, error), error) {
+	code := html.EscapeString
+	var menu, errors, names, forms strings.Builder
+	for _, g := range guideList {
+		fmt.Fprintf(&menu, ` <a href="/docs/%s">%s</a>`, code(g.Name), code(g.Title))
+	}
+	for _, e := range table {
+		status, again := strconv.Itoa(e.Status), ""
+		if e.Code == ClientGone {
+			status = ""
+		}
+		if e.Retryable {
+			again = "yes"
+		}
+		fmt.Fprintf(&errors, "<tr id=\"%[1]s\"><td><code>%[1]s</code></td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n",
+			code(string(e.Code)), status, code(e.Meaning), code(e.Suggestion), again)
+	}
+	for _, f := range formats {
+		fmt.Fprintf(&names, "<tr><td><code>%s</code></td><td>%s</td></tr>\n", code(f.Name), code(f.Title))
+	}
+	for _, f := range streamForms() {
+		entry := ""
+		if f.Entry != "" {
+			entry = "<code>{run}" + code(f.Entry) + "</code>"
+		}
+		fmt.Fprintf(&forms, "<tr><td>%s</td><td>%s</td><td>%t</td><td><code>%s</code></td><td>%s</td><td><code>{run}%s</code></td><td>%s</td></tr>\n",
+			code(f.Format), code(f.Compression), f.Sealed, code(f.ContentType), code(f.ContentEncoding), code(f.Ending), entry)
+	}
+	marks := []string{"{{menu}}", menu.String(), "{{errors}}", errors.String(), "{{formats}}", names.String(), "{{forms}}", forms.String()}
+	programs, err := fs.ReadDir(guides, "guides/code")
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range programs {
+		text, err := guideCode(p.Name())
+		if err != nil {
+			return nil, err
+		}
+		marks = append(marks, "{{code "+p.Name()+"}}", code(text))
+	}
+	return func(name, title string) ([]byte, error) {
+		head, err := fs.ReadFile(guides, "guides/head.html")
+		if err != nil {
+			return nil, err
+		}
+		body, err := fs.ReadFile(guides, "guides/"+name+".html")
+		if err != nil {
+			return nil, err
+		}
+		style, heading := "", "<h1>"+code(title)+"</h1>"
+		if name == browserPage {
+			style, heading = `<link rel="stylesheet" href="/docs/assets/swagger-ui.css">`, ""
+		}
+		// What stands in place of a mark is not looked at again.
+		page := strings.NewReplacer(append(marks, "{{title}}", code(title), "{{style}}", style, "{{heading}}", heading)...)
+		whole := string(head) + string(body)
+		for _, mark := range pageMark.FindAllString(whole, -1) {
+			if page.Replace(mark) == mark {
+				return nil, fmt.Errorf("nothing is known of %s", mark)
+			}
+		}
+		return []byte(page.Replace(whole)), nil
+	}, nil
 }
 
 // guideCode is a program of a guide, as it stands in guides/code, where the suite runs it.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -34,11 +35,20 @@ const (
 	CustomerNotFound     Code = "CUSTOMER_NOT_FOUND"
 	RequestNotFound      Code = "REQUEST_NOT_FOUND"
 	ReceiptNotFound      Code = "RECEIPT_NOT_FOUND"
+	JobNotFound          Code = "JOB_NOT_FOUND"
+	LinkInvalid          Code = "LINK_INVALID"
 	TableNotAvailable    Code = "TABLE_NOT_AVAILABLE"
 	CallNotAvailable     Code = "CALL_NOT_AVAILABLE"
 	MethodNotAllowed     Code = "METHOD_NOT_ALLOWED"
 	BodyTimeout          Code = "BODY_TIMEOUT"
 	NoSealingKey         Code = "ENCRYPTION_KEY_MISSING"
+	JobNotCompleted      Code = "JOB_NOT_COMPLETED"
+	JobEnded             Code = "JOB_ENDED"
+	IdempotencyBusy      Code = "IDEMPOTENCY_KEY_BUSY"
+	IdempotencyMismatch  Code = "IDEMPOTENCY_KEY_REUSED"
+	ResultExpired        Code = "RESULT_EXPIRED"
+	PreconditionFailed   Code = "PRECONDITION_FAILED"
+	RangeNotSatisfiable  Code = "RANGE_NOT_SATISFIABLE"
 	BodyTooLarge         Code = "BODY_TOO_LARGE"
 	UnsupportedMediaType Code = "UNSUPPORTED_MEDIA_TYPE"
 
@@ -51,6 +61,7 @@ const (
 	SchemaChanged    Code = "SCHEMA_CHANGED"
 	StageFailed      Code = "STAGE_FAILED"
 	ServiceRestarted Code = "SERVICE_RESTARTED"
+	WorkerLost       Code = "WORKER_LOST"
 
 	DatabaseUnavailable Code = "DATABASE_UNAVAILABLE"
 	DatabaseBusy        Code = "DATABASE_BUSY"
@@ -60,6 +71,7 @@ const (
 	SpoolFull           Code = "SPOOL_FULL"
 	SealingExhausted    Code = "ENCRYPTION_KEY_EXHAUSTED"
 	RecordUnavailable   Code = "RECORD_UNAVAILABLE"
+	StorageUnavailable  Code = "STORAGE_UNAVAILABLE"
 	JobsNotAvailable    Code = "JOBS_NOT_AVAILABLE"
 	WebhooksUnavailable Code = "WEBHOOKS_NOT_AVAILABLE"
 
@@ -89,8 +101,8 @@ var table = []Entry{
 		Suggestion: "Send one JSON object in UTF-8."},
 	{Code: InvalidRequest, Status: http.StatusBadRequest, Meaning: "Several things are wrong with the request; details lists them all.",
 		Suggestion: "Mend what details lists."},
-	{Code: UnknownField, Status: http.StatusBadRequest, Meaning: "The body has a field that this procedure does not take.",
-		Suggestion: "Leave it out, or spell it as GET /v1/procedures/{procedure} lists it.",
+	{Code: UnknownField, Status: http.StatusBadRequest, Meaning: "The body has a field, or the address a parameter, that is not taken there.",
+		Suggestion: "Leave it out, or spell it as /docs and GET /v1/procedures/{procedure} list it.",
 		inner:      []string{"parameter.unknown"}},
 	{Code: DuplicateField, Status: http.StatusBadRequest, Meaning: "A member of a JSON object is given twice.",
 		Suggestion: "Give every field once."},
@@ -110,6 +122,8 @@ var table = []Entry{
 	{Code: InvalidAPIKey, Status: http.StatusUnauthorized, Meaning: "The API key is unknown, expired or revoked.",
 		Suggestion: "Check the key, or ask for a new one.", inner: []string{"customer.key_unknown", "customer.key_revoked", "customer.key_expired"}},
 
+	{Code: LinkInvalid, Status: http.StatusForbidden, Meaning: "The link was not made by this service, or has ended.",
+		Suggestion: "Ask for a new one: GET /v1/customers/{customer_id}/jobs/{job_id}."},
 	{Code: IPNotAllowed, Status: http.StatusForbidden, Meaning: "The customer's requests are not accepted from this address.",
 		Suggestion: "Send from an address of the customer's allow-list, or have this one added.", inner: []string{"customer.address_not_allowed"}},
 	{Code: ScopeMissing, Status: http.StatusForbidden, Meaning: "The API key does not have the scope that this needs.",
@@ -127,6 +141,8 @@ var table = []Entry{
 		Suggestion: "Check the identifier: it is the X-Request-Id of the answer."},
 	{Code: ReceiptNotFound, Status: http.StatusNotFound, Meaning: "The request has no receipt: it was not sealed, is still running or has failed.",
 		Suggestion: "Ask for a receipt when a sealed answer has ended."},
+	{Code: JobNotFound, Status: http.StatusNotFound, Meaning: "There is no such job of this customer, or it ended so long ago that it is listed no more.",
+		Suggestion: "Check job_id: GET /v1/customers/{customer_id}/jobs lists them."},
 	{Code: TableNotAvailable, Status: http.StatusNotFound, Meaning: "The table is not there, or the customer may not read it.",
 		Suggestion: "Check table_name, or have the table added to the customer's allow-list.",
 		inner:      []string{"mysql.table_not_available", "mysql.unknown_table"}},
@@ -139,6 +155,20 @@ var table = []Entry{
 		Suggestion: "Send the request again."},
 	{Code: NoSealingKey, Status: http.StatusConflict, Meaning: "The customer has no active encryption key.",
 		Suggestion: "Have a key made and activated, or ask with encrypted: false.", inner: []string{"customer.no_sealing_key"}},
+	{Code: JobNotCompleted, Status: http.StatusConflict, Meaning: "The job has no result: it has not completed.",
+		Suggestion: "Wait until status is completed; of one that is failed or cancelled error_code says why there will be none."},
+	{Code: JobEnded, Status: http.StatusConflict, Meaning: "The job has ended, and cannot be cancelled any more.",
+		Suggestion: "Nothing is to be done; its status says how it ended.", inner: []string{store.CodeJobEnded}},
+	{Code: IdempotencyBusy, Status: http.StatusConflict, Meaning: "An earlier request with this Idempotency-Key has not been answered yet.", Retryable: true,
+		Suggestion: "Wait as Retry-After says, and send it again: the answer is that request's job.", inner: []string{store.CodeIdempotencyBusy}},
+	{Code: IdempotencyMismatch, Status: http.StatusUnprocessableEntity, Meaning: "The Idempotency-Key was used with another body.",
+		Suggestion: "Use a new key for every new request, and the same one to repeat a request unchanged.", inner: []string{store.CodeIdempotencyMismatch}},
+	{Code: ResultExpired, Status: http.StatusGone, Meaning: "The result of the job was kept until its time was over, and is gone.",
+		Suggestion: "Order it again.", inner: []string{"job.no_object", "object.missing"}},
+	{Code: PreconditionFailed, Status: http.StatusPreconditionFailed, Meaning: "The result is not the one that If-Match or If-Unmodified-Since names.",
+		Suggestion: "Begin anew, without a condition."},
+	{Code: RangeNotSatisfiable, Status: http.StatusRequestedRangeNotSatisfiable, Meaning: "The range begins behind the end of the result.",
+		Suggestion: "Ask for a range within it: Content-Range says how many bytes it has."},
 	{Code: BodyTooLarge, Status: http.StatusRequestEntityTooLarge, Meaning: "The body of the request is larger than 1 MiB.",
 		Suggestion: "Send a smaller body."},
 	{Code: UnsupportedMediaType, Status: http.StatusUnsupportedMediaType, Meaning: "The body is not announced as JSON, or is compressed.",
@@ -164,6 +194,9 @@ var table = []Entry{
 	{Code: ServiceRestarted, Status: http.StatusInternalServerError, Meaning: "The service ended while the request was running.", Retryable: true,
 		Suggestion: "Send the request again."},
 
+	{Code: WorkerLost, Status: http.StatusInternalServerError, Meaning: "The job was begun as often as it may be, and what ran it was lost each time.", Retryable: true,
+		Suggestion: "Order it again; if it happens again, tell the operator of the service the job_id."},
+
 	{Code: DatabaseUnavailable, Status: http.StatusServiceUnavailable, Meaning: "The customer's database cannot be reached.", Retryable: true,
 		Suggestion: "Try again later. Other customers are not affected.",
 		inner:      []string{"mysql.connect", "mysql.auth", "mysql.tls", "mysql.unknown_database", "mysql.connection_lost", "mysql.access_denied"}},
@@ -182,7 +215,9 @@ var table = []Entry{
 		Suggestion: "Have a new key made and activated.", inner: []string{"customer.sealing_key_spent"}},
 	{Code: RecordUnavailable, Status: http.StatusServiceUnavailable, Meaning: "The service's own record cannot be used.", Retryable: true,
 		Suggestion: "Try again later.", inner: []string{"store."}},
-	{Code: JobsNotAvailable, Status: http.StatusServiceUnavailable, Meaning: "The result is one for a background job, and this service runs none yet.",
+	{Code: StorageUnavailable, Status: http.StatusServiceUnavailable, Meaning: "The place where results of jobs are kept cannot be used.", Retryable: true,
+		Suggestion: "Try again later.", inner: []string{"sink.", "object."}},
+	{Code: JobsNotAvailable, Status: http.StatusServiceUnavailable, Meaning: "The result is one for a background job, and there are none for this customer.",
 		Suggestion: "Ask for less, or with mode: stream.", inner: []string{"delivery.jobs_not_available"}},
 	{Code: WebhooksUnavailable, Status: http.StatusServiceUnavailable, Meaning: "A webhook is asked for, and this service sends none yet.",
 		Suggestion: "Leave out webhook_url."},

@@ -24,6 +24,8 @@ type exchange struct {
 	info        Exchange
 	principal   customer.Principal
 	traceparent string
+	// bearer is the key that was shown, so that it can be asked again whether it is still good.
+	bearer string
 	// clientID is the request's X-Request-Id, for the log.
 	clientID string
 	// failure is why the answer is an error, or was cut.
@@ -137,6 +139,7 @@ func (x *exchange) log() {
 	add("key_id", i.KeyID)
 	add("procedure", i.Procedure)
 	add("run_id", i.RunID)
+	add("job_id", i.JobID)
 	add("mode", i.Mode)
 	add("format", i.Format)
 	add("code", string(i.Code))

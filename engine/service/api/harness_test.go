@@ -87,6 +87,7 @@ var keys = map[string]customer.Principal{
 	"good":     {KeyID: "key_good", Kind: store.Live, Customer: "clinic-7", Scopes: customer.CustomerScopes},
 	"other":    {KeyID: "key_other", Kind: store.Live, Customer: "clinic-8", Scopes: customer.CustomerScopes},
 	"unscoped": {KeyID: "key_unscoped", Kind: store.Live, Customer: "clinic-7"},
+	"jobless":  {KeyID: "key_jobless", Kind: store.Live, Customer: "clinic-7", Scopes: customer.Scopes{customer.Procedures}},
 }
 
 // registry knows the keys above, and their customers.
@@ -195,6 +196,23 @@ type answered struct {
 // do sends a request with the key "good", unless the header names another or none ("-").
 func (s *server) do(method, path, body string, header ...string) answered {
 	s.t.Helper()
+	h := http.Header{"Authorization": {"Bearer good"}}
+	if body != "" {
+		h.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		if header[i+1] == "-" {
+			h.Del(header[i])
+		} else {
+			h.Set(header[i], header[i+1])
+		}
+	}
+	return s.send(h, method, path, body)
+}
+
+// send sends a request with this header, and reads the answer to its end. A redirect is an answer.
+func (s *server) send(header http.Header, method, path, body string) answered {
+	s.t.Helper()
 	r, err := http.NewRequest(method, s.URL+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
@@ -202,18 +220,9 @@ func (s *server) do(method, path, body string, header ...string) answered {
 	if body == "" {
 		r.Body, r.ContentLength = nil, 0
 	}
-	r.Header.Set("Authorization", "Bearer good")
-	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		if header[i+1] == "-" {
-			r.Header.Del(header[i])
-		} else {
-			r.Header.Set(header[i], header[i+1])
-		}
-	}
-	client := http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: time.Minute}
+	r.Header = header
+	client := http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer client.CloseIdleConnections()
 	response, err := client.Do(r)
 	if err != nil {

@@ -44,6 +44,8 @@ const schemaPrefix = "#/components/schemas/"
 var schemaNames = map[string]string{
 	"errorBody": "Error", "errorObject": "ErrorObject", "problemBody": "Problem", "listBody": "ProcedureList", "summaryBody": "ProcedureSummary",
 	"describeBody": "Procedure", "parameterBody": "Parameter", "columnBody": "Column", "limitsBody": "Limits", "requestBody": "Request",
+	"jobBody": "Job", "jobMetadata": "JobMetadata", "jobListBody": "JobList", "transitionBody": "JobTransition", "progressBody": "JobProgress",
+	"auditListBody": "AuditList", "auditBody": "AuditRow",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -81,6 +83,7 @@ func (a *API) register() error {
 		d.procedure(a.procedures[name])
 	}
 	d.others()
+	d.jobs()
 	a.mux.HandleFunc("POST /v1/procedures/{procedure}", handler(func(x *exchange) *Error {
 		if e := x.authenticate("procedures"); e != nil {
 			return e
@@ -149,12 +152,16 @@ func (a *API) tags() (out []*huma.Tag) {
 		}
 	}
 	slices.SortFunc(out, func(a, b *huma.Tag) int { return strings.Compare(a.Name, b.Name) })
-	return append(out, &huma.Tag{Name: tagCatalogue, Description: "What can be asked for."}, &huma.Tag{Name: tagRequests, Description: "What became of requests."})
+	return append(out, &huma.Tag{Name: tagCatalogue, Description: "What can be asked for."}, &huma.Tag{Name: tagRequests, Description: "What became of requests."},
+		&huma.Tag{Name: tagJobs, Description: "Results that are made in the background, and are fetched when they are there."},
+		&huma.Tag{Name: tagAudit, Description: "What was done with the customer's data, and by whom."})
 }
 
 const (
 	tagCatalogue = "Catalogue"
 	tagRequests  = "Requests"
+	tagJobs      = "Jobs"
+	tagAudit     = "Audit"
 )
 
 // describer registers operations.
@@ -233,8 +240,16 @@ func ref(name string) *huma.Schema { return &huma.Schema{Ref: schemaPrefix + nam
 // headerDocs are the headers of answers.
 var headerDocs = map[string]struct{ text, kind string }{
 	"X-Request-Id":        {"Identifier of the request, made by the service.", huma.TypeString},
-	headerMode:            {"How the result comes: stream.", huma.TypeString},
-	headerRun:             {"Identifier of the run.", huma.TypeString},
+	headerMode:            {"How the result comes: stream, or job.", huma.TypeString},
+	headerRun:             {"Identifier of the run; of a job its job_id.", huma.TypeString},
+	headerReplayed:        {"true of a job that an earlier request with this Idempotency-Key has made.", huma.TypeBoolean},
+	"Location":            {"Address of the job, or of its result.", huma.TypeString},
+	"Link":                {"Address of the job's events, as rel=monitor.", huma.TypeString},
+	"Preference-Applied":  {"What of Prefer was followed.", huma.TypeString},
+	"Accept-Ranges":       {"bytes", huma.TypeString},
+	"Content-Range":       {"Which bytes come, of how many.", huma.TypeString},
+	"Content-Length":      {"How many bytes come.", huma.TypeInteger},
+	"Last-Modified":       {"When the job completed.", huma.TypeString},
 	headerRows:            {"Number of rows: a header where the answer was whole before it was sent, and a trailer otherwise.", huma.TypeInteger},
 	headerDigest:          {"SHA-256 of the body as it was sent (RFC 9530): a header or a trailer, as with the rows.", huma.TypeString},
 	"Content-Encoding":    {"gzip or zstd, where that is the outermost layer. It is what compression asks for; Accept-Encoding changes nothing.", huma.TypeString},

@@ -2,13 +2,13 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/admission"
@@ -19,12 +19,6 @@ import (
 
 // MaxBody bounds the body of a request, in bytes.
 const MaxBody = 1 << 20
-
-// The key of a request that makes a job, and its longest, in bytes.
-const (
-	headerIdempotency = "Idempotency-Key"
-	maxIdempotency    = 255
-)
 
 // authenticate says whose key the request has, and takes one of the key's requests of a policy.
 func (x *exchange) authenticate(policy admission.Policy) *Error {
@@ -53,6 +47,7 @@ func (x *exchange) principalOf() (p customer.Principal, _ *Error) {
 	if p, err = x.api.Customers.Authenticate(x.ctx, bearer, x.info.From); err != nil {
 		return p, fromError(err)
 	}
+	x.bearer = bearer
 	return p, nil
 }
 
@@ -144,9 +139,9 @@ func (a *API) procedure(x *exchange, p *procedure) *Error {
 	if e := x.authenticate(admission.Procedures); e != nil {
 		return e
 	}
-	if given := x.r.Header.Get(headerIdempotency); len(given) > maxIdempotency {
-		return mistakes([]Detail{{Code: string(InvalidParameter), Field: headerIdempotency,
-			Message: fmt.Sprintf("%s: expected at most %d bytes, not %d.", headerIdempotency, maxIdempotency, len(given))}})
+	key, e := x.idempotencyKey()
+	if e != nil {
+		return e
 	}
 	raw, e := x.body()
 	if e != nil {
@@ -164,11 +159,21 @@ func (a *API) procedure(x *exchange, p *procedure) *Error {
 		return fail(WebhooksUnavailable)
 	case p.reference():
 		a.reference(x, o, false)
-	case c.mode == modeJob:
-		return fail(JobsNotAvailable)
-	default:
-		a.answer(x, o)
+		return nil
 	}
+	o.key = key
+	switch c.mode {
+	case modeJob:
+		return a.createJob(x, o)
+	case modeAuto:
+		release, e := a.reserve(x, o)
+		if release == nil {
+			return e
+		}
+		o.release = sync.OnceFunc(release)
+		defer o.release()
+	}
+	a.answer(x, o)
 	return nil
 }
 
@@ -210,6 +215,8 @@ type requestBody struct {
 	Rows        int64        `json:"rows" doc:"Rows that were delivered."`
 	Bytes       int64        `json:"bytes" doc:"Bytes that were delivered."`
 	SHA256      string       `json:"sha256,omitempty" doc:"Digest of these bytes, of a request that is completed."`
+	JobID       string       `json:"job_id,omitempty" doc:"The job that it has become, where it was answered with one."`
+	Reason      string       `json:"reason,omitempty" doc:"Why it has become a job."`
 	HasReceipt  bool         `json:"has_receipt" doc:"Whether there is a receipt, as of every sealed answer that is completed."`
 	ErrorCode   string       `json:"error_code,omitempty" doc:"Why it failed; see the table of errors."`
 	Message     string       `json:"error_message,omitempty" doc:"Why it failed, for people."`
@@ -257,6 +264,9 @@ func (a *API) request(x *exchange, id string) *Error {
 		HasReceipt: len(r.Receipt) > 0, ErrorCode: r.Code, Message: r.Message}
 	if !r.EndedAt.IsZero() {
 		out.EndedAt = timeText(r.EndedAt)
+	}
+	if r.Reason != "" {
+		out.JobID, out.Reason = r.RunID, r.Reason
 	}
 	if entry := entries[Code(r.Code)]; entry != nil {
 		out.Suggestion, out.IsRetryable = entry.Suggestion, entry.Retryable

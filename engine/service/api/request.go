@@ -23,7 +23,7 @@ type call struct {
 
 	mode, format, compression string
 	encrypted                 bool
-	webhook                   string
+	webhook, priority         string
 }
 
 // The modes.
@@ -44,7 +44,7 @@ func (p *procedure) read(raw []byte) (*call, *Error) {
 
 // readMembers makes a call of members, of which details says already what is wrong.
 func (p *procedure) readMembers(members []member, details []Detail) (*call, *Error) {
-	c := &call{given: map[string]any{}, values: map[string]any{}}
+	c := &call{given: map[string]any{}, values: map[string]any{}, priority: priorityNames[1]}
 	add := func(code Code, name, format string, args ...any) {
 		details = append(details, Detail{Code: string(code), Field: name, Message: fmt.Sprintf(format, args...)})
 	}
@@ -71,6 +71,12 @@ func (p *procedure) readMembers(members []member, details []Detail) (*call, *Err
 				add(InvalidParameter, f.name, "%s: expected an https address.", f.name)
 			}
 			c.webhook = text
+		case f.name == fieldPriority && !f.pipeline:
+			if problem := f.check(m.value); problem != "" {
+				add(InvalidParameter, f.name, "%s: %s", f.name, problem)
+				continue
+			}
+			c.priority, _ = m.value.(string)
 		case f.ignored:
 			if problem := f.check(m.value); problem != "" {
 				add(InvalidParameter, f.name, "%s: %s", f.name, problem)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine"
@@ -22,6 +23,10 @@ type order struct {
 	procedure *procedure
 	customer  *customer.Customer
 	form      Form
+	// key is its Idempotency-Key; empty is none. Release lets it go, where it is not that of a job; nil where there is nothing
+	// to let go.
+	key     string
+	release func()
 }
 
 // execution is one run of an order.
@@ -33,9 +38,12 @@ type execution struct {
 	// observer is told of the run.
 	observer RunObserver
 	// request is the record's line, which is there from the moment when the run was admitted; recorded is true from then on,
-	// until what became of it was written down.
+	// until what became of it was written down. A run that goes on as a job may still wait to be admitted then: nothing is
+	// begun that has been answered.
 	request  store.Request
+	mu       sync.Mutex
 	recorded bool
+	answered bool
 }
 
 // asker is who has asked for a run: what outlives the exchange, which may end before a run that others wait for as well.
@@ -89,8 +97,10 @@ func (e *execution) audit(what, outcome string) store.Audit {
 		Details: map[string]string{"procedure": e.request.Procedure, "mode": e.request.Mode, "format": e.request.Format}}
 }
 
-// run admits the execution and runs it, and has it observed. It is a delivery.Run.
+// run admits the execution and runs it, and has it observed. It is a delivery.Run, and called once; what was taken to
+// prepare it is given back.
 func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
+	defer e.close()
 	events := o.Events
 	o.Events = func(event engine.Event) {
 		e.observer.Event(event)
@@ -114,24 +124,56 @@ func (e *execution) admitAndRun(ctx context.Context, sink engine.Sink, o engine.
 	}
 	defer release()
 	// What is refused above was no run, and leaves a line in the log alone.
-	if err := e.api.Requests.BeginRequest(ctx, e.request, e.audit("request.begin", "ok")); err != nil {
+	if err := e.begin(ctx); err != nil {
 		return nil, err
 	}
-	e.recorded = true
 	e.observer.Admitted(e.Plan)
 	return e.Bound.Run(ctx, sink, o)
+}
+
+// begin writes down that the request runs, unless it was answered already.
+func (e *execution) begin(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.recorded || e.answered {
+		return nil
+	}
+	if err := e.api.Requests.BeginRequest(ctx, e.request, e.audit("request.begin", "ok")); err != nil {
+		return err
+	}
+	e.recorded = true
+	return nil
+}
+
+// becameJob writes down that the request was answered with a job, which is the record's other line.
+func (e *execution) becameJob(j store.Job) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.ctx), recordTimeout)
+	defer cancel()
+	if err := e.begin(ctx); err != nil {
+		e.api.Log.WarnContext(ctx, "a request that is a job was not written down", "request_id", e.request.ID, "cause", fault.From(err).Code)
+		return
+	}
+	e.mu.Lock()
+	e.request.RunID, e.request.Reason = j.ID, j.Reason
+	e.mu.Unlock()
+	e.end(nil, nil)
 }
 
 // recordTimeout is how long the record is waited for when a request has ended.
 const recordTimeout = 5 * time.Second
 
-// end writes down what became of the run, once, also when the client has gone.
+// end writes down what became of the run, once, also when the client has gone. From then on the request may be sent again.
 func (e *execution) end(receipt *engine.Receipt, failure *Error) {
-	if !e.recorded {
+	if e.release != nil {
+		e.release()
+	}
+	e.mu.Lock()
+	recorded, r := e.recorded, e.request
+	e.recorded, e.answered = false, true
+	e.mu.Unlock()
+	if !recorded {
 		return
 	}
-	e.recorded = false
-	r := e.request
 	r.EndedAt, r.Status = e.api.Now(), store.Completed
 	outcome := "ok"
 	if receipt != nil {
@@ -157,22 +199,41 @@ func (e *execution) end(receipt *engine.Receipt, failure *Error) {
 // answer runs an order and answers with its result.
 func (a *API) answer(x *exchange, o *order) {
 	timeout := time.Duration(0)
-	if o.mode == modeStream {
+	switch {
+	case o.mode == modeStream:
 		timeout = a.StreamTimeout
+	case a.Jobs != nil:
+		timeout = a.Jobs.TimeLimit(o.procedure.doc.Metadata.Class) // it may become a job
 	}
 	e, err := a.prepare(x.asker(), o, timeout)
 	if err != nil {
 		x.fail(fromError(err))
 		return
 	}
-	defer e.close()
 	x.info.RunID = e.Plan.RunID
-	var receipt *engine.Receipt
-	if o.mode == modeStream && !x.closeDelimited() {
-		receipt, err = delivery.Direct{To: &response{x: x, form: o.form}}.Run(x.ctx, e.run)
-	} else {
-		receipt, err = e.spooled(x, o.mode == modeAuto)
+	switch {
+	case o.mode == modeAuto:
+		e.auto(x)
+	case x.closeDelimited():
+		answer, err := delivery.Spooled{Spool: a.Spools.New(), Started: e.started}.Run(x.ctx, e.run)
+		e.send(x, answer, err)
+	default:
+		receipt, err := delivery.Direct{To: &response{x: x, form: o.form}}.Run(x.ctx, e.run)
+		e.over(x, receipt, err)
 	}
+}
+
+// send answers with a result that is whole.
+func (e *execution) send(x *exchange, answer delivery.Answer, err error) {
+	if err == nil {
+		defer answer.Spool.Close()
+		err = answer.Send(x.ctx, &response{x: x, form: e.form, whole: func() { e.end(answer.Receipt, nil) }})
+	}
+	e.over(x, answer.Receipt, err)
+}
+
+// over writes down what became of a run, and tells the client where that was not done.
+func (e *execution) over(x *exchange, receipt *engine.Receipt, err error) {
 	var failure *Error
 	if err != nil {
 		failure = x.outcome(err)
@@ -184,23 +245,6 @@ func (a *API) answer(x *exchange, o *order) {
 	if failure != nil {
 		x.giveUp(failure)
 	}
-}
-
-// spooled answers when the result is whole. In the mode auto it may outgrow an answer.
-func (e *execution) spooled(x *exchange, auto bool) (*engine.Receipt, error) {
-	s := delivery.Spooled{Spool: e.api.Spools.New(), Started: e.started}
-	if auto {
-		s.Limits, s.Switch = e.api.Auto, e.api.Switch
-	}
-	answer, err := s.Run(x.ctx, e.run)
-	switch {
-	case err != nil:
-		return answer.Receipt, err
-	case answer.Spool == nil:
-		return answer.Receipt, fail(JobsNotAvailable) // it became a job, and none can be told of here
-	}
-	defer answer.Spool.Close()
-	return answer.Receipt, answer.Send(x.ctx, &response{x: x, form: e.form, whole: func() { e.end(answer.Receipt, nil) }})
 }
 
 // closeDelimited reports whether the end of a body would be the end of the connection, which a cut looks like as well.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/admission"
-	"github.com/cipherstream/cipherstream/engine/service/delivery"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -322,12 +321,6 @@ func TestBusy(t *testing.T) {
 		}
 		if e := s.post("visits", ask("")).refusal(t); e.Code != JobsNotAvailable {
 			t.Errorf("%s: auto: %s", code, e.Code)
-		}
-		s = newServer(t, func(c *Config) {
-			c.Admission, c.Switch = busy{c.Admission, code}, func(context.Context, delivery.Reason) (engine.Sink, error) { return nil, nil }
-		})
-		if e := s.post("visits", ask("")).refusal(t); e.Code != JobsNotAvailable {
-			t.Errorf("%s: a job that nobody is told of: %s", code, e.Code)
 		}
 	}
 }

@@ -199,14 +199,23 @@ func ReceiptOf(r *engine.Receipt) *Receipt {
 	return &Receipt{r.Statement, r.MAC}
 }
 
-// Parameters are the parameters of a pipeline that the body of a request gives: a JSON object that was found to be good. A
-// field that is none of them belongs to the service.
-func Parameters(pipeline *engine.Prepared, body []byte) (map[string]any, error) {
+// Fields are those of a request's body, a JSON object that was found to be good. Numbers keep their digits.
+func Fields(body []byte) (map[string]any, error) {
 	fields := map[string]any{}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
 	if err := dec.Decode(&fields); err != nil {
 		return nil, fault.New(CodeRequest, fault.Internal, "the fields of a request are no JSON object") // its message may quote them
+	}
+	return fields, nil
+}
+
+// Parameters are the parameters of a pipeline that the body of a request gives. A field that is none of them belongs to the
+// service.
+func Parameters(pipeline *engine.Prepared, body []byte) (map[string]any, error) {
+	fields, err := Fields(body)
+	if err != nil {
+		return nil, err
 	}
 	given := map[string]any{}
 	for _, p := range pipeline.Document().Parameters {

@@ -189,8 +189,7 @@ func (r *Registry) Customer(ctx context.Context, p Principal, id string, scope S
 		return nil, err
 	}
 	if a.disabled[id] {
-		return nil, fault.New(CodeDisabled, fault.Usage, "the customer %s is out of service", id).
-			WithHint("ask the operator of the service")
+		return nil, disabled(id)
 	}
 	if !p.Scopes.Has(scope) {
 		return nil, fault.New(CodeScope, fault.Usage, "the key %s has not got the scope %s", p.KeyID, scope).

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine"
@@ -36,15 +37,29 @@ const (
 	ReasonLoad      Reason = "load"
 )
 
-// Switch makes a request a job and returns the sink that takes its run over: it is opened, given all bytes from the
-// first on, and hears Commit or Abort, Abort also when it was not opened. It is called once at most for a request, before
-// any byte was sent. Its error ends the run and is its error.
+// Job is what takes a run over in its middle. Its methods are called by one goroutine each at a time, Event and the others
+// perhaps at once.
+type Job interface {
+	// Sink is opened, given all bytes from the first on, and hears Commit or Abort, Abort also when it was not opened.
+	Sink() engine.Sink
+	// Event hears the events of the run from then on. What the source said of its rows before (engine.Opened) comes first.
+	Event(engine.Event)
+	// Gate is asked right before the commit, after that of Spooled.Options.
+	Gate(ctx context.Context, soFar *engine.Receipt) error
+	// Context ends when the run is to end for the job's own reasons; its cause is the error of the run then.
+	Context() context.Context
+	// End is told what has become of the run, once, as the last call of all.
+	End(ctx context.Context, receipt *engine.Receipt, err error)
+}
+
+// Switch makes a request a job, which takes its run over. It is called once at most for a request, before any byte was sent.
+// Its error ends the run and is its error.
 //
-// With ReasonLoad there is no run: the admission has refused it. Then no sink is returned.
-type Switch func(ctx context.Context, reason Reason) (engine.Sink, error)
+// With ReasonLoad there is no run: the admission has refused it. Then no Job is returned.
+type Switch func(ctx context.Context, reason Reason) (Job, error)
 
 // NoJobs is the Switch of a service that has no jobs.
-func NoJobs(_ context.Context, reason Reason) (engine.Sink, error) {
+func NoJobs(_ context.Context, reason Reason) (Job, error) {
 	return nil, fault.New(CodeNoJobs, fault.Usage, "the request would become a job (%s), and there are none here", reason).
 		WithHint("ask for less, or for a stream")
 }
@@ -99,8 +114,7 @@ type Answer struct {
 }
 
 // Run runs until there is an answer, the run has failed, or it goes on as a job: then it does so after Run has returned, and
-// its end is told by the event Ended and by what the sink of the job hears. The error is that of the run or of Switch. When ctx
-// ends, so does the run, unless it is a job.
+// its end is told to the job. The error is that of the run or of Switch. When ctx ends, so does the run, unless it is a job.
 func (s Spooled) Run(ctx context.Context, run Run) (Answer, error) {
 	running, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	d := &spooledSink{Spooled: s, end: end, turn: newTurn(), exceeded: make(chan Reason, 1), handed: make(chan struct{})}
@@ -135,8 +149,15 @@ type spooledSink struct {
 	opened   bool
 	decided  bool // it is an answer
 	switched Reason
+	job      Job         // nil before
 	next     engine.Sink // of the job; nil before
 	failed   error       // of the switch
+	// release lets the run go on when the context of the job ends.
+	release func() bool
+
+	hearing sync.Mutex     // guards what follows
+	hears   Job            // who hears the events; nil before
+	source  *engine.Opened // for who hears them later
 }
 
 // run runs, watches the limits meanwhile, and looks what has become of it.
@@ -166,12 +187,15 @@ func (d *spooledSink) run(ctx context.Context, run Run) (Answer, error) {
 	if d.next == nil {
 		return Answer{Receipt: receipt}, err
 	}
+	d.release()
+	ctx = context.WithoutCancel(ctx)
 	if err != nil {
 		// It may not have been opened, and nobody else would tell it.
-		if aborted := d.next.Abort(context.WithoutCancel(ctx)); aborted != nil {
+		if aborted := d.next.Abort(ctx); aborted != nil {
 			d.log("the sink of the job could not be aborted", "error", aborted.Error())
 		}
 	}
+	d.job.End(ctx, receipt, err)
 	return Answer{Switched: d.switched}, nil // as Run has said, or is about to say
 }
 
@@ -231,8 +255,30 @@ func (d *spooledSink) event(e engine.Event) {
 			}
 		}
 	}
+	d.tell(e)
 	if d.Options.Events != nil {
 		d.Options.Events(e)
+	}
+}
+
+// tell gives an event to the job, or keeps it for one.
+func (d *spooledSink) tell(e engine.Event) {
+	d.hearing.Lock()
+	defer d.hearing.Unlock()
+	if opened, ok := e.(engine.Opened); ok {
+		d.source = &opened
+	}
+	if d.hears != nil {
+		d.hears.Event(e)
+	}
+}
+
+// listen lets the job hear the events.
+func (d *spooledSink) listen(job Job) {
+	d.hearing.Lock()
+	defer d.hearing.Unlock()
+	if d.hears = job; d.source != nil {
+		job.Event(*d.source)
 	}
 }
 
@@ -245,15 +291,17 @@ func (d *spooledSink) switchTo(ctx context.Context, reason Reason) error {
 	if d.decided || d.next != nil || d.failed != nil {
 		return d.failed
 	}
-	next, err := d.Switch(ctx, reason)
-	if err == nil && next == nil {
+	job, err := d.Switch(ctx, reason)
+	if err == nil && job == nil {
 		err = fault.New(CodeInternal, fault.Internal, "the request became a job (%s) that does not take over its run", reason)
 	}
 	if err != nil {
 		d.failed = err
 		return err
 	}
-	d.next, d.switched = next, reason
+	d.job, d.next, d.switched = job, job.Sink(), reason
+	d.release = context.AfterFunc(job.Context(), func() { d.end(context.Cause(job.Context())) })
+	d.listen(job)
 	d.detach()
 	close(d.handed)
 	if d.opened {
@@ -313,29 +361,33 @@ func (d *spooledSink) Write(ctx context.Context, p []byte) error {
 	return err
 }
 
-// beforeCommit decides what the output is, now that its size is known exactly, and asks the caller's gate.
+// beforeCommit decides what the output is, now that its size is known exactly, and asks the caller's gate and that of the
+// job.
 func (d *spooledSink) beforeCommit(ctx context.Context, soFar *engine.Receipt) error {
 	// Where no encoder says what it has made, it is what was delivered.
-	if err := d.decide(ctx, d.Limits.exceeded(soFar.Rows, cmp.Or(soFar.EncodedBytes, soFar.Bytes))); err != nil {
+	job, err := d.decide(ctx, d.Limits.exceeded(soFar.Rows, cmp.Or(soFar.EncodedBytes, soFar.Bytes)))
+	if err == nil && d.Options.BeforeCommit != nil {
+		err = d.Options.BeforeCommit(ctx, soFar)
+	}
+	if err != nil || job == nil {
 		return err
 	}
-	if d.Options.BeforeCommit == nil {
-		return nil
-	}
-	return d.Options.BeforeCommit(ctx, soFar)
+	return job.Gate(ctx, soFar)
 }
 
-// decide makes the output an answer where it has passed no limit.
-func (d *spooledSink) decide(ctx context.Context, reason Reason) error {
+// decide makes the output an answer where it has passed no limit, and tells the job that it is otherwise.
+func (d *spooledSink) decide(ctx context.Context, reason Reason) (Job, error) {
 	if reason != "" && d.Switch != nil {
-		return d.switchTo(ctx, reason)
+		if err := d.switchTo(ctx, reason); err != nil {
+			return nil, err
+		}
 	}
 	if err := d.take(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	defer d.give()
-	d.decided = d.next == nil
-	return d.failed
+	d.decided = d.job == nil
+	return d.job, d.failed
 }
 
 // Commit commits the sink of the job. A spool is whole as it is.

@@ -26,11 +26,33 @@ type jobSink struct {
 	calls  []string
 	object engine.Object
 	data   bytes.Buffer
-	ended  chan struct{} // closed by the first Commit or Abort
-	once   sync.Once
+	events []engine.Event
+	ctx    context.Context
+	ended  chan struct{} // closed by End
+
+	// Of End.
+	receipt *engine.Receipt
+	err     error
 }
 
-func newJobSink() *jobSink { return &jobSink{ended: make(chan struct{})} }
+func newJobSink() *jobSink { return &jobSink{ended: make(chan struct{}), ctx: context.Background()} }
+
+func (j *jobSink) Sink() engine.Sink { return j }
+
+func (j *jobSink) Context() context.Context { return j.ctx }
+
+func (j *jobSink) Event(e engine.Event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.events = append(j.events, e)
+}
+
+func (j *jobSink) Gate(context.Context, *engine.Receipt) error { return j.call("gate") }
+
+func (j *jobSink) End(_ context.Context, receipt *engine.Receipt, err error) {
+	j.receipt, j.err = receipt, err
+	close(j.ended)
+}
 
 func (j *jobSink) call(name string) error {
 	j.mu.Lock()
@@ -55,12 +77,10 @@ func (j *jobSink) Write(_ context.Context, p []byte) error {
 }
 
 func (j *jobSink) Commit(context.Context) (engine.Delivery, error) {
-	defer j.once.Do(func() { close(j.ended) })
 	return engine.Delivery{Bytes: int64(j.data.Len()), SHA256: hexSum(j.data.Bytes()), Location: "bucket"}, j.call("commit")
 }
 
 func (j *jobSink) Abort(context.Context) error {
-	defer j.once.Do(func() { close(j.ended) })
 	return j.call("abort")
 }
 
@@ -72,13 +92,13 @@ func (j *jobSink) log() string {
 
 // switches is a Switch that notes how it is called.
 type switches struct {
-	to   engine.Sink
+	to   Job
 	err  error
 	mu   sync.Mutex
 	told []Reason
 }
 
-func (s *switches) ask(_ context.Context, r Reason) (engine.Sink, error) {
+func (s *switches) ask(_ context.Context, r Reason) (Job, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.told = append(s.told, r)
@@ -148,7 +168,7 @@ func TestLimits(t *testing.T) {
 	} {
 		for _, isolation := range isolations {
 			told := &switches{}
-			a, err := Spooled{Spool: pool.New(), Limits: AutoLimits, Started: time.Now().Add(time.Hour), Switch: func(ctx context.Context, r Reason) (engine.Sink, error) {
+			a, err := Spooled{Spool: pool.New(), Limits: AutoLimits, Started: time.Now().Add(time.Hour), Switch: func(ctx context.Context, r Reason) (Job, error) {
 				_, _ = told.ask(ctx, r)
 				return NoJobs(ctx, r)
 			}}.Run(t.Context(), runOf(t, e, isolation, c.p))
@@ -209,7 +229,7 @@ func TestHandOver(t *testing.T) {
 					if soFar.Rows != int64(rows) {
 						t.Errorf("the gate is told of %d rows", soFar.Rows)
 					}
-					return job.call("gate")
+					return job.call("own gate")
 				},
 			}}.Run(ctx, func(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
 				return e.Run(ctx, plan, sink, o)
@@ -223,11 +243,19 @@ func TestHandOver(t *testing.T) {
 			if end.Fault != nil || end.Receipt.Rows != int64(rows) || end.Receipt.SHA256 != hexSum(whole(rows, 20)) || end.Receipt.Location != "bucket" {
 				t.Errorf("%s, %d rows: %+v", isolation, rows, end)
 			}
-			if job.log() != "open write gate commit" || job.object.RunID != plan.RunID || job.object.Media.Type != "text/plain" || !bytes.Equal(job.data.Bytes(), whole(rows, 20)) {
+			if job.log() != "open write own gate gate commit" || job.object.RunID != plan.RunID || job.object.Media.Type != "text/plain" || !bytes.Equal(job.data.Bytes(), whole(rows, 20)) {
 				t.Errorf("%s, %d rows: %s, %+v, %d bytes", isolation, rows, job.log(), job.object, job.data.Len())
 			}
 			if told.reasons() != "[rows]" {
 				t.Errorf("%s, %d rows: %s", isolation, rows, told.reasons())
+			}
+			<-job.ended
+			if job.err != nil || job.receipt != end.Receipt {
+				t.Errorf("%s, %d rows: the job is told of %+v, %v", isolation, rows, job.receipt, job.err)
+			}
+			opened, first := job.events[0].(engine.Opened)
+			if _, last := job.events[len(job.events)-1].(engine.Ended); !first || !last || len(opened.Columns) == 0 {
+				t.Errorf("%s, %d rows: the job hears %+v", isolation, rows, job.events)
 			}
 		}
 	}
@@ -273,6 +301,45 @@ func TestJobFails(t *testing.T) {
 				t.Errorf("at %s, %d rows: %s", at, rows, job.log())
 			}
 		}
+	}
+}
+
+// TestJobEndsItsRun: a job whose own context ends, or whose gate refuses, ends the run with its error, and nothing is committed.
+func TestJobEndsItsRun(t *testing.T) {
+	noLeaks(t)
+	e := newEngine(t)
+	lost := fault.New("job.lost", fault.Cancelled, "the lease is lost")
+	ctx, end := context.WithCancelCause(t.Context())
+	defer end(nil)
+	job := newJobSink()
+	job.ctx = ctx
+	a, err := Spooled{Spool: newPool(t, spool.Config{}).New(), Limits: AutoLimits, Switch: (&switches{to: job}).ask}.
+		Run(t.Context(), runOf(t, e, engine.IsolationGroup, parameters{"rows": 1 << 40}))
+	if err != nil || a.Switched != ReasonRows {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	end(lost)
+	<-job.ended
+	hasCode(t, job.err, "job.lost")
+	if job.receipt == nil || job.log() != "open write abort" {
+		t.Errorf("%+v, %s", job.receipt, job.log())
+	}
+	job = newJobSink()
+	job.on = func(call string) error {
+		if call == "gate" {
+			return lost
+		}
+		return nil
+	}
+	a, err = Spooled{Spool: newPool(t, spool.Config{}).New(), Limits: AutoLimits, Switch: (&switches{to: job}).ask}.
+		Run(t.Context(), runOf(t, e, engine.IsolationNone, parameters{"rows": 100_001}))
+	if err != nil || a.Switched != ReasonRows {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	<-job.ended
+	hasCode(t, job.err, "job.lost")
+	if job.log() != "open write gate abort" {
+		t.Error(job.log())
 	}
 }
 
@@ -384,18 +451,18 @@ func TestTime(t *testing.T) {
 				}
 				return finish(ctx, sink, o)
 			})(ctx, sink, o)
-		}, true, "open write commit", "all"},
+		}, true, "open write gate commit", "all"},
 		"in the middle": {fake(func(ctx context.Context, sink engine.Sink, o engine.RunOptions) error {
 			_ = sink.Write(ctx, []byte("one,"))
 			time.Sleep(time.Minute)
 			_ = sink.Write(ctx, []byte("two"))
 			return finish(ctx, sink, o)
-		}), true, "open write commit", "one,two"},
+		}), true, "open write gate commit", "one,two"},
 		"before the gate": {fake(func(ctx context.Context, sink engine.Sink, o engine.RunOptions) error {
 			_ = sink.Write(ctx, []byte("one"))
 			time.Sleep(time.Minute)
 			return finish(ctx, sink, o)
-		}), true, "open write commit", "one"},
+		}), true, "open write gate commit", "one"},
 		"after the gate": {fake(func(ctx context.Context, sink engine.Sink, o engine.RunOptions) error {
 			if err := o.BeforeCommit(ctx, &engine.Receipt{}); err != nil {
 				return err
@@ -503,7 +570,7 @@ func TestAbortWhatWasNotOpened(t *testing.T) {
 		if job.log() != "abort" {
 			t.Error(job.log())
 		}
-		_, err = Spooled{Spool: pool.New(), Limits: AutoLimits, Switch: func(ctx context.Context, _ Reason) (engine.Sink, error) {
+		_, err = Spooled{Spool: pool.New(), Limits: AutoLimits, Switch: func(ctx context.Context, _ Reason) (Job, error) {
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		}}.Run(t.Context(), fails)
@@ -511,7 +578,7 @@ func TestAbortWhatWasNotOpened(t *testing.T) {
 		// A client that leaves while the switch is asked ends the run.
 		ctx, cancel := context.WithCancelCause(t.Context())
 		gone := errors.New("gone")
-		_, err = Spooled{Spool: pool.New(), Limits: AutoLimits, Switch: func(ctx context.Context, _ Reason) (engine.Sink, error) {
+		_, err = Spooled{Spool: pool.New(), Limits: AutoLimits, Switch: func(ctx context.Context, _ Reason) (Job, error) {
 			cancel(gone)
 			<-ctx.Done()
 			return nil, context.Cause(ctx)

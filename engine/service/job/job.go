@@ -3,7 +3,7 @@
 // whose states it never decides; bytes go to a bucket and are never seen here.
 //
 //	m, err := job.New(job.Config{Record: record, Engine: e, Customers: registry, Buckets: buckets, …})
-//	m.Start(ctx)                                  // workers, recovery, sweeps
+//	m.Start()                                     // workers, recovery, sweeps
 //	created, replayed, err := m.Create(ctx, order)   // waits for a worker, here or elsewhere
 //	held, created, err := m.TakeOver(ctx, order)     // a run that goes on already, in this process
 //	m.Stop(ctx)                                   // hands running jobs back
@@ -35,6 +35,8 @@ const (
 	CodeCancelled = "job.cancelled"
 	// CodeStopping: the process is about to end; the job is handed back.
 	CodeStopping = "job.stopping"
+	// CodeNotServed: the process cannot run this customer's jobs; others may.
+	CodeNotServed = "job.not_served"
 	// CodeInternal is the code of a defect.
 	CodeInternal = "job.internal"
 	// CodeNoObject: the job has no object, or none any more.
@@ -42,6 +44,9 @@ const (
 	// CodeTimeLimit is the code with which the engine ends a run at its limit of time.
 	CodeTimeLimit = "run.timeout"
 )
+
+// TypeExtract is the type of jobs that are ordered by a request.
+const TypeExtract = "extract"
 
 // Record is what is remembered of jobs. Package store says what the methods have to keep.
 type Record interface {

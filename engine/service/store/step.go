@@ -25,12 +25,22 @@ type Step struct {
 	Leftover *Leftover
 }
 
+// Moment is what a record's clock says.
+type Moment struct {
+	// Now is the time of day; the times of jobs are of it. The clock may be set, forward and back.
+	Now time.Time
+	// Steady goes on as time does, however the clock is set; leases end, and jobs wait, by it.
+	Steady time.Time
+	// Server is whose clock it is; it stands in leases.
+	Server string
+}
+
 // service is who changes a job when nobody has asked for it.
 var service = Actor{Who: "service", From: "local"}
 
 // CreateStep makes a job; with a holder it is running.
-func CreateStep(n NewJob, now time.Time) Step {
-	ordered, now := n.Job, instant(now)
+func CreateStep(n NewJob, at Moment) Step {
+	ordered, now := n.Job, instant(at.Now)
 	j := Job{
 		ID: ordered.ID, Customer: ordered.Customer, Procedure: ordered.Procedure, Type: ordered.Type,
 		Priority: ordered.Priority, Status: Queued, Reason: ordered.Reason, Request: ordered.Request,
@@ -57,8 +67,8 @@ func (j Job) taken(holder string, now time.Time) Job {
 }
 
 // ClaimStep gives a job that waits to a worker, whose run begins with nothing done.
-func ClaimStep(j Job, holder string, now time.Time) (Step, error) {
-	s, err := step(j, JobClaimed, service, now, "")
+func ClaimStep(j Job, holder string, at Moment) (Step, error) {
+	s, err := step(j, JobClaimed, service, at, "")
 	if err != nil {
 		return s, err
 	}
@@ -71,7 +81,7 @@ func ClaimStep(j Job, holder string, now time.Time) (Step, error) {
 
 // EndStep is what a worker says of its run. A run that is to be tried again, or is handed back, is not where the job
 // was told to end, and the last attempt is not tried again.
-func EndStep(j Job, e Ending, now time.Time) (Step, error) {
+func EndStep(j Job, e Ending, at Moment) (Step, error) {
 	event := e.Event
 	switch {
 	case (event == JobRetried || event == JobReturned) && !j.CancelAsked.IsZero():
@@ -79,18 +89,17 @@ func EndStep(j Job, e Ending, now time.Time) (Step, error) {
 	case event == JobRetried && j.Attempts >= MostAttempts:
 		event = JobFailed
 	}
-	s, err := step(j, event, e.By, now, e.ErrorCode)
+	s, err := step(j, event, e.By, at, e.ErrorCode)
 	if err != nil {
 		return s, err
 	}
-	now = s.Job.UpdatedAt
 	s.Job.Holder = ""
 	s.Job.Progress = s.Job.Progress.After(e.Progress)
 	switch event {
 	case JobReturned:
 		s.Job.Attempts--
 	case JobRetried:
-		s.Job.NotBefore = now.Add(e.Delay)
+		s.Job.NotBefore = instant(at.Steady.Add(e.Delay))
 	case JobCompleted:
 		s.Job.Result = e.Result
 		s.Job.DataAsOf, s.Job.ObjectExpires = instant(e.Result.DataAsOf), instant(e.Result.ObjectExpires)
@@ -104,46 +113,46 @@ func EndStep(j Job, e Ending, now time.Time) (Step, error) {
 	if e.Result.Bucket != "" {
 		bucket = e.Result.Bucket
 	}
-	s.Leftover = &Leftover{Job: j.ID, Customer: j.Customer, Bucket: bucket, Since: now}
+	s.Leftover = &Leftover{Job: j.ID, Customer: j.Customer, Bucket: bucket, Since: s.Job.UpdatedAt}
 	return s, nil
 }
 
 // LostStep is what becomes of a job whose lease is over.
-func LostStep(j Job, now time.Time) (Step, error) {
+func LostStep(j Job, at Moment) (Step, error) {
 	return EndStep(j, Ending{
 		Event: JobRetried, ErrorCode: WorkerLost, By: service,
 		ErrorMessage: "the job was begun " + strconv.Itoa(j.Attempts) + " times, and its worker was lost each time",
 		Suggestion:   "order it again; if it is lost again, ask the operator of the service why its workers end",
-	}, now)
+	}, at)
 }
 
 // CancelStep is what a request to cancel comes to; changed says whether there is anything to be written. One that has
 // ended otherwise is CodeJobEnded.
-func CancelStep(j Job, by Actor, now time.Time) (s Step, changed bool, err error) {
+func CancelStep(j Job, by Actor, at Moment) (s Step, changed bool, err error) {
 	s.Job = j
 	switch {
 	case j.Status == Cancelled, j.Status == Running && !j.CancelAsked.IsZero():
 		return s, false, nil
 	case j.Status == Running:
-		now = j.notBefore(now)
+		now := j.notBefore(at.Now)
 		s.Job.CancelAsked, s.Job.UpdatedAt = now, now
 		s.Audit = j.audit("job.cancel_asked", by, now)
 		return s, true, nil
 	case j.Status.Ended():
 		return s, false, fault.New(CodeJobEnded, fault.Usage, "the job %q is %s already", j.ID, j.Status)
 	}
-	s, err = step(j, JobCancelled, by, now, "")
+	s, err = step(j, JobCancelled, by, at, "")
 	s.Job.CancelAsked = s.Job.UpdatedAt
 	return s, err == nil, err
 }
 
 // step is the part that all changes of a state share.
-func step(j Job, e JobEvent, by Actor, now time.Time, code string) (Step, error) {
+func step(j Job, e JobEvent, by Actor, at Moment, code string) (Step, error) {
 	to, ok := Next(j.Status, e)
 	if !ok {
 		return Step{Job: j}, fault.New(CodeFailed, fault.Internal, "a job that is %s cannot be %s", j.Status, e)
 	}
-	now = j.notBefore(now)
+	now := j.notBefore(at.Now)
 	s := Step{Job: j, Audit: j.audit("job."+string(e), by, now)}
 	if code != "" {
 		s.Audit.Outcome = code
@@ -178,8 +187,8 @@ func (j Job) audit(what string, by Actor, now time.Time) Audit {
 }
 
 // RemovedStep notes that the object of a completed job is gone.
-func RemovedStep(j Job, now time.Time) Step {
-	now = instant(now)
+func RemovedStep(j Job, at Moment) Step {
+	now := instant(at.Now)
 	j.ObjectRemoved = now
 	return Step{Job: j, Audit: j.audit("job.object_removed", service, now)}
 }

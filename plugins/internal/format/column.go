@@ -66,7 +66,7 @@ const (
 	kindFixedBinary
 )
 
-// Column formats the values of one column. The plan is made once from the schema;
+// Column formats the values of one column. It is made once from the schema;
 // Load points it at a batch. A Column serves one goroutine; copy it for another
 // before the first Load.
 type Column struct {
@@ -101,7 +101,7 @@ type Column struct {
 	data  []byte // text, binary, bytes, booleans
 }
 
-// Load points the column at the values of a, which has the planned type and stays
+// Load points the column at the values of a, which has the type of its field and stays
 // alive until Unload.
 func (c *Column) Load(a arrow.Array) {
 	c.Unload()

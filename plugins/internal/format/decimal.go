@@ -5,6 +5,8 @@ import (
 
 	"github.com/apache/arrow/go/v15/arrow/decimal128"
 	"github.com/apache/arrow/go/v15/arrow/decimal256"
+
+	"github.com/cipherstream/cipherstream/plugins/internal/scaled"
 )
 
 // MaxScale bounds the scale of a decimal column, either way: no decimal256 has
@@ -28,7 +30,7 @@ func PutDecimal128(b []byte, n int, v decimal128.Num, scale int) int {
 		lo, borrow = bits.Sub64(0, lo, 0)
 		hi, _ = bits.Sub64(0, hi, borrow)
 	}
-	if hi == 0 && uint(scale) < uint(len(pow10)) {
+	if hi == 0 && uint(scale) < uint(len(scaled.Pow10)) {
 		return putScaled(b, n, lo, scale)
 	}
 	return putWide(b, n, [4]uint64{lo, hi}, scale)
@@ -53,10 +55,10 @@ func putScaled(b []byte, n int, v uint64, scale int) int {
 	if scale == 0 {
 		return PutUint(b, n, v)
 	}
-	whole := v / pow10[scale]
+	whole := v / scaled.Pow10[scale]
 	n = PutUint(b, n, whole)
 	b[n] = '.'
-	putPadded(b, n+1, v-whole*pow10[scale], scale)
+	putPadded(b, n+1, v-whole*scaled.Pow10[scale], scale)
 	return n + 1 + scale
 }
 

@@ -10,15 +10,6 @@ var pairs = func() (p [100][2]byte) {
 	return p
 }()
 
-// pow10 holds the powers of ten that fit in 64 bits.
-var pow10 = func() (p [20]uint64) {
-	p[0] = 1
-	for i := 1; i < len(p); i++ {
-		p[i] = p[i-1] * 10
-	}
-	return p
-}()
-
 // left and padded hold the digits of every number below 1000 in their low three
 // bytes, the first digit lowest: without leading zeros and with them. The high
 // byte of left is the number of digits.

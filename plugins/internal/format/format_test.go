@@ -263,7 +263,7 @@ func TestPlanRefuses(t *testing.T) {
 		{bad, "encoder.invalid_metadata"},
 	} {
 		other := field("other", arrow.MapOf(arrow.BinaryTypes.String, arrow.BinaryTypes.String))
-		_, err := Plan(arrow.NewSchema([]arrow.Field{field("ok", arrow.PrimitiveTypes.Int8), c.field, other}, nil))
+		_, err := ColumnsOf(arrow.NewSchema([]arrow.Field{field("ok", arrow.PrimitiveTypes.Int8), c.field, other}, nil))
 		if !fault.Is(err, c.code) {
 			t.Errorf("%s: %v; want %s", c.field, err, c.code)
 		} else if text := err.Error(); !strings.Contains(text, strconv.Quote(c.field.Name)) || !strings.Contains(text, `"other"`) {

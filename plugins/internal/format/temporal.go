@@ -3,6 +3,7 @@ package format
 import (
 	"math"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/scaled"
 	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 )
 
@@ -32,11 +33,11 @@ type timeFormat struct {
 // newTimeFormat takes the number of fractional digits that the unit holds (0, 3,
 // 6 or 9) and the number to write.
 func newTimeFormat(held, written int) timeFormat {
-	f := timeFormat{perSecond: pow10[held], digits: written, dropped: 1, added: 1}
+	f := timeFormat{perSecond: scaled.Pow10[held], digits: written, dropped: 1, added: 1}
 	if written < held {
-		f.dropped = pow10[held-written]
+		f.dropped = scaled.Pow10[held-written]
 	} else {
-		f.added = pow10[written-held]
+		f.added = scaled.Pow10[written-held]
 	}
 	return f
 }
@@ -54,8 +55,8 @@ func (f *timeFormat) putDate(b []byte, n int, day int64) int {
 }
 
 // putTimestamp writes "YYYY-MM-DD HH:MM:SS" and the fraction of an instant in
-// units since 1970, in local time where the column has a zone. It returns -1 if the fraction has more digits than are to be
-// written.
+// units since 1970, in local time where the column has a zone. It returns -1 if the fraction has more digits than are
+// to be written.
 func (f *timeFormat) putTimestamp(b []byte, n int, v int64) int {
 	if f.zone != nil {
 		seconds := zone.Seconds(v, int64(f.perSecond))

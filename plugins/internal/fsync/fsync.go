@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// Directory writes the names in a folder to the disk, after a rename for instance. Some file systems cannot do it, which is
-// no error. A folder that may be written and not read is one, of fs.ErrPermission.
+// Directory writes the names in a folder to the disk, after a rename for instance. Some file systems cannot do it,
+// which is no error. A folder that may be written and not read is one, of fs.ErrPermission.
 func Directory(folder string) error {
 	dir, err := os.Open(folder)
 	if err != nil {

@@ -78,8 +78,8 @@ type Encoder struct {
 	count   func(name string, n int64)
 }
 
-// New plans the encoding of batches with that schema. It fails with the fault
-// "encoder.duplicate_column", "encoder.invalid_name" or one of format.Plan.
+// New prepares the encoding of batches with that schema. It fails with the fault
+// "encoder.duplicate_column", "encoder.invalid_name" or one of format.ColumnsOf.
 func New(schema *arrow.Schema, settings Settings, count func(name string, n int64)) (*Encoder, error) {
 	table, err := format.NewTable(schema)
 	if err != nil {
@@ -214,7 +214,8 @@ func (e *Encoder) append(rows sdk.Rows, out *sdk.Output, lines bool) error {
 
 // appendText appends what PutPlain cannot: the inside of a string with escapes or
 // characters beyond ASCII, or an embedded document.
-func (e *Encoder) appendText(dst, text []byte, l *format.Loaded, cell *cell, c *format.Column, row int64) ([]byte, error) {
+func (e *Encoder) appendText(dst, text []byte, l *format.Loaded, cell *cell, c *format.Column,
+	row int64) ([]byte, error) {
 	if !utf8.Valid(text) {
 		if !e.replace {
 			return nil, format.InvalidUTF8(c.Name, row)

@@ -34,7 +34,8 @@ func Unknown(f arrow.Field) bool { return f.Metadata.FindKey(sdk.MetaUnknown) >=
 
 // UnknownField is a column of which nothing but the name is known.
 func UnknownField(name string) arrow.Field {
-	return arrow.Field{Name: name, Type: arrow.Null, Nullable: true, Metadata: arrow.NewMetadata([]string{sdk.MetaUnknown}, []string{"true"})}
+	return arrow.Field{Name: name, Type: arrow.Null, Nullable: true,
+		Metadata: arrow.NewMetadata([]string{sdk.MetaUnknown}, []string{"true"})}
 }
 
 // Assume adds the columns of these names to a schema that may have more than are known

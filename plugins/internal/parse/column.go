@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/scaled"
 	"github.com/cipherstream/cipherstream/sdk"
 )
 
@@ -41,7 +42,7 @@ func NewColumn(mem memory.Allocator, f arrow.Field) (*Column, bool) {
 		if err != nil || n < 0 || n > 9 {
 			return nil, false
 		}
-		fraction = int64(pow10[n])
+		fraction = int64(scaled.Pow10[n])
 	} else {
 		fraction = 1e9
 	}

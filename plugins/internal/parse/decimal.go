@@ -1,22 +1,14 @@
 package parse
 
 import (
-	"math/bits"
-
 	"github.com/apache/arrow/go/v15/arrow/decimal128"
 	"github.com/apache/arrow/go/v15/arrow/decimal256"
+
+	"github.com/cipherstream/cipherstream/plugins/internal/scaled"
 )
 
 // MaxPrecision is the most digits that a decimal column has.
 const MaxPrecision = 76
-
-var pow10 = func() (p [20]uint64) {
-	p[0] = 1
-	for i := 1; i < len(p); i++ {
-		p[i] = p[i-1] * 10
-	}
-	return p
-}()
 
 // digits splits a fixed-point number such as "-0012.50" into the digits before
 // the point without leading zeros, and those after it, cut to the scale when all
@@ -70,24 +62,7 @@ func Decimal128(b []byte, precision, scale int) (decimal128.Num, Status) {
 	if status != OK {
 		return decimal128.Num{}, status
 	}
-	var lo, hi uint64
-	if len(whole)+max(scale, 0) <= 18 {
-		for _, c := range whole {
-			lo = lo*10 + uint64(c-'0')
-		}
-		for _, c := range fraction {
-			lo = lo*10 + uint64(c-'0')
-		}
-		lo *= pow10[max(scale, 0)-len(fraction)]
-	} else {
-		w := accumulate(whole, fraction, scale)
-		lo, hi = w[0], w[1]
-	}
-	if negative {
-		var borrow uint64
-		lo, borrow = bits.Sub64(0, lo, 0)
-		hi, _ = bits.Sub64(0, hi, borrow)
-	}
+	hi, lo := scaled.Int128(whole, fraction, scale, negative)
 	return decimal128.New(int64(hi), lo), OK
 }
 
@@ -97,42 +72,6 @@ func Decimal256(b []byte, precision, scale int) (decimal256.Num, Status) {
 	if status != OK {
 		return decimal256.Num{}, status
 	}
-	w := accumulate(whole, fraction, scale)
-	if negative {
-		var borrow uint64
-		for i := range w {
-			w[i], borrow = bits.Sub64(0, w[i], borrow)
-		}
-	}
+	w := scaled.Int256(whole, fraction, scale, negative)
 	return decimal256.New(w[3], w[2], w[1], w[0]), OK
-}
-
-// accumulate computes whole.fraction × 10^scale, the lowest word first.
-func accumulate(whole, fraction []byte, scale int) (w [4]uint64) {
-	for _, digits := range [][]byte{whole, fraction} {
-		for len(digits) > 0 {
-			n := min(len(digits), 19)
-			var chunk uint64
-			for _, c := range digits[:n] {
-				chunk = chunk*10 + uint64(c-'0')
-			}
-			shift(&w, pow10[n], chunk)
-			digits = digits[n:]
-		}
-	}
-	for missing := scale - len(fraction); missing > 0; missing -= 19 {
-		shift(&w, pow10[min(missing, 19)], 0)
-	}
-	return w
-}
-
-// shift computes w = w × factor + add.
-func shift(w *[4]uint64, factor, add uint64) {
-	carry := add
-	for i := range w {
-		hi, lo := bits.Mul64(w[i], factor)
-		var c uint64
-		lo, c = bits.Add64(lo, carry, 0)
-		w[i], carry = lo, hi+c
-	}
 }

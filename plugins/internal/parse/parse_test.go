@@ -99,11 +99,11 @@ func spell(t *testing.T, typeName, text string) string {
 
 func written(t *testing.T, f arrow.Field, a arrow.Array, row int) string {
 	t.Helper()
-	plan, err := format.Plan(arrow.NewSchema([]arrow.Field{f}, nil))
+	columns, err := format.ColumnsOf(arrow.NewSchema([]arrow.Field{f}, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := plan[0]
+	p := columns[0]
 	p.Load(a)
 	switch p.Class {
 	case format.Text:

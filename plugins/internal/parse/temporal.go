@@ -1,5 +1,7 @@
 package parse
 
+import "github.com/cipherstream/cipherstream/plugins/internal/scaled"
+
 const secondsPerDay = 86400
 
 // Day reads a date, YYYY-MM-DD in the proleptic Gregorian calendar, as days since
@@ -192,7 +194,7 @@ func span(b []byte) (seconds uint64, nanos int64, status Status) {
 				status = Inexact
 			}
 		}
-		nanos *= int64(pow10[9-kept])
+		nanos *= int64(scaled.Pow10[9-kept])
 	}
 	if status != OK || hours > 1<<63/3600 {
 		return 0, 0, Inexact

@@ -31,7 +31,8 @@ func Name(name, runID string) string {
 
 // Announcement tells the host of an unfinished file. A later run to the same file finds it by its name.
 func Announcement(path string) sdk.Resource {
-	return sdk.Resource{Name: "the unfinished file " + path, Remedy: "rm " + quoteShell(path), State: []byte(path), Discoverable: true}
+	return sdk.Resource{Name: "the unfinished file " + path, Remedy: "rm " + quoteShell(path), State: []byte(path),
+		Discoverable: true}
 }
 
 // quoteShell writes a path so that a shell takes it for one word.

@@ -1,8 +1,8 @@
 //go:build unix
 
 // Package partial makes the files that are on their way to a name, and removes those whose owner has died. A file is
-// locked (flock(2)) from when it is made until it has its name or is gone, so that it can be seen whether somebody is at
-// work on it, whatever process or run that is. It owns who may remove what; it never chooses a name.
+// locked (flock(2)) from when it is made until it has its name or is gone, so that it can be seen whether somebody is
+// at work on it, whatever process or run that is. It owns who may remove what; it never chooses a name.
 package partial
 
 import (
@@ -81,7 +81,8 @@ func (f *File) Release() {
 
 // unlockable reports whether a file system has no locks.
 func unlockable(err error) bool {
-	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EINVAL)
+	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err,
+		syscall.ENOSYS) || errors.Is(err, syscall.EINVAL)
 }
 
 // Owner says whether somebody is at work on a file.
@@ -106,8 +107,8 @@ func OwnerOf(path string) Owner {
 	return owner
 }
 
-// RemoveDead removes a file whose owner has died, and says whose it was. It follows no link in the place of the file, and
-// removes nothing but a file of this user's. What is gone already is Dead.
+// RemoveDead removes a file whose owner has died, and says whose it was. It follows no link in the place of the file,
+// and removes nothing but a file of this user's. What is gone already is Dead.
 func RemoveDead(path string) (Owner, error) {
 	owner, file, root := probe(path)
 	if root == nil {

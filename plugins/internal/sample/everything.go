@@ -96,7 +96,8 @@ func Everything() arrow.Record {
 		b.(*array.Date32Builder).AppendValues([]arrow.Date32{19782, -719528, 2932896}, nil)
 	})
 	add("date64", arrow.FixedWidthTypes.Date64, none, func(b array.Builder) {
-		b.(*array.Date64Builder).AppendValues([]arrow.Date64{19782 * 86400000, -719528 * 86400000, 2932897 * 86400000}, nil)
+		b.(*array.Date64Builder).AppendValues([]arrow.Date64{19782 * 86400000, -719528 * 86400000, 2932897 * 86400000},
+			nil)
 	})
 	add("datetime", &arrow.TimestampType{Unit: arrow.Microsecond}, meta(sdk.MetaFraction, "0"), func(b array.Builder) {
 		b.(*array.TimestampBuilder).AppendValues([]arrow.Timestamp{1709210096000000, -1000000, 253402300799000000}, nil)
@@ -114,7 +115,8 @@ func Everything() arrow.Record {
 		b.(*array.TimestampBuilder).AppendValues([]arrow.Timestamp{1709210096000007, -1, 0}, nil)
 	})
 	add("timestamp_ns", arrow.FixedWidthTypes.Timestamp_ns, none, func(b array.Builder) {
-		b.(*array.TimestampBuilder).AppendValues([]arrow.Timestamp{1709210096000000007, math.MinInt64, math.MaxInt64}, nil)
+		b.(*array.TimestampBuilder).AppendValues([]arrow.Timestamp{1709210096000000007, math.MinInt64, math.MaxInt64},
+			nil)
 	})
 	add("time32", arrow.FixedWidthTypes.Time32s, none, func(b array.Builder) {
 		b.(*array.Time32Builder).AppendValues([]arrow.Time32{3661, 0, 86399}, nil)

@@ -107,7 +107,8 @@ func (f *File) Fill(ctx context.Context) error {
 		return io.EOF
 	}
 	if f.end-f.start > f.max {
-		return fault.New("file.record_too_large", fault.Data, "%s: a record is longer than %s", f.path, config.Size(f.max)).
+		return fault.New("file.record_too_large", fault.Data, "%s: a record is longer than %s", f.path,
+			config.Size(f.max)).
 			WithHint("is the file what its settings say, with all its quotes closed? If so, raise max_record")
 	}
 	if f.start > 0 {

@@ -75,7 +75,8 @@ type Table struct {
 
 // NewTable prepares batches of those fields. The types are what messages call them.
 func NewTable(env sdk.Env, path string, fields []arrow.Field, types []string) (*Table, error) {
-	t := &Table{path: path, types: types, schema: arrow.NewSchema(fields, nil), maxRows: env.BatchRows, maxBytes: env.BatchBytes}
+	t := &Table{path: path, types: types, schema: arrow.NewSchema(fields, nil), maxRows: env.BatchRows,
+		maxBytes: env.BatchBytes}
 	if t.maxRows <= 0 {
 		t.maxRows = defaultBatchRows
 	}
@@ -142,7 +143,8 @@ func (t *Table) Release() {
 
 // Malformed is the fault for a record that is not well formed. Lines count from 1.
 func (t *Table) Malformed(line int64, what string, args ...any) error {
-	return fault.New("file.malformed", fault.Data, "%s, line %d, row %d: %s", t.path, line, t.Row+1, fmt.Sprintf(what, args...))
+	return fault.New("file.malformed", fault.Data, "%s, line %d, row %d: %s", t.path, line, t.Row+1,
+		fmt.Sprintf(what, args...))
 }
 
 // Value is the fault for a text that is no value of its column. It does not quote it.

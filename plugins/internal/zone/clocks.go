@@ -16,12 +16,13 @@ import (
 // Change is a change of clocks: from the second At since 1970 on they are Offset seconds ahead of UTC.
 type Change struct{ At, Offset int64 }
 
-// mostChanges bounds the changes of clocks: a file of the system numbers its kinds of time with a byte. Two a year of all that a
-// TIMESTAMP can be in are 136.
+// mostChanges bounds the changes of clocks: a file of the system numbers its kinds of time with a byte. Two a year of
+// all that a TIMESTAMP can be in are 136.
 const mostChanges = 254
 
-// Clocks is a zone that has no name of its own, in which instants are stored as those of UTC. Its clocks are Offset seconds ahead
-// at first, and change later. It is false where the changes are not in order, or are none that a zone can have.
+// Clocks is a zone that has no name of its own, in which instants are stored as those of UTC. Its clocks are Offset
+// seconds ahead at first, and change later. It is false where the changes are not in order, or are none that a zone can
+// have.
 func Clocks(offset int64, changes []Change) (*Zone, bool) {
 	// The form in which package time reads a zone is that of files of the system (RFC 8536, version 1).
 	data := append([]byte("TZif"), make([]byte, 28)...) // version, reserved, and counts of what is not there
@@ -63,7 +64,8 @@ func Clocks(offset int64, changes []Change) (*Zone, bool) {
 // Text is what MetaClocks says of such a zone; empty of all others.
 func (z *Zone) Text() string { return z.clocks }
 
-// Of is the zone whose clocks an instant's column shows as local time; false where it is not known, or the column has none.
+// Of is the zone whose clocks an instant's column shows as local time; false where it is not known, or the column has
+// none.
 func Of(f arrow.Field) (*Zone, bool) {
 	t, is := f.Type.(*arrow.TimestampType)
 	if !is {

@@ -408,7 +408,8 @@ func (h Harness) links(t *testing.T) {
 	}
 	if got := h.Fetch(t, link.URL); !bytes.Equal(got.Content, content) || got.ContentType != about.ContentType || got.ContentEncoding != "" ||
 		got.Disposition != "attachment; filename=run_1.ndjson.gz" {
-		t.Errorf("the link gives %d bytes, %q, %q, %q", len(got.Content), got.ContentType, got.Disposition, got.ContentEncoding)
+		t.Errorf("the link gives %d bytes, %q, %q, %q", len(got.Content), got.ContentType, got.Disposition,
+			got.ContentEncoding)
 	}
 	link, err = b.Link(t.Context(), key, object.LinkRequest{TTL: time.Hour, FileName: "for me.txt", ContentType: "text/plain"})
 	if err != nil {

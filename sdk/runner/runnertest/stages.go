@@ -37,7 +37,8 @@ func Bundle(name string) stage.Bundle {
 		stage.DefineEncryptor(stage.About{Name: "index", Summary: "Puts the index before each record.", Concurrent: true,
 			In: stage.ShapeRecords, Out: stage.ShapeRecords},
 			func(struct{}, stage.Env) (stage.Encryptor, error) { return index{}, nil }),
-		stage.DefineFilter(stage.About{Name: "later", Summary: "Holds rows back until the end.", Concurrent: true}, newLater),
+		stage.DefineFilter(stage.About{Name: "later", Summary: "Holds rows back until the end.", Concurrent: true},
+			newLater),
 		stage.DefineSink(stage.About{Name: "file", Summary: "Writes a file."}, newFile),
 		stage.DefineTableSink(stage.About{Name: "rows", Summary: "Writes a file with a line a row."}, newRows),
 	}}
@@ -50,8 +51,8 @@ type CountSettings struct {
 	// At is the row before which Break happens; the rows end where it is larger.
 	At    int    `config:"at"`
 	Break string `config:"break" enum:",error,retry,panic,goroutine,exit,kill,stop,hang,late,stdout,flood,memory,secret"`
-	// From is where to begin, which is what a checkpoint says. Checkpoints gives one with every batch, and BadCheckpoint one
-	// that nobody may give.
+	// From is where to begin, which is what a checkpoint says. Checkpoints gives one with every batch, and
+	// BadCheckpoint one that nobody may give.
 	From          int  `config:"from"`
 	Checkpoints   bool `config:"checkpoints"`
 	BadCheckpoint bool `config:"bad_checkpoint"`
@@ -118,7 +119,8 @@ func (c *count) Checkpoint() string {
 func (c *count) misbehave(ctx context.Context) error {
 	switch c.settings.Break {
 	case "error":
-		return fault.New("count.broken", fault.Source, "row %d is broken", c.next).WithHint("count to less").WithDetail("row", strconv.Itoa(c.next))
+		return fault.New("count.broken", fault.Source, "row %d is broken", c.next).
+			WithHint("count to less").WithDetail("row", strconv.Itoa(c.next))
 	case "retry":
 		return fault.New("count.lost", fault.Source, "the connection is lost").WithRetry()
 	case "panic":

@@ -59,7 +59,8 @@ func (l *later) End(_ context.Context, emit func(arrow.Record) error) error {
 		return fault.New("later.fail", fault.Data, "the end is not good")
 	}
 	if l.settings.Foreign {
-		rec := l.batch(arrow.NewSchema([]arrow.Field{{Name: "other", Type: arrow.PrimitiveTypes.Int64}}, nil), []int64{1})
+		rec := l.batch(arrow.NewSchema([]arrow.Field{{Name: "other", Type: arrow.PrimitiveTypes.Int64}}, nil),
+			[]int64{1})
 		defer rec.Release()
 		_ = emit(rec)
 		return nil
@@ -92,8 +93,8 @@ type RowsSettings struct {
 	At int64 `config:"at" default:"-1"`
 }
 
-// rows writes "TYPE", and then a line "VALUE@INDEX" for every row and "^POSITION" for every checkpoint, into a file that
-// Commit shows.
+// rows writes "TYPE", and then a line "VALUE@INDEX" for every row and "^POSITION" for every checkpoint, into a file
+// that Commit shows.
 type rows struct {
 	file
 	at int64

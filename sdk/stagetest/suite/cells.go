@@ -10,8 +10,8 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 )
 
-// cells writes a batch down, a line for each row, so that equal batches have equal texts, however they lie in memory. It
-// keeps no reference to the batch.
+// cells writes a batch down, a line for each row, so that equal batches have equal texts, however they lie in memory.
+// It keeps no reference to the batch.
 func cells(rec arrow.Record) []string {
 	lines := make([]string, rec.NumRows())
 	var b strings.Builder
@@ -64,7 +64,8 @@ func differs(got, want [][]string) string {
 		}
 		for row := range got[i] {
 			if got[i][row] != want[i][row] {
-				return fmt.Sprintf("batch %d, row %d: %s in one run and %s in the other", i+1, row+1, short(got[i][row]), short(want[i][row]))
+				return fmt.Sprintf("batch %d, row %d: %s in one run and %s in the other", i+1, row+1,
+					short(got[i][row]), short(want[i][row]))
 			}
 		}
 	}
@@ -84,7 +85,8 @@ func differsBytes(got, want [][]byte) string {
 		}
 		if at < len(g) || at < len(w) {
 			around := func(b []byte) string { return short(strconv.Quote(string(b[max(0, at-10):min(len(b), at+30)]))) }
-			return fmt.Sprintf("piece %d differs at byte %d: %s in one run and %s in the other", i+1, at, around(g), around(w))
+			return fmt.Sprintf("piece %d differs at byte %d: %s in one run and %s in the other", i+1, at, around(g),
+				around(w))
 		}
 	}
 	if len(got) != len(want) {

@@ -13,9 +13,9 @@ type position struct {
 	rows int64
 }
 
-// checkpoints gives the stage batches with positions, some of them without rows. An encoder and a sink of rows must take
-// them; a filter hands them on, in order and behind the rows that they cover. It may leave one out that a later one
-// overtakes, but not the last.
+// checkpoints gives the stage batches with positions, some of them without rows. An encoder and a sink of rows must
+// take them; a filter hands them on, in order and behind the rows that they cover. It may leave one out that a later
+// one overtakes, but not the last.
 func (h *processHarness) checkpoints(p *probe) {
 	t := h.table(h.options.input(batch{rows: 20, nulls: someNulls}, batch{}, batch{rows: 1}, batch{rows: 30}, batch{}))
 	given, total := []position{}, int64(0)
@@ -33,18 +33,20 @@ func (h *processHarness) checkpoints(p *probe) {
 	}
 }
 
-// checkpointsBreach says what is wrong with the positions that a filter made of those that it was given. Only one that keeps
-// rows shows how many must have come.
+// checkpointsBreach says what is wrong with the positions that a filter made of those that it was given. Only one that
+// keeps rows shows how many must have come.
 func checkpointsBreach(given, got []position, keepsRows bool) string {
 	from := 0
 	for _, at := range got {
 		i := slices.IndexFunc(given[from:], func(p position) bool { return p.text == at.text })
 		if i < 0 {
-			return problemf("the checkpoint %q came twice, out of order, or was not given to the stage", at.text).Error()
+			return problemf("the checkpoint %q came twice, out of order, or was not given to the stage",
+				at.text).Error()
 		}
 		from += i + 1
 		if rows := given[from-1].rows; keepsRows && at.rows < rows {
-			return problemf("the checkpoint %q came behind %d rows, but covers %d: whoever continues there misses some", at.text, at.rows, rows).Error()
+			return problemf("the checkpoint %q came behind %d rows, but covers %d: whoever continues there misses some",
+				at.text, at.rows, rows).Error()
 		}
 	}
 	if from < len(given) {

@@ -126,8 +126,8 @@ func (h *harness) settingsFit(p *probe, d stage.Definition) {
 	}
 }
 
-// leaks is the check for goroutines: runs of the same kind must not leave more and more of them. What a library keeps for
-// later is started by the first runs.
+// leaks is the check for goroutines: runs of the same kind must not leave more and more of them. What a library keeps
+// for later is started by the first runs.
 func (h *harness) leaks(run func(ctx context.Context) error) Check {
 	return h.check(CheckGoroutines, func(p *probe) {
 		for range 2 {

@@ -102,7 +102,8 @@ type input struct {
 }
 
 func plainBatches() []batch {
-	return []batch{{rows: 7, nulls: someNulls}, {rows: 64, nulls: someNulls}, {rows: 1, nulls: noNulls}, {rows: 33, nulls: someNulls}}
+	return []batch{{rows: 7, nulls: someNulls}, {rows: 64, nulls: someNulls}, {rows: 1, nulls: noNulls},
+		{rows: 33, nulls: someNulls}}
 }
 
 // fields are the columns of an input whose "value" is v.
@@ -150,7 +151,8 @@ func (in input) record(mem memory.Allocator, schema *arrow.Schema, i int, first 
 	return rec.NewSlice(int64(spec.front), int64(spec.front+spec.rows))
 }
 
-var words = []string{"", "plain", "with \"quotes\", commas\r\nand lines", "Ünïcödé 漢字 🩺", "=1+1", " spaces ", "{\"a\":[1,2]}", "\x00\x1b\u2028"}
+var words = []string{"", "plain", "with \"quotes\", commas\r\nand lines", "Ünïcödé 漢字 🩺", "=1+1", " spaces ",
+	"{\"a\":[1,2]}", "\x00\x1b\u2028"}
 
 // appendValue appends the value of a row: usual ones, and now and then the least and the greatest that the type has a
 // use for.

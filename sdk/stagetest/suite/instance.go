@@ -152,7 +152,8 @@ func (i *instance) call(ctx context.Context, what string, f func(context.Context
 			err = problemf("%s took longer than %s", what, i.harness.options.Patience)
 		case <-time.After(i.harness.options.Prompt):
 			i.harness.setHung(what + " never returned")
-			err = problemf("%s took longer than %s, and did not return when it was cancelled", what, i.harness.options.Patience)
+			err = problemf("%s took longer than %s, and did not return when it was cancelled", what,
+				i.harness.options.Patience)
 		}
 	}
 	i.inspect(what, err)
@@ -173,7 +174,8 @@ func (i *instance) inspect(what string, err error) {
 		}
 	case errors.As(err, &f):
 		if !codePattern.MatchString(f.Code) || !classes[f.Class] || f.Message == "" {
-			i.harness.report(CheckErrors, "%s: a fault with the code %q, the class %q and the message %q", what, f.Code, f.Class, f.Message)
+			i.harness.report(CheckErrors, "%s: a fault with the code %q, the class %q and the message %q", what, f.Code,
+				f.Class, f.Message)
 		}
 	case isEnd(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 	case strings.HasPrefix(what, "making"):

@@ -84,7 +84,8 @@ type delivery struct {
 	receipt   *stage.Receipt
 	visible   bool // the object was there before Commit
 	prepared  bool
-	// silence is the longest time without an event; stopped is how long the run went on after it was cancelled, if it was.
+	// silence is the longest time without an event; stopped is how long the run went on after it was cancelled, if it
+	// was.
 	silence, stopped time.Duration
 	cancelled        bool
 	left             []string // what lies in the stage's directory after a run that failed
@@ -361,7 +362,8 @@ func (h *processHarness) stream(in []chunk) (trial, error) {
 			offsets = append(offsets, int32(end))
 		}
 		raw := unsafe.Slice((*byte)(unsafe.Pointer(&offsets[0])), 4*len(offsets))
-		data := array.NewData(arrow.BinaryTypes.Binary, len(ends), []*memory.Buffer{nil, memory.NewBufferBytes(raw), memory.NewBufferBytes(c.data)}, nil, 0, 0)
+		data := array.NewData(arrow.BinaryTypes.Binary, len(ends),
+			[]*memory.Buffer{nil, memory.NewBufferBytes(raw), memory.NewBufferBytes(c.data)}, nil, 0, 0)
 		column := array.NewBinaryData(data)
 		data.Release()
 		t.records = append(t.records, array.NewRecord(t.schema, []arrow.Array{column}, int64(len(ends))))

@@ -11,8 +11,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
-// Process lists the checks of a stage in processes of its own, in the order in which they are run. Every case starts one
-// process.
+// Process lists the checks of a stage in processes of its own, in the order in which they are run. Every case starts
+// one process.
 func Process(m control.Manifest, start Starter, o Options) []Check {
 	b := &processHarness{harness: newHarness(m.Kind, m.Name, o), manifest: m, start: start}
 	checks := []Check{
@@ -50,7 +50,8 @@ func Process(m control.Manifest, start Starter, o Options) []Check {
 		if m.In == stage.ShapeTable {
 			checks = append(checks, b.check(CheckTypes, func(p *probe) { b.types(p) }))
 		}
-		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.undo(), b.reportsOf(CheckReceipt), b.hidden())
+		checks = append(checks, b.check(CheckAbort, func(p *probe) { b.refused(p) }), b.undo(),
+			b.reportsOf(CheckReceipt), b.hidden())
 	}
 	switch m.Kind {
 	case stage.KindFilter, stage.KindEncoder, stage.KindCompressor:
@@ -122,7 +123,8 @@ func (h *processHarness) settings(p *probe) {
 		p.fail("with these settings, and an input that has nothing in it, %s", why)
 		return
 	}
-	other := &processHarness{harness: newHarness(h.manifest.Kind, h.manifest.Name, h.options), manifest: h.manifest, start: h.start}
+	other := &processHarness{harness: newHarness(h.manifest.Kind, h.manifest.Name, h.options), manifest: h.manifest,
+		start: h.start}
 	other.options.Settings = map[string]any{"a_setting_that_nobody_knows": "x"}
 	d, err = other.trial(p.ctx, t)
 	if err == nil {
@@ -191,8 +193,8 @@ func (h *processHarness) cutInput(p *probe) {
 // eventEvery is how often a plugin that works says something.
 const eventEvery = time.Second
 
-// heartbeat waits for longer than a plugin that works may say nothing. An event may be late by a quarter of the time that
-// a cancellation has.
+// heartbeat waits for longer than a plugin that works may say nothing. An event may be late by a quarter of the time
+// that a cancellation has.
 func (h *processHarness) heartbeat(p *probe) {
 	t, err := h.input(batch{rows: 1})
 	if err != nil {
@@ -211,8 +213,8 @@ func (h *processHarness) heartbeat(p *probe) {
 	}
 }
 
-// types sends columns of every type, with nulls in every pattern: all at once, and one by one if the stage does not take
-// them all.
+// types sends columns of every type, with nulls in every pattern: all at once, and one by one if the stage does not
+// take them all.
 func (h *processHarness) types(p *probe) {
 	var batches []batch
 	for _, nulls := range []pattern{noNulls, allNulls, alternate, lastNull} {

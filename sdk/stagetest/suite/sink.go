@@ -117,7 +117,8 @@ func receiptBreach(r stage.Receipt, wrote []byte, object string) string {
 		return "after Commit the object is not there: " + err.Error()
 	}
 	if !bytes.Equal(content, wrote) {
-		return problemf("the object has %d bytes that are not the %d that were written", len(content), len(wrote)).Error()
+		return problemf("the object has %d bytes that are not the %d that were written", len(content),
+			len(wrote)).Error()
 	}
 	return ""
 }

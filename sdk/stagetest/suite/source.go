@@ -154,7 +154,8 @@ func (h *sourceHarness) closes(p *probe) {
 	i, err := h.newInstance(p.ctx, h.definition)
 	if err == nil {
 		defer i.close()
-		err = i.call(p.ctx, "Close of a source that was not opened", func(context.Context) error { return i.made.(stage.Source).Close() })
+		err = i.call(p.ctx, "Close of a source that was not opened",
+			func(context.Context) error { return i.made.(stage.Source).Close() })
 	}
 	p.try("closing without opening", err)
 
@@ -215,7 +216,8 @@ func (h *sourceHarness) cancellation(p *probe) {
 	if i, err := h.newInstance(p.ctx, h.definition); err == nil {
 		defer i.close()
 		source := i.made.(stage.Source)
-		err = i.callCancelled(p.ctx, "Open", true, func(ctx context.Context) error { _, err := source.Open(ctx); return err })
+		err = i.callCancelled(p.ctx, "Open", true,
+			func(ctx context.Context) error { _, err := source.Open(ctx); return err })
 		p.try("opening after the cancellation", cancelled(err))
 		if h.hungReason() == "" {
 			p.try("closing", i.call(p.ctx, "Close", func(context.Context) error { return source.Close() }))

@@ -219,9 +219,11 @@ func (h *streamHarness) checks() []Check {
 	}
 	if h.definition.Concurrent {
 		checks = append(checks, run(CheckConcurrent, func(p *probe) {
-			h.compare(p, h.plain(), kept, reversed, "About.Concurrent says that pieces may come in any order, but their order changes the result")
+			h.compare(p, h.plain(), kept, reversed,
+				"About.Concurrent says that pieces may come in any order, but their order changes the result")
 			for range 3 {
-				h.compare(p, h.plain(), kept, together, "About.Concurrent allows calls from several goroutines, but they change the result")
+				h.compare(p, h.plain(), kept, together,
+					"About.Concurrent allows calls from several goroutines, but they change the result")
 			}
 		}))
 	}
@@ -234,8 +236,8 @@ func (h *streamHarness) checks() []Check {
 	return append(checks, h.reportsOf(CheckUntouched), h.reportsOf(CheckPanics), h.reportsOf(CheckErrors), h.accepts())
 }
 
-// compare runs a stream in two ways, which must give the same. Sealed bytes are never the same; how many records there are
-// is.
+// compare runs a stream in two ways, which must give the same. Sealed bytes are never the same; how many records there
+// are is.
 func (h *streamHarness) compare(p *probe, in []chunk, one, other way, breach string) {
 	want, wantUnits, err := h.run(p.ctx, in, one)
 	if !p.try("plain pieces", err) {

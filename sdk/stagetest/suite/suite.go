@@ -36,8 +36,8 @@ type Options struct {
 	// Object is the path at which a sink's object appears when it is committed, {{dir}} included. Without it, a sink is
 	// checked for what it says, and not for what it leaves on the disk.
 	Object string
-	// Volatile is a regular expression of what may differ from run to run in what the stage makes, such as the time that
-	// a run took. It is left out where outputs are compared.
+	// Volatile is a regular expression of what may differ from run to run in what the stage makes, such as the time
+	// that a run took. It is left out where outputs are compared.
 	Volatile string
 	// Patience is how long one call of the stage, or one run of a process, may take. Default: 20 s.
 	Patience time.Duration
@@ -167,7 +167,8 @@ type harness struct {
 }
 
 func newHarness(kind stage.Kind, name string, o Options) *harness {
-	return &harness{stage: string(kind) + "/" + name, options: o.filled(), label: strconv.FormatInt(harnesses.Add(1), 10), reports: map[string][]string{}}
+	return &harness{stage: string(kind) + "/" + name, options: o.filled(),
+		label: strconv.FormatInt(harnesses.Add(1), 10), reports: map[string][]string{}}
 }
 
 // steady leaves out what may differ from run to run.
@@ -289,8 +290,8 @@ func (p *probe) try(what string, err error) bool {
 }
 
 // judge tells a refusal from a failure. A stage may refuse what it is given, with a fault of class usage or data, or of
-// class source when it blames the stages before it; anything else that goes wrong here is its own defect, because there is
-// no server that could be away.
+// class source when it blames the stages before it; anything else that goes wrong here is its own defect, because there
+// is no server that could be away.
 func judge(err error) (Status, string) {
 	if err == nil {
 		return Passed, ""

@@ -21,8 +21,8 @@ type tableHarness struct {
 	arrow bool
 }
 
-// made is what a stage made of a stream: rows of a filter, or bytes of an encoder, batch by batch. The beginning and the
-// end of an encoder's bytes are pieces of their own, and so are the batches that a filter gives at its end.
+// made is what a stage made of a stream: rows of a filter, or bytes of an encoder, batch by batch. The beginning and
+// the end of an encoder's bytes are pieces of their own, and so are the batches that a filter gives at its end.
 type made struct {
 	rows   [][]string
 	pieces [][]byte
@@ -89,7 +89,8 @@ func (h *tableHarness) bind(ctx context.Context, schema *arrow.Schema) (*tableSt
 
 // one gives a batch to the stage and looks at everything that can be seen of it. With wipe, the batch's memory is
 // overwritten when the stage may no longer read it. It consumes rec.
-func (t *tableStage) one(ctx context.Context, rec arrow.Record, first int64, out *stage.Output, wipe bool) (rows []string, piece []byte, err error) {
+func (t *tableStage) one(ctx context.Context, rec arrow.Record, first int64, out *stage.Output,
+	wipe bool) (rows []string, piece []byte, err error) {
 	b := t.b
 	sealed := sealOf(rec)
 	finish := func() {
@@ -131,7 +132,8 @@ func (t *tableStage) one(ctx context.Context, rec arrow.Record, first int64, out
 		b.report(CheckSchema, "%s", breach)
 	}
 	if b.definition.KeepsRows && got.NumRows() != sealed.rows {
-		b.report(CheckKeepsRows, "the filter declares that it keeps rows, but made %d of %d", got.NumRows(), sealed.rows)
+		b.report(CheckKeepsRows, "the filter declares that it keeps rows, but made %d of %d", got.NumRows(),
+			sealed.rows)
 	}
 	return cells(got), nil, nil
 }
@@ -152,7 +154,8 @@ func (t *tableStage) end(ctx context.Context) (rows [][]string, err error) {
 				t.b.report(CheckSchema, "%s", breach)
 			}
 			if t.b.definition.KeepsRows && got.NumRows() > 0 {
-				t.b.report(CheckKeepsRows, "the filter declares that it keeps rows, but made %d more at the end", got.NumRows())
+				t.b.report(CheckKeepsRows, "the filter declares that it keeps rows, but made %d more at the end",
+					got.NumRows())
 			}
 			rows = append(rows, cells(got))
 			return nil
@@ -189,7 +192,8 @@ func endsBreach(shape stage.Shape, out *stage.Output, rows int) string {
 	case last > len(out.Data):
 		return fmt.Sprintf("a record ends at %d of %d bytes", last, len(out.Data))
 	case last < len(out.Data):
-		return fmt.Sprintf("%d bytes stand behind the last record's end: EndRecord was not called for them", len(out.Data)-last)
+		return fmt.Sprintf("%d bytes stand behind the last record's end: EndRecord was not called for them",
+			len(out.Data)-last)
 	case rows >= 0 && len(out.Ends) != rows:
 		return fmt.Sprintf("%d rows became %d records", rows, len(out.Ends))
 	}
@@ -369,7 +373,8 @@ func (h *tableHarness) checks() []Check {
 		run(CheckHuge, func(p *probe) {
 			for _, t := range []arrow.DataType{arrow.BinaryTypes.String, arrow.BinaryTypes.Binary} {
 				f := arrow.Field{Name: "value", Type: t, Nullable: true}
-				tried(p, "values of 1 MiB of "+t.String(), input{h.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
+				tried(p, "values of 1 MiB of "+t.String(),
+					input{h.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
 			}
 		}),
 		run(CheckSliced, func(p *probe) { h.sliced(p) }),
@@ -383,9 +388,11 @@ func (h *tableHarness) checks() []Check {
 	if h.definition.Concurrent {
 		checks = append(checks, run(CheckConcurrent, func(p *probe) {
 			in := h.options.input(append(plainBatches(), plainBatches()...)...)
-			h.compare(p, in, kept, reversed, "About.Concurrent says that batches may come in any order, but their order changes the result")
+			h.compare(p, in, kept, reversed,
+				"About.Concurrent says that batches may come in any order, but their order changes the result")
 			for range 3 {
-				h.compare(p, in, kept, together, "About.Concurrent allows calls from several goroutines, but they change the result")
+				h.compare(p, in, kept, together,
+					"About.Concurrent allows calls from several goroutines, but they change the result")
 			}
 		}))
 	}

@@ -47,9 +47,10 @@ func (h *tableSinkHarness) refusedClean(ctx context.Context, s *sinkStage) {
 	s.close()
 }
 
-// write gives the batches of an input. Kept, they live until the sink is closed; borrowed, each one's memory is overwritten
-// when the sink may no longer read it.
-func (h *tableSinkHarness) write(ctx context.Context, s *sinkStage, sink stage.TableSink, in input, schema *arrow.Schema, how way) error {
+// write gives the batches of an input. Kept, they live until the sink is closed; borrowed, each one's memory is
+// overwritten when the sink may no longer read it.
+func (h *tableSinkHarness) write(ctx context.Context, s *sinkStage, sink stage.TableSink, in input,
+	schema *arrow.Schema, how way) error {
 	guard := newGuard()
 	first := int64(0)
 	for i := range in.batches {
@@ -116,8 +117,8 @@ func (h *tableSinkHarness) deliver(ctx context.Context, in input, how way) (obje
 	return h.steady(object), nil
 }
 
-// tableReceiptBreach says what is wrong with the receipt of a sink of rows. Size and digest are its own choice: both, of the
-// object, or neither.
+// tableReceiptBreach says what is wrong with the receipt of a sink of rows. Size and digest are its own choice: both,
+// of the object, or neither.
 func tableReceiptBreach(r stage.Receipt, object string) string {
 	switch {
 	case r.SHA256 == "" && r.Bytes != 0:
@@ -134,7 +135,8 @@ func tableReceiptBreach(r stage.Receipt, object string) string {
 		return "after Commit the object is not there: " + err.Error()
 	}
 	if sum := sha256.Sum256(content); r.Bytes != int64(len(content)) || r.SHA256 != hex.EncodeToString(sum[:]) {
-		return problemf("the receipt says %d bytes with sha256 %s; the object has %d with %x", r.Bytes, r.SHA256, len(content), sum).Error()
+		return problemf("the receipt says %d bytes with sha256 %s; the object has %d with %x", r.Bytes, r.SHA256,
+			len(content), sum).Error()
 	}
 	return ""
 }
@@ -180,12 +182,14 @@ func (h *tableSinkHarness) checks() []Check {
 		h.check(CheckHuge, func(p *probe) {
 			for _, t := range []arrow.DataType{arrow.BinaryTypes.String, arrow.BinaryTypes.Binary} {
 				f := arrow.Field{Name: "value", Type: t, Nullable: true}
-				tried(p, "values of 1 MiB of "+t.String(), input{h.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
+				tried(p, "values of 1 MiB of "+t.String(),
+					input{h.options.fields(f), []batch{{rows: 3, long: 1 << 20}}})
 			}
 		}),
 		h.check(CheckSliced, func(p *probe) { h.sliced(p) }),
 		h.check(CheckBorrowed, func(p *probe) {
-			h.compare(p, "plain rows", plain, plain, borrowed, "a batch's memory was overwritten after the call, and the object changed: the sink keeps a reference")
+			h.compare(p, "plain rows", plain, plain, borrowed,
+				"a batch's memory was overwritten after the call, and the object changed: the sink keeps a reference")
 		}),
 		h.check(CheckHidden, func(p *probe) {
 			p.result.Cases = h.tried
@@ -203,7 +207,8 @@ func (h *tableSinkHarness) checks() []Check {
 	}
 }
 
-// compare delivers rows in two ways, which must make the same object. One that differs from run to run cannot be compared.
+// compare delivers rows in two ways, which must make the same object. One that differs from run to run cannot be
+// compared.
 func (h *tableSinkHarness) compare(p *probe, what string, one, other input, how way, breach string) {
 	var made [3][]byte
 	for i, c := range []struct {
@@ -225,6 +230,7 @@ func (h *tableSinkHarness) sliced(p *probe) {
 		whole := input{h.options.fields(f), []batch{{rows: 21, nulls: someNulls}, {rows: 9, nulls: alternate}}}
 		slice := input{whole.fields, slices.Clone(whole.batches)}
 		slice.batches[0].front, slice.batches[1].front = 3, mostFront
-		h.compare(p, "slices of "+typeName(f), whole, slice, kept, "a slice of "+typeName(f)+" became something else than the same rows in a batch of their own")
+		h.compare(p, "slices of "+typeName(f), whole, slice, kept,
+			"a slice of "+typeName(f)+" became something else than the same rows in a batch of their own")
 	}
 }

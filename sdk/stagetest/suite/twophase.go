@@ -49,7 +49,8 @@ func (b twoPhases) aborts(p *probe) {
 		// The run's context has ended when a sink is aborted because of it.
 		p.try("Abort "+phase.what, s.abort(ended))
 		if left := s.left(); len(left) > 0 {
-			p.fail("Abort %s left %s", phase.what, slices.MinFunc(left, func(a, b string) int { return len(a) - len(b) }))
+			p.fail("Abort %s left %s", phase.what,
+				slices.MinFunc(left, func(a, b string) int { return len(a) - len(b) }))
 		}
 		if open := s.unreleased(); len(open) > 0 {
 			b.report(CheckUndo, "after Abort %s the sink has not released %q", phase.what, open[0])
@@ -103,7 +104,8 @@ func (b twoPhases) cancellation(p *probe) {
 		return
 	}
 	defer s.close()
-	err = s.callCancelled(p.ctx, "Commit", true, func(ctx context.Context) error { _, err := s.sink.Commit(ctx); return err })
+	err = s.callCancelled(p.ctx, "Commit", true,
+		func(ctx context.Context) error { _, err := s.sink.Commit(ctx); return err })
 	if err != nil && s.visible() {
 		p.fail("Commit failed, and the object is visible")
 	}

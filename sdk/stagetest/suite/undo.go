@@ -17,8 +17,8 @@ type Mortal interface {
 	Running
 	// Kill ends the process at once, with no time to clean up. It is gone when Start has returned.
 	Kill()
-	// Undo is the call of the control service. The outcomes are in the order of the resources. Secrets are texts that must
-	// not appear in a log.
+	// Undo is the call of the control service. The outcomes are in the order of the resources. Secrets are texts that
+	// must not appear in a log.
 	Undo(ctx context.Context, request *pb.UndoRequest, secrets []string) (outcomes []error, err error)
 }
 
@@ -67,8 +67,8 @@ func (h *harness) undo(d stage.Definition) Check {
 	})
 }
 
-// undo kills a sink's process while it is at work, and has another one undo what the first had announced: then nothing is
-// there any more.
+// undo kills a sink's process while it is at work, and has another one undo what the first had announced: then nothing
+// is there any more.
 func (h *processHarness) undo() Check {
 	return h.check(CheckUndo, func(p *probe) {
 		resources, settings, dir, remove, err := h.killed(p.ctx)
@@ -181,7 +181,8 @@ func (h *processHarness) stageOf(settings []byte) *pb.Stage {
 }
 
 // ask asks another process, which reaches the same directory, to undo something.
-func (h *processHarness) ask(ctx context.Context, dir string, settings []byte, resources []*pb.Resource) ([]error, error) {
+func (h *processHarness) ask(ctx context.Context, dir string, settings []byte,
+	resources []*pb.Resource) ([]error, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.options.Patience)
 	defer cancel()
 	running, err := h.start(ctx, dir)

@@ -36,7 +36,7 @@ type job struct {
 	store.Job
 	seq   int64     // the order in which jobs were made
 	lease time.Time // the end of its lease
-	until time.Time // the end of the last link to its object that was asked for later
+	until time.Time // the end of the last link to its object
 	going bool      // its object is being removed
 }
 
@@ -48,8 +48,11 @@ func newJobs(now func() time.Time) jobs {
 	}
 }
 
-// steady is the time that leases and delays go by: it does not jump when the machine's clock is set.
-func (j *jobs) steady() time.Time { return j.start.Add(j.now().Sub(j.start)) }
+// moment is the time. What is steady goes by the monotonic readings of the clock, where it has any.
+func (j *jobs) moment() store.Moment {
+	now := j.now()
+	return store.Moment{Now: now, Steady: j.start.Add(now.Sub(j.start)), Server: j.server}
+}
 
 // clone is a job that belongs to the caller.
 func clone(j store.Job) store.Job {
@@ -60,18 +63,16 @@ func clone(j store.Job) store.Job {
 // write makes a step.
 func (s *Store) write(j *job, step store.Step) {
 	j.Job = clone(step.Job)
-	if !j.NotBefore.IsZero() {
-		j.NotBefore = instant(s.jobs.steady().Add(j.NotBefore.Sub(j.UpdatedAt)))
-	}
 	if t := step.Transition; t != nil {
 		s.jobs.transitions[j.ID] = append(s.jobs.transitions[j.ID], *t)
 		if t.To == store.Running {
-			j.lease = s.jobs.steady().Add(store.LeaseTime)
+			j.lease = s.jobs.moment().Steady.Add(store.LeaseTime)
 			s.jobs.takings++
 			s.jobs.served[j.Customer] = s.jobs.takings
 		}
 		if t.Event == store.JobCompleted {
 			s.jobs.past[[2]string{j.Customer, j.Procedure}] = j.Gave()
+			j.until = j.ObjectExpires
 		}
 	}
 	if o := step.Outbox; o != nil {
@@ -90,7 +91,7 @@ func (s *Store) write(j *job, step store.Step) {
 func (s *Store) CreateJob(ctx context.Context, n store.NewJob) (made store.Job, lease store.Lease, replayed bool, err error) {
 	err = s.do(ctx, false, nil, func() error {
 		if n.Idempotency != nil {
-			there, err := s.admit(*n.Idempotency)
+			there, _, err := s.admit(*n.Idempotency)
 			if err != nil {
 				return err
 			}
@@ -108,7 +109,7 @@ func (s *Store) CreateJob(ctx context.Context, n store.NewJob) (made store.Job, 
 		}
 		s.jobs.made++
 		j := &job{seq: s.jobs.made}
-		s.write(j, store.CreateStep(n, s.jobs.now()))
+		s.write(j, store.CreateStep(n, s.jobs.moment()))
 		s.jobs.byID[j.ID] = j
 		if i := n.Idempotency; i != nil {
 			s.reserve(*i, j.ID)
@@ -123,12 +124,14 @@ func (s *Store) CreateJob(ctx context.Context, n store.NewJob) (made store.Job, 
 
 func idempotencyKey(i store.Idempotency) [3]string { return [3]string{i.Customer, i.Route, i.Key} }
 
-// admit is the job that an order with a key has made before, or "".
-func (s *Store) admit(i store.Idempotency) (string, error) {
-	if entry, ok := s.jobs.keys[idempotencyKey(i)]; ok && entry.Stands(s.jobs.now()) {
-		return entry.Admit(i)
+// admit is the job that an order with a key has made before, or ""; ours says that its request has the key.
+func (s *Store) admit(i store.Idempotency) (job string, ours bool, err error) {
+	entry, ok := s.jobs.keys[idempotencyKey(i)]
+	if !ok || !entry.Stands(s.jobs.now()) {
+		return "", false, nil
 	}
-	return "", nil
+	job, err = entry.Admit(i)
+	return job, true, err
 }
 
 func (s *Store) reserve(i store.Idempotency, job string) {
@@ -140,7 +143,8 @@ func (s *Store) reserve(i store.Idempotency, job string) {
 // ReserveIdempotency has a key for a request of which it is not known whether it becomes a job.
 func (s *Store) ReserveIdempotency(ctx context.Context, i store.Idempotency) (job string, err error) {
 	err = s.do(ctx, false, nil, func() error {
-		if job, err = s.admit(i); err == nil && job == "" {
+		var ours bool
+		if job, ours, err = s.admit(i); !ours {
 			s.reserve(i, "")
 		}
 		return err
@@ -165,7 +169,7 @@ func (s *Store) ClaimJob(ctx context.Context, holder string, skip []string) (tak
 		if j == nil {
 			return nil
 		}
-		step, err := store.ClaimStep(j.Job, holder, s.jobs.now())
+		step, err := store.ClaimStep(j.Job, holder, s.jobs.moment())
 		if err != nil {
 			return err
 		}
@@ -185,7 +189,7 @@ func (s *Store) next(skip []string) *job {
 	}
 	var best *job
 	for _, j := range s.jobs.byID {
-		if j.Status != store.Queued || j.NotBefore.After(s.jobs.steady()) || s.disabled[j.Customer] || slices.Contains(skip, j.Customer) {
+		if j.Status != store.Queued || j.NotBefore.After(s.jobs.moment().Steady) || s.disabled[j.Customer] || slices.Contains(skip, j.Customer) {
 			continue
 		}
 		if best == nil || cmp.Or(
@@ -204,7 +208,7 @@ func (s *Store) next(skip []string) *job {
 // held is the job of a lease that is not over.
 func (s *Store) held(l store.Lease) (*job, error) {
 	j, ok := s.jobs.byID[l.Job]
-	if !ok || !l.Holds(j.Job, s.jobs.server) || !s.jobs.steady().Before(j.lease) {
+	if !ok || !l.Holds(j.Job, s.jobs.server) || !s.jobs.moment().Steady.Before(j.lease) {
 		return nil, store.LostLease(l)
 	}
 	return j, nil
@@ -217,7 +221,7 @@ func (s *Store) RenewJob(ctx context.Context, l store.Lease, p store.Progress) (
 		if err != nil {
 			return err
 		}
-		j.Progress, j.lease = j.Progress.After(p), s.jobs.steady().Add(store.LeaseTime)
+		j.Progress, j.lease = j.Progress.After(p), s.jobs.moment().Steady.Add(store.LeaseTime)
 		renewal.Cancel = !j.CancelAsked.IsZero()
 		return nil
 	})
@@ -231,7 +235,7 @@ func (s *Store) EndJob(ctx context.Context, l store.Lease, e store.Ending) (ende
 		if err != nil {
 			return err
 		}
-		step, err := store.EndStep(j.Job, e, s.jobs.now())
+		step, err := store.EndStep(j.Job, e, s.jobs.moment())
 		if err != nil {
 			return err
 		}
@@ -249,7 +253,7 @@ func (s *Store) CancelJob(ctx context.Context, customer, id string, by store.Act
 		if err != nil {
 			return err
 		}
-		step, changed, err := store.CancelStep(j.Job, by, s.jobs.now())
+		step, changed, err := store.CancelStep(j.Job, by, s.jobs.moment())
 		if changed {
 			s.write(j, step)
 		}
@@ -263,10 +267,10 @@ func (s *Store) CancelJob(ctx context.Context, customer, id string, by store.Act
 func (s *Store) RecoverJobs(ctx context.Context) (recovered []store.Job, err error) {
 	err = s.do(ctx, false, nil, func() error {
 		for _, j := range s.inOrder() {
-			if j.Status != store.Running || s.jobs.steady().Before(j.lease) {
+			if j.Status != store.Running || s.jobs.moment().Steady.Before(j.lease) {
 				continue
 			}
-			step, err := store.LostStep(j.Job, s.jobs.now())
+			step, err := store.LostStep(j.Job, s.jobs.moment())
 			if err != nil {
 				return err
 			}
@@ -372,7 +376,7 @@ func (s *Store) ExtendObject(ctx context.Context, id string, until time.Time, au
 		if j.going {
 			return unknown("object of a job", id)
 		}
-		if until = instant(until); until.After(j.until) {
+		if until := instant(until); until.After(j.until) {
 			j.until = until
 		}
 		return nil
@@ -382,15 +386,16 @@ func (s *Store) ExtendObject(ctx context.Context, id string, until time.Time, au
 // ExpiredObjects lists jobs whose objects nobody needs, and marks them.
 func (s *Store) ExpiredObjects(ctx context.Context, before time.Time, most int) (list []store.Job, err error) {
 	err = s.do(ctx, false, nil, func() error {
+		var expired []*job
 		for _, j := range s.inOrder() {
-			last := j.ObjectExpires
-			if j.until.After(last) {
-				last = j.until
+			if _, err := s.object(j.ID); err == nil && !j.until.IsZero() && j.until.Before(instant(before)) {
+				expired = append(expired, j)
 			}
-			if _, err := s.object(j.ID); err == nil && !j.ObjectExpires.IsZero() && last.Before(instant(before)) && len(list) < most {
-				j.going = true
-				list = append(list, clone(j.Job))
-			}
+		}
+		slices.SortStableFunc(expired, func(a, b *job) int { return a.until.Compare(b.until) })
+		for _, j := range expired[:min(len(expired), max(0, most))] {
+			j.going = true
+			list = append(list, clone(j.Job))
 		}
 		return nil
 	})
@@ -405,7 +410,7 @@ func (s *Store) ObjectRemoved(ctx context.Context, id string) error {
 			return unknown("object of a job", id)
 		}
 		if j.ObjectRemoved.IsZero() {
-			s.write(j, store.RemovedStep(j.Job, s.jobs.now()))
+			s.write(j, store.RemovedStep(j.Job, s.jobs.moment()))
 		}
 		return nil
 	})

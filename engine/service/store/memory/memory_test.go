@@ -13,12 +13,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(*testing.T) storetest.Store { return memory.New() })
-}
-
-func TestJobs(t *testing.T) {
-	t.Parallel()
-	storetest.RunJobs(t, func(*testing.T) storetest.Opened {
+	storetest.Run(t, func(*testing.T) storetest.Opened {
 		clock := storetest.NewClock()
 		return storetest.Opened{Store: memory.NewAt(clock.Now), Advance: clock.Advance}
 	})

@@ -12,6 +12,7 @@ package sqlite
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"net/url"
@@ -34,6 +35,8 @@ type Store struct {
 	*sqlrecord.Record
 	dir     *directory
 	now     func() time.Time
+	opened  time.Time // with a monotonic reading, where now gives one
+	server  string    // names this use of the file in leases
 	reading *sql.DB
 	writing *sql.DB
 	writer  *writer
@@ -45,7 +48,8 @@ type Store struct {
 
 // Open opens the record of a data directory, and makes both where they are not there. The directory is this process's
 // until Close, or until the process ends, however it does; CodeLocked names the process that has it. Requests that were
-// running when the last one ended become failed, with the code SERVICE_RESTARTED, at the time now (nil is time.Now).
+// running when the last one ended become failed, with the code SERVICE_RESTARTED, at the time now (nil is time.Now); the
+// leases of its jobs are over, and RecoverJobs has them run again.
 func Open(ctx context.Context, dir string, now func() time.Time) (*Store, error) {
 	if now == nil {
 		now = time.Now
@@ -54,7 +58,7 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: held, now: now}
+	s := &Store{dir: held, now: now, opened: now(), server: rand.Text()}
 	s.Record = sqlrecord.New(sqlrecord.Database{Dialect: s.dialect(), Write: s.write, Read: s.read})
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -89,7 +93,10 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	return s.write(ctx, sqlrecord.Change{Do: func(tx sqlrecord.Tx) error {
-		return sqlrecord.EndInterrupted(tx, s.now(), "")
+		if err := sqlrecord.EndInterrupted(tx, s.now(), ""); err != nil {
+			return err
+		}
+		return sqlrecord.EndLeases(tx)
 	}})
 }
 

@@ -43,7 +43,12 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func open(t testing.TB, dir string) *sqlite.Store {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), dir, func() time.Time { return noon })
+	return openAt(t, dir, func() time.Time { return noon })
+}
+
+func openAt(t testing.TB, dir string, now func() time.Time) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), dir, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +64,10 @@ func dataDir(t testing.TB) string { return filepath.Join(t.TempDir(), "da?ta#1%2
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, dataDir(t)) })
+	storetest.Run(t, func(t *testing.T) storetest.Opened {
+		clock := storetest.NewClock()
+		return storetest.Opened{Store: openAt(t, dataDir(t), clock.Now), Advance: clock.Advance}
+	})
 }
 
 // TestTwins does the same to both implementations and compares what they say.

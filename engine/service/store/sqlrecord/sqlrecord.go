@@ -40,7 +40,7 @@ type Dialect struct {
 	// DeleteSome is the statement that deletes at most so many rows: its last argument.
 	DeleteSome func(table, key, where string) string
 	// Clock is the record's, and the identity of the server that it is of: it stands in leases.
-	Clock func(Tx) (now time.Time, server string, err error)
+	Clock func(Tx) (store.Moment, error)
 }
 
 // Change is something to be written, whole or not at all, with its audit.
@@ -103,7 +103,7 @@ func (tx Tx) Rows(take func(*sql.Rows) error, query string, args ...any) error {
 }
 
 // Clock is the record's time, and the server whose it is.
-func (tx Tx) Clock() (now time.Time, server string, err error) { return tx.dialect.Clock(tx) }
+func (tx Tx) Clock() (store.Moment, error) { return tx.dialect.Clock(tx) }
 
 // Each has rows scanned, and closes them.
 func Each(rows *sql.Rows, take func(*sql.Rows) error) error {

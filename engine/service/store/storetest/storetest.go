@@ -38,10 +38,42 @@ type Store interface {
 
 	AppendAudit(ctx context.Context, a store.Audit) error
 	AuditOf(ctx context.Context, customer string, since time.Time, most int) ([]store.Audit, error)
+
+	CreateJob(ctx context.Context, n store.NewJob) (job store.Job, lease store.Lease, replayed bool, err error)
+	ReserveIdempotency(ctx context.Context, i store.Idempotency) (job string, err error)
+	ReleaseIdempotency(ctx context.Context, i store.Idempotency) error
+	ClaimJob(ctx context.Context, holder string, skip []string) (job store.Job, lease store.Lease, ok bool, err error)
+	RenewJob(ctx context.Context, l store.Lease, p store.Progress) (store.Renewal, error)
+	EndJob(ctx context.Context, l store.Lease, e store.Ending) (store.Job, error)
+	CancelJob(ctx context.Context, customer, id string, by store.Actor) (store.Job, error)
+	RecoverJobs(ctx context.Context) ([]store.Job, error)
+
+	Job(ctx context.Context, customer, id string) (store.Job, error)
+	Jobs(ctx context.Context, f store.JobFilter) (jobs []store.Job, total int64, err error)
+	Transitions(ctx context.Context, customer, id string, after int64) ([]store.Transition, error)
+	PastRuns(ctx context.Context, customer, procedure string) (store.Progress, error)
+
+	ExtendObject(ctx context.Context, id string, until time.Time, audit ...store.Audit) error
+	ExpiredObjects(ctx context.Context, before time.Time, most int) ([]store.Job, error)
+	ObjectRemoved(ctx context.Context, id string) error
+	Leftovers(ctx context.Context, before time.Time, most int) ([]store.Leftover, error)
+	LeftoverSwept(ctx context.Context, seq int64) error
+	PruneJobs(ctx context.Context, before time.Time) (int64, error)
+
+	Outbox(ctx context.Context, after int64, most int) ([]store.OutboxEvent, error)
+	Queues(ctx context.Context) (map[string]store.Queue, error)
+	Clock(ctx context.Context) (time.Time, error)
+}
+
+// Opened is an empty record, and its clock.
+type Opened struct {
+	Store Store
+	// Advance has the record's clock go on.
+	Advance func(time.Duration)
 }
 
 // Run runs the suite on empty records, which open gives and closes when the test ends.
-func Run(t *testing.T, open func(t *testing.T) Store) {
+func Run(t *testing.T, open func(t *testing.T) Opened) {
 	for name, test := range map[string]func(*suite){
 		"Keys":         (*suite).keys,
 		"KeyLimit":     (*suite).keyLimit,
@@ -61,10 +93,18 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"Closed":       (*suite).closed,
 		"ManyAtOnce":   (*suite).manyAtOnce,
 		"OneKeyAtMost": (*suite).oneKeyAtMost,
+
+		"Life":          (*suite).life,
+		"LeaseIsLost":   (*suite).leaseIsLost,
+		"LeaseIsKept":   (*suite).leaseIsKept,
+		"FairShares":    (*suite).fairShares,
+		"Idempotency":   (*suite).idempotency,
+		"CancelRunning": (*suite).cancelRunning,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(&suite{T: t, store: open(t)})
+			o := open(t)
+			test(&suite{T: t, store: o.Store, advance: o.Advance})
 		})
 	}
 }

@@ -17,7 +17,8 @@ import (
 
 type suite struct {
 	*testing.T
-	store Store
+	store   Store
+	advance func(time.Duration)
 }
 
 // noon is the time of the tests, finer than a record keeps it.

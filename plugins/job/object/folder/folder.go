@@ -27,8 +27,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
-// attributesSuffix ends the name of the file beside an object. Files of that name are not objects, so an unfinished upload
-// bears it too: a listing of the bucket does not show it.
+// attributesSuffix ends the name of the file beside an object. Files of that name are not objects, so an unfinished
+// upload bears it too: a listing of the bucket does not show it.
 const attributesSuffix = object.AttributesSuffix
 
 // Bucket is a bucket that is a directory.
@@ -102,7 +102,8 @@ func (b *Bucket) Create(ctx context.Context, key string, about object.About) (ob
 		return nil, b.fault(0, err)
 	}
 	id := "." + name + "." + rand.Text() + attributesSuffix
-	u := &upload{Digest: object.NewDigest(), ctx: ctx, bucket: b, key: key, about: about, final: final, hidden: filepath.Join(dir, id)}
+	u := &upload{Digest: object.NewDigest(), ctx: ctx, bucket: b, key: key, about: about, final: final,
+		hidden: filepath.Join(dir, id)}
 	var err error
 	// It holds health data: the owner alone reads it.
 	if u.file, err = partial.Create(u.hidden); err != nil {
@@ -313,7 +314,8 @@ func (b *Bucket) about(key string, file *os.File) (object.Info, error) {
 	if !at.Mode().IsRegular() {
 		return object.Info{}, object.Missing(key)
 	}
-	info := object.Info{Key: key, Size: at.Size(), Modified: at.ModTime(), Version: fmt.Sprintf("%x-%x", at.ModTime().UnixNano(), at.Size())}
+	info := object.Info{Key: key, Size: at.Size(), Modified: at.ModTime(),
+		Version: fmt.Sprintf("%x-%x", at.ModTime().UnixNano(), at.Size())}
 	var of attributes
 	switch text, err := os.ReadFile(file.Name() + attributesSuffix); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -347,7 +349,8 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	n, err := r.file.Read(p[:min(int64(len(p)), r.rest)])
 	if r.rest -= int64(n); errors.Is(err, io.EOF) {
-		err = fault.New("object.read", fault.Sink, "the file %s ends %d bytes too early: something has cut it off", r.file.Name(), r.rest)
+		err = fault.New("object.read", fault.Sink, "the file %s ends %d bytes too early: something has cut it off",
+			r.file.Name(), r.rest)
 	}
 	return n, r.bucket.fault(0, err)
 }
@@ -376,11 +379,13 @@ var causes = []struct {
 }{
 	{syscall.ENOSPC, "sink.disk_full", "no space is left on the disk", "make room, or write elsewhere"},
 	{syscall.EDQUOT, "sink.disk_full", "the disk quota is used up", "make room, or write elsewhere"},
-	{syscall.EFBIG, "sink.too_large", "the file would be larger than the system allows", "raise the limit of file sizes, or compress"},
+	{syscall.EFBIG, "sink.too_large", "the file would be larger than the system allows",
+		"raise the limit of file sizes, or compress"},
 	{syscall.EACCES, "sink.access_denied", "permission is denied", "check who owns the folder and its mode"},
 	{syscall.EPERM, "sink.access_denied", "permission is denied", "check who owns the folder and its mode"},
 	{syscall.EROFS, "sink.access_denied", "the file system is read-only", "write elsewhere"},
-	{syscall.ENOENT, "sink.bucket_missing", "the folder does not exist", "create it, or add ?create_dir=true to the URL"},
+	{syscall.ENOENT, "sink.bucket_missing", "the folder does not exist",
+		"create it, or add ?create_dir=true to the URL"},
 	{syscall.ENOTDIR, "sink.bucket_missing", "a part of the path is not a folder", "correct the path"},
 	{syscall.EEXIST, object.CodeKey, "a folder or a file of that name is in the way", "choose another key"},
 }
@@ -397,8 +402,10 @@ func (b *Bucket) fault(bytes int64, err error) error {
 	}
 	for _, c := range causes {
 		if errors.Is(err, c.errno) {
-			return fault.New(c.code, fault.Sink, "the bucket %s: %s%s (%w)", b.root, c.message, progress, err).WithHint("%s", c.hint)
+			return fault.New(c.code, fault.Sink, "the bucket %s: %s%s (%w)", b.root, c.message, progress, err).
+				WithHint("%s", c.hint)
 		}
 	}
-	return fault.New("sink.upload", fault.Sink, "the bucket %s: the system reports an error%s: %w", b.root, progress, err)
+	return fault.New("sink.upload", fault.Sink, "the bucket %s: the system reports an error%s: %w", b.root, progress,
+		err)
 }

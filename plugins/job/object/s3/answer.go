@@ -25,8 +25,9 @@ func withContent(ctx context.Context) context.Context {
 	return context.WithValue(ctx, contentKey{}, true)
 }
 
-// bounded reads the answers of a server to a bound, whatever their length is said to be: the SDK would read all into memory,
-// and leave what it cannot parse where it is. The content of an object is left to who asked for it; see withContent.
+// bounded reads the answers of a server to a bound, whatever their length is said to be: the SDK would read all into
+// memory, and leave what it cannot parse where it is. The content of an object is left to who asked for it; see
+// withContent.
 type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -63,7 +63,8 @@ func (b *Bucket) Create(ctx context.Context, key string, about object.About) (ob
 	}
 	maps.Copy(input.Metadata, about.Metadata)
 	began := time.Now()
-	// Nobody could end an upload whose id was not heard, so that the answer is waited for a moment after the end of ctx.
+	// Nobody could end an upload whose id was not heard, so that the answer is waited for a moment after the end of
+	// ctx.
 	asking, heard := lingering(ctx)
 	defer heard()
 	created, err := b.client.CreateMultipartUpload(asking, input)
@@ -180,7 +181,8 @@ func (m *multipart) take(p []byte) error {
 }
 
 func (m *multipart) tooLarge() error {
-	return fault.New("sink.too_large", fault.Sink, "bucket %q: the object passes %d parts or 5 TiB, after which S3 takes no more", m.bucket.Name, maxParts).
+	return fault.New("sink.too_large", fault.Sink,
+		"bucket %q: the object passes %d parts or 5 TiB, after which S3 takes no more", m.bucket.Name, maxParts).
 		WithHint("raise buffer, compress, or cut the extraction by date")
 }
 
@@ -238,7 +240,8 @@ func (m *multipart) upload(part []byte, number int32) {
 		case sent.etag == "":
 			err = m.bucket.distrust("it took part %d without giving its ETag", number)
 		case took != "" && took != encodeSum(sent.sum[:]):
-			err = m.bucket.distrust("it took part %d with the SHA-256 %s, expected %s", number, cut(took), encodeSum(sent.sum[:]))
+			err = m.bucket.distrust("it took part %d with the SHA-256 %s, expected %s", number, cut(took),
+				encodeSum(sent.sum[:]))
 		}
 	}
 	m.mu.Lock()
@@ -371,8 +374,8 @@ const (
 )
 
 // verify holds the object that is visible against what was sent: its size, and the SHA-256 that the store keeps, of the
-// parts' own (AWS calls it composite) or of the whole. The ETag is no digest everywhere, but it has to be the one that the
-// store gave when it made the object. It says what could be checked.
+// parts' own (AWS calls it composite) or of the whole. The ETag is no digest everywhere, but it has to be the one that
+// the store gave when it made the object. It says what could be checked.
 func (m *multipart) verify(ctx context.Context, etag string) (verified string, err error) {
 	head, err := m.find(ctx)
 	if err != nil {
@@ -412,13 +415,15 @@ func (b *Bucket) unencrypted(came string) error {
 	if came == "" {
 		came = "none"
 	}
-	return fault.New("sink.encryption", fault.Sink, "bucket %q was asked to encrypt the object with %s, and says %s", b.Name, b.Encryption, cut(came)).
+	return fault.New("sink.encryption", fault.Sink, "bucket %q was asked to encrypt the object with %s, and says %s",
+		b.Name, b.Encryption, cut(came)).
 		WithHint("use a store that encrypts, or leave it to the bucket's default with encryption: none")
 }
 
 // distrust is the fault of a store that does not have what it was given.
 func (b *Bucket) distrust(format string, args ...any) error {
-	return fault.New("sink.verify", fault.Sink, "bucket %q does not hold what was sent to it: "+format, append([]any{b.Name}, args...)...).
+	return fault.New("sink.verify", fault.Sink, "bucket %q does not hold what was sent to it: "+format,
+		append([]any{b.Name}, args...)...).
 		WithHint("the store, or something before it, has lost or changed data: have it looked at before this bucket is used again").WithRetry()
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/pin"
 )
 
-// protection is how the way to a store is protected. What is weaker than a verified certificate is either on this machine
-// or written in the bucket's URL.
+// protection is how the way to a store is protected. What is weaker than a verified certificate is either on this
+// machine or written in the bucket's URL.
 type protection struct {
 	// plain is http; local allows it to this machine only.
 	plain, local bool
@@ -75,7 +75,8 @@ func (p *protection) dialer() *net.Dialer {
 	if p.local {
 		d.Control = func(_, address string, _ syscall.RawConn) error {
 			if to, err := netip.ParseAddrPort(address); err != nil || !to.Addr().Unmap().IsLoopback() {
-				return fault.New("sink.insecure", fault.Connect, "localhost is %s here, another machine", address).WithHint("write https://, or add tls=none to the bucket's URL")
+				return fault.New("sink.insecure", fault.Connect, "localhost is %s here, another machine", address).
+					WithHint("write https://, or add tls=none to the bucket's URL")
 			}
 			return nil
 		}
@@ -94,7 +95,8 @@ func (p *protection) tls() *tls.Config {
 				return nil
 			}
 			if came := pin.Of(s.PeerCertificates[0]); came != p.pin {
-				return fault.New("sink.tls", fault.Connect, "the store's certificate has another public key than the pinned one: %s", came).
+				return fault.New("sink.tls", fault.Connect,
+					"the store's certificate has another public key than the pinned one: %s", came).
 					WithHint("if whoever runs the store has changed its key, pin this one; otherwise somebody stands between")
 			}
 			return nil
@@ -124,7 +126,8 @@ func (p *protection) String() string {
 
 // untrusted is the fault of a certificate that nobody known has signed. It shows the pin to copy.
 func (b *Bucket) untrusted(doing string, why *tls.CertificateVerificationError) error {
-	f := fault.New("sink.tls", fault.Connect, "bucket %q: %s failed: the store's certificate is not trusted: %s", b.Name, doing, cut(errors.Unwrap(why).Error()))
+	f := fault.New("sink.tls", fault.Connect, "bucket %q: %s failed: the store's certificate is not trusted: %s",
+		b.Name, doing, cut(errors.Unwrap(why).Error()))
 	if len(why.UnverifiedCertificates) > 0 {
 		f.WithHint("if it is the store's own, and whoever runs it confirms this pin, add tls_pin=%s to the bucket's URL", pin.Of(why.UnverifiedCertificates[0]))
 	}

@@ -89,7 +89,8 @@ func (b *Bucket) Open(ctx context.Context, key string, offset int64) (io.ReadClo
 }
 
 // openedNone is the answer to a request for content that there is none of.
-func (b *Bucket) openedNone(ctx context.Context, key string, offset int64, err error) (io.ReadCloser, object.Info, error) {
+func (b *Bucket) openedNone(ctx context.Context, key string, offset int64,
+	err error) (io.ReadCloser, object.Info, error) {
 	switch apiCode(err) {
 	case "NoSuchKey":
 		return nil, object.Info{}, object.Missing(key)
@@ -180,7 +181,8 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[object.Info,
 			yield(object.Info{}, err)
 			return
 		}
-		pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.Name, Prefix: optional(prefix)})
+		pages := s3.NewListObjectsV2Paginator(b.client,
+			&s3.ListObjectsV2Input{Bucket: &b.Name, Prefix: optional(prefix)})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
@@ -196,8 +198,8 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[object.Info,
 	}
 }
 
-// Uploads gives the unfinished uploads of a prefix, which is not empty: the bucket may serve others too. MinIO forgets at
-// a restart what it could list by a prefix that is not a whole name, and ends such uploads by itself, after a day by
+// Uploads gives the unfinished uploads of a prefix, which is not empty: the bucket may serve others too. MinIO forgets
+// at a restart what it could list by a prefix that is not a whole name, and ends such uploads by itself, after a day by
 // default.
 func (b *Bucket) Uploads(ctx context.Context, prefix string) iter.Seq2[object.Unfinished, error] {
 	return func(yield func(object.Unfinished, error) bool) {
@@ -218,7 +220,8 @@ func (b *Bucket) Uploads(ctx context.Context, prefix string) iter.Seq2[object.Un
 		}
 		seen := map[string]bool{}
 		for _, listed := range prefixes {
-			pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.Name, Prefix: optional(listed)})
+			pages := s3.NewListMultipartUploadsPaginator(b.client,
+				&s3.ListMultipartUploadsInput{Bucket: &b.Name, Prefix: optional(listed)})
 			for pages.HasMorePages() {
 				page, err := pages.NextPage(ctx)
 				if err != nil {

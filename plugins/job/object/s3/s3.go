@@ -1,6 +1,6 @@
-// Package s3 is a store of objects in a bucket of S3, or of a service that speaks its protocol, such as MinIO. It owns the
-// client and what it may take from a server, the parts of an upload, what is compared after it, and presigned links. It
-// holds a few parts in memory whatever the size of an object, and never puts credentials into a message.
+// Package s3 is a store of objects in a bucket of S3, or of a service that speaks its protocol, such as MinIO. It owns
+// the client and what it may take from a server, the parts of an upload, what is compared after it, and presigned
+// links. It holds a few parts in memory whatever the size of an object, and never puts credentials into a message.
 package s3
 
 import (
@@ -101,7 +101,8 @@ func New(o Options) (*Bucket, error) {
 		return nil, fault.New("sink.credentials", fault.Usage, "access_key_id and secret_access_key come together, and one of them is missing")
 	}
 	if o.KMSKey != "" && o.Encryption != "aws:kms" {
-		return nil, fault.New("sink.encryption", fault.Usage, "kms_key is set, and encryption is %s", o.Encryption).WithHint("set encryption: aws:kms")
+		return nil, fault.New("sink.encryption", fault.Usage, "kms_key is set, and encryption is %s", o.Encryption).
+			WithHint("set encryption: aws:kms")
 	}
 	if o.LinkTTL > maxLink {
 		return nil, fault.New("sink.link_ttl", fault.Usage, "a link of %s is asked for; S3 signs none beyond seven days", o.LinkTTL).
@@ -189,7 +190,8 @@ func (b *Bucket) connect(ctx context.Context) error {
 	return nil
 }
 
-// isFinal keeps the SDK from trying again what stays as it is: a certificate that is not trusted, an answer without an end.
+// isFinal keeps the SDK from trying again what stays as it is: a certificate that is not trusted, an answer without an
+// end.
 func isFinal(err error) aws.Ternary {
 	var coded *fault.Fault
 	var untrusted *tls.CertificateVerificationError
@@ -219,7 +221,8 @@ func (c client) Do(r *http.Request) (*http.Response, error) {
 }
 
 func (b *Bucket) noCredentials(err error) error {
-	return fault.New("sink.credentials", fault.Connect, "no credentials for bucket %q: none are set, and the machine has none: %s", b.Name, short(err)).
+	return fault.New("sink.credentials", fault.Connect,
+		"no credentials for bucket %q: none are set, and the machine has none: %s", b.Name, short(err)).
 		WithHint("set access_key_id and secret_access_key")
 }
 

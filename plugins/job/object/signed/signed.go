@@ -83,7 +83,8 @@ func (s *Signer) Check(link *url.URL, now time.Time) (key string, request object
 		return "", request, fault.New("object.link", fault.Usage, "the link is not signed by us")
 	}
 	seconds, err := strconv.ParseInt(q.Get(paramEnd), 10, 64)
-	request = object.LinkRequest{Until: time.Unix(seconds, 0).UTC(), FileName: q.Get(paramName), ContentType: q.Get(paramType)}
+	request = object.LinkRequest{Until: time.Unix(seconds, 0).UTC(), FileName: q.Get(paramName),
+		ContentType: q.Get(paramType)}
 	if err != nil || !now.Before(request.Until) {
 		return "", request, fault.New("object.link", fault.Usage, "the link ended at %s", request.Until.Format(time.RFC3339)).
 			WithHint("ask for a new one")

@@ -1,5 +1,6 @@
-// Package s3test is a server that speaks as much of S3's protocol as the store of package s3 uses, for tests: it holds the
-// requests against the rules that they must follow, and fails where it is told to. It never keeps anything after a test.
+// Package s3test is a server that speaks as much of S3's protocol as the store of package s3 uses, for tests: it holds
+// the requests against the rules that they must follow, and fails where it is told to. It never keeps anything after a
+// test.
 package s3test
 
 import (
@@ -72,7 +73,8 @@ const AccessKeyID = "AKIDTEST"
 
 // New starts a server with an empty bucket, which ends with the test.
 func New(t testing.TB) *Server {
-	f := &Server{t: t, Bucket: "results", Objects: map[string]*Stored{}, Uploads: map[string]*Stored{}, Requests: map[string]int{}}
+	f := &Server{t: t, Bucket: "results", Objects: map[string]*Stored{}, Uploads: map[string]*Stored{},
+		Requests: map[string]int{}}
 	f.HTTP = httptest.NewServer(f)
 	t.Cleanup(f.HTTP.Close)
 	return f
@@ -140,7 +142,8 @@ func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		// Under TLS a part need not be covered.
 		if sum := sha256.Sum256(body); r.Header.Get("X-Amz-Content-Sha256") != hex.EncodeToString(sum[:]) && r.TLS == nil {
-			f.t.Errorf("%s: the body is not covered by the signature (%s)", operation, r.Header.Get("X-Amz-Content-Sha256"))
+			f.t.Errorf("%s: the body is not covered by the signature (%s)", operation,
+				r.Header.Get("X-Amz-Content-Sha256"))
 		}
 	}
 	if bucket != f.Bucket {
@@ -175,7 +178,8 @@ func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // handle carries an operation out.
-func (f *Server) handle(operation, key string, q url.Values, r *http.Request, body []byte) (answer func(http.ResponseWriter), status int, code string) {
+func (f *Server) handle(operation, key string, q url.Values, r *http.Request,
+	body []byte) (answer func(http.ResponseWriter), status int, code string) {
 	nothing := func(http.ResponseWriter) {}
 	text := func(v any) func(http.ResponseWriter) {
 		return func(w http.ResponseWriter) {
@@ -247,7 +251,8 @@ func (f *Server) handle(operation, key string, q url.Values, r *http.Request, bo
 			sum := sha256.Sum256(part)
 			sums.Write(sum[:])
 		}
-		made := &Stored{Key: key, Body: all.Bytes(), Header: upload.Header, ETag: fmt.Sprintf("\"%x-%d\"", md5sum(tags.Bytes()), len(asked.Part))}
+		made := &Stored{Key: key, Body: all.Bytes(), Header: upload.Header,
+			ETag: fmt.Sprintf("\"%x-%d\"", md5sum(tags.Bytes()), len(asked.Part))}
 		if f.Checksums {
 			made.Sum = fmt.Sprintf("%s-%d", SHA256(sums.Bytes()), len(asked.Part))
 		}
@@ -292,7 +297,8 @@ func (f *Server) handle(operation, key string, q url.Values, r *http.Request, bo
 		}
 		return text(result), 200, ""
 	case http.MethodPut:
-		made := &Stored{Key: key, Body: body, Header: r.Header.Clone(), ETag: etag(body), Sum: r.Header.Get("X-Amz-Checksum-Sha256")}
+		made := &Stored{Key: key, Body: body, Header: r.Header.Clone(), ETag: etag(body),
+			Sum: r.Header.Get("X-Amz-Checksum-Sha256")}
 		f.Objects[key] = made
 		return func(w http.ResponseWriter) { w.Header().Set("ETag", made.ETag) }, 200, ""
 	case http.MethodHead, http.MethodGet:

@@ -24,8 +24,8 @@ const (
 	kindNull       // no values at all
 )
 
-// planned is what is decided about a column before the first batch.
-type planned struct {
+// mapping is what is decided about a column before the first batch.
+type mapping struct {
 	name     string
 	optional bool
 	kind     kind
@@ -41,9 +41,9 @@ type planned struct {
 	described string
 }
 
-// plan decides how the columns of a schema are stored. The schema it returns is that
+// mapColumns decides how the columns of a schema are stored. The schema it returns is that
 // of the values as they are stored, for Arrow's readers.
-func plan(in *arrow.Schema, durations string) (*arrow.Schema, []*column, error) {
+func mapColumns(in *arrow.Schema, durations string) (*arrow.Schema, []*column, error) {
 	if in.NumFields() == 0 {
 		return nil, nil, fault.New("encoder.no_columns", fault.Usage, "the rows have no columns; a Parquet file needs one")
 	}
@@ -63,7 +63,7 @@ func plan(in *arrow.Schema, durations string) (*arrow.Schema, []*column, error) 
 				WithHint("rename it in the query")
 		}
 		c := &column{}
-		stored, problem := c.plan(f, durations)
+		stored, problem := c.mapField(f, durations)
 		switch {
 		case problem == nil:
 		case first == nil:
@@ -80,8 +80,8 @@ func plan(in *arrow.Schema, durations string) (*arrow.Schema, []*column, error) 
 	return arrow.NewSchema(fields, &metadata), columns, nil
 }
 
-// plan decides about one column.
-func (c *column) plan(f arrow.Field, durations string) (arrow.Field, *fault.Fault) {
+// mapField decides about one column.
+func (c *column) mapField(f arrow.Field, durations string) (arrow.Field, *fault.Fault) {
 	c.name, c.optional = f.Name, f.Nullable
 	repetition := format.Required
 	if f.Nullable {
@@ -139,12 +139,12 @@ func (c *column) plan(f arrow.Field, durations string) (arrow.Field, *fault.Faul
 	case *arrow.Float64Type:
 		fixed(format.Double, orderFloat, put64)
 	case *arrow.Decimal128Type:
-		if problem := c.planDecimal(f, t.Precision, t.Scale, 38); problem != nil {
+		if problem := c.mapDecimal(f, t.Precision, t.Scale, 38); problem != nil {
 			return f, problem
 		}
 		logical, converted = &format.DecimalType{Precision: t.Precision, Scale: t.Scale}, deprecated.Decimal
 	case *arrow.Decimal256Type:
-		if problem := c.planDecimal(f, t.Precision, t.Scale, 76); problem != nil {
+		if problem := c.mapDecimal(f, t.Precision, t.Scale, 76); problem != nil {
 			return f, problem
 		}
 		logical, converted = &format.DecimalType{Precision: t.Precision, Scale: t.Scale}, deprecated.Decimal
@@ -249,9 +249,9 @@ func (c *column) plan(f arrow.Field, durations string) (arrow.Field, *fault.Faul
 	return f, nil
 }
 
-// planDecimal chooses the smallest type that holds the precision
+// mapDecimal chooses the smallest type that holds the precision
 // (https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#decimal).
-func (c *column) planDecimal(f arrow.Field, precision, scale, most int32) *fault.Fault {
+func (c *column) mapDecimal(f arrow.Field, precision, scale, most int32) *fault.Fault {
 	if precision < 1 || precision > most || scale < 0 || scale > precision {
 		return unsupported(f, fmt.Sprintf("a Parquet decimal has 1 to %d digits, of which none to all stand behind the point", most))
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// Plan returns a column for every field of the schema. The error is the fault
+// ColumnsOf returns a column for every field of the schema. The error is the fault
 // "encoder.unsupported_type" or "encoder.invalid_metadata" if a field has no exact
 // text; its message tells about all such fields.
-func Plan(schema *arrow.Schema) ([]Column, error) {
+func ColumnsOf(schema *arrow.Schema) ([]Column, error) {
 	columns := make([]Column, schema.NumFields())
 	var first *fault.Fault
 	for i, f := range schema.Fields() {
-		c, problem := plan(f)
+		c, problem := columnOf(f)
 		switch {
 		case problem == nil:
 		case first == nil:
@@ -34,7 +34,7 @@ func Plan(schema *arrow.Schema) ([]Column, error) {
 	return columns, nil
 }
 
-func plan(f arrow.Field) (Column, *fault.Fault) {
+func columnOf(f arrow.Field) (Column, *fault.Fault) {
 	c := Column{Name: f.Name, Class: Number, Max: MaxInt}
 	// held is the number of fractional digits that the type's unit holds.
 	held := -1
@@ -141,30 +141,30 @@ func unitDigits(u arrow.TimeUnit) int {
 	return 9
 }
 
-// Table is a planned schema. It lends columns to any number of goroutines.
+// Table is the columns of a schema. It lends columns to any number of goroutines.
 type Table struct {
 	// Count takes the counter CounterDoubledHours; nil where nobody wants it.
 	Count func(name string, n int64)
 
-	schema *arrow.Schema
-	plan   []Column
-	pool   sync.Pool
+	schema  *arrow.Schema
+	columns []Column
+	pool    sync.Pool
 }
 
-// NewTable plans the schema; see Plan.
+// NewTable makes the columns of a schema; see ColumnsOf.
 func NewTable(schema *arrow.Schema) (*Table, error) {
-	columns, err := Plan(schema)
+	columns, err := ColumnsOf(schema)
 	if err != nil {
 		return nil, err
 	}
-	return &Table{schema: schema, plan: columns}, nil
+	return &Table{schema: schema, columns: columns}, nil
 }
 
-// Columns returns the plan, in the order of the schema. Do not change it.
-func (t *Table) Columns() []Column { return t.plan }
+// Columns returns them, in the order of the schema. Do not change it.
+func (t *Table) Columns() []Column { return t.columns }
 
 // Load lends columns that are loaded with the record; Unload takes them back. The
-// record must have the planned schema.
+// record must have that schema.
 func (t *Table) Load(r arrow.Record) (*Loaded, error) {
 	if s := r.Schema(); s != t.schema && !s.Equal(t.schema) {
 		return nil, fault.New("encoder.schema_changed", fault.Internal,
@@ -172,7 +172,7 @@ func (t *Table) Load(r arrow.Record) (*Loaded, error) {
 	}
 	l, ok := t.pool.Get().(*Loaded)
 	if !ok {
-		l = &Loaded{Columns: append([]Column(nil), t.plan...)}
+		l = &Loaded{Columns: append([]Column(nil), t.columns...)}
 	}
 	for i := range l.Columns {
 		l.Columns[i].Load(r.Column(i))

@@ -14,8 +14,8 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
 )
 
-// plan turns a condition into nodes over columns as far as that is possible.
-func (c *compiler) plan(e ast.Expr) (node, error) {
+// lower turns a condition into nodes over columns as far as that is possible.
+func (c *compiler) lower(e ast.Expr) (node, error) {
 	if v, ok := c.constant(e); ok {
 		if held, ok := v.(types.Bool); ok {
 			return fixed(held), nil
@@ -28,17 +28,17 @@ func (c *compiler) plan(e ast.Expr) (node, error) {
 	name, args := call.FunctionName(), call.Args()
 	switch name {
 	case operators.LogicalAnd, operators.LogicalOr:
-		left, err := c.plan(args[0])
+		left, err := c.lower(args[0])
 		if err != nil {
 			return nil, err
 		}
-		right, err := c.plan(args[1])
+		right, err := c.lower(args[1])
 		if err != nil {
 			return nil, err
 		}
 		return newJunction(left, right, name == operators.LogicalOr), nil
 	case operators.LogicalNot:
-		inner, err := c.plan(args[0])
+		inner, err := c.lower(args[0])
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +52,7 @@ func (c *compiler) plan(e ast.Expr) (node, error) {
 			return textMatch{index, c.patterns[pattern]}, nil
 		}
 	case funcIn:
-		if n, ok := c.planIn(args[0], args[1]); ok {
+		if n, ok := c.lowerIn(args[0], args[1]); ok {
 			return n, nil
 		}
 	}
@@ -64,7 +64,7 @@ func (c *compiler) plan(e ast.Expr) (node, error) {
 		}
 	}
 	if o := operations[name]; o != 0 {
-		if n, ok := c.planComparison(o, args[0], args[1]); ok {
+		if n, ok := c.lowerComparison(o, args[0], args[1]); ok {
 			return n, nil
 		}
 	}
@@ -101,7 +101,7 @@ func (c *compiler) constant(e ast.Expr) (ref.Val, bool) {
 	return v, err == nil
 }
 
-func (c *compiler) planComparison(o operation, a, b ast.Expr) (node, bool) {
+func (c *compiler) lowerComparison(o operation, a, b ast.Expr) (node, bool) {
 	left, leftIs := columnOf(a)
 	right, rightIs := columnOf(b)
 	switch {
@@ -109,18 +109,18 @@ func (c *compiler) planComparison(o operation, a, b ast.Expr) (node, bool) {
 		return columnColumn{left, right, o}, true
 	case leftIs:
 		if v, ok := c.constant(b); ok {
-			return planConstant(left, c.schema.Field(left).Type, o, v)
+			return lowerConstant(left, c.schema.Field(left).Type, o, v)
 		}
 	case rightIs:
 		if v, ok := c.constant(a); ok {
-			return planConstant(right, c.schema.Field(right).Type, o.mirror(), v)
+			return lowerConstant(right, c.schema.Field(right).Type, o.mirror(), v)
 		}
 	}
 	return nil, false
 }
 
-// planIn makes a chain of == over a column, or a look-up where the list is long.
-func (c *compiler) planIn(e, list ast.Expr) (node, bool) {
+// lowerIn makes a chain of == over a column, or a look-up where the list is long.
+func (c *compiler) lowerIn(e, list ast.Expr) (node, bool) {
 	index, ok := columnOf(e)
 	if !ok || list.Kind() != ast.ListKind {
 		return nil, false
@@ -134,7 +134,7 @@ func (c *compiler) planIn(e, list ast.Expr) (node, bool) {
 		if !ok {
 			return nil, false
 		}
-		n, ok := planConstant(index, t, equal, v)
+		n, ok := lowerConstant(index, t, equal, v)
 		if !ok {
 			return nil, false
 		}
@@ -152,8 +152,8 @@ func (c *compiler) planIn(e, list ast.Expr) (node, bool) {
 // longList is the length from which on looking values up beats comparing them.
 const longList = 8
 
-// planConstant compares a column with a constant.
-func planConstant(index int, t arrow.DataType, o operation, v ref.Val) (node, bool) {
+// lowerConstant compares a column with a constant.
+func lowerConstant(index int, t arrow.DataType, o operation, v ref.Val) (node, bool) {
 	if _, null := v.(types.Null); null {
 		if o != equal && o != notEqual {
 			return fixed(false), true
@@ -244,7 +244,8 @@ func (l columnConstant) withSpan(v ref.Val, perSecond int64, width int) (node, b
 // withWhole compares a column that holds whole numbers of 1/units with q, which is
 // nil for a float that is no number. A comparison with something between two whole
 // numbers, or beyond what the column holds, becomes one that means the same.
-func (l columnConstant) withWhole(q *big.Rat, v ref.Val, units *big.Rat, width int, signed, isNumber bool) (node, bool) {
+func (l columnConstant) withWhole(q *big.Rat, v ref.Val, units *big.Rat, width int, signed,
+	isNumber bool) (node, bool) {
 	if !isNumber {
 		return nil, false
 	}
