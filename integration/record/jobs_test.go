@@ -285,6 +285,36 @@ func TestBrokenTransactions(t *testing.T) {
 	})
 }
 
+// TestRefusedCommit: a COMMIT that the server answers with a deadlock, as the nodes of a Galera cluster do when another one
+// was faster, or that finds a server that has become a replica, is a change that was not made, and is made again.
+func TestRefusedCommit(t *testing.T) {
+	eachServer(t, func(t *testing.T, on *servers.Server) {
+		between := startProxy(t, on.Port())
+		address := strings.Replace(on.DSN(on.Database()), fmt.Sprint(":", on.Port(), "/"), fmt.Sprint(":", between.port(), "/"), 1)
+		s := open(t, address+"?tls=disabled", mysql.Options{})
+		for _, number := range []uint16{1205, 1213, 3101, 1290, 1836} {
+			between.refuse(number)
+			id := fmt.Sprint("j", number)
+			if _, _, _, err := s.CreateJob(t.Context(), ordered(id)); err != nil {
+				t.Errorf("error %d: %v", number, err)
+			}
+			if between.disarm() == "" {
+				t.Errorf("error %d: no COMMIT was refused", number)
+			}
+			if _, err := s.Job(t.Context(), "c", id); err != nil {
+				t.Errorf("error %d: %v", number, err)
+			}
+		}
+		// Of any other it is not known, and it is not made twice.
+		between.refuse(1180)
+		if _, _, _, err := s.CreateJob(t.Context(), ordered("unknown")); !fault.Is(err, store.CodeFailed) {
+			t.Errorf("expected %s, got %v", store.CodeFailed, err)
+		}
+		between.disarm()
+		consistent(t, on)
+	})
+}
+
 // TestKilledServer: whatever was acknowledged is there when the server comes back, and what was being made is there whole or
 // not at all; the record goes on by itself.
 func TestKilledServer(t *testing.T) {
