@@ -35,7 +35,7 @@ const (
 	CodeDamaged = "store.damaged"
 	// CodeDiskFull: there is no room for the change.
 	CodeDiskFull = "store.disk_full"
-	// CodeReadOnly: the file system of the record lets nothing be written.
+	// CodeReadOnly: the file system of the record lets nothing be written, or its server takes no changes.
 	CodeReadOnly = "store.read_only"
 	// CodeAway: the record was removed from where it was, or moved, while it is in use.
 	CodeAway = "store.away"
