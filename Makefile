@@ -97,6 +97,7 @@ lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where it
 soak: deps ## the long form of the deaths, of the kill rounds, of broken connections and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 8 -v -run '^(TestDeath|TestMemoryLimitLeavesNothing)' ./integration/e2e -deaths $(DEATHS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 1h -v -run 'TestKilledWithJobs|TestPowerLoss' ./engine/service/store/sqlite -rounds 100
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run TestServiceEnds ./integration/service -kills $$(($(KILLS) / 10))
 
 fuzz: ## every fuzz target for FUZZTIME each
