@@ -37,8 +37,8 @@ const (
 	ReasonLoad      Reason = "load"
 )
 
-// Job is what takes a run over in its middle. Its methods are called by one goroutine each at a time, Event and the others
-// perhaps at once.
+// Job is what takes a run over in its middle. Its methods are called by one goroutine each at a time, Event and the
+// others perhaps at once.
 type Job interface {
 	// Sink is opened, given all bytes from the first on, and hears Commit or Abort, Abort also when it was not opened.
 	Sink() engine.Sink
@@ -52,8 +52,8 @@ type Job interface {
 	End(ctx context.Context, receipt *engine.Receipt, err error)
 }
 
-// Switch makes a request a job, which takes its run over. It is called once at most for a request, before any byte was sent.
-// Its error ends the run and is its error.
+// Switch makes a request a job, which takes its run over. It is called once at most for a request, before any byte was
+// sent. Its error ends the run and is its error.
 //
 // With ReasonLoad there is no run: the admission has refused it. Then no Job is returned.
 type Switch func(ctx context.Context, reason Reason) (Job, error)
@@ -361,8 +361,8 @@ func (d *spooledSink) Write(ctx context.Context, p []byte) error {
 	return err
 }
 
-// beforeCommit decides what the output is, now that its size is known exactly, and asks the caller's gate and that of the
-// job.
+// beforeCommit decides what the output is, now that its size is known exactly, and asks the caller's gate and that of
+// the job.
 func (d *spooledSink) beforeCommit(ctx context.Context, soFar *engine.Receipt) error {
 	// Where no encoder says what it has made, it is what was delivered.
 	job, err := d.decide(ctx, d.Limits.exceeded(soFar.Rows, cmp.Or(soFar.EncodedBytes, soFar.Bytes)))
