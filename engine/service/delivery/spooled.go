@@ -288,15 +288,24 @@ func (d *spooledSink) switchTo(ctx context.Context, reason Reason) error {
 		return err
 	}
 	defer d.give()
-	if d.decided || d.next != nil || d.failed != nil {
-		return d.failed
+	if !d.decided && d.next == nil && d.failed == nil {
+		d.failed = d.become(ctx, reason)
 	}
+	return d.failed
+}
+
+// become makes the request a job. A panic must not end the process here either; what it has panicked with may be anything.
+func (d *spooledSink) become(ctx context.Context, reason Reason) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fault.New(CodeInternal, fault.Internal, "the switch to a job (%s) panicked with %T", reason, v)
+		}
+	}()
 	job, err := d.Switch(ctx, reason)
 	if err == nil && job == nil {
 		err = fault.New(CodeInternal, fault.Internal, "the request became a job (%s) that does not take over its run", reason)
 	}
 	if err != nil {
-		d.failed = err
 		return err
 	}
 	d.job, d.next, d.switched = job, job.Sink(), reason
@@ -304,11 +313,11 @@ func (d *spooledSink) switchTo(ctx context.Context, reason Reason) error {
 	d.listen(job)
 	d.detach()
 	close(d.handed)
+	defer d.Spool.Close()
 	if d.opened {
-		d.failed = d.handOver(ctx)
+		return d.handOver(ctx)
 	}
-	d.Spool.Close()
-	return d.failed
+	return nil
 }
 
 // handOver gives the job what is in the spool.

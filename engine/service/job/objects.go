@@ -19,7 +19,11 @@ func (m *Manager) Link(ctx context.Context, job store.Job, by store.Actor) (obje
 	if err := m.readable(job); err != nil {
 		return object.Link{}, err
 	}
-	if !m.cfg.Now().Before(job.ObjectExpires) {
+	now, err := m.clock(ctx)
+	if err != nil {
+		return object.Link{}, err
+	}
+	if !now.Before(job.ObjectExpires) {
 		return object.Link{}, noObject(job)
 	}
 	bucket, err := m.cfg.Buckets.Bucket(ctx, job.Bucket)
