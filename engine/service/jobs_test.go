@@ -122,3 +122,44 @@ func TestWorker(t *testing.T) {
 		t.Errorf("the log says %s", s.log)
 	}
 }
+
+// TestServiceSaysWhetherJobsAreAccepted: it is ready for streams all the same.
+func TestServiceSaysWhetherJobsAreAccepted(t *testing.T) {
+	t.Parallel()
+	set := settings(t)
+	made := newService(t, set, nil)
+	cfg := made.cfg
+	places := &places{}
+	cfg.Buckets = places
+	s, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop(context.Background())
+	ready := func() string {
+		t.Helper()
+		answer, err := do(t, http.MethodGet, "http://"+s.Address()+"/readyz", "", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("%d, %v", answer.StatusCode, err)
+		}
+		return string(text)
+	}
+	if got := ready(); got != "ready\njobs: accepted\n" {
+		t.Errorf("%q", got)
+	}
+	s.accepts.note(t.Context(), fault.New(store.CodeDiskFull, fault.Internal, "no room"))
+	if got := ready(); got != "ready\njobs: not accepted ("+store.CodeDiskFull+")\n" {
+		t.Errorf("%q", got)
+	}
+	if err := s.Reload(t.Context(), set); err != nil || len(places.used) != 1 || places.used[0] != set {
+		t.Errorf("the buckets of a reload were not taken: %v", err)
+	}
+}

@@ -41,6 +41,7 @@ type Record interface {
 	customer.Record
 	api.Requests
 	PruneRequests(ctx context.Context, before time.Time) (int64, error)
+	// Of jobs.
 	job.Record
 	// Queues are the jobs that wait and run, by procedure.
 	Queues(ctx context.Context) (map[string]store.Queue, error)
@@ -125,7 +126,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		s.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
 		jobGauges(s.metrics, &cfg, s.jobs, s.accepts)
 	}
-	apiConfig := api.Config{
+	parts := api.Config{
 		Engine: cfg.Engine, Tuning: tuning(set), Customers: s.registry, Admission: s.admission, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		Servers: set.Servers, Version: cfg.Version,
@@ -133,9 +134,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation,
 	}
 	if s.jobs != nil {
-		apiConfig.Jobs, apiConfig.JobRecord, apiConfig.LinkKey = s.jobs, cfg.Record, cfg.DataKey.Derive("links to objects")
+		parts.Jobs, parts.JobRecord, parts.LinkKey, parts.JobsRefused = s.jobs, cfg.Record, cfg.DataKey.Derive("links"), s.accepts.refused
 	}
-	if s.api, err = api.New(apiConfig); err != nil {
+	if s.api, err = api.New(parts); err != nil {
 		return nil, err
 	}
 	s.loops = []*loop{

@@ -26,6 +26,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
+	"github.com/cipherstream/cipherstream/engine/service/store/mysql"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/object"
 	"github.com/cipherstream/cipherstream/sdk/stage"
@@ -639,6 +640,11 @@ func required(doc *engine.Document) map[string]any {
 }
 
 // durability is what the record says that it can lose.
-func durability(r record) []error {
-	return nil
+func durability(kept record) (all []error) {
+	if server, is := kept.(interface{ Warnings() []mysql.Warning }); is {
+		for _, w := range server.Warnings() {
+			all = append(all, fault.New(codeDurability, fault.Usage, "%s", w.Text).WithHint("%s", w.Hint))
+		}
+	}
+	return all
 }

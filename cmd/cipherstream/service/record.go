@@ -7,8 +7,8 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine/service"
 	"github.com/cipherstream/cipherstream/engine/service/config"
+	"github.com/cipherstream/cipherstream/engine/service/store/mysql"
 	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
-	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // record is the record of a service, whatever keeps it.
@@ -20,7 +20,7 @@ type record interface {
 // openRecord opens the record that the settings name.
 func openRecord(ctx context.Context, set *config.Settings, log *slog.Logger) (record, error) {
 	if set.Shared {
-		return nil, fault.New(config.CodeState, fault.Usage, "records on a server are not supported yet")
+		return mysql.Open(ctx, set.Record, mysql.Options{Log: log})
 	}
 	return sqlite.Open(ctx, set.Directory, time.Now)
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,10 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
+	"github.com/cipherstream/cipherstream/engine/service/store/mysql"
 	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
+	"github.com/cipherstream/cipherstream/engine/service/store/sqlrecord"
+	secrets "github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -32,8 +37,8 @@ func (a *app) stateCommand() *cobra.Command {
 	var f stateFlags
 	c := &cobra.Command{
 		Use:   "state",
-		Short: "Back up and restore the record of the service",
-		Long: `Back up and restore the record of the service: keys, requests, jobs and the audit. The key of the
+		Short: "Back up, restore and move the record of the service",
+		Long: `Back up, restore and move the record of the service: keys, requests, jobs and the audit. The key of the
 data directory, without which encryption keys that the service has made do not open, goes into a
 file of its own beside the copy: keep the two apart. Objects in folders are not part of it.
 
@@ -44,7 +49,7 @@ A record on a MySQL or MariaDB server is backed up with the server's own tools.`
 	c.PersistentFlags().StringVar(&f.state, "state", "", "data directory `FOLDER` instead of the document's state")
 	_ = c.MarkPersistentFlagFilename("config", "yaml", "yml") // the flag exists
 	_ = c.MarkPersistentFlagDirname("state")
-	c.AddCommand(a.stateBackupCommand(&f), a.stateRestoreCommand(&f))
+	c.AddCommand(a.stateBackupCommand(&f), a.stateRestoreCommand(&f), a.stateMoveCommand(&f))
 	return c
 }
 
@@ -173,4 +178,70 @@ func checkKey(path string) error {
 	}
 	_, err = datakey.Open(dir)
 	return err
+}
+
+func (a *app) stateMoveCommand(f *stateFlags) *cobra.Command {
+	var to string
+	c := &cobra.Command{
+		Use:   "move",
+		Short: "Bring the record of a data directory to a MySQL or MariaDB server",
+		Long: `Bring the record of a data directory, whose service does not run, to an empty database of a MySQL or
+MariaDB server, where any number of services and workers share it. All of it is there when the
+command ends, and was compared row by row, or nothing is. The data directory stays as it is.
+
+The document needs two changes then, which are shown: state refers to the server, and data_key to the
+key that is in the data directory's data.key.`,
+		Example: "  cipherstream state move --to env:CIPHERSTREAM_STATE --config /etc/cipherstream/service.yaml",
+		Args:    a.NoArguments,
+		RunE: a.Action(func(c *cobra.Command, _ []string) (err error) {
+			ctx := c.Context()
+			if to == "" {
+				return terminal.UsageFault("where to is not said").WithHint("give --to %s for mysql://user:password@host:3306/database", session.SecretForms)
+			}
+			set, err := f.load(ctx, a)
+			if err != nil {
+				return err
+			}
+			if set.Shared {
+				return usage("the record of %s is on a server already", f.config)
+			}
+			if _, err := os.Stat(set.Directory); err != nil {
+				return terminal.UsageFault("there is no record in the data directory: %w", err)
+			}
+			url, err := session.ReadSecret(ctx, to)
+			if err != nil {
+				return err
+			}
+			from, err := sqlite.Open(ctx, set.Directory, time.Now)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, from.Close()) }()
+			into, err := mysql.Open(ctx, secrets.NewSecret(url), mysql.Options{})
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, into.Close()) }()
+			moved, err := sqlrecord.Move(ctx, from.Record, into.Record)
+			if err != nil {
+				return err
+			}
+			return a.Print(func(w io.Writer) error {
+				if a.JSON {
+					return terminal.WriteJSON(w, map[string]any{"directory": set.Directory, "tables": moved})
+				}
+				rows := [][]string{{"TABLE", "ROWS", "SHA-256 OF BOTH"}}
+				for _, m := range moved {
+					rows = append(rows, []string{m.Table, terminal.Grouped(m.Rows), m.SHA256})
+				}
+				if err := terminal.WriteTable(w, "", rows); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(w, "\nNow give %s\n\n  state: %s\n  data_key: file:%s\n", f.config, to, filepath.Join(set.Directory, datakey.FileName))
+				return err
+			})
+		}),
+	}
+	c.Flags().StringVar(&to, "to", "", "`REFERENCE` to the URL of the server: env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS")
+	return c
 }

@@ -147,6 +147,8 @@ type Config struct {
 	JobRecord JobRecord
 	// LinkKey signs the links to objects of buckets that sign none themselves: at least 32 bytes, the same in all processes.
 	LinkKey []byte
+	// JobsRefused is asked for why no jobs are accepted now, a code, and says nothing where they are. Default they are.
+	JobsRefused func() string
 	// ReferenceAge is how long a reference list is kept. Default 5 minutes.
 	ReferenceAge time.Duration
 	// ReferenceBytes is how many bytes of reference lists are kept in all. Default 64 MiB.

@@ -71,7 +71,7 @@ type Jobs struct {
 
 // Retention says how long what jobs leave is kept.
 type Retention struct {
-	Link  time.Duration `config:"link" default:"12h" min:"1m" max:"168h" doc:"How long a link to a result works, from when it is made; the last one is made so long after the end of the job at the latest."`
+	Link  time.Duration `config:"link" default:"12h" min:"1m" max:"168h" doc:"How long after the end of a job its result can be fetched; its links end then at the latest."`
 	Grace time.Duration `config:"grace" default:"1h" min:"0s" max:"720h" doc:"How long a result stays after its last link."`
 	Jobs  time.Duration `config:"jobs" default:"2160h" min:"24h" max:"87600h" doc:"How long jobs are listed after their end: 90 days."`
 }
