@@ -130,7 +130,8 @@ func (d *describer) object() {
 	responses := map[string]*huma.Response{
 		"200": {Description: "The result.", Headers: d.headers(headers...), Content: body},
 		"206": {Description: "The ranges that were asked for; several are multipart/byteranges.", Headers: d.headers(append(headers, "Content-Range")...), Content: ranges},
-		"304": {Description: "The result is the one that If-None-Match names.", Headers: d.headers("X-Request-Id", "ETag")},
+		"304": {Description: "The result is the one that If-None-Match names.",
+			Headers: d.headers("X-Request-Id", "ETag", "Content-Disposition")},
 	}
 	d.errors(responses, []Code{LinkInvalid, ResultExpired, RateLimited, PreconditionFailed, RangeNotSatisfiable, StorageUnavailable, RecordUnavailable, Internal, ShuttingDown})
 	signed := pathParameter("signed", "What s3_url or the Location of a download holds.", nil)

@@ -229,6 +229,15 @@ type generator struct {
 	*rand.Rand
 }
 
+// kindOf is the type of a schema, beside which there may be null.
+func kindOf(schema node) string {
+	kind, _ := schema["type"].(string)
+	if several, ok := schema["type"].([]any); ok {
+		kind, _ = several[0].(string)
+	}
+	return kind
+}
+
 // good are values that a schema takes.
 func (g *generator) good(schema node) (out []any) {
 	schema = g.resolve(schema)
@@ -244,7 +253,9 @@ func (g *generator) good(schema node) (out []any) {
 	if examples, ok := schema["examples"].([]any); ok {
 		out = append(out, examples...)
 	}
-	switch schema["type"] {
+	switch kindOf(schema) {
+	case "null":
+		return []any{nil}
 	case "boolean":
 		return append(out, true, false)
 	case "integer":
@@ -285,7 +296,7 @@ func (g *generator) bad(schema node) (out []any) {
 	limited := true
 	for _, o := range options {
 		o := g.resolve(o)
-		kind, _ := o["type"].(string)
+		kind := kindOf(o)
 		kinds[kind] = true
 		if kind == "string" && o["enum"] == nil && o["format"] == nil && o["pattern"] == nil {
 			limited = false

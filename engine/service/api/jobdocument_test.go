@@ -148,6 +148,9 @@ func TestJobsAsDescribed(t *testing.T) {
 			}
 			name, path := p["name"].(string), fill("clinic-7", ids["completed"], link)
 			for _, value := range g.good(p["schema"].(node)) {
+				if number, ok := value.(float64); ok {
+					value = int64(number)
+				}
 				a := s.do(op.method, path+"?"+name+"="+url.QueryEscape(fmt.Sprint(value)), "")
 				if g.answers(op, a, fmt.Sprint(name, " ", value)); a.StatusCode != 200 {
 					t.Errorf("%s: %s = %v is refused: %s", op.path, name, value, a.body)

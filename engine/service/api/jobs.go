@@ -122,13 +122,16 @@ func timeOf(t time.Time) string {
 
 // jobBody describes a job, without a link to its result.
 func (a *API) jobBody(j store.Job) jobBody {
-	b := jobBody{JobID: j.ID, CustomerID: j.Customer, Procedure: j.Procedure, JobType: or(j.Type, "extract"), Mode: modeJob, Status: j.Status,
-		Message: statusMessages[j.Status], Priority: priorityName(j.Priority), RowsProcessed: j.Rows, EstimatedRows: j.EstimatedRows,
-		CreatedAt: timeText(j.CreatedAt), StartedAt: timeOf(j.StartedAt), CompletedAt: timeOf(j.CompletedAt), UpdatedAt: timeText(j.UpdatedAt),
-		OutputFormat: j.Format, Compression: j.Compression, Encrypted: j.Encrypted, ErrorCode: j.ErrorCode, ErrorMessage: j.ErrorMessage,
-		Suggestion: j.Suggestion, RetryCount: max(0, j.Attempts-1),
-		Metadata: jobMetadata{FromDate: j.FromDate, ToDate: j.ToDate, DateModifier: j.Modifier, Endpoint: "/v1/procedures/" + j.Procedure,
-			EstimatedRows: j.EstimatedRows, Reason: j.Reason},
+	b := jobBody{
+		JobID: j.ID, CustomerID: j.Customer, Procedure: j.Procedure, JobType: or(j.Type, "extract"), Mode: modeJob,
+		Status: j.Status, Message: statusMessages[j.Status], Priority: priorityName(j.Priority),
+		RowsProcessed: j.Rows, EstimatedRows: j.EstimatedRows,
+		CreatedAt: timeText(j.CreatedAt), StartedAt: timeOf(j.StartedAt),
+		CompletedAt: timeOf(j.CompletedAt), UpdatedAt: timeText(j.UpdatedAt),
+		OutputFormat: j.Format, Compression: j.Compression, Encrypted: j.Encrypted,
+		ErrorCode: j.ErrorCode, ErrorMessage: j.ErrorMessage, Suggestion: j.Suggestion, RetryCount: max(0, j.Attempts-1),
+		Metadata: jobMetadata{FromDate: j.FromDate, ToDate: j.ToDate, DateModifier: j.Modifier,
+			Endpoint: "/v1/procedures/" + j.Procedure, EstimatedRows: j.EstimatedRows, Reason: j.Reason},
 	}
 	if j.EstimatedBytes > 0 {
 		b.Metadata.EstimatedSize = known(float64(j.EstimatedBytes/1000) / 1000)
@@ -147,7 +150,8 @@ func (a *API) jobBody(j store.Job) jobBody {
 		b.ExecutionTime = rounded(max(0, a.Now().Sub(j.StartedAt)))
 	}
 	if j.Status == store.Completed {
-		b.Progress, b.TotalRows, b.FileSize, b.SHA256, b.FileName = known(100), known(j.TotalRows), known(j.Size), j.SHA256, j.FileName
+		b.Progress, b.TotalRows, b.FileSize = known(100), known(j.TotalRows), known(j.Size)
+		b.SHA256, b.FileName = j.SHA256, j.FileName
 		b.KeyID, b.ExpiresAt = j.SealingKey, timeOf(j.ObjectExpires)
 		if !j.ObjectRemoved.IsZero() {
 			b.ExpiresAt = timeText(j.ObjectRemoved)
@@ -303,7 +307,8 @@ func completed(j store.Job) *Error {
 	if j.Status == store.Completed {
 		return nil
 	}
-	e := fail(JobNotCompleted).with(Detail{Code: or(j.ErrorCode, string(JobNotCompleted)), Field: "status", Message: "The job is " + string(j.Status) + "."})
+	e := fail(JobNotCompleted).with(Detail{Code: or(j.ErrorCode, string(JobNotCompleted)), Field: "status",
+		Message: "The job is " + string(j.Status) + "."})
 	if !j.Status.Ended() {
 		e.RetryAfter = pollAfter
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
-// mostRanges is how many ranges are served in one answer. Who asks for more gets all of the object (RFC 9110, section 14.2): each
-// range begins to read the object anew.
+// mostRanges is how many ranges are served in one answer. Who asks for more gets all of the object (RFC 9110, section
+// 14.2): each range begins to read the object anew.
 const mostRanges = 16
 
 // object answers GET /v1/objects/{signed}: who has the link needs no key.
@@ -40,7 +40,8 @@ func (a *API) object(x *exchange) *Error {
 	return x.serveObject(j, store.Actor{Who: "link:" + p.key, From: x.info.From.String(), RequestID: x.info.RequestID})
 }
 
-// serveObject answers with the result of a job, or ranges of it. What conditions and ranges mean the standard library knows.
+// serveObject answers with the result of a job, or ranges of it. What conditions and ranges mean the standard library
+// knows.
 func (x *exchange) serveObject(j store.Job, by store.Actor) *Error {
 	h := x.w.Header()
 	h.Set("Content-Type", FormOf(j.Format, j.Compression, j.Encrypted, true).ContentType)
@@ -71,7 +72,8 @@ func (x *exchange) serveObject(j store.Job, by store.Actor) *Error {
 	case w.status >= 400:
 		return fail(Internal)
 	case w.failed != nil:
-		x.giveUp(x.outcome(fault.New(delivery.CodeClientGone, fault.Sink, "the client did not take the object: %w", w.failed)))
+		gone := fault.New(delivery.CodeClientGone, fault.Sink, "the client did not take the object: %w", w.failed)
+		x.giveUp(x.outcome(gone))
 	case failed != nil:
 		if fault.Is(failed, job.CodeNoObject) || fault.Is(failed, object.CodeMissing) {
 			failed = fail(ResultExpired)
@@ -82,8 +84,8 @@ func (x *exchange) serveObject(j store.Job, by store.Actor) *Error {
 	return nil
 }
 
-// rangeWriter sends what the standard library answers with, as soon as something of the object was read: until then what
-// goes wrong can still be told. Errors are told by the table.
+// rangeWriter sends what the standard library answers with, as soon as something of the object was read: until then
+// what goes wrong can still be told. Errors are told by the table.
 type rangeWriter struct {
 	x      *exchange
 	ready  func() bool
@@ -203,7 +205,8 @@ func (r *objectReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if r.body = body; info.Size != r.size {
-			r.failed = fault.New(codeOtherObject, fault.Sink, "the object has %d bytes, and the record says %d", info.Size, r.size)
+			r.failed = fault.New(codeOtherObject, fault.Sink, "the object has %d bytes, and the record says %d",
+				info.Size, r.size)
 			return 0, r.failed
 		}
 	}

@@ -223,6 +223,9 @@ func (d *describer) errorResponse(codes []Code) *huma.Response {
 	if slices.ContainsFunc(codes, func(c Code) bool { return entries[c].Retryable }) {
 		headers = d.headers("X-Request-Id", "Retry-After")
 	}
+	if slices.Contains(codes, RangeNotSatisfiable) {
+		headers = d.headers("X-Request-Id", "Content-Range")
+	}
 	return &huma.Response{
 		Description: text.String(), Headers: headers,
 		Content: map[string]*huma.MediaType{

@@ -137,7 +137,7 @@ func (e *execution) admitAndRun(ctx context.Context, sink engine.Sink, o engine.
 	}
 	defer release()
 	// What is refused above was no run, and leaves a line in the log alone.
-	if err := e.begin(ctx); err != nil {
+	if err := e.begin(ctx); err != nil && !e.goesUnrecorded(ctx, err) {
 		return nil, err
 	}
 	e.observer.Admitted(e.Plan)
@@ -178,11 +178,26 @@ func (e *execution) begin(ctx context.Context) error {
 	if e.recorded || e.answered {
 		return nil
 	}
-	if err := e.api.Requests.BeginRequest(ctx, e.request, e.audit("request.begin", "ok")); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	err := e.api.Requests.BeginRequest(ctx, e.request, e.audit("request.begin", "ok"))
+	e.recorded = err == nil
+	return err
+}
+
+// goesUnrecorded reports whether a run goes on that could not be written down. When the record is away, full or read-only,
+// rows are answered all the same, and the log has what the audit has not; but not where they are sealed: their receipt
+// could not be had.
+func (e *execution) goesUnrecorded(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || e.encrypted {
+		return false
 	}
-	e.recorded = true
-	return nil
+	e.api.Log.ErrorContext(ctx, "a request runs that was not written down", "request_id", e.request.ID,
+		"customer", e.request.Customer, "key_id", e.request.KeyID, "procedure", e.request.Procedure, "cause", fault.From(err).Code)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.recorded = !e.answered // it may have been written down after all, and is ended then
+	return true
 }
 
 // becameJob writes down that the request was answered with a job, which is the record's other line.
