@@ -3,8 +3,10 @@ package record
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -204,7 +206,8 @@ func TestEndsOfProcesses(t *testing.T) {
 func TestMove(t *testing.T) {
 	eachServer(t, func(t *testing.T, on *servers.Server) {
 		ctx := t.Context()
-		from, err := sqlite.Open(ctx, t.TempDir()+"/data", nil)
+		dir := t.TempDir() + "/data"
+		from, err := sqlite.Open(ctx, dir, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,6 +259,38 @@ func TestMove(t *testing.T) {
 		if rows["jobs"] != 250 || rows["keys"] != 1 || rows["outbox"] != 125 || rows["idempotency"] != 250 || rows["sealing_uses"] != 1 || rows["requests"] != 1 {
 			t.Errorf("moved were %v", rows)
 		}
+		// Every table that there is has moved.
+		names := func(db *sql.DB, text string) (all []string) {
+			t.Helper()
+			found, err := db.Query(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer found.Close()
+			for found.Next() {
+				var name string
+				if err := found.Scan(&name); err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, name)
+			}
+			return all
+		}
+		file, err := sql.Open("sqlite", "file:"+dir+"/record.db?mode=ro")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		want := slices.Sorted(maps.Keys(rows))
+		for _, got := range [][]string{
+			names(file, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1"),
+			names(on.Open(on.Database()), `SELECT table_name FROM information_schema.tables WHERE table_schema = database()
+				AND table_name NOT IN ('record', 'record_schema', 'counters', 'instances') ORDER BY binary table_name`),
+		} {
+			if !slices.Equal(got, want) {
+				t.Errorf("the tables are %v, and moved were %v", got, want)
+			}
+		}
 		if to.Version() == before {
 			t.Error("nobody is told that there are keys now")
 		}
@@ -288,5 +323,18 @@ func TestMove(t *testing.T) {
 		if _, err := sqlrecord.Move(ctx, from.Record, to.Record); !fault.Is(err, store.CodeExists) {
 			t.Errorf("a second move: %v", err)
 		}
+	})
+}
+
+// TestTLS: a server whose certificate nobody vouches for is taken by its key alone, and by no other.
+func TestTLS(t *testing.T) {
+	eachServer(t, func(t *testing.T, on *servers.Server) {
+		url := on.DSN(on.Database())
+		_, err := mysql.Open(t.Context(), config.NewSecret(url+"?tls=verify-ca"), mysql.Options{})
+		if !fault.Is(err, store.CodeServer) || fault.From(err).Details["tls_pin"] == "" {
+			t.Fatalf("expected %s with a pin, got %v", store.CodeServer, err)
+		}
+		open(t, url+"?tls_pin="+fault.From(err).Details["tls_pin"], mysql.Options{})
+		refused(t, url+"?tls_pin=sha256:"+strings.Repeat("ab", 32), store.CodeServer, "another than tls_pin says")
 	})
 }

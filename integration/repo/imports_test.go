@@ -71,6 +71,8 @@ var engineTestEdges = map[string][]string{
 	"engine/service":              {"engine/service/store/memory", "engine/service/telemetry/telemetrytest"},
 	"engine/service/api":          {"engine/service/store/memory"},
 	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
+	"engine/service/binding":      {"engine/service/store/memory"},
+	"engine/service/job":          {"engine/service/admission", "engine/service/delivery", "engine/service/spool", "engine/service/store/memory"},
 	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},

@@ -57,10 +57,17 @@ func Move(ctx context.Context, from, to *Record) (moved []Moved, err error) {
 		if err := into.isEmpty(); err != nil {
 			return err
 		}
-		return from.write(ctx, Change{Alone: true, Do: func(out Tx) (err error) {
-			moved, err = moveAll(out, into)
-			return err
+		var failed error // of either record, which the one that is written to tells apart
+		err := from.write(ctx, Change{Alone: true, Do: func(out Tx) error {
+			if moved, failed = moveAll(out, into); failed != nil {
+				return fault.New(store.CodeFailed, fault.Internal, "the move has failed")
+			}
+			return nil
 		}})
+		if failed != nil {
+			return failed
+		}
+		return err
 	}})
 	return moved, err
 }
