@@ -43,7 +43,18 @@ func (a *API) ready(say func(http.ResponseWriter, int, string), w http.ResponseW
 		say(w, http.StatusServiceUnavailable, "stopping")
 		return
 	}
-	say(w, http.StatusOK, "ready")
+	say(w, http.StatusOK, "ready"+a.jobsReady())
+}
+
+// jobsReady says whether jobs are accepted: where they are not, streams go on, so that the service is ready all the same.
+func (a *API) jobsReady() string {
+	if a.Jobs == nil || a.JobsRefused == nil {
+		return ""
+	}
+	if why := a.JobsRefused(); why != "" {
+		return "\njobs: not accepted (" + why + ")"
+	}
+	return "\njobs: accepted"
 }
 
 // The limits of a server for a handler of this package. Bodies and answers have deadlines of their own, which move on

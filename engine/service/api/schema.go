@@ -65,6 +65,9 @@ func (p *procedure) rowSchema() *huma.Schema {
 		if s.Nullable && len(s.Enum) > 0 {
 			s.Enum = append(s.Enum, nil)
 		}
+		if c.Personal {
+			s.Extensions = map[string]any{"x-personal-data": true}
+		}
 		out.Properties[c.Name] = s
 		out.Required = append(out.Required, c.Name)
 		order = append(order, c.Name)
