@@ -19,7 +19,7 @@ import (
 // gcPercent is GOGC of a Go plugin (runtime/debug.SetGCPercent). A plugin's heap is mostly buffers without pointers
 // that are used again and again, so collecting more often than with Go's default of 100 saves memory and costs next to
 // nothing.
-const gcPercent = 40
+const gcPercent = 50
 
 // environment is what a plugin process sees: nothing of the host's own, which
 // may hold secrets. extra is what go-plugin's handshake needs.

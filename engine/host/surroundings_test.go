@@ -35,7 +35,7 @@ func TestSurroundings(t *testing.T) {
 			// A certificate has line breaks in it, and no sign that could be a variable's.
 			want := map[string]string{
 				"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC", "HOME": see.Directory, "TMPDIR": see.Directory,
-				"GOGC": "40", "GOMEMLIMIT": "314572800", "CIPHERSTREAM_LIFELINE": "3", "CIPHERSTREAM_PLUGIN": "b5d3a8f0-stage",
+				"GOGC": "50", "GOMEMLIMIT": "314572800", "CIPHERSTREAM_LIFELINE": "3", "CIPHERSTREAM_PLUGIN": "b5d3a8f0-stage",
 				"GORACE": "atexit_sleep_ms=0",
 				"PWD":    see.Directory, // os/exec sets it with the directory
 			}

@@ -9,7 +9,9 @@
 package service
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -20,7 +22,9 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/api/admin"
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/job"
 	"github.com/cipherstream/cipherstream/engine/service/spool"
+	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
 	"github.com/cipherstream/cipherstream/engine/service/telemetry"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -37,6 +41,11 @@ type Record interface {
 	customer.Record
 	api.Requests
 	PruneRequests(ctx context.Context, before time.Time) (int64, error)
+	// Of jobs.
+	job.Record
+	// Queues are the jobs that wait and run, by procedure.
+	Queues(ctx context.Context) (map[string]store.Queue, error)
+	api.JobRecord
 }
 
 // Config is what a service is made of. Settings, Engine, Record and DataKey have to be given; they stay the caller's, who
@@ -47,6 +56,8 @@ type Config struct {
 	Record   Record
 	// DataKey seals the encryption keys that the service makes.
 	DataKey *datakey.Key
+	// Buckets are where the objects of jobs go. Default none, and no jobs.
+	Buckets Buckets
 	// Version is that of the program.
 	Version string
 	// Log receives what operators should know, and Level is changed by a reload; nil leaves it.
@@ -68,6 +79,8 @@ type Service struct {
 	// What a reload gives other limits.
 	admission *admission.Controller
 	spools    *spool.Pool
+	jobs      *job.Manager // nil when there are none
+	accepts   *acceptance
 	traces    *telemetry.Traces
 	public    *listener
 	ops       *listener // nil when there is none
@@ -76,14 +89,18 @@ type Service struct {
 	failed    chan error
 }
 
-// New makes a service, which does nothing yet.
-func New(ctx context.Context, cfg Config) (*Service, error) {
+func (cfg *Config) orDefault() {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+}
+
+// New makes a service, which does nothing yet.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	cfg.orDefault()
 	set := cfg.Settings
 	s := &Service{cfg: cfg, failed: make(chan error, 1)}
 	s.settings.Store(set)
@@ -102,14 +119,24 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	s.gauges(s.admission, spools)
-	s.api, err = api.New(api.Config{
+	if cfg.Buckets != nil {
+		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers); err != nil {
+			return nil, err
+		}
+		s.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
+		jobGauges(s.metrics, &cfg, s.jobs, s.accepts)
+	}
+	parts := api.Config{
 		Engine: cfg.Engine, Tuning: tuning(set), Customers: s.registry, Admission: s.admission, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
 		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation,
-	})
-	if err != nil {
+	}
+	if s.jobs != nil {
+		parts.Jobs, parts.JobRecord, parts.LinkKey, parts.JobsRefused = s.jobs, cfg.Record, cfg.DataKey.Derive("links"), s.accepts.refused
+	}
+	if s.api, err = api.New(parts); err != nil {
 		return nil, err
 	}
 	s.loops = []*loop{
@@ -118,6 +145,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 			return err
 		}},
 		{name: "keys", every: time.Minute, do: s.registry.Flush, atEnd: true},
+	}
+	if s.accepts != nil {
+		s.loops = append(s.loops, s.accepts.loop())
 	}
 	return s, nil
 }
@@ -199,14 +229,19 @@ func (s *Service) Start(ctx context.Context) (err error) {
 		}
 		s.ops.serve(s.operations(secure))
 	}
-	if s.admin, err = admin.Listen(set.State, s.registry, s.cfg.Log); err != nil {
-		return err
+	if set.Directory != "" {
+		if s.admin, err = admin.Listen(set.Directory, s.registry, s.cfg.Log); err != nil {
+			return err
+		}
 	}
 	s.public.serve(s.api.Handler())
 	for _, l := range s.loops {
 		l.start(s.cfg.Log)
 	}
-	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", set.State, "customers", len(set.Customers),
+	if s.jobs != nil {
+		s.jobs.Start()
+	}
+	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", cmp.Or(set.Directory, "on a server"), "customers", len(set.Customers),
 		"version", s.cfg.Version}
 	if pin := s.public.pin(); pin != "" {
 		attributes = append(attributes, "pin", pin)
@@ -242,7 +277,7 @@ func (s *Service) Pin() string { return s.public.pin() }
 const cutTime = 10 * time.Second
 
 // Stop ends the service: it is not ready at once, takes no more connections, lets what runs go on for the time of
-// the settings, and then cuts it. It may be called twice. When ctx ends first, what runs is cut then.
+// the settings, and then cuts it; jobs are handed back. It may be called twice. When ctx ends first, what runs is cut then.
 func (s *Service) Stop(ctx context.Context) {
 	s.api.Drain()
 	if s.public.serving() {
@@ -259,6 +294,11 @@ func (s *Service) Stop(ctx context.Context) {
 		if err := s.admin.Close(); err != nil {
 			s.cfg.Log.WarnContext(ctx, "admin.sock was not closed properly", "err", err)
 		}
+	}
+	if s.jobs != nil { // those that requests became in the meantime, too
+		handedBack, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
+		s.jobs.Stop(handedBack)
+		cancel()
 	}
 	for _, l := range s.loops {
 		l.stop()
@@ -291,7 +331,15 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 	if err != nil {
 		return err
 	}
+	if s.cfg.Buckets != nil {
+		if err := s.cfg.Buckets.Use(to); err != nil {
+			return err
+		}
+	}
 	if err := s.registry.Reload(ctx, customers(to), to.AdminNetworks); err != nil {
+		if s.cfg.Buckets != nil {
+			err = errors.Join(err, s.cfg.Buckets.Use(s.settings.Load()))
+		}
 		return err
 	}
 	// Nothing below can fail.
@@ -335,7 +383,7 @@ func customers(set *config.Settings) []customer.Customer {
 			attributes["time_zone"] = c.TimeZone
 		}
 		out = append(out, customer.Customer{
-			ID: c.ID, Name: c.Name, Demo: c.Demo, DSN: c.DSN, Bucket: set.Buckets[c.Bucket].URL, SealingKeys: c.EncryptionKeys,
+			ID: c.ID, Name: c.Name, Demo: c.Demo, DSN: c.DSN, Bucket: c.Bucket, SealingKeys: c.EncryptionKeys,
 			Allow: engine.AllowList{Tables: c.Allow.Tables, Procedures: c.Allow.Procedures}, Networks: c.Networks, Streams: c.Streams,
 			Attributes: attributes,
 		})

@@ -124,7 +124,7 @@ func settings(t *testing.T) *config.Settings {
 	t.Helper()
 	set := &config.Settings{Spec: config.Default(), Name: "test"}
 	set.Listen.Address, set.Operations.Address = "127.0.0.1:0", "127.0.0.1:0"
-	set.State = t.TempDir()
+	set.Directory = t.TempDir()
 	set.Limits.Spool.Directory = t.TempDir()
 	for _, id := range []string{"one", "two"} {
 		set.Customers = append(set.Customers, config.Customer{CustomerSpec: config.CustomerSpec{ID: id}, DSN: secrets.NewSecret("mysql://u:p@127.0.0.1/x")})
@@ -154,7 +154,7 @@ func newService(t *testing.T, set *config.Settings, held *gate) *service {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	key, err := datakey.Open(set.State)
+	key, err := datakey.Open(set.Directory)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func TestAddressInUse(t *testing.T) {
 		if err := newService(t, set, nil).Start(t.Context()); !fault.Is(err, CodeListen) {
 			t.Errorf("%s: %v", where, err)
 		}
-		if _, err := os.Stat(filepath.Join(set.State, "admin.sock")); err == nil {
+		if _, err := os.Stat(filepath.Join(set.Directory, "admin.sock")); err == nil {
 			t.Errorf("%s: admin.sock is left", where)
 		}
 	}

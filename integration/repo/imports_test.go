@@ -45,7 +45,8 @@ var engineEdges = map[string][]string{
 	"engine/sandbox/embedded": {"engine/sandbox"},
 
 	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
-		"engine/service/customer", "engine/service/spool", "engine/service/store/datakey", "engine/service/telemetry"},
+		"engine/service/customer", "engine/service/job", "engine/service/spool", "engine/service/store", "engine/service/store/datakey",
+		"engine/service/telemetry"},
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/binding", "engine/service/customer",
 		"engine/service/delivery", "engine/service/job", "engine/service/spool", "engine/service/store"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
@@ -56,6 +57,7 @@ var engineEdges = map[string][]string{
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
 	"engine/service/job":             {"engine", "engine/diag", "engine/service/binding", "engine/service/customer", "engine/service/store"},
 	"engine/service/store/memory":    {"engine/service/store"},
+	"engine/service/store/mysql":     {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlite":    {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlrecord": {"engine/service/store"},
 	"engine/service/store/storetest": {"engine/service/store"},
@@ -69,6 +71,8 @@ var engineTestEdges = map[string][]string{
 	"engine/service":              {"engine/service/store/memory", "engine/service/telemetry/telemetrytest"},
 	"engine/service/api":          {"engine/service/store/memory"},
 	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
+	"engine/service/binding":      {"engine/service/store/memory"},
+	"engine/service/job":          {"engine/service/admission", "engine/service/delivery", "engine/service/spool", "engine/service/store/memory"},
 	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
@@ -128,7 +132,7 @@ const (
 )
 
 // recordSQL are the packages of the service that speak SQL.
-var recordSQL = []string{recordOwner, "engine/service/store/sqlrecord"}
+var recordSQL = []string{recordOwner, "engine/service/store/mysql", "engine/service/store/sqlrecord"}
 
 func TestImportDirections(t *testing.T) {
 	t.Parallel()

@@ -20,7 +20,7 @@ var dependencies = map[string]string{
 	"github.com/dolthub/go-mysql-server":          "the embedded server of the sandbox",
 	"github.com/dolthub/vitess":                   "the embedded server's log of its connections, so that its lines go into ours",
 	"github.com/go-mysql-org/go-mysql":            "how passwords are mixed with what MySQL and MariaDB send, for the mysql source",
-	"github.com/go-sql-driver/mysql":              "bulk loading of a real server, and an independent reader in tests",
+	"github.com/go-sql-driver/mysql":              "the record on a server, bulk loading of a real server, and an independent reader in tests",
 	"github.com/google/flatbuffers":               "metadata of the Arrow IPC format",
 	"github.com/hashicorp/go-hclog":               "the logger that go-plugin asks for",
 	"github.com/hashicorp/go-plugin":              "the control plane to plugin processes",

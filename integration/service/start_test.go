@@ -141,6 +141,7 @@ type sandbox struct {
 	*running
 	URL, Documentation, Key, Command, State string
 	EncryptionKey                           string `json:"encryption_key"`
+	JobCommand                              string `json:"job_command"`
 }
 
 // startSandbox starts a sandbox in an empty folder, on a free port.

@@ -41,6 +41,18 @@ const (
 	codeJob       = "call.job"
 )
 
+// unreached is the error of a service that does not answer. Addresses may hold what opens an object, and are not in it.
+func (s *caller) unreached(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	return fault.New(codeUnreached, fault.Connect, "%s cannot be asked: %w", s.server, err).WithRetry()
+}
+
 // callFlags are the flags of call.
 type callFlags struct {
 	remote     remote
@@ -53,6 +65,8 @@ type callFlags struct {
 	limit      int
 	output     string
 	keys       string
+	wait       bool
+	progress   string
 }
 
 func (a *app) callCommand() *cobra.Command {
@@ -64,6 +78,10 @@ func (a *app) callCommand() *cobra.Command {
 with -o appears under its name when it is whole, and only then: its digest and its number of rows
 are those that the service says, in the header or behind the last byte. An answer that was cut is
 an error, with the reason that the service gives.
+
+A request that becomes a job, because --mode job asks for one or because its answer is too large, is
+told with its id; with --wait its end is waited for, and its result fetched as by jobs download.
+Without --wait an answer that was not asked to be a job and is one is an error: nothing was fetched.
 
 With --decrypt, what comes is opened with the customer's encryption key, and held against the
 receipt of the delivery.`,
@@ -80,7 +98,9 @@ receipt of the delivery.`,
 	c.Flags().StringArrayVarP(&f.parameters, "param", "p", nil, "`NAME=VALUE` of a field of the request; NAME:=JSON for what is no text (repeatable)")
 	c.Flags().StringVarP(&f.format, "format", "f", "", "format: ndjson, json, csv, parquet or arrow (default the service's)")
 	c.Flags().StringVarP(&f.compress, "compress", "c", "", "compression: none, gzip, zip or zstd (default the service's)")
-	c.Flags().StringVar(&f.mode, "mode", "", "auto or stream (default the service's)")
+	c.Flags().StringVar(&f.mode, "mode", "", "auto, stream or job (default the service's)")
+	c.Flags().BoolVar(&f.wait, "wait", false, "wait for a request that becomes a job, and fetch its result")
+	c.Flags().StringVar(&f.progress, "progress", terminal.ProgressAuto, terminal.ProgressUsage)
 	c.Flags().BoolVar(&f.encrypted, "encrypted", false, "have the answer encrypted with the customer's key")
 	c.Flags().IntVar(&f.limit, "limit", 0, "a preview of so many `ROWS`")
 	c.Flags().StringVarP(&f.output, "output", "o", "-", "write to `FILE`; - is standard output")
@@ -156,26 +176,13 @@ func (a *app) call(ctx context.Context, procedure string, f *callFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.remote.server == "" {
-		return terminal.UsageFault("no service is given").WithHint("give --server URL")
-	}
-	client, err := f.remote.client()
+	s, err := f.remote.caller(ctx)
 	if err != nil {
 		return err
 	}
-	key, err := f.remote.secret(ctx)
+	ring, err := readRing(ctx, f.keys)
 	if err != nil {
 		return err
-	}
-	var ring *envelope.Ring
-	if f.keys != "" {
-		keys, err := session.ReadSecret(ctx, f.keys)
-		if err != nil {
-			return err
-		}
-		if ring, err = envelope.ParseRing(keys, ""); err != nil {
-			return err
-		}
 	}
 	if f.output == "-" {
 		if err := a.CheckOutput("the rows", "to throw the rows away, say so: -o /dev/null"); err != nil {
@@ -191,12 +198,15 @@ func (a *app) call(ctx context.Context, procedure string, f *callFlags) error {
 	if err != nil {
 		return err
 	}
-	s := &caller{client: client, server: strings.TrimSuffix(f.remote.server, "/"), key: key}
 	answer, err := s.do(ctx, http.MethodPost, "/v1/procedures/"+url.PathEscape(procedure), text)
 	if err != nil {
 		return err
 	}
 	defer answer.Body.Close()
+	if answer.Header.Get(headerMode) == "job" {
+		out.Discard()
+		return a.becameJob(ctx, s, answer, f, body["mode"] == "job", ring)
+	}
 	var done *summary
 	if ring == nil {
 		done, err = s.fetch(ctx, answer, out, f.format, f.encrypted)
@@ -222,6 +232,27 @@ func (a *app) call(ctx context.Context, procedure string, f *callFlags) error {
 	})
 }
 
+// becameJob tells of the job that a request has become, or waits for it.
+func (a *app) becameJob(ctx context.Context, s *caller, answer *http.Response, f *callFlags, asked bool, ring *envelope.Ring) error {
+	j, text, err := readJob(answer)
+	switch {
+	case err != nil:
+		return err
+	case f.wait:
+		return a.download(ctx, &customerJobs{s, f.customer}, j.ID, &downloadFlags{output: f.output, progress: f.progress, wait: true}, ring)
+	case !asked:
+		return fault.New(codeJob, fault.Source, "the request has become job %s, and nothing was fetched", j.ID).WithDetail("job_id", j.ID).
+			WithHint("cipherstream jobs download %s --wait fetches it; call --wait does so by itself", j.ID)
+	}
+	return a.Print(func(w io.Writer) error {
+		if a.JSON {
+			return terminal.WriteJSON(w, text)
+		}
+		_, err := fmt.Fprintf(w, "job %s is %s\n\n  cipherstream jobs download %s --wait --server %s --customer %s\n", j.ID, j.Status, j.ID, s.server, f.customer)
+		return err
+	})
+}
+
 // caller speaks to a service with a key.
 type caller struct {
 	client      *http.Client
@@ -237,8 +268,21 @@ const (
 	headerDigest  = "Repr-Digest"
 )
 
-// do sends a request. An answer that is an error is one here.
-func (s *caller) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+// do sends a request, with fields and values of its header by turns. An answer that is an error is one here.
+func (s *caller) do(ctx context.Context, method, path string, body []byte, header ...string) (*http.Response, error) {
+	answer, err := s.send(ctx, method, path, body, header...)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusAccepted {
+		defer answer.Body.Close()
+		return nil, refused(answer)
+	}
+	return answer, nil
+}
+
+// send is do of an answer that may be anything.
+func (s *caller) send(ctx context.Context, method, path string, body []byte, header ...string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, method, s.server+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, usage("the request cannot be made: %w", err)
@@ -248,20 +292,12 @@ func (s *caller) do(ctx context.Context, method, path string, body []byte) (*htt
 		r.Header.Set("Content-Type", "application/json")
 	}
 	r.Header.Set("User-Agent", "cipherstream/"+session.Version())
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
 	answer, err := s.client.Do(r)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		var failed *url.Error
-		if errors.As(err, &failed) {
-			err = failed.Err
-		}
-		return nil, fault.New(codeUnreached, fault.Connect, "%s cannot be asked: %w", s.server, err).WithRetry()
-	}
-	if answer.StatusCode != http.StatusOK {
-		defer answer.Body.Close()
-		return nil, refused(answer)
+		return nil, s.unreached(ctx, err)
 	}
 	return answer, nil
 }
@@ -307,9 +343,6 @@ func refused(answer *http.Response) error {
 // fetch writes the answer's body, and checks it.
 func (s *caller) fetch(ctx context.Context, answer *http.Response, to io.Writer, format string, sealed bool) (*summary, error) {
 	done := &summary{RequestID: answer.Header.Get(headerRequest), RunID: answer.Header.Get(headerRun), Mode: answer.Header.Get(headerMode)}
-	if done.Mode == "job" {
-		return nil, fault.New(codeJob, fault.Source, "the service made a job of the request, which this command does not wait for").WithHint("ask for --mode stream")
-	}
 	sum := sha256.New()
 	counter := newCounter(answer.Header.Get("Content-Type"), answer.Header.Get("Content-Encoding"), format, sealed)
 	n, err := io.Copy(io.MultiWriter(writer{to}, sum, counter), answer.Body)

@@ -200,7 +200,7 @@ func TestCall(t *testing.T) {
 		{"no digest", answer{media: "application/x-ndjson", body: []byte(rows), rows: "2", digest: "-"}, 1, "sent no digest"},
 		{"a weak digest", answer{media: "application/x-ndjson", body: []byte(rows), rows: "2", digest: "md5=:AAAA:"}, 1, "sent no digest"},
 		{"cut", answer{media: "application/x-ndjson", body: []byte(rows), rows: "2", cut: true}, 1, "because of SOURCE_FAILED: the database went away"},
-		{"a job", answer{media: "application/json", body: []byte("{}"), headers: map[string]string{"X-CipherStream-Mode": "job"}}, 1, "made a job"},
+		{"a job", answer{media: "application/json", body: []byte("{}"), headers: map[string]string{"X-CipherStream-Mode": "job"}}, 1, "made a job of the request, and does not say which"},
 
 		{"bad request", answer{status: 400, body: []byte(`{"error":{"code":"INVALID_DATE_RANGE","message":"to_date is before from_date","suggestion":"swap them","request_id":"req_1"}}`)}, 2, "INVALID_DATE_RANGE: to_date is before from_date"},
 		{"key", answer{status: 401, body: []byte(`{"error":{"code":"INVALID_API_KEY","message":"x"}}`)}, 3, "INVALID_API_KEY"},

@@ -61,8 +61,10 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"serve", "--sandbox", "--config", "x"}, "--config names one"},
 		{[]string{"serve", "--sandbox-seed", "3"}, "no effect without --sandbox"},
+		{[]string{"serve", "--sandbox", "--state", "x"}, "--state names one"},
+		{[]string{"serve", "--config", example, "--state", "mysql://u:geheim@db/record"}, "without a password in it"},
 		{[]string{"serve", "x"}, "takes no argument"},
-		{[]string{"serve"}, "or try --sandbox"},
+		{[]string{"serve"}, "or try serve --sandbox"},
 		{[]string{"serve", "--config", "/nowhere/service.yaml"}, "cannot be read"},
 		{[]string{"serve", "--config", example, "--listen", "0.0.0.0:80"}, "no certificate is given"},
 		{[]string{"config", "chek"}, "did you mean check?"},

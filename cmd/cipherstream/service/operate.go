@@ -16,7 +16,6 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/api/admin"
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
-	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
 	secrets "github.com/cipherstream/cipherstream/sdk/config"
 )
 
@@ -76,7 +75,14 @@ func (a *app) operate(c *cobra.Command, w *where, do func(context.Context, admin
 	if err != nil {
 		return err
 	}
-	manage, done, err := admin.Pick(ctx, set.State, func() (admin.Manage, func() error, error) { return a.direct(ctx, w.config) })
+	direct := func() (admin.Manage, func() error, error) { return a.direct(ctx, w.config) }
+	var manage admin.Manage
+	var done func() error
+	if set.Shared { // whoever runs sees in the record what is done there
+		manage, done, err = direct()
+	} else {
+		manage, done, err = admin.Pick(ctx, set.Directory, direct)
+	}
 	if err != nil {
 		return err
 	}
@@ -90,7 +96,7 @@ func (a *app) direct(ctx context.Context, path string) (_ admin.Manage, done fun
 	if err != nil {
 		return nil, nil, err
 	}
-	record, err := sqlite.Open(ctx, set.State, time.Now)
+	record, err := openRecord(ctx, set, nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,22 @@ func (r *remote) secret(ctx context.Context) (string, error) {
 		return "", terminal.UsageFault("no key is given").WithHint("set %s, or give --key %s", r.variable, session.SecretForms)
 	}
 	return session.ReadSecret(ctx, "env:"+r.variable)
+}
+
+// caller speaks to the service with the key.
+func (r *remote) caller(ctx context.Context) (*caller, error) {
+	if r.server == "" {
+		return nil, terminal.UsageFault("no service is given").WithHint("give --server URL")
+	}
+	client, err := r.client()
+	if err != nil {
+		return nil, err
+	}
+	key, err := r.secret(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &caller{client: client, server: strings.TrimSuffix(r.server, "/"), key: key}, nil
 }
 
 // client speaks to the service: by TLS 1.3, and in the clear to this machine only. Answers come as they are sent.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
+	"path/filepath"
 	"time"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/sandbox"
@@ -36,6 +38,7 @@ type announced struct {
 	Key           string `json:"key"`
 	EncryptionKey string `json:"encryption_key"`
 	Command       string `json:"command"`
+	JobCommand    string `json:"job_command"`
 	State         string `json:"state"`
 }
 
@@ -63,7 +66,7 @@ func (a *app) serveSandbox(ctx context.Context, f *serveFlags) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := a.Print(func(w io.Writer) error { return a.announce(w, s.Address(), issued.Text, encryption, set.State) }); err != nil {
+		if err := a.Print(func(w io.Writer) error { return a.announce(w, s.Address(), issued.Text, encryption, set.Directory) }); err != nil {
 			return err
 		}
 		select {
@@ -82,11 +85,11 @@ func sandboxSettings(f *serveFlags, dsn, encryption string) *config.Settings {
 		set.Listen.Address = sandboxAddress
 	}
 	set.Operations.Address = config.Off
-	set.State = "" // one of its own
+	set.Directory = "" // one of its own
 	set.Shutdown.Grace = sandboxGrace
 	set.Customers = []config.Customer{{
 		CustomerSpec: config.CustomerSpec{
-			ID: sandboxCustomer, Name: "Generated data", Demo: true,
+			ID: sandboxCustomer, Name: "Generated data", Demo: true, Bucket: sandboxCustomer,
 			Allow: config.Allow{Tables: []string{"*"}, Procedures: []string{"*"}},
 		},
 		DSN: secrets.NewSecret(dsn), EncryptionKeys: []secrets.Secret{secrets.NewSecret(encryption)},
@@ -94,22 +97,34 @@ func sandboxSettings(f *serveFlags, dsn, encryption string) *config.Settings {
 	return set
 }
 
+// ownBucket is a folder in the data directory for the sandbox's jobs.
+func ownBucket(set *config.Settings) {
+	folder := url.URL{Scheme: "file", Path: filepath.Join(set.Directory, "objects"), RawQuery: "create_dir=true"}
+	set.Buckets = map[string]config.Bucket{sandboxCustomer: {BucketSpec: config.BucketSpec{URL: folder.String()}}}
+}
+
 // announce says how the sandbox is reached.
 func (a *app) announce(w io.Writer, address, key, encryption, state string) error {
 	url := "http://" + address
 	command := fmt.Sprintf(`curl -sS -X POST %s/v1/procedures/appointments -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' `+
 		`-d '{"customer_id": "%s", "from_date": "2024-01-01", "to_date": "2024-01-31"}'`, url, key, sandboxCustomer)
+	job := fmt.Sprintf(`curl -sS -X POST %s/v1/procedures/treatment -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' `+
+		`-d '{"customer_id": "%s", "mode": "job", "output_format": "parquet"}'`, url, key, sandboxCustomer)
 	if a.JSON {
 		return terminal.WriteJSON(w, announced{URL: url, Documentation: url + "/docs", Customer: sandboxCustomer, Key: key, EncryptionKey: encryption,
-			Command: command, State: state})
+			Command: command, JobCommand: job, State: state})
 	}
 	_, err := fmt.Fprintf(w, `Serving generated data until interrupted.
+
+  %s
+
+  As a job, with a link to the result in what the answer's Location says:
 
   %s
 
   documentation   %s/docs
   encryption key  %s   (for "encrypted": true; cipherstream decrypt --keys opens what comes)
 
-`, command, url, encryption)
+`, command, job, url, encryption)
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +15,6 @@ import (
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/service"
 	"github.com/cipherstream/cipherstream/engine/service/config"
-	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
 	"github.com/cipherstream/cipherstream/engine/service/telemetry"
 )
 
@@ -24,10 +22,14 @@ import (
 type serveFlags struct {
 	config  string
 	listen  string
+	state   string
 	sandbox bool
 	verbose bool
 	data    sandbox.Practice
 }
+
+// stateUsage explains --state.
+const stateUsage = "`FOLDER` or REFERENCE instead of the document's state: a data directory, or env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS for the URL of a MySQL or MariaDB server"
 
 func (a *app) serveCommand() *cobra.Command {
 	var f serveFlags
@@ -51,6 +53,8 @@ for the time of shutdown.grace, and is cut then, so that nobody takes it for who
 		Args: a.NoArguments,
 		RunE: a.Action(func(c *cobra.Command, _ []string) error {
 			switch {
+			case f.sandbox && f.state != "":
+				return usage("--sandbox has a data directory of its own, which is gone afterwards, but --state names one")
 			case f.sandbox && c.Flags().Changed("config"):
 				return terminal.UsageFault("--sandbox needs no document, but --config names one").WithHint("give one of them")
 			case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale")):
@@ -64,6 +68,7 @@ for the time of shutdown.grace, and is cut then, so that nobody takes it for who
 	c.Flags().StringVar(&f.config, "config", defaultConfig, "`FILE` of kind Service")
 	c.Flags().BoolVar(&f.sandbox, "sandbox", false, "serve generated data, with a fresh key for a customer of that name")
 	c.Flags().StringVar(&f.listen, "listen", "", "`ADDRESS` to listen on instead of the document's (with --sandbox 127.0.0.1:8080)")
+	c.Flags().StringVar(&f.state, "state", "", stateUsage)
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log every request, also with --sandbox")
 	f.data.Flags(c, "sandbox-")
 	_ = c.MarkFlagFilename("config", "yaml", "yml") // the flag exists
@@ -71,20 +76,22 @@ for the time of shutdown.grace, and is cut then, so that nobody takes it for who
 }
 
 func (f *serveFlags) options() config.Options {
-	return config.Options{Secret: session.ReadSecret, Listen: f.listen}
+	return config.Options{Secret: session.ReadSecret, Listen: f.listen, State: f.state}
+}
+
+// missing is the error of a document that nobody has named and that is not there.
+func (f *serveFlags) missing() error {
+	if _, err := os.Stat(f.config); errors.Is(err, fs.ErrNotExist) && f.config == defaultConfig {
+		return terminal.UsageFault("there is no %s in the current folder", defaultConfig).WithHint("name a document with --config FILE, or try serve --sandbox, which needs none")
+	}
+	return nil
 }
 
 // serve serves what a document says.
 func (a *app) serve(ctx context.Context, f *serveFlags) error {
-	hangUps := make(chan struct{}, 1)
-	a.OnHangUp(func() {
-		select {
-		case hangUps <- struct{}{}:
-		default: // one is on its way
-		}
-	})
-	if _, err := os.Stat(f.config); errors.Is(err, fs.ErrNotExist) && f.config == defaultConfig {
-		return terminal.UsageFault("there is no %s in the current folder", defaultConfig).WithHint("name a document with --config FILE, or try --sandbox, which needs none")
+	hangUps := a.hangUps()
+	if err := f.missing(); err != nil {
+		return err
 	}
 	set, diags, source := config.Load(ctx, f.config, f.options())
 	if err := terminal.DiagnosticsError(diags, source); err != nil {
@@ -129,35 +136,17 @@ func warn(ctx context.Context, log *slog.Logger, document string, diags diag.Lis
 	}
 }
 
-// running runs a service while do goes on, and ends it properly. Without a data directory it has one of its own, which is gone
-// with it, or with the next engine where it was killed.
-func (a *app) running(ctx context.Context, set *config.Settings, log *slog.Logger, level *slog.LevelVar, do func(context.Context, *service.Service) error) (err error) {
-	e, err := a.newEngine(ctx, set, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	if set.State == "" {
-		if set.State, err = e.NewDir(); err != nil {
+// running runs a service while do goes on, and ends it properly.
+func (a *app) running(ctx context.Context, set *config.Settings, log *slog.Logger, level *slog.LevelVar, do func(context.Context, *service.Service) error) error {
+	return a.withParts(ctx, set, log, level, func(cfg service.Config) error {
+		s, err := service.New(ctx, cfg)
+		if err != nil {
 			return err
 		}
-	}
-	record, err := sqlite.Open(ctx, set.State, time.Now)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	key, err := dataKey(set)
-	if err != nil {
-		return err
-	}
-	s, err := service.New(ctx, service.Config{Settings: set, Engine: e, Record: record, DataKey: key, Version: session.Version(), Log: log, Level: level})
-	if err != nil {
-		return err
-	}
-	if err := s.Start(ctx); err != nil {
-		return err
-	}
-	defer s.Stop(context.WithoutCancel(ctx))
-	return do(ctx, s)
+		if err := s.Start(ctx); err != nil {
+			return err
+		}
+		defer s.Stop(context.WithoutCancel(ctx))
+		return do(ctx, s)
+	})
 }

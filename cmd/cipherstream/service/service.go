@@ -26,7 +26,7 @@ type app struct{ *session.Session }
 // Commands are those of this package.
 func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
-	return []*cobra.Command{a.serveCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(), a.callCommand()}
+	return []*cobra.Command{a.serveCommand(), a.workerCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(), a.callCommand(), a.jobsCommand(), a.stateCommand(), a.doctorCommand()}
 }
 
 // defaultConfig is the service's document where none is named.
@@ -59,7 +59,7 @@ func dataKey(set *config.Settings) (*datakey.Key, error) {
 	if set.DataKey.Reveal() != "" {
 		return datakey.Parse(set.DataKey)
 	}
-	return datakey.Open(set.State)
+	return datakey.Open(set.Directory)
 }
 
 func usage(format string, args ...any) error { return terminal.UsageFault(format, args...) }

@@ -49,6 +49,8 @@ type Customers interface {
 // Admission says who may begin, and when; *admission.Controller is one.
 type Admission interface {
 	Stream(ctx context.Context, customer string, limit int, memory int64) (release func(), err error)
+	// StreamOrJob is Stream of a run that may go on as a job, and is no stream of the customer's then.
+	StreamOrJob(ctx context.Context, customer string, limit int, memory int64) (release, becomeJob func(), err error)
 	Take(policy admission.Policy, key string) admission.Decision
 }
 
@@ -145,6 +147,8 @@ type Config struct {
 	JobRecord JobRecord
 	// LinkKey signs the links to objects of buckets that sign none themselves: at least 32 bytes, the same in all processes.
 	LinkKey []byte
+	// JobsRefused is asked for why no jobs are accepted now, a code, and says nothing where they are. Default they are.
+	JobsRefused func() string
 	// ReferenceAge is how long a reference list is kept. Default 5 minutes.
 	ReferenceAge time.Duration
 	// ReferenceBytes is how many bytes of reference lists are kept in all. Default 64 MiB.
@@ -171,7 +175,6 @@ type API struct {
 	references *references
 	waiters    *waiters
 	draining   atomic.Bool
-	record     recordProbe
 	tuning     atomic.Pointer[Tuning]
 }
 

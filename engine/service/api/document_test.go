@@ -23,8 +23,10 @@ type served struct {
 	document node
 }
 
-func newServed(t testing.TB) *served {
-	s := newServerOf(t, realCatalogue(), nil)
+func newServed(t testing.TB) *served { return newServedBy(newServerOf(t, realCatalogue(), nil)) }
+
+func newServedBy(s *server) *served {
+	t := s.t
 	a := s.do("GET", "/openapi.json", "", "Authorization", "-")
 	if a.StatusCode != 200 || a.Header.Get("Content-Type") != typeJSON {
 		t.Fatalf("%s %v", a.Status, a.Header)
@@ -260,6 +262,8 @@ func (g *generator) good(schema node) (out []any) {
 	switch schema["format"] {
 	case "date":
 		return append(out, fmt.Sprintf("20%02d-%02d-%02d", g.IntN(100), 1+g.IntN(12), 1+g.IntN(28)), "2024-02-29")
+	case "date-time":
+		return append(out, "2024-02-01T03:04:05Z", "2024-02-01T03:04:05.678+01:00")
 	case "uri":
 		return append(out, "https://hooks.example.com/"+g.letters(1+g.IntN(20)))
 	}

@@ -44,10 +44,10 @@ type transitionBody struct {
 type progressBody struct {
 	JobID           string   `json:"job_id" doc:"Identifier of the job."`
 	Status          string   `json:"status" enum:"running" doc:"running, always."`
-	Progress        *int     `json:"progress_percent,omitempty" minimum:"0" maximum:"99" doc:"How far it is; absent while nothing tells how much there is."`
+	Progress        *int     `json:"progress_percent,omitempty" nullable:"false" minimum:"0" maximum:"99" doc:"How far it is; absent while nothing tells how much there is."`
 	RowsProcessed   int64    `json:"rows_processed" doc:"Rows that were read."`
 	EstimatedRows   int64    `json:"estimated_rows,omitempty" doc:"Rows that it is likely to have."`
-	EstimatedRemain *float64 `json:"estimated_completion_seconds,omitempty" doc:"Seconds until it is likely to end."`
+	EstimatedRemain *float64 `json:"estimated_completion_seconds,omitempty" nullable:"false" doc:"Seconds until it is likely to end."`
 }
 
 // events answers GET /v1/customers/{customer_id}/jobs/{job_id}/events: what has happened to a job and what happens, until it
@@ -230,11 +230,11 @@ func (s *eventStream) wait(ctx context.Context) *Error {
 
 // stillMine refuses whoever has lost the key or the customer since the request came.
 func (x *exchange) stillMine(id string) *Error {
-	p, err := x.api.Customers.Authenticate(x.ctx, x.bearer, x.info.From)
-	if err == nil {
-		_, err = x.api.Customers.Customer(x.ctx, p, id, customer.Jobs)
+	p, e := x.principalOf()
+	if e != nil {
+		return e
 	}
-	if err != nil {
+	if _, err := x.api.Customers.Customer(x.ctx, p, id, customer.Jobs); err != nil {
 		return fromError(err)
 	}
 	return nil

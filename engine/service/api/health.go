@@ -1,16 +1,11 @@
 package api
 
 import (
-	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
-
-	"github.com/cipherstream/cipherstream/engine/service/store"
-	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // Operations serves what operators look at: /healthz, /readyz and /metrics. It belongs on a listener of its own.
@@ -42,67 +37,24 @@ func (a *API) probes() *http.ServeMux {
 	return mux
 }
 
-// ready asks the record, without which no request is answered, and never a customer's database: one that is away is that customer's
-// matter.
+// ready never asks a customer's database: one that is away is that customer's matter.
 func (a *API) ready(say func(http.ResponseWriter, int, string), w http.ResponseWriter) {
 	if a.draining.Load() {
 		say(w, http.StatusServiceUnavailable, "stopping")
 		return
 	}
-	if !a.record.answers(a.Requests) {
-		say(w, http.StatusServiceUnavailable, "the record cannot be used")
-		return
-	}
-	say(w, http.StatusOK, "ready")
+	say(w, http.StatusOK, "ready"+a.jobsReady())
 }
 
-// How long what was found out about the record holds, and how long it may take to answer.
-const (
-	recordAge  = time.Second
-	recordTime = 2 * time.Second
-)
-
-// recordProbe finds out whether the record can be used: one question at a time, whoever asks, and one a second at most.
-type recordProbe struct {
-	mu   sync.Mutex
-	done chan struct{} // closed when the question that is on its way has its answer; nil when there is none
-	at   time.Time
-	good bool
-}
-
-func (p *recordProbe) answers(record Requests) bool {
-	p.mu.Lock()
-	if p.done == nil && time.Since(p.at) < recordAge {
-		defer p.mu.Unlock()
-		return p.good
+// jobsReady says whether jobs are accepted: where they are not, streams go on, so that the service is ready all the same.
+func (a *API) jobsReady() string {
+	if a.Jobs == nil || a.JobsRefused == nil {
+		return ""
 	}
-	if p.done == nil {
-		p.done = make(chan struct{})
-		go p.ask(record, p.done)
+	if why := a.JobsRefused(); why != "" {
+		return "\njobs: not accepted (" + why + ")"
 	}
-	done := p.done
-	p.mu.Unlock()
-	late := time.NewTimer(recordTime)
-	defer late.Stop()
-	select {
-	case <-done:
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.good
-	case <-late.C:
-		return false
-	}
-}
-
-// ask looks for a request that nobody has made: that there is none is an answer.
-func (p *recordProbe) ask(record Requests, done chan struct{}) {
-	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
-	defer cancel()
-	_, err := record.Request(ctx, "", "req_")
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.good, p.at, p.done = err == nil || fault.Is(err, store.CodeUnknown), time.Now(), nil
-	close(done)
+	return "\njobs: accepted"
 }
 
 // The limits of a server for a handler of this package. Bodies and answers have deadlines of their own, which move on

@@ -125,8 +125,8 @@ func (a *API) createJob(x *exchange, o *order) *Error {
 		return e
 	}
 	// Bound once here, so that what no worker could run is refused before it is accepted.
-	e, err := a.prepare(x.asker(), o, a.Jobs.TimeLimit(o.procedure.doc.Metadata.Class))
-	if err != nil {
+	e := a.newExecution(x.asker(), o)
+	if err := e.bind(0); err != nil {
 		return fromError(err)
 	}
 	e.close()
@@ -171,6 +171,7 @@ func (b *becomes) to(ctx context.Context, reason delivery.Reason) (delivery.Job,
 		b.replayed = true
 		return nil, errReplayed
 	}
+	b.e.goOn()
 	return held, nil
 }
 

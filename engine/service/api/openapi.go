@@ -118,7 +118,7 @@ func handler(operation func(x *exchange) *Error) http.HandlerFunc {
 		x := exchangeOf(r.Context())
 		x.r = r
 		if e := operation(x); e != nil {
-			x.fail(e)
+			x.giveUp(e)
 		}
 	}
 }

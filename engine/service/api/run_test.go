@@ -263,9 +263,9 @@ func TestReferenceLists(t *testing.T) {
 // TestGuidesExtract runs the commands of the guides against the service.
 func TestGuidesExtract(t *testing.T) {
 	t.Parallel()
-	s := newServerOf(t, pipelines("appointments.yaml", strings.Replace(visits, "name: visits", "name: appointments", 1)), nil)
+	s, _ := newWorkingServerOf(t, pipelines("appointments.yaml", strings.Replace(visits, "name: visits", "name: appointments", 1)), 1, nil)
 	program(t, "curl")
-	for name, output := range map[string]string{"first-extract.sh": "appointments.ndjson", "incremental.sh": "appointments.changed.ndjson"} {
+	for name, output := range map[string]string{"first-extract.sh": "appointments.ndjson", "incremental.sh": "appointments.changed.ndjson", "jobs.sh": "appointments.ndjson"} {
 		code, err := guideCode(name)
 		if err != nil {
 			t.Fatal(err)

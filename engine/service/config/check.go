@@ -39,6 +39,7 @@ const (
 	CodeReference   = "service.secret_reference"
 	CodeDSN         = "service.dsn"
 	CodeLimit       = "service.limit"
+	CodeState       = "service.state"
 )
 
 // checker turns what was written into settings. A value that was left out of the tree, because it is wrong by itself,
@@ -90,7 +91,6 @@ func (c *checker) settings(w Spec) *Settings {
 			c.wrong(CodeAddress, []string{"servers", strconv.Itoa(i)}, "%q is not a base URL such as https://api.example.com", diag.Printable(server))
 		}
 	}
-	s.State = c.path(w.State)
 	s.Plugins = c.existing(w.Plugins, "plugins")
 	s.Catalogue = c.existing(w.Catalogue, "catalogue")
 	s.Limits.Spool.Directory = c.existing(w.Limits.Spool.Directory, "limits", "spool", "directory")
@@ -101,7 +101,9 @@ func (c *checker) settings(w Spec) *Settings {
 	if reference := w.DataKey.Reveal(); reference != "" {
 		s.DataKey = c.keys(reference, "data_key")
 	}
-	c.buckets(w)
+	c.state(s, w)
+	c.jobs(w.Jobs)
+	s.Buckets = c.buckets(w)
 	seen := map[string]int{}
 	for i := range w.Customers {
 		s.Customers = append(s.Customers, c.customer(w, i, seen))
@@ -109,6 +111,7 @@ func (c *checker) settings(w Spec) *Settings {
 	if len(w.Customers) == 0 && !c.diags.HasErrors() {
 		c.add(diag.At(c.doc.At("customers"), CodeCustomer, "no customer is declared, so that every request is refused").AsWarning(), []string{"customers"})
 	}
+	c.withoutBuckets(w)
 	return s
 }
 
@@ -215,29 +218,6 @@ func (c *checker) limits(l Limits) {
 	}
 	if s := l.Spool; s.Answer > 0 && s.Process > 0 && s.Answer > s.Process {
 		c.wrong(CodeLimit, []string{"limits", "spool", "answer"}, "one answer may have %v, more than all together: limits.spool.process is %v", s.Answer, s.Process)
-	}
-}
-
-func (c *checker) buckets(w Spec) {
-	for name, b := range w.Buckets {
-		if b.URL == "" {
-			continue
-		}
-		at := []string{"buckets", name, "url"}
-		u, err := url.Parse(b.URL)
-		switch {
-		case err != nil || u.User != nil:
-			c.hidden = append(c.hidden, b.URL)
-			c.add(diag.At(c.doc.At(at...), CodeBucket, "this is no URL of a bucket without credentials in it").
-				WithHint("write s3://NAME?region=REGION, or file:///FOLDER; refer to credentials in access_key_id and secret_access_key"), at)
-		case u.Scheme != "s3" && u.Scheme != "file":
-			c.add(diag.At(c.doc.At(at...), CodeBucket, "the URL of a bucket begins with s3:// or file://").WithHint("write s3://NAME?region=REGION, or file:///FOLDER"), at)
-		}
-		for key, secret := range map[string]config.Secret{"access_key_id": b.AccessKeyID, "secret_access_key": b.SecretAccessKey} {
-			if secret.Reveal() != "" {
-				c.reference(secret.Reveal(), true, "buckets", name, key)
-			}
-		}
 	}
 }
 

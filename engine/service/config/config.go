@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"path/filepath"
+	"strings"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
@@ -14,8 +15,14 @@ import (
 type Settings struct {
 	Spec
 	// File is the document, and Name its metadata.name.
-	File, Name     string
+	File, Name string
+	// Directory is the data directory; empty when the record is on a server, whose connection URL Record is.
+	Directory string
+	Record    config.Secret
+	// Shared says that the record is on a server, also where secrets are not read.
+	Shared         bool
 	DataKey        config.Secret // empty when the data directory has its own
+	Buckets        map[string]Bucket
 	AdminNetworks  []netip.Prefix
 	TrustedProxies []netip.Prefix
 	Customers      []Customer
@@ -30,6 +37,12 @@ type Customer struct {
 	Networks       []netip.Prefix
 }
 
+// Bucket is a bucket with its secrets.
+type Bucket struct {
+	BucketSpec
+	AccessKeyID, SecretAccessKey config.Secret
+}
+
 // Options are what reading needs besides the document.
 type Options struct {
 	// Secret reads the secret that a reference names (env:, file: and command:). Nil reads none: references are checked
@@ -37,6 +50,8 @@ type Options struct {
 	Secret func(ctx context.Context, reference string) (string, error)
 	// Listen takes the place of listen.address; empty leaves it.
 	Listen string
+	// State takes the place of state; paths are relative to the current folder. Empty leaves it.
+	State string
 }
 
 // Load reads a document. The settings are nil when the diagnostics have errors; source gives the document's lines for
@@ -55,12 +70,34 @@ func Load(ctx context.Context, path string, o Options) (settings *Settings, diag
 	if o.Listen != "" {
 		written.Listen.Address = o.Listen
 	}
+	if o.State != "" {
+		written.State = fromHere(o.State)
+	}
 	c := &checker{ctx: ctx, doc: doc, options: o, folder: filepath.Dir(path), diags: diags, keyAt: map[string]diag.Position{}}
 	settings = c.settings(written)
 	if diags = c.diags.Normalise(); diags.HasErrors() {
 		settings = nil
 	}
 	return settings, diags, c.source(loader.Source)
+}
+
+// fromHere is what the command line says of the state, with a path that does not depend on the document's folder.
+func fromHere(state string) string {
+	file, is := strings.CutPrefix(state, "file:")
+	if !is {
+		file = state
+		if refersToServer(state) {
+			return state
+		}
+	}
+	absolute, err := filepath.Abs(file)
+	switch {
+	case err != nil || file == "":
+		return state
+	case is:
+		return "file:" + absolute
+	}
+	return absolute
 }
 
 // Default is a document that says nothing.

@@ -32,6 +32,7 @@ var known = map[string]string{
 	"env:DATA_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "env:KEY_ID": "id", "/s3.txt": "hunter2",
 	"command:vault read -field=keys secret/sunrise": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
 	"env:SUNRISE_DSN": "mysql://u:hunter2@db:3306/practice", "env:DEMO_DSN": "mysql://u:hunter2@127.0.0.1/demo",
+	"env:STATE_PATH": "/var/lib/hunter2", "env:STATE_WITHOUT": "mysql://u:hunter2@db:3306", "/state.txt": "mysql://u:hunter2@db:3306/record", "env:STATE": "mysql://u:hunter2@db:3306/record",
 	"env:BAD_DSN": "postgres://u:hunter2@db/x", "env:SHORT_KEY": "hunter2",
 }
 
@@ -212,6 +213,67 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestState: the record is in a folder, or on a server that a reference leads to, or a URL without a password. The command
+// line's word counts, its paths are those of the current folder, and no password is shown.
+func TestState(t *testing.T) {
+	t.Parallel()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		written, flag, directory, record, says string
+	}{
+		{written: "/var/lib/cipherstream", directory: "/var/lib/cipherstream"},
+		{written: "/var/lib/cipherstream", flag: "other", directory: filepath.Join(here, "other")},
+		{written: "env:STATE", record: "mysql://u:hunter2@db:3306/record"},
+		{written: "/var/lib/cipherstream", flag: "env:STATE", record: "mysql://u:hunter2@db:3306/record"},
+		{written: "mysql://u@db:3306/record", record: "mysql://u@db:3306/record"},
+		{written: "/var/lib/cipherstream", flag: "mysql://u:hunter2@db:3306/record", says: "without a password in it"},
+		{written: "/var/lib/cipherstream", flag: "file:state.txt", record: "mysql://u:hunter2@db:3306/record"},
+	} {
+		s, said := load(t, full(t, "state: /var/lib/cipherstream", "state: "+c.written+" "), Options{Secret: secret, State: c.flag})
+		switch {
+		case strings.Contains(said, "hunter2"):
+			t.Errorf("%+v: a secret is shown: %s", c, said)
+		case c.says != "":
+			if s != nil || !strings.Contains(said, c.says) {
+				t.Errorf("%+v: %s", c, said)
+			}
+		case s == nil || s.Directory != c.directory || s.Record.Reveal() != c.record || s.Shared != (c.record != ""):
+			t.Errorf("%+v: %+v, %s", c, s, said)
+		}
+	}
+	if s, said := load(t, full(t, "state: /var/lib/cipherstream", "state: env:STATE"), Options{}); s == nil || !s.Shared || s.Record.Reveal() != "" {
+		t.Errorf("without secrets: %s", said)
+	}
+}
+
+// TestJobs: what is said of jobs and buckets, with its defaults, and what may be a mistake in it.
+func TestJobs(t *testing.T) {
+	t.Parallel()
+	s, said := load(t, full(t), Options{Secret: secret})
+	if s == nil {
+		t.Fatal(said)
+	}
+	want := Jobs{Workers: 4, TimeLimit: 3 * time.Minute, TimeLimits: map[string]time.Duration{"special": 10 * time.Minute},
+		Retention: Retention{Link: 6 * time.Hour, Grace: time.Hour, Jobs: 90 * 24 * time.Hour}}
+	if !reflect.DeepEqual(s.Jobs, want) {
+		t.Errorf("%+v", s.Jobs)
+	}
+	if b := s.Buckets["results"]; b.AccessKeyID.Reveal() != "id" || b.SecretAccessKey.Reveal() != "hunter2" || b.Encryption != "aws:kms" || b.KMSKey != "alias/results" ||
+		b.Download != "https://downloads.example.com" {
+		t.Errorf("%+v", b.BucketSpec)
+	}
+	if b := s.Buckets["folder"]; b.Encryption != "none" || b.Download != "" {
+		t.Errorf("%+v", b.BucketSpec)
+	}
+	s, said = load(t, full(t, `env:DEMO_DSN", bucket: folder`, `env:DEMO_DSN"`), Options{Secret: secret})
+	if s == nil || !strings.Contains(said, "warning: 1 of the customers have no bucket, so that their requests never become jobs: demo") {
+		t.Errorf("%s", said)
+	}
+}
+
 func TestChanges(t *testing.T) {
 	path := full(t)
 	before, _ := load(t, path, Options{Secret: secret})
@@ -224,6 +286,8 @@ func TestChanges(t *testing.T) {
 		{"procedures: {requests: 120", "procedures: {requests: 121", []Change{{"limits.rates.procedures.requests", false}}},
 		{"[203.0.113.0/24]", "[]", []Change{{"customers.sunrise.networks", false}}},
 		{"id: demo,", "id: demo2,", []Change{{"customers.demo (removed)", false}, {"customers.demo2 (new)", false}}},
+		{"workers: 4", "workers: 5", []Change{{"jobs.workers", true}}},
+		{"access_key_id: \"env:KEY_ID\"", "access_key_id: \"env:DATA_KEY\"", []Change{{"buckets", false}, {"buckets.results (the secrets)", false}}},
 		{"grace: 20s", "grace: 21s", []Change{{"shutdown.grace", false}}},
 		{"dsn: env:SUNRISE_DSN", "dsn: env:DEMO_DSN", []Change{{"customers.sunrise.dsn (the reference)", false}, {"customers.sunrise.dsn (the secret)", false}}},
 	} {
@@ -261,7 +325,7 @@ func TestSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"trusted_proxies"`, `"encryption_keys"`, `"const":"Service"`, `"default":10`} {
+	for _, want := range []string{`"trusted_proxies"`, `"encryption_keys"`, `"const":"Service"`, `"time_limits"`, `"kms_key"`, `"default":10`} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("%s is not in the schema", want)
 		}

@@ -19,8 +19,10 @@ import (
 // Write writes the settings in effect as a document: what was written, the defaults of what was not, and references in the
 // place of secrets. The arguments of a command stay out of it.
 func (s *Settings) Write(w io.Writer) error {
+	spec := s.Spec
+	spec.State = shownReference(spec.State)
 	document := mapping("apiVersion", scalar(document.APIVersion), "kind", scalar(Kind),
-		"metadata", mapping("name", scalar(s.Name)), "spec", node(reflect.ValueOf(s.Spec)))
+		"metadata", mapping("name", scalar(s.Name)), "spec", node(reflect.ValueOf(spec)))
 	e := yaml.NewEncoder(w)
 	e.SetIndent(2)
 	if err := e.Encode(document); err != nil {
@@ -143,6 +145,15 @@ func Changes(from, to *Settings) []Change {
 		if name != "customers" {
 			differ(name, member, field(reflect.ValueOf(to.Spec), name), add)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(from.Buckets)) {
+		was, is := from.Buckets[name], to.Buckets[name]
+		if _, remains := to.Buckets[name]; remains && (was.AccessKeyID != is.AccessKeyID || was.SecretAccessKey != is.SecretAccessKey) {
+			add("buckets." + name + " (the secrets)")
+		}
+	}
+	if from.Record != to.Record {
+		add("state (the secret)")
 	}
 	before, after := byID(from.Customers), byID(to.Customers)
 	for _, id := range slices.Sorted(maps.Keys(before)) {

@@ -20,21 +20,22 @@ const Kind = document.KindService
 
 // Spec is what stands under spec, with the defaults of what does not.
 type Spec struct {
-	Listen         Listen            `config:"listen" doc:"Where customers reach the service."`
-	Operations     Operations        `config:"operations" doc:"A listener of its own for metrics and health, for operators only."`
-	AdminNetworks  []string          `config:"admin_networks" default:"[\"127.0.0.0/8\",\"::1/128\"]" doc:"Networks (CIDR) from which keys of scope admin are accepted."`
-	TrustedProxies []string          `config:"trusted_proxies" doc:"Networks (CIDR) of proxies whose X-Forwarded-For is believed. Default none: the address of who connects counts."`
-	Servers        []string          `config:"servers" doc:"Base URLs that the OpenAPI document names, such as https://api.example.com. Default the one that was asked."`
-	State          string            `config:"state" default:"state" doc:"Data directory: the record of keys and requests. One process has it at a time."`
-	DataKey        config.Secret     `config:"data_key" kind:"keys" doc:"Reference to the key, 32 bytes in base64, under which keys that the service makes are kept in the record. Default a key that the service makes, in a file of the data directory."`
-	Buckets        map[string]Bucket `config:"buckets" doc:"Where results of jobs are stored, by a name that customers refer to."`
-	Limits         Limits            `config:"limits" doc:"What all customers share, and what one may have."`
-	Shutdown       Shutdown          `config:"shutdown" doc:"How the service ends."`
-	Secrets        map[string]string `config:"secrets" doc:"References to secrets by name, for ${secret.NAME}."`
-	Customers      []CustomerSpec    `config:"customers" doc:"The customers, and what each may reach."`
-	Plugins        string            `config:"plugins" doc:"Folder with plugins.lock and third-party plugins. Default none."`
-	Catalogue      string            `config:"catalogue" doc:"Folder with the pipelines of the catalogue instead of those of this program."`
-	Log            Log               `config:"log" doc:"What is logged, as JSON, to standard error."`
+	Listen         Listen                `config:"listen" doc:"Where customers reach the service."`
+	Operations     Operations            `config:"operations" doc:"A listener of its own for metrics and health, for operators only."`
+	AdminNetworks  []string              `config:"admin_networks" default:"[\"127.0.0.0/8\",\"::1/128\"]" doc:"Networks (CIDR) from which keys of scope admin are accepted."`
+	TrustedProxies []string              `config:"trusted_proxies" doc:"Networks (CIDR) of proxies whose X-Forwarded-For is believed. Default none: the address of who connects counts."`
+	Servers        []string              `config:"servers" doc:"Base URLs that the OpenAPI document names, such as https://api.example.com. Default the one that was asked."`
+	State          string                `config:"state" default:"state" doc:"Where the record of keys, requests and jobs is: a data directory, which one process has at a time, or a reference to the URL of a MySQL or MariaDB server, mysql://user:password@host:3306/database, which as many services and workers share as are wanted."`
+	DataKey        config.Secret         `config:"data_key" kind:"keys" doc:"Reference to the key, 32 bytes in base64, under which keys that the service makes are kept in the record, and objects in folders. Default a key that the service makes, in a file of the data directory; where there is none, it has to be given."`
+	Buckets        map[string]BucketSpec `config:"buckets" doc:"Where results of jobs are stored, by a name that customers refer to."`
+	Jobs           Jobs                  `config:"jobs" doc:"Who runs jobs, for how long, and how long their results are kept."`
+	Limits         Limits                `config:"limits" doc:"What all customers share, and what one may have."`
+	Shutdown       Shutdown              `config:"shutdown" doc:"How the service ends."`
+	Secrets        map[string]string     `config:"secrets" doc:"References to secrets by name, for ${secret.NAME}."`
+	Customers      []CustomerSpec        `config:"customers" doc:"The customers, and what each may reach."`
+	Plugins        string                `config:"plugins" doc:"Folder with plugins.lock and third-party plugins. Default none."`
+	Catalogue      string                `config:"catalogue" doc:"Folder with the pipelines of the catalogue instead of those of this program."`
+	Log            Log                   `config:"log" doc:"What is logged, as JSON, to standard error."`
 }
 
 // Listen is the public listener.
@@ -50,11 +51,29 @@ type Operations struct {
 	Address string `config:"address" default:"127.0.0.1:9090" doc:"Address and port of /metrics, /healthz and /readyz, and of administration with an operator's key; off is none. On loopback it is without TLS; elsewhere it has the certificate of listen, and without one no administration."`
 }
 
-// Bucket is a place for objects.
-type Bucket struct {
-	URL             string        `config:"url,required" doc:"s3://NAME?region=… or file:///FOLDER."`
+// BucketSpec is a place for objects as written.
+type BucketSpec struct {
+	URL             string        `config:"url,required" doc:"s3://NAME?region=… or file:///FOLDER. Objects in a folder are encrypted under the data key, and fetched from the service."`
 	AccessKeyID     config.Secret `config:"access_key_id" kind:"identity" doc:"Reference to the access key ID; default what the environment has."`
 	SecretAccessKey config.Secret `config:"secret_access_key" doc:"Reference to the secret access key."`
+	Encryption      string        `config:"encryption" enum:"none,AES256,aws:kms" default:"none" doc:"Server-side encryption in S3, which is asked for and looked at; none leaves it to the bucket."`
+	KMSKey          string        `config:"kms_key" doc:"Id of the key for aws:kms. Default the account's own."`
+	Download        string        `config:"download" doc:"Base URL that stands in links instead of the bucket's own, such as that of a CDN, https://downloads.example.com, which hands requests on to the bucket under the bucket's own host name. Default none."`
+}
+
+// Jobs says who runs jobs.
+type Jobs struct {
+	Workers    int                      `config:"workers" default:"2" min:"0" max:"64" doc:"Jobs that a process of the service takes from the queue at once, beside those that requests in it have become. With 0 they wait for \"cipherstream worker\"."`
+	TimeLimit  time.Duration            `config:"time_limit" default:"3m" min:"1s" max:"24h" doc:"How long an attempt of a job may run."`
+	TimeLimits map[string]time.Duration `config:"time_limits" doc:"The same by the class of the procedure, data or special."`
+	Retention  Retention                `config:"retention" doc:"How long results are kept."`
+}
+
+// Retention says how long what jobs leave is kept.
+type Retention struct {
+	Link  time.Duration `config:"link" default:"12h" min:"1m" max:"168h" doc:"How long after the end of a job its result can be fetched; its links end then at the latest."`
+	Grace time.Duration `config:"grace" default:"1h" min:"0s" max:"720h" doc:"How long a result stays after its last link."`
+	Jobs  time.Duration `config:"jobs" default:"2160h" min:"24h" max:"87600h" doc:"How long jobs are listed after their end: 90 days."`
 }
 
 // Limits are those of the process, and of each customer.

@@ -82,7 +82,7 @@ type Customer struct {
 	Demo bool
 	// DSN is the connection URL of the practice's database.
 	DSN config.Secret
-	// Bucket is where the objects of its jobs go: the name by which the service opens it.
+	// Bucket is the name, in the settings, of the bucket that the objects of its jobs go to; empty is none.
 	Bucket string
 	// SealingKeys are keys that the configuration gives, standard base64 of 32 bytes each. The first seals while the
 	// record has no active one.

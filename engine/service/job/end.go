@@ -3,7 +3,9 @@ package job
 import (
 	"context"
 	"encoding/hex"
+	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine"
@@ -43,12 +45,30 @@ func (h *Held) End(_ context.Context, receipt *engine.Receipt, err error) {
 		h.log("the end of a job was not written down; its lease runs out", fault.From(failed).Code)
 		return
 	}
-	h.log("a job has ended", fault.From(err).Code, "event", ending.Event)
+	level := slog.LevelWarn
+	if ending.Event == store.JobCancelled || ending.Event == store.JobReturned {
+		level = slog.LevelInfo // as it was told to
+	}
+	h.tell(level, "a job has ended", fault.From(err).Code, "event", ending.Event, "cause_message", logged(err))
 }
 
-// log tells of the job's end, without anything of what is stored.
-func (h *Held) log(message, cause string, more ...any) {
-	h.manager.cfg.Log.Warn(message, append([]any{"job", h.job.ID, "customer", h.job.Customer, "attempt", h.job.Attempts, "cause", cause}, more...)...)
+// unshown are the classes of faults whose messages may hold what customers store or ask for.
+var unshown = []fault.Class{fault.Usage, fault.Source, fault.Data}
+
+// logged is what the log may say of a fault besides its code.
+func logged(err error) string {
+	if f := fault.From(err); !slices.Contains(unshown, f.Class) && f.Code != "internal" {
+		return f.Message
+	}
+	return ""
+}
+
+// log tells of what should not be, and tell of anything, without anything of what is stored.
+func (h *Held) log(message, cause string) { h.tell(slog.LevelWarn, message, cause) }
+
+func (h *Held) tell(level slog.Level, message, cause string, more ...any) {
+	attributes := []any{"job", h.job.ID, "customer", h.job.Customer, "attempt", h.job.Attempts, "cause", cause}
+	h.manager.cfg.Log.Log(context.Background(), level, message, append(attributes, more...)...)
 }
 
 // ending is what an error comes to.
@@ -128,22 +148,20 @@ const (
 // write has the record write the end of the job. The error is CodeLeaseLost where it is certain that it was not, and will
 // not be, and another one where that cannot be known: an answer that did not come says nothing.
 func (h *Held) write(e store.Ending) (store.Job, error) {
-	patience := time.NewTimer(endPatience)
-	defer patience.Stop()
+	patience := time.Now().Add(endPatience)
 	doubtful := false
 	for wait := endFirst; ; wait = min(2*wait, endMost) {
+		last := !time.Now().Before(patience) // a process that stood still asks once more
 		job, err := h.endJob(e)
 		if fault.Is(err, store.CodeLeaseLost) && doubtful {
 			job, err = h.written(e) // perhaps by a call that got no answer
 		}
-		if err == nil || fault.Is(err, store.CodeLeaseLost) {
+		if err == nil || fault.Is(err, store.CodeLeaseLost) || last {
 			return job, err
 		}
 		doubtful = true
 		select {
 		case <-time.After(wait):
-		case <-patience.C:
-			return job, err
 		case <-h.manager.cut:
 			return job, err
 		}

@@ -42,7 +42,9 @@ func newHeld(m *Manager, job store.Job, lease store.Lease, began time.Time) *Hel
 		hurry: make(chan struct{}, 1), over: make(chan struct{}), kept: make(chan struct{})}
 	h.ctx, h.stop = context.WithCancelCause(context.Background())
 	h.sink = &sink{held: h}
+	h.mu.Lock()
 	h.expiry = time.AfterFunc(store.LeaseTime-time.Since(began), h.lose)
+	h.mu.Unlock()
 	go h.keep()
 	return h
 }

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"math"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
@@ -19,7 +20,9 @@ func (m *Manager) Progress(job store.Job) (percent int, remaining time.Duration,
 	rows := min(job.Rows, job.EstimatedRows)
 	percent = min(99, int(float64(rows)/float64(job.EstimatedRows)*100))
 	if elapsed := m.cfg.Now().Sub(job.StartedAt); job.Status == store.Running && rows > 0 && elapsed > 0 {
-		remaining = time.Duration(float64(elapsed) / float64(rows) * float64(job.EstimatedRows-rows)).Round(time.Second)
+		if left := float64(elapsed) / float64(rows) * float64(job.EstimatedRows-rows); left < math.MaxInt64 {
+			remaining = time.Duration(left).Round(time.Second)
+		}
 	}
 	return percent, remaining, true
 }

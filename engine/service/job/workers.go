@@ -198,9 +198,12 @@ func (m *Manager) skips(now time.Time) (names []string) {
 	return names
 }
 
-// backoff is how long a job waits before it is begun again, by how often it was: 2 and 8 seconds, half more or less, so
-// that those that failed together do not come together.
+// backoff is how long a job waits before it is begun again, by how often it was: 5 and 30 seconds, half more or less, so
+// that those that failed together do not come together. A database that is started anew may be back by then.
 func backoff(attempts int) time.Duration {
-	base := 2 * time.Second << (2 * max(attempts-1, 0))
+	base := 5 * time.Second
+	if attempts > 1 {
+		base = 30 * time.Second
+	}
 	return base/2 + rand.N(base)
 }

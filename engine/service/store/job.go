@@ -108,7 +108,7 @@ type Job struct {
 	// Attempts counts those that were begun, from 1; one that was handed back does not count.
 	Attempts int
 	// Runs counts every taking, those that were handed back too: it stands in the key of the object, so that no two
-	// takings write to the same one.
+	// takings write to the same one. After a fail-over it goes on with a much higher number.
 	Runs int
 	// Transition is the number of the last one, from 1: it grows with every change of state.
 	Transition int64

@@ -33,6 +33,9 @@ type Moment struct {
 	Steady time.Time
 	// Server is whose clock it is; it stands in leases.
 	Server string
+	// FirstRun is the least number of a run that begins now: runs that another server has begun, and of which this one
+	// knows nothing, have lower ones, and with them other objects. Zero is any.
+	FirstRun int
 }
 
 // service is who changes a job when nobody has asked for it.
@@ -51,7 +54,7 @@ func CreateStep(n NewJob, at Moment) Step {
 	}
 	j.Bucket = ordered.Bucket
 	if n.Holder != "" {
-		j = j.taken(n.Holder, now)
+		j = j.taken(n.Holder, now, at.FirstRun)
 	}
 	s := Step{Job: j, Audit: j.audit("job.created", n.By, now)}
 	s.Transition = &Transition{Job: j.ID, Number: 1, To: j.Status, At: now, Attempt: j.Attempts}
@@ -59,10 +62,10 @@ func CreateStep(n NewJob, at Moment) Step {
 }
 
 // taken is the job when a worker has it.
-func (j Job) taken(holder string, now time.Time) Job {
+func (j Job) taken(holder string, now time.Time, firstRun int) Job {
 	j.Status, j.Holder, j.StartedAt, j.NotBefore = Running, holder, now, time.Time{}
 	j.Attempts++
-	j.Runs++
+	j.Runs = max(j.Runs+1, firstRun)
 	return j
 }
 
@@ -72,7 +75,7 @@ func ClaimStep(j Job, holder string, at Moment) (Step, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Job = s.Job.taken(holder, s.Job.UpdatedAt)
+	s.Job = s.Job.taken(holder, s.Job.UpdatedAt, at.FirstRun)
 	s.Job.Rows, s.Job.Bytes = 0, 0
 	s.Transition.Attempt = s.Job.Attempts
 	s.Audit.Details["attempt"], s.Audit.Details["holder"] = strconv.Itoa(s.Job.Attempts), holder

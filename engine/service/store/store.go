@@ -1,7 +1,7 @@
 // Package store holds the values of the record: what the service has to remember when it ends. They are the keys that
 // customers and operators call with, the keys that deliveries are sealed with, the switch that takes a customer out of
 // service, the requests of the last day, and the audit. It holds values and codes and nothing else: the interfaces
-// stand in the packages that use the record, the record itself in store/sqlite, its twin for tests in store/memory, and
+// stand in the packages that use the record, the record itself in store/sqlite and store/mysql, its twin for tests in store/memory, and
 // what both have to do in store/storetest. No row of a customer's data ever passes through the record, and no secret in
 // the clear: of a bearer key it has the SHA-256, of a sealing key a sealed text.
 //
@@ -25,6 +25,10 @@ const (
 	CodeLocked = "store.locked"
 	// CodeDirectory: the data directory cannot be used as one.
 	CodeDirectory = "store.directory"
+	// CodeURL: the connection URL of the record's server cannot be used.
+	CodeURL = "store.url"
+	// CodeServer: the record's server cannot be reached, or cannot hold a record: its version, its settings, the account.
+	CodeServer = "store.server"
 	// CodeNewer: a newer version of the program has written the record.
 	CodeNewer = "store.newer_schema"
 	// CodeDamaged: the file of the record is not one, or is broken.

@@ -139,14 +139,19 @@ func (k *Key) Open(purpose, place string, sealed []byte) ([]byte, error) {
 	return text, nil
 }
 
+// Derive is a key of 32 bytes for a purpose, for what is too large to be sealed as one text.
+func (k *Key) Derive(purpose string) []byte {
+	derived, err := hkdf.Key(sha256.New, k.secret, nil, "cipherstream data directory v1 "+purpose, size)
+	if err != nil {
+		panic(err) // of a size that no key has
+	}
+	return derived
+}
+
 // aead is the cipher of a purpose: it takes a random nonce for each text and puts it before it. The errors of its parts
 // are those of keys of a wrong size.
 func (k *Key) aead(purpose string) cipher.AEAD {
-	derived, err := hkdf.Key(sha256.New, k.secret, nil, "cipherstream data directory v1 "+purpose, size)
-	if err != nil {
-		panic(err)
-	}
-	block, err := aes.NewCipher(derived)
+	block, err := aes.NewCipher(k.Derive(purpose))
 	if err != nil {
 		panic(err)
 	}

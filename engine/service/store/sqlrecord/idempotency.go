@@ -2,30 +2,48 @@ package sqlrecord
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
 )
 
 // admit has a key for an order's request; or it returns the job that an order before has made.
 func admit(tx Tx, i store.Idempotency, now store.Moment) (job string, err error) {
-	there, err := tx.Insert(`INSERT INTO idempotency (customer, route, idempotency_key, body, request, job, at)
-		VALUES (?, ?, ?, ?, ?, '', ?)`, i.Customer, i.Route, i.Key, i.Body[:], i.Request, Micros(now.Now))
-	if err != nil || !there {
+	entry, found, err := lockKey(tx, i)
+	if err == nil && !found {
+		there, err := tx.Insert(`INSERT INTO idempotency (customer, route, idempotency_key, body, request, job, at)
+			VALUES (?, ?, ?, ?, ?, '', ?)`, i.Customer, i.Route, i.Key, i.Body[:], i.Request, Micros(now.Now))
+		if err != nil || !there {
+			return "", err
+		}
+		// Another has made it since, and it is there for as long as this change holds it.
+		entry, _, err = lockKey(tx, i)
+		if err != nil {
+			return "", err
+		}
+	}
+	if err != nil {
 		return "", err
 	}
-	var entry store.IdempotencyEntry
-	var body []byte
-	if err := tx.Row("SELECT body, request, job, at FROM idempotency WHERE "+ofKey+tx.dialect.ForUpdate, i.Customer, i.Route, i.Key).
-		Scan(&body, &entry.Request, &entry.Job, moment{&entry.At}); err != nil {
-		return "", err
-	}
-	copy(entry.Body[:], body)
 	if entry.Stands(now.Now) {
 		return entry.Admit(i)
 	}
 	_, err = tx.Exec("UPDATE idempotency SET body = ?, request = ?, job = '', at = ? WHERE "+ofKey,
 		i.Body[:], i.Request, Micros(now.Now), i.Customer, i.Route, i.Key)
 	return "", err
+}
+
+// lockKey reads what an idempotency key stands for, and keeps it from changing while the change is made.
+func lockKey(tx Tx, i store.Idempotency) (entry store.IdempotencyEntry, found bool, err error) {
+	var body []byte
+	err = tx.Row("SELECT body, request, job, at FROM idempotency WHERE "+ofKey+tx.dialect.ForUpdate, i.Customer, i.Route, i.Key).
+		Scan(&body, &entry.Request, &entry.Job, moment{&entry.At})
+	copy(entry.Body[:], body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return entry, false, nil
+	}
+	return entry, err == nil, err
 }
 
 const ofKey = "customer = ? AND route = ? AND idempotency_key = ?"

@@ -37,19 +37,30 @@ func (r *jobRow) write(tx Tx, before store.Status, step store.Step, now store.Mo
 			}
 		}
 	}
-	if o := step.Outbox; o != nil {
-		if _, err := tx.Exec("INSERT INTO outbox (customer, job, event, transition, at) VALUES (?, ?, ?, ?, ?)",
-			o.Customer, o.Job, o.Event, o.Transition, Micros(o.At)); err != nil {
-			return err
-		}
-	}
 	if l := step.Leftover; l != nil {
 		if _, err := tx.Exec("INSERT INTO leftovers (job, customer, bucket, since) VALUES (?, ?, ?, ?)",
 			l.Job, l.Customer, l.Bucket, Micros(l.Since)); err != nil {
 			return err
 		}
 	}
-	return appendAudit(tx, step.Audit)
+	if err := appendAudit(tx, step.Audit); err != nil || step.Outbox == nil {
+		return err
+	}
+	return announce(tx, *step.Outbox)
+}
+
+// announce puts an event into the outbox. It comes last in its transaction, because others may have to wait for its number.
+func announce(tx Tx, o store.OutboxEvent) error {
+	columns, args := "customer, job, event, transition, at", []any{o.Customer, o.Job, o.Event, o.Transition, Micros(o.At)}
+	if tx.dialect.NextEvent != nil {
+		seq, err := tx.dialect.NextEvent(tx)
+		if err != nil {
+			return err
+		}
+		columns, args = columns+", seq", append(args, seq)
+	}
+	_, err := tx.Exec("INSERT INTO outbox ("+columns+") VALUES ("+marks(len(args))+")", args...)
+	return err
 }
 
 // save writes the row alone.

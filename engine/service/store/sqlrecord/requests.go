@@ -60,6 +60,13 @@ func EndInterrupted(tx Tx, now time.Time, where string, args ...any) error {
 	if where != "" {
 		running += " AND " + where
 	}
+	// None of them may end by itself between the two statements that follow.
+	if tx.dialect.ForUpdate != "" {
+		if err := tx.Rows(func(*sql.Rows) error { return nil },
+			"SELECT id FROM requests WHERE "+running+tx.dialect.ForUpdate, args...); err != nil {
+			return err
+		}
+	}
 	if _, err := tx.Exec("INSERT INTO audit ("+auditColumns+`)
 		SELECT ?, 'service', 'request.end', customer, 'local', id, run_id, ?, 'null' FROM requests
 		WHERE `+running+" ORDER BY id", append([]any{Micros(now), store.ServiceRestarted}, args...)...); err != nil {

@@ -81,11 +81,17 @@ func (r *Record) RetireSealingKey(ctx context.Context, customer, id string, at t
 // may be negative, to give back uses that were not made.
 func (r *Record) AddSealingUses(ctx context.Context, customer, id string, n int64) (uses int64, err error) {
 	err = r.write(ctx, Change{Do: func(tx Tx) error {
-		if _, err := tx.Insert("INSERT INTO sealing_uses (customer, id, uses) VALUES (?, ?, 0)", customer, id); err != nil {
-			return err
+		add := func() (int64, error) {
+			return tx.Exec(`UPDATE sealing_uses SET uses = CASE WHEN uses + ? < 0 THEN 0 ELSE uses + ? END
+				WHERE customer = ? AND id = ?`, n, n, customer, id)
 		}
-		if _, err := tx.Exec(`UPDATE sealing_uses SET uses = CASE WHEN uses + ? < 0 THEN 0 ELSE uses + ? END
-			WHERE customer = ? AND id = ?`, n, n, customer, id); err != nil {
+		met, err := add()
+		if err == nil && met == 0 {
+			if _, err = tx.Insert("INSERT INTO sealing_uses (customer, id, uses) VALUES (?, ?, 0)", customer, id); err == nil {
+				_, err = add()
+			}
+		}
+		if err != nil {
 			return err
 		}
 		return tx.Row("SELECT uses FROM sealing_uses WHERE customer = ? AND id = ?", customer, id).Scan(&uses)

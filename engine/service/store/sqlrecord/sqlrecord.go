@@ -39,6 +39,11 @@ type Dialect struct {
 	Duplicate func(error) bool
 	// DeleteSome is the statement that deletes at most so many rows: its last argument.
 	DeleteSome func(table, key, where string) string
+	// NextEvent is the number of the next event of the outbox. An event that is seen has none before it that is seen
+	// later: its transaction is made before another has a number. Nil where one writes, and the database counts.
+	NextEvent func(Tx) (int64, error)
+	// AfterMove are the statements that follow when a whole record was moved into this one.
+	AfterMove []string
 	// Clock is the record's, and the identity of the server that it is of: it stands in leases.
 	Clock func(Tx) (store.Moment, error)
 }

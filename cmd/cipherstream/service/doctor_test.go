@@ -1,0 +1,63 @@
+package service_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+)
+
+// TestDoctor: each thing has a finding, the exit code is that of the worst, and nothing secret is shown or left.
+func TestDoctor(t *testing.T) {
+	objects := t.TempDir()
+	path := document(t, "  buckets: {good: {url: \"file://"+objects+"\"}, away: {url: \"file:///nowhere/at/all\"}}\n")
+	r := cmdtest.Call(t, "doctor", "--config", path, "--json")
+	var got struct {
+		OK       bool
+		ExitCode int `json:"exit_code"`
+		Findings []struct{ Area, Subject, Level, Code, Message string }
+	}
+	if err := json.Unmarshal([]byte(r.Stdout), &got); err != nil {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	if r.Code != terminal.ExitConnect || got.OK || got.ExitCode != r.Code || strings.Contains(r.Stdout+r.Stderr, "geheim") {
+		t.Errorf("%+v", r)
+	}
+	for _, want := range [][4]string{
+		{"config", "", "fine", "1 customer"}, {"config", "", "warning", "have no bucket"}, {"record", "", "fine", "there is none yet"},
+		{"bucket", "good", "fine", "written, read and removed"}, {"bucket", "away", "wrong", "does not exist"},
+		{"customer", "one/appointment_books", "wrong", ""}, {"disk", objects, "fine", "is free"},
+	} {
+		found := false
+		for _, f := range got.Findings {
+			found = found || f.Area == want[0] && strings.HasPrefix(f.Subject, strings.TrimSuffix(want[1], "appointment_books")) && f.Level == want[2] && strings.Contains(f.Message, want[3])
+		}
+		if !found {
+			t.Errorf("no finding %q in %+v", want, got.Findings)
+		}
+	}
+	if left, _ := os.ReadDir(objects); len(left) > 0 {
+		t.Errorf("left in the bucket: %v", left)
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(path), "state")); err == nil {
+		t.Error("a data directory was made")
+	}
+	text := cmdtest.Call(t, "doctor", "--config", path)
+	if text.Code != terminal.ExitConnect || !strings.Contains(text.Stdout, "help: ") || !strings.Contains(text.Stdout, " wrong, 1 warning") {
+		t.Errorf("%+v", text)
+	}
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--procedure", "nothing"}, "no procedure of the catalogue"}, {[]string{"--timeout", "0s"}, "longer than 0s"}, {[]string{"--state", "mysql://u:geheim@h/x"}, "without a password"},
+	} {
+		if r := cmdtest.Call(t, append([]string{"doctor", "--config", path}, c.args...)...); r.Code != terminal.ExitUsage || !strings.Contains(r.Stderr, c.says) {
+			t.Errorf("%v: %+v", c.args, r)
+		}
+	}
+}

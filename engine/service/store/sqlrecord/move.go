@@ -1,0 +1,205 @@
+package sqlrecord
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// table is one that a record has, in every database, with its columns and the order of its rows. What else a database has
+// is its own, and does not move.
+type table struct {
+	name, columns, order string
+	// bytes are the columns that hold no text.
+	bytes []string
+}
+
+// tables are all that a record is made of.
+var tables = []table{
+	{`"keys"`, "seq, " + keyColumns, "seq", []string{"hash"}},
+	{"disabled", "customer", "customer", nil},
+	{"sealing_keys", "seq, id, customer, sealed, state, created_at, activated_at, retired_at", "seq", []string{"sealed"}},
+	{"sealing_uses", "customer, id, uses", "customer, id", nil},
+	{"requests", requestColumns, "id", []string{"receipt"}},
+	{"audit", "seq, " + auditColumns, "seq", nil},
+	{"jobs", "seq, " + jobColumns, "seq", []string{"request", "manifest"}},
+	{"job_transitions", "job, number, event, from_status, to_status, at, attempt, code", "job, number", nil},
+	{"shares", "customer, queued, running, served", "customer", nil},
+	{"past_runs", `customer, "procedure", "rows", bytes`, `customer, "procedure"`, nil},
+	{"idempotency", "customer, route, idempotency_key, body, request, job, at", "customer, route, idempotency_key", []string{"body"}},
+	{"outbox", "seq, customer, job, event, transition, at", "seq", nil},
+	{"leftovers", "seq, job, customer, bucket, since", "seq", nil},
+}
+
+// Moved is what a move has brought over: a table with its number of rows, and the SHA-256 of what they hold, which is the
+// same in both records.
+type Moved struct {
+	Table  string
+	Rows   int64
+	SHA256 string
+}
+
+// Move copies a whole record into an empty one, in one transaction, and reads it there again before it is made: what is
+// not the same, row for row, is not made at all. Nobody else may use either record. One that is not empty is CodeExists.
+// Requests and jobs that ran are ended and recovered as after any end of a process: leases do not move.
+func Move(ctx context.Context, from, to *Record) (moved []Moved, err error) {
+	err = to.write(ctx, Change{Access: true, Do: func(into Tx) error {
+		moved = nil
+		if err := into.isEmpty(); err != nil {
+			return err
+		}
+		var failed error // of either record, which the one that is written to tells apart
+		err := from.write(ctx, Change{Alone: true, Do: func(out Tx) error {
+			if moved, failed = moveAll(out, into); failed != nil {
+				return fault.New(store.CodeFailed, fault.Internal, "the move has failed")
+			}
+			return nil
+		}})
+		if failed != nil {
+			return failed
+		}
+		return err
+	}})
+	return moved, err
+}
+
+func (tx Tx) isEmpty() error {
+	for _, t := range tables {
+		var rows int64
+		if err := tx.Row("SELECT count(*) FROM " + t.name).Scan(&rows); err != nil {
+			return err
+		}
+		if rows > 0 {
+			return fault.New(store.CodeExists, fault.Usage, "the record to move to is not empty: its table %s has %d rows", t.name, rows).
+				WithHint("move to a database that holds nothing")
+		}
+	}
+	return nil
+}
+
+func moveAll(out, into Tx) (moved []Moved, err error) {
+	for _, t := range tables {
+		there, err := t.move(out, into)
+		if err != nil {
+			return nil, err
+		}
+		here, err := t.digest(into)
+		if err != nil {
+			return nil, err
+		}
+		if here != there {
+			return nil, fault.New(store.CodeFailed, fault.Internal,
+				"the table %s has %d rows (SHA-256 %s), and %d (%s) where it was moved to", t.name, there.Rows, there.SHA256, here.Rows, here.SHA256).
+				WithHint("nothing was moved")
+		}
+		moved = append(moved, there)
+	}
+	for _, statement := range into.dialect.AfterMove {
+		if _, err := into.Exec(statement); err != nil {
+			return nil, err
+		}
+	}
+	return moved, nil
+}
+
+// movedTogether is how many rows a statement inserts.
+const movedTogether = 100
+
+// move copies the rows of a table.
+func (t table) move(out, into Tx) (Moved, error) {
+	width := strings.Count(t.columns, ",") + 1
+	row := "(" + marks(width) + ")"
+	var together []any
+	flush := func() error {
+		n := len(together) / width
+		if n == 0 {
+			return nil
+		}
+		_, err := into.Exec("INSERT INTO "+t.name+" ("+t.columns+") VALUES "+strings.TrimSuffix(strings.Repeat(row+", ", n), ", "), together...)
+		together = together[:0]
+		return err
+	}
+	moved, err := t.each(out, func(values []any) error {
+		together = append(together, values...)
+		if len(together) < movedTogether*width {
+			return nil
+		}
+		return flush()
+	})
+	if err != nil {
+		return moved, err
+	}
+	return moved, flush()
+}
+
+// digest reads a table.
+func (t table) digest(tx Tx) (Moved, error) {
+	return t.each(tx, func([]any) error { return nil })
+}
+
+// each reads a table, and says what it holds.
+func (t table) each(tx Tx, take func(values []any) error) (Moved, error) {
+	moved, sum := Moved{Table: strings.Trim(t.name, `"`)}, sha256.New()
+	var names []string
+	for name := range strings.SplitSeq(t.columns, ",") {
+		names = append(names, strings.Trim(strings.TrimSpace(name), `"`))
+	}
+	err := tx.Rows(func(rows *sql.Rows) error {
+		values, into := make([]any, len(names)), make([]any, len(names))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		for i, value := range values {
+			if raw, ok := value.([]byte); ok && !slices.Contains(t.bytes, names[i]) {
+				value = string(raw)
+			}
+			if text, ok := value.(string); ok {
+				value = strings.ToValidUTF8(text, "\uFFFD") // as every record but SQLite's keeps it
+			}
+			values[i] = value
+			if err := hashValue(sum, value); err != nil {
+				return fmt.Errorf("%s.%s: %w", t.name, names[i], err)
+			}
+		}
+		moved.Rows++
+		return take(values)
+	}, "SELECT "+t.columns+" FROM "+t.name+" ORDER BY "+t.order)
+	moved.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	return moved, err
+}
+
+// hashValue writes a value so that no two are written alike: its kind, its length, and itself.
+func hashValue(sum hash.Hash, value any) error {
+	var kind, text string
+	switch v := value.(type) {
+	case nil:
+		kind = "null"
+	case int64:
+		kind, text = "number", strconv.FormatInt(v, 10)
+	case float64:
+		// A whole number in a column of such is one in either database.
+		kind, text = "number", strconv.FormatFloat(v, 'f', -1, 64)
+	case float32:
+		return fmt.Errorf("a number of type %T loses digits", value)
+	case string:
+		kind, text = "text", v
+	case []byte:
+		kind, text = "bytes", string(v)
+	default:
+		return fmt.Errorf("a value has the type %T", value)
+	}
+	_, err := fmt.Fprintf(sum, "%s %d %s\n", kind, len(text), text)
+	return err
+}

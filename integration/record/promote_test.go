@@ -1,0 +1,116 @@
+package record
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/engine/service/store/mysql"
+	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+)
+
+// TestPromotedReplica: a replica that has not got the last changes takes the primary's place. What it had not got is lost,
+// as was warned of; what was given by the lost server, leases and numbers of runs, is not taken for what this one gives.
+func TestPromotedReplica(t *testing.T) {
+	t.Parallel()
+	primary := dbtest.Private(t, "--log-bin=binlog", "--server-id=1", "--binlog-format=ROW")
+	replica := dbtest.Private(t, "--log-bin=binlog", "--server-id=2", "--binlog-format=ROW")
+	const account = "CREATE USER 'rec'@'127.0.0.1' IDENTIFIED BY 'hunter2'; GRANT ALL ON *.* TO 'rec'@'127.0.0.1';"
+	primary.Exec(account)
+	replica.Exec(account + fmt.Sprintf(`CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = %d, MASTER_USER = 'rec', MASTER_PASSWORD = 'hunter2',
+		MASTER_LOG_FILE = '%s', MASTER_LOG_POS = %s; START SLAVE; SET GLOBAL read_only = 1`,
+		primary.Port(), at(primary)[0], at(primary)[1]))
+	primary.Exec("CREATE DATABASE record")
+	between := startProxy(t, primary.Port())
+	address := func(port int) string {
+		u := url.URL{Scheme: "mysql", User: url.UserPassword("rec", "hunter2"), Host: fmt.Sprint("127.0.0.1:", port), Path: "/record", RawQuery: "tls=disabled"}
+		return u.String()
+	}
+	ctx := t.Context()
+	s := open(t, address(between.port()), mysql.Options{})
+	warned := false
+	for _, w := range s.Warnings() {
+		warned = warned || w.Setting == "replication" && strings.Contains(w.Text, "are lost")
+	}
+	if !warned {
+		t.Errorf("nobody is told what a fail-over can lose: %+v", s.Warnings())
+	}
+	for _, id := range []string{"j1", "j2"} {
+		if _, _, _, err := s.CreateJob(ctx, ordered(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here := at(primary)
+	if got := strings.TrimSpace(replica.Query(fmt.Sprintf("SELECT MASTER_POS_WAIT('%s', %s, 60)", here[0], here[1]))); strings.HasPrefix(got, "-") || got == "NULL" {
+		t.Fatalf("the replica does not follow: %s\n%s", got, replica.Query("SHOW SLAVE STATUS"))
+	}
+	refused(t, address(replica.Port()), store.CodeServer, "read-only", "primary")
+	replica.Exec("STOP SLAVE")
+
+	// What the replica does not get: two takings of the first job, a third job, and an end.
+	_, first, _, err := s.ClaimJob(ctx, "lost", nil)
+	if err != nil || first.Job != "j1" {
+		t.Fatal(first, err)
+	}
+	if _, err := s.EndJob(ctx, first, store.Ending{Event: store.JobReturned}); err != nil {
+		t.Fatal(err)
+	}
+	_, lost, _, err := s.ClaimJob(ctx, "lost", nil)
+	if err != nil || lost.Job != "j1" {
+		t.Fatal(lost, err)
+	}
+	if _, _, _, err := s.CreateJob(ctx, ordered("j3")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetDisabled(ctx, "d", true, store.Audit{}); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Version()
+
+	replica.Exec("RESET SLAVE ALL; SET GLOBAL read_only = 0")
+	between.lead(replica.Port())
+	between.hangUp()
+
+	// The worker whose lease the new primary knows nothing of is refused, before anybody else has the job and after.
+	if _, err := s.RenewJob(ctx, lost, store.Progress{}); !fault.Is(err, store.CodeLeaseLost) {
+		t.Errorf("a lease of the lost server is renewed: %v", err)
+	}
+	taken, lease, ok, err := s.ClaimJob(ctx, "lost", nil)
+	if err != nil || !ok || lease.Job != "j1" {
+		t.Fatal(lease, ok, err)
+	}
+	if lease.Server == lost.Server || lease.Fence == lost.Fence || lease.Fence == first.Fence {
+		t.Errorf("the leases are %+v and %+v", lost, lease)
+	}
+	if taken.Runs <= int(lost.Fence) {
+		t.Errorf("run %d writes to the object of run %d", taken.Runs, lost.Fence)
+	}
+	for _, l := range []store.Lease{first, lost} {
+		l.Holder = "lost"
+		if _, err := s.EndJob(ctx, l, store.Ending{Event: store.JobCompleted}); !fault.Is(err, store.CodeLeaseLost) {
+			t.Errorf("a lease of the lost server ends the job: %v", err)
+		}
+	}
+	if _, err := s.EndJob(ctx, lease, store.Ending{Event: store.JobCompleted, Result: store.Result{ObjectKey: "k"}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Job(ctx, "c", "j3"); !fault.Is(err, store.CodeUnknown) {
+		t.Errorf("what was warned of: %v", err)
+	}
+	// Who is let in is read again, though the count of changes may be one that has been before.
+	for deadline := time.Now().Add(20 * time.Second); s.Version() == before; {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody reads again who is let in")
+		}
+		if _, err := s.Disabled(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// at is where the server's binary log ends.
+func at(s *dbtest.Server) []string { return strings.Fields(s.Query("SHOW MASTER STATUS"))[:2] }
