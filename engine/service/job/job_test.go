@@ -916,23 +916,25 @@ func TestProgress(t *testing.T) {
 	m := &Manager{cfg: Config{Now: func() time.Time { return now }}}
 	for _, c := range []struct {
 		status    store.Status
+		attempts  int
 		rows, of  int64
 		elapsed   time.Duration
 		percent   int
 		remaining time.Duration
 		known     bool
 	}{
-		{store.Running, 50, 0, time.Minute, 0, 0, false},
-		{store.Running, 0, 100, time.Minute, 0, 0, true},
-		{store.Running, 50, 200, time.Minute, 25, 3 * time.Minute, true},
-		{store.Running, 100, 100, time.Minute, 99, 0, true},
-		{store.Running, 300, 100, time.Minute, 99, 0, true},
-		{store.Running, 1, 1 << 62, time.Hour, 0, 0, true},
-		{store.Queued, 50, 200, 0, 25, 0, true},
-		{store.Failed, 50, 200, time.Minute, 25, 0, true},
-		{store.Completed, 0, 0, time.Minute, 100, 0, true},
+		{store.Running, 1, 50, 0, time.Minute, 0, 0, false},
+		{store.Running, 1, 0, 100, time.Minute, 0, 0, true},
+		{store.Running, 1, 50, 200, time.Minute, 25, 3 * time.Minute, true},
+		{store.Running, 2, 50, 200, time.Minute, 25, 0, true},
+		{store.Running, 1, 100, 100, time.Minute, 99, 0, true},
+		{store.Running, 1, 300, 100, time.Minute, 99, 0, true},
+		{store.Running, 1, 1, 1 << 62, time.Hour, 0, 0, true},
+		{store.Queued, 1, 50, 200, 0, 25, 0, true},
+		{store.Failed, 1, 50, 200, time.Minute, 25, 0, true},
+		{store.Completed, 1, 0, 0, time.Minute, 100, 0, true},
 	} {
-		job := store.Job{Status: c.status, StartedAt: now.Add(-c.elapsed), Progress: store.Progress{Rows: c.rows, EstimatedRows: c.of}}
+		job := store.Job{Status: c.status, Attempts: c.attempts, StartedAt: now.Add(-c.elapsed), Progress: store.Progress{Rows: c.rows, EstimatedRows: c.of}}
 		percent, remaining, known := m.Progress(job)
 		if percent != c.percent || remaining != c.remaining || known != c.known {
 			t.Errorf("%+v: %d, %s, %v", c, percent, remaining, known)

@@ -127,7 +127,7 @@ type Job struct {
 	Holder string
 }
 
-// Progress is how far a job is. It never falls while an attempt runs; zero of an estimate is not known.
+// Progress is how far a job is. What is done never falls, in a second attempt neither; zero of an estimate is not known.
 type Progress struct {
 	Rows, Bytes                   int64
 	EstimatedRows, EstimatedBytes int64

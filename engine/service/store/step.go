@@ -69,14 +69,14 @@ func (j Job) taken(holder string, now time.Time, firstRun int) Job {
 	return j
 }
 
-// ClaimStep gives a job that waits to a worker, whose run begins with nothing done.
+// ClaimStep gives a job that waits to a worker. Its progress stays where an earlier run has left it, until this one has
+// come further.
 func ClaimStep(j Job, holder string, at Moment) (Step, error) {
 	s, err := step(j, JobClaimed, service, at, "")
 	if err != nil {
 		return s, err
 	}
 	s.Job = s.Job.taken(holder, s.Job.UpdatedAt, at.FirstRun)
-	s.Job.Rows, s.Job.Bytes = 0, 0
 	s.Transition.Attempt = s.Job.Attempts
 	s.Audit.Details["attempt"], s.Audit.Details["holder"] = strconv.Itoa(s.Job.Attempts), holder
 	return s, nil

@@ -252,12 +252,13 @@ func (s *suite) progress() {
 	report(store.Progress{Rows: 5, Bytes: 50, EstimatedRows: 10}, store.Progress{Rows: 5, Bytes: 50, EstimatedRows: 10})
 	report(store.Progress{Rows: 4, Bytes: 60}, store.Progress{Rows: 5, Bytes: 60, EstimatedRows: 10})
 	report(store.Progress{EstimatedRows: 8, EstimatedBytes: 9}, store.Progress{Rows: 5, Bytes: 60, EstimatedRows: 8, EstimatedBytes: 9})
-	// The next run begins with nothing done.
+	// The next run begins with nothing done, and is seen when it has come further.
 	s.end(lease, store.JobReturned)
 	var j store.Job
 	j, lease = s.claim()
-	s.equal(j.Progress, store.Progress{EstimatedRows: 8, EstimatedBytes: 9})
-	report(store.Progress{Rows: 1}, store.Progress{Rows: 1, EstimatedRows: 8, EstimatedBytes: 9})
+	s.equal(j.Progress, store.Progress{Rows: 5, Bytes: 60, EstimatedRows: 8, EstimatedBytes: 9})
+	report(store.Progress{Rows: 1}, store.Progress{Rows: 5, Bytes: 60, EstimatedRows: 8, EstimatedBytes: 9})
+	report(store.Progress{Rows: 6}, store.Progress{Rows: 6, Bytes: 60, EstimatedRows: 8, EstimatedBytes: 9})
 }
 
 // renewalIsNoChange: a job that is renewed has changed for nobody but its worker.
