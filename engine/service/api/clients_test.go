@@ -2,10 +2,12 @@ package api
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +55,32 @@ func TestHTTP2(t *testing.T) {
 	// Other streams of the connection go on.
 	if _, content, err = get(ask("")); err != nil || string(content) != want(3) {
 		t.Errorf("after a cut: %v", err)
+	}
+	// So does the connection when a body is refused, unread or read in part.
+	for _, body := range []string{strings.Repeat(" ", MaxBody+1), `{"customer_id":`} {
+		reused := false
+		r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }}),
+			"POST", s.URL+"/v1/procedures/visits", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer good")
+		response, err := s.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.StatusCode/100 != 4 || !json.Valid(content) {
+			t.Errorf("a body of %d bytes: %s, %v, %q", len(body), response.Status, err, content)
+		}
+		if !reused {
+			t.Errorf("before a body of %d bytes the connection was ended", len(body))
+		}
+	}
+	if response, content, err := get(ask("")); err != nil || string(content) != want(3) || response.Header.Get("Connection") != "" {
+		t.Errorf("after refused bodies: %v", err)
 	}
 	old := s.Client().Transport.(*http.Transport).Clone()
 	old.TLSClientConfig.MaxVersion = tls.VersionTLS12

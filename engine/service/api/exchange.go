@@ -72,10 +72,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Request-Id", x.info.RequestID)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 {
+	if len(r.TransferEncoding) > 0 {
 		// A body in chunks may have had a length as well, which whoever stands before this may have gone by: what comes behind
 		// is not answered (RFC 9112, section 6.1). The server does not tell.
-		h.Set("Connection", "close")
+		x.closeAfter()
 	}
 	if a.TLS {
 		h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")

@@ -100,27 +100,36 @@ func (x *exchange) body() ([]byte, *Error) {
 		}
 	}
 	if r.ContentLength > MaxBody {
-		x.w.Header().Set("Connection", "close") // what comes is not read
+		x.closeAfter() // what comes is not read
 		return nil, fail(BodyTooLarge)
 	}
 	raw, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	var timeout net.Error
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
-		x.w.Header().Set("Connection", "close")
+		x.closeAfter()
 		return nil, fail(BodyTimeout)
 	case err != nil && x.r.Context().Err() != nil:
 		return nil, fail(ClientGone)
 	case err != nil:
-		x.w.Header().Set("Connection", "close")
+		x.closeAfter()
 		return nil, fail(InvalidJSON).saying("The body ends before its end.")
 	case len(raw) > MaxBody:
-		x.w.Header().Set("Connection", "close")
+		x.closeAfter()
 		return nil, fail(BodyTooLarge)
 	}
 	// From here on the connection is watched for the client's end.
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
 	return raw, nil
+}
+
+// closeAfter ends the connection after the answer, as what else comes on it is not read. Of HTTP/2 it is the stream
+// that ends, by itself: the connection is that of other requests as well, and clients told of its end have been seen
+// to throw the answer away.
+func (x *exchange) closeAfter() {
+	if x.r.ProtoMajor == 1 {
+		x.w.Header().Set("Connection", "close")
+	}
 }
 
 // order makes an order of a call: its customer is one that the key may use.
@@ -146,7 +155,14 @@ func (a *API) procedure(x *exchange, p *procedure) *Error {
 	if e != nil {
 		return e
 	}
-	c, e := p.read(raw)
+	q, e := x.readParameters()
+	if e != nil {
+		return e
+	}
+	for i := range q.details {
+		q.details[i].Suggestion = "Fields stand in the body; the address takes no parameters."
+	}
+	c, e := p.read(raw, q.details...)
 	if e != nil {
 		return e
 	}

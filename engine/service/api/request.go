@@ -33,13 +33,13 @@ const (
 	modeJob    = "job"
 )
 
-// read makes a call of a body. The error names every mistake in it.
-func (p *procedure) read(raw []byte) (*call, *Error) {
-	members, details, err := readObject(raw)
+// read makes a call of a body. The error names every mistake in it, and those that details has already.
+func (p *procedure) read(raw []byte, details ...Detail) (*call, *Error) {
+	members, more, err := readObject(raw)
 	if err != nil {
 		return nil, err
 	}
-	return p.readMembers(members, details)
+	return p.readMembers(members, append(details, more...))
 }
 
 // readMembers makes a call of members, of which details says already what is wrong.

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -66,6 +67,29 @@ func TestUnreadableBodies(t *testing.T) {
 		if e := s.post("visits", body).refusal(t); e.Code != InvalidJSON || !strings.Contains(e.Message, want) {
 			t.Errorf("%.40q: %s %s; want %s", body, e.Code, e.Message, want)
 		}
+	}
+}
+
+// TestParametersOfTheAddress: a field that stands in the address and not in the body is refused, and not passed over.
+func TestParametersOfTheAddress(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	for _, procedure := range []string{"visits", "places"} {
+		a := s.do("POST", "/v1/procedures/"+procedure+"?output_format=csv&customer_id=clinic-7", `{"customer_id":"clinic-7","mod":1}`)
+		e := a.refusal(t)
+		var fields []string
+		for _, d := range e.Details {
+			fields = append(fields, d.Field)
+		}
+		for _, want := range []string{"customer_id", "output_format", "mod"} {
+			if a.StatusCode != 400 || !slices.Contains(fields, want) {
+				t.Errorf("%s: %d, %+v", procedure, a.StatusCode, e)
+			}
+		}
+	}
+	if e := s.do("POST", "/v1/procedures/places?limit=1", `{"customer_id":"clinic-7"}`).refusal(t); e.Code != UnknownField ||
+		!strings.Contains(e.Suggestion, "body") {
+		t.Errorf("got %+v", e)
 	}
 }
 
