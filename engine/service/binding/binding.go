@@ -138,9 +138,13 @@ func (b *Bound) Run(ctx context.Context, sink engine.Sink, o engine.RunOptions) 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	events := o.Events
+	var seen int64 // units; events end before the run does
 	o.Events = func(event engine.Event) {
 		if p, ok := event.(engine.Progress); ok {
-			if err := b.Sealing.Used(ctx, b.units(p.Rows, p.Bytes)); err != nil && ctx.Err() == nil {
+			if p.Rows > 0 {
+				seen = b.units(p.Rows, p.Bytes) // they never fall
+			}
+			if err := b.Sealing.Used(ctx, seen); err != nil && ctx.Err() == nil {
 				stop(err)
 			}
 		}
@@ -152,11 +156,23 @@ func (b *Bound) Run(ctx context.Context, sink engine.Sink, o engine.RunOptions) 
 	if receipt != nil {
 		b.sealed = b.units(receipt.Rows, receipt.Bytes)
 	}
+	if err != nil {
+		// A process that died has not said how much it had sealed, and may have sealed more since it was looked at.
+		if b.sealed = max(b.sealed, seen); seen > 0 && fault.From(err).Class == fault.Plugin {
+			b.sealed += b.units(unseenRows, unseenBytes)
+		}
+	}
 	if cause := context.Cause(ctx); err != nil && fault.Is(cause, customer.CodeSealingSpent) {
 		err = cause
 	}
 	return receipt, err
 }
+
+// What a run seals between two looks at it, a quarter of a second, is less than this.
+const (
+	unseenRows  = 250_000
+	unseenBytes = 250 << 20
+)
 
 // sealedChunk is how many bytes a sealed chunk holds at least, but the last one.
 const sealedChunk = 1 << 20

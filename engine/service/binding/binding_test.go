@@ -112,7 +112,7 @@ func TestSealed(t *testing.T) {
 		}
 		return n
 	}
-	broken := errors.New("broken")
+	broken, died := errors.New("broken"), fault.New("plugin.died", fault.Plugin, "it died")
 	e := &runs{}
 	binder := &Binder{Engine: e, Sealer: registry, Log: slog.New(slog.DiscardHandler)}
 	for _, test := range []struct {
@@ -123,6 +123,12 @@ func TestSealed(t *testing.T) {
 		{true, runs{progress: engine.Progress{Rows: 200_000}, receipt: engine.Receipt{Rows: 200_001, Bytes: 9 << 20}}, 200_001},
 		{false, runs{receipt: engine.Receipt{Rows: 200_001, Bytes: 3 << 20}}, 4},
 		{true, runs{receipt: engine.Receipt{Rows: 5}, err: broken}, 5},
+		// An encoder that has died does not say how many rows it had: what was seen of the run counts.
+		{true, runs{progress: engine.Progress{Rows: 700_000}, err: broken}, 700_000},
+		{true, runs{err: died}, 0},
+		{false, runs{err: died}, 1},
+		{true, runs{progress: engine.Progress{Rows: 1}, err: died}, 250_001},
+		{false, runs{progress: engine.Progress{Rows: 1, Bytes: 3 << 20}, err: died}, 4 + 251},
 	} {
 		*e = test.e
 		before := total()
