@@ -101,7 +101,7 @@ func (d *describer) jobs() {
 	stream["204"] = &huma.Response{Description: "The job has ended, and Last-Event-ID is its last event: nothing follows, and there is nothing to come again for.", Headers: d.headers("X-Request-Id")}
 	d.operation(huma.Operation{OperationID: "job_events", Method: http.MethodGet, Path: root + "/{job_id}/events", Tags: []string{tagJobs}, Summary: "What happens to a job",
 		Responses: stream, Parameters: append([]*huma.Param{{Name: headerLastEvent, In: "header", Description: "id of the last event that was received: what comes after it is sent.",
-			Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: ptr(0.0)}}}, of...),
+			Schema: &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9]*$"}}}, of...),
 	}, a.events)
 
 	d.operation(huma.Operation{OperationID: "get_manifest", Method: http.MethodGet, Path: root + "/{job_id}/manifest", Tags: []string{tagJobs}, Summary: "The manifest of a result",
