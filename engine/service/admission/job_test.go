@@ -10,8 +10,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// TestJob: a job is no stream of its customer, waits for its memory longer than a stream does, takes turns with streams, and
-// leaves the line when its context ends.
+// TestJob: a job is no stream of its customer, waits for its memory longer than a stream does, takes turns with
+// streams, and leaves the line when its context ends.
 func TestJob(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

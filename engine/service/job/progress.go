@@ -7,9 +7,9 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/store"
 )
 
-// Progress is how far a job is: percent of the rows that are expected, and how long the rest will take, if it is running.
-// Percent never falls while rows and estimate do not, and is 100 of completed jobs only; known is false where nobody can say
-// how many rows there will be. Remaining is 0 where it is not known.
+// Progress is how far a job is: percent of the rows that are expected, and how long the rest will take, if it is
+// running. Percent never falls while rows and estimate do not, and is 100 of completed jobs only; known is false where
+// nobody can say how many rows there will be. Remaining is 0 where it is not known.
 func (m *Manager) Progress(job store.Job) (percent int, remaining time.Duration, known bool) {
 	if job.Status == store.Completed {
 		return 100, 0, true

@@ -8,6 +8,8 @@ const (
 	CodeLeaseLost = "store.lease_lost"
 	// CodeJobEnded: the job has ended otherwise than was asked for.
 	CodeJobEnded = "store.job_ended"
+	// CodeIllegalEvent: what a worker says has become of a job cannot have.
+	CodeIllegalEvent = "store.illegal_event"
 	// CodeIdempotencyMismatch: the key was used with another body.
 	CodeIdempotencyMismatch = "store.idempotency_mismatch"
 	// CodeIdempotencyBusy: the first request with the key is still on its way.
