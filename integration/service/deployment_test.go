@@ -45,6 +45,14 @@ type deployment struct {
 // deploy starts a service for customers. Settings are more lines of its document's spec.
 func deploy(t *testing.T, settings string, tenants ...tenant) *deployment {
 	t.Helper()
+	d := declare(t, settings, tenants...)
+	d.start(t)
+	return d
+}
+
+// declare writes the document of such a service.
+func declare(t *testing.T, settings string, tenants ...tenant) *deployment {
+	t.Helper()
 	// Sockets in a private directory need a short path.
 	temp, err := os.MkdirTemp("/tmp", "csvc")
 	if err != nil {
@@ -72,7 +80,6 @@ func deploy(t *testing.T, settings string, tenants ...tenant) *deployment {
 	if err := os.WriteFile(d.document, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.start(t)
 	return d
 }
 
