@@ -121,7 +121,7 @@ func (c *cluster) begin(t *testing.T, n *node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n.running, n.url = begun, address
-	if c.URL == "" || len(c.of("serve")) == 1 {
+	if n == c.of("serve")[0] {
 		c.URL = address
 	}
 }
@@ -272,9 +272,13 @@ func (c *cluster) fetch(turn int, id string) (f fetched, err error) {
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %.300s", answer.Status, f.body)
 	}
-	sum := sha256.Sum256(f.body)
-	f.size, f.sha256 = int64(len(f.body)), hex.EncodeToString(sum[:])
+	f.size, f.sha256 = int64(len(f.body)), hashed(f.body)
 	return f, err
+}
+
+func hashed(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
 }
 
 // stored are the keys of all objects, and of what runs have begun to write.

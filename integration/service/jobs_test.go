@@ -87,7 +87,7 @@ func testJobSealed(t *testing.T, c *cluster) {
 		if err := os.WriteFile(filepath.Join(dir, j.FileName), f.body, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tool(t, dir, []string{"SEALING=" + c.keys["clinic"]}, program(t), "decrypt", j.FileName, "--key", "env:SEALING", "--customer", "clinic", "-o", "opened"); err != nil {
+		if _, err := tool(t, dir, []string{"SEALING=" + c.keys["clinic"]}, program(t), "decrypt", j.FileName, "--keys", "env:SEALING", "--customer", "clinic", "-o", "opened"); err != nil {
 			t.Fatal(err)
 		}
 		opened, err := os.ReadFile(filepath.Join(dir, "opened"))
