@@ -51,6 +51,9 @@ RACED_OUTSIDE := ^(TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSoc
 # race detector makes many times slower as well. They run without it, in full; smaller tests of the same packages run with it.
 LARGE       := ./engine/decrypt ./engine/sandbox ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
 LARGE_TESTS := ^(TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
+# As the programs that the tests start are built, and the linters read, so that every package is compiled once for all of
+# it, and once more for the race detector, which needs cgo.
+UNRACED := CGO_ENABLED=0 -vet=off -tags $(TAGS) -timeout 45m
 # What reads the sources, and runs nothing of them.
 SOURCES := ./integration/repo
 # All other packages, as go test takes them.
@@ -80,10 +83,10 @@ deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, n
 test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE); the last line has the counts
 	@$(GO) run ./integration/testsummary \
 		-check '$(LINT)' \
-		$(foreach package,$(OUTSIDE),-test '-vet=off -tags $(TAGS) -timeout 45m -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
+		$(foreach package,$(OUTSIDE),-test '$(UNRACED) -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -skip $(LARGE_TESTS) $(INSIDE)' \
-		-test '-vet=off -tags $(TAGS) -timeout 45m -p 1 -run $(LARGE_TESTS) $(LARGE)' \
-		-test '-vet=off -tags $(TAGS) -timeout 45m $(SOURCES)' \
+		-test '$(UNRACED) -p 1 -run $(LARGE_TESTS) $(LARGE)' \
+		-test '$(UNRACED) $(SOURCES)' \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 -run $(RACED_OUTSIDE) $(OUTSIDE)'; \
 	status=$$?; bash integration/images/engine.sh stop; exit $$status
 
@@ -97,6 +100,7 @@ lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where it
 soak: deps ## the long form of the deaths, of the kill rounds, of broken connections and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 8 -v -run '^(TestDeath|TestMemoryLimitLeavesNothing)' ./integration/e2e -deaths $(DEATHS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 1h -v -run 'TestKilledWithJobs|TestPowerLoss' ./engine/service/store/sqlite -rounds 100
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run TestServiceEnds ./integration/service -kills $$(($(KILLS) / 10))
 
 fuzz: ## every fuzz target for FUZZTIME each

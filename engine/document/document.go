@@ -151,11 +151,14 @@ type Stage struct {
 
 // Column is a column of the contract.
 type Column struct {
-	Name        string        `json:"name"`
-	Type        ColumnType    `json:"type"`
-	Nullable    bool          `json:"nullable"`
-	Description string        `json:"description,omitempty"`
-	At          diag.Position `json:"-"`
+	Name        string     `json:"name"`
+	Type        ColumnType `json:"type"`
+	Nullable    bool       `json:"nullable"`
+	Description string     `json:"description,omitempty"`
+	// Personal says that the column identifies or describes a person. Nothing in a run depends on it: it is for who reads
+	// descriptions, and for who has to answer for what was handed out.
+	Personal bool          `json:"personal,omitempty"`
+	At       diag.Position `json:"-"`
 }
 
 // Drift is a policy for columns that are not those of the contract.

@@ -181,6 +181,11 @@ func read(file string, root *Node, diags *diag.List) *draft {
 			WithHint("cipherstream test runs it"))
 		return d
 	}
+	if kind := root.Get("kind"); kind != nil && kind.Text == KindService {
+		diags.Add(diag.At(kind.At, CodeNotAllowed, "this is the configuration of a service, and no pipeline").
+			WithHint("cipherstream config check says what is wrong with it"))
+		return d
+	}
 	r.object(root, "a pipeline", root.At,
 		field{"apiVersion", true, r.version},
 		field{"kind", true, r.choice(&d.kind, KindPipeline, KindTemplate)},
@@ -364,6 +369,17 @@ func (r *reader) stage(n *Node, k *kindDraft) {
 	}
 }
 
+// flag reads true or false.
+func (r *reader) flag(into *bool) func(*Node) {
+	return func(n *Node) {
+		if n.Kind != Boolean {
+			r.wrong(n, "true or false")
+			return
+		}
+		*into = n.Value == true
+	}
+}
+
 func (r *reader) column(n *Node, into *[]Column, seen map[string]*Node) {
 	c := Column{Nullable: true, At: n.At}
 	var name *Node
@@ -382,13 +398,8 @@ func (r *reader) column(n *Node, into *[]Column, seen map[string]*Node) {
 			}
 			typed = true
 		}},
-		field{"nullable", false, func(n *Node) {
-			if n.Kind != Boolean {
-				r.wrong(n, "true or false")
-				return
-			}
-			c.Nullable = n.Value == true
-		}},
+		field{"nullable", false, r.flag(&c.Nullable)},
+		field{"personal", false, r.flag(&c.Personal)},
 		field{"description", false, r.text(&c.Description, nil)})
 	if name == nil || !typed {
 		return

@@ -182,6 +182,7 @@ func columnsSchema() map[string]any {
 			"description": "Such as int64, string, date, timestamp(6), decimal(12,4).",
 		},
 		"nullable": with(boolean(), map[string]any{"default": true}), "description": text(),
+		"personal": with(boolean(), map[string]any{"default": false, "description": "Whether it identifies or describes a person."}),
 	}, []string{"name", "type"}), maxColumns)
 }
 

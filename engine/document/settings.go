@@ -38,7 +38,13 @@ func (l *Loader) Settings(name, kind string, spec *config.Spec) (*Settings, diag
 		field{"apiVersion", true, r.version},
 		field{"kind", true, func(n *Node) {
 			if n.Text != kind {
-				diags.Add(diag.At(n.At, CodeNotAllowed, "expected kind %s, not %s", kind, short(n.Text)).WithSuggestion(n.Text, []string{kind}))
+				d := diag.At(n.At, CodeNotAllowed, "expected kind %s, not %s", kind, short(n.Text))
+				if hint := commandFor(n.Text); hint != "" {
+					d = d.WithHint("%s", hint)
+				} else {
+					d = d.WithSuggestion(n.Text, []string{kind})
+				}
+				diags.Add(d)
 			}
 		}},
 		field{"metadata", true, func(n *Node) {

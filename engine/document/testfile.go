@@ -6,6 +6,9 @@ import (
 	"github.com/cipherstream/cipherstream/engine/diag"
 )
 
+// KindService is the kind of the configuration of a service, which package engine/service/config reads.
+const KindService = "Service"
+
 // KindTest is the kind of files that test a pipeline. Such a file extends nothing
 // and is no Document; see Loader.Test.
 const KindTest = "Test"
@@ -94,7 +97,8 @@ func readTest(file string, root *Node, diags *diag.List) *Test {
 		field{"apiVersion", true, r.version},
 		field{"kind", true, func(n *Node) {
 			if n.Text != KindTest {
-				diags.Add(diag.At(n.At, CodeNotAllowed, "expected kind %s, not %s", KindTest, short(n.Text)))
+				d := diag.At(n.At, CodeNotAllowed, "expected kind %s, not %s", KindTest, short(n.Text))
+				diags.Add(d.WithHint("%s", commandFor(n.Text)))
 			}
 		}},
 		field{"pipeline", true, r.text(nil, &t.Pipeline)},
@@ -229,4 +233,17 @@ func (r *reader) file(into **Node, at *diag.Position) func(*Node) {
 			r.diags.Add(diag.At(n.At, CodeNotAllowed, "an empty text names no file"))
 		}
 	}
+}
+
+// commandFor says which command is for documents of a kind; empty is none.
+func commandFor(kind string) string {
+	switch kind {
+	case KindPipeline, KindTemplate:
+		return "cipherstream lint checks pipelines and templates"
+	case KindTest:
+		return "cipherstream test runs tests of pipelines"
+	case KindService:
+		return "cipherstream config check says what is wrong with the configuration of a service"
+	}
+	return ""
 }

@@ -296,9 +296,22 @@ func (p *preparer) compileAll() {
 	}
 }
 
-// checkRules evaluates the pipeline's rules, and reports those that the parameters break.
-func (p *planner) checkRules(vars map[string]any) {
+// readsOnly reports whether an expression reads none but these parameters.
+func (e *expression) readsOnly(params map[string]any) bool {
+	for _, name := range e.params {
+		if _, there := params[name]; !there {
+			return false
+		}
+	}
+	return !e.dynamic
+}
+
+// checkRules evaluates those of the pipeline's rules that are wanted, and reports which the parameters break.
+func (p *planner) checkRules(vars map[string]any, wanted func(*expression) bool) {
 	for i, e := range p.rules {
+		if !wanted(e) {
+			continue
+		}
 		r := &p.config.Document.Rules[i]
 		ok, err := e.decide(vars)
 		if err != nil {

@@ -206,24 +206,23 @@ func (p *Prepared) Bind(in Inputs) (*Plan, diag.List) {
 
 // Values is the first part of Bind: the parameters with their defaults, held against their types and the pipeline's
 // rules. No stage is looked at, so that a request is answered for its own mistakes before anything else of a run is
-// known. The values are nil when the diagnostics have errors.
+// known. When the diagnostics have errors, the values are those that are good by themselves.
 func (p *Prepared) Values(in Inputs) ([]Value, diag.List) {
 	planner := newPlanner(p, in, false)
 	values, _ := planner.values()
-	if planner.diags.HasErrors() {
-		return nil, planner.diags.Normalise()
-	}
 	return values, planner.diags.Normalise()
 }
 
-// values reads the parameters, and holds them against the rules. The variables are nil when parameters are wrong.
+// values reads the parameters, and holds them against the rules: all of them or, when parameters are wrong, those that are about
+// others. The variables are nil when parameters are wrong.
 func (p *planner) values() ([]Value, map[string]any) {
 	values := p.readParameters()
-	if p.diags.HasErrors() {
-		return nil, nil
-	}
 	vars := p.variables(p.params)
-	p.checkRules(vars)
+	wrong := p.diags.HasErrors()
+	p.checkRules(vars, func(e *expression) bool { return !wrong || e.readsOnly(p.params) })
+	if wrong {
+		return values, nil
+	}
 	return values, vars
 }
 

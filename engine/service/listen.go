@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/api"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -30,9 +31,19 @@ type listener struct {
 	done    chan struct{} // closed when serving is over; nil before it began
 }
 
+// deadAfter is how long a client may give no sign of life while something is sent to it, or waited for with it: what an answer's
+// pieces and the pings of HTTP/2 have as well. Without it, a run would go on for minutes whose client's cable was pulled.
+const deadAfter = 30 * time.Second
+
+// attentive listens with what finds such clients. A probe is answered by the system of the client, however busy that is.
+var attentive = net.ListenConfig{
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: deadAfter / 3, Interval: deadAfter / 6, Count: 4},
+	Control:         limitUnanswered,
+}
+
 // listen takes an address. Fail is called when serving ends by itself.
 func listen(address string, log *slog.Logger, fail func(error)) (*listener, error) {
-	l, err := net.Listen("tcp", address)
+	l, err := attentive.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, fault.New(CodeListen, fault.Usage, "%s cannot be listened on: %w", address, err).
 			WithHint("another program may have it; give another address")

@@ -39,6 +39,8 @@ func (o *observer) End(ctx context.Context, x api.Exchange) {
 		outcome = "cut"
 	case x.Code != "":
 		outcome = "failed"
+	case x.JobID != "":
+		outcome = "job" // what becomes of that one is counted where it runs
 	}
 	o.metrics.Request(route, x.Status, string(x.Code), x.FirstByte, x.Duration)
 	switch {

@@ -540,7 +540,8 @@ func TestReloadOfLimits(t *testing.T) {
 	if err := reload(everything); !fault.Is(err, CodeReload) {
 		t.Errorf("%v", err)
 	}
-	if status, _ := administration(operator.Text); ask() != http.StatusOK || ask() != http.StatusOK || status != http.StatusOK {
+	status, _ := administration(operator.Text)
+	if first, second := ask(), ask(); first != http.StatusOK || second != http.StatusOK || status != http.StatusOK {
 		t.Error("a part of a refused reload took effect")
 	}
 	if err := reload(limited); err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
-var rounds = flag.Int("rounds", 200, "how often TestKillRounds kills something; a fifth of it on MinIO, a tenth on each other server, and half of it are broken connections. make soak does it ten times as often")
+var rounds = flag.Int("rounds", 80, "how often TestKillRounds kills something; a fifth of it on MinIO, a tenth on each other server, and half of it are broken connections. make soak does it 25 times as often")
 
 // databases are the kinds of server that faults happen to.
 var databases = []struct {

@@ -1,10 +1,12 @@
 package program
 
 import (
+	"debug/elf"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -56,5 +58,32 @@ func TestPath(t *testing.T) {
 	}
 	if second, err := os.Stat(path); err != nil || !os.SameFile(first, second) {
 		t.Errorf("another file: %v", err)
+	}
+}
+
+// TestStatic: the programs need no library of the machine, nor a loader.
+func TestStatic(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems than Linux have no static programs")
+	}
+	path, err := Path()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cipherstream", "cipherstream-sandbox"} {
+		file, err := elf.Open(filepath.Join(filepath.Dir(path), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		libraries, err := file.ImportedLibraries()
+		if err != nil || len(libraries) > 0 {
+			t.Errorf("%s needs %v (%v)", name, libraries, err)
+		}
+		for _, part := range file.Progs {
+			if part.Type == elf.PT_INTERP || part.Type == elf.PT_DYNAMIC {
+				t.Errorf("%s has a part of type %v", name, part.Type)
+			}
+		}
 	}
 }

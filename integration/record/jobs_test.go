@@ -31,6 +31,33 @@ func query(t *testing.T, on *servers.Server, database, text string) (n int64) {
 	return n
 }
 
+// consistent checks what holds of a record at every moment: each change of a job is there with its transition, its row of
+// the audit, its event and the share of its customer.
+func consistent(t *testing.T, on *servers.Server) {
+	t.Helper()
+	for what, text := range map[string]string{
+		"jobs have another number of transitions": `SELECT count(*) FROM jobs j WHERE j.transition <>
+			(SELECT count(*) FROM job_transitions t WHERE t.job = j.id)`,
+		"transitions have no job": "SELECT count(*) FROM job_transitions t WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = t.job)",
+		"jobs are not in the state of their last transition": `SELECT count(*) FROM jobs j JOIN job_transitions t
+			ON t.job = j.id AND t.number = j.transition WHERE t.to_status <> j.status`,
+		"jobs have another number of rows in the audit": `SELECT count(*) FROM jobs j WHERE j.transition <>
+			(SELECT count(*) FROM audit a WHERE a.run_id = j.id AND a.what <> 'job.cancel_asked')`,
+		"rows of the audit have no job": "SELECT count(*) FROM audit a WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = a.run_id)",
+		"jobs that ended have another number of events than one": `SELECT count(*) FROM jobs j WHERE
+			(j.completed_at > 0) <> (SELECT count(*) FROM outbox o WHERE o.job = j.id AND o.transition = j.transition)`,
+		"customers have another share": `SELECT count(*) FROM shares s WHERE
+			queued <> (SELECT count(*) FROM jobs j WHERE j.customer = s.customer AND j.status = 'queued') OR
+			running <> (SELECT count(*) FROM jobs j WHERE j.customer = s.customer AND j.status = 'running')`,
+		"keys stand for no job": "SELECT count(*) FROM idempotency i WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = i.job)",
+		"events are missing":    "SELECT coalesce(max(seq), 0) - count(*) FROM outbox",
+	} {
+		if n := query(t, on, on.Database(), text); n != 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
+}
+
 // TestEachJobOnce: processes that claim at the same moment have each job once, and none is left over.
 func TestEachJobOnce(t *testing.T) {
 	const jobs, claimers = 500, 4
@@ -82,11 +109,7 @@ func TestEachJobOnce(t *testing.T) {
 		if len(taken) != jobs {
 			t.Errorf("%d jobs were claimed, want %d", len(taken), jobs)
 		}
-		// What customers are told of has no gaps: who reads on from one event misses none.
-		events, err := two[0].Outbox(ctx, 0, jobs+1)
-		if err != nil || len(events) != jobs || events[jobs-1].Seq != jobs {
-			t.Errorf("the outbox has %d events: %v", len(events), err)
-		}
+		consistent(t, on)
 	})
 }
 
@@ -191,55 +214,104 @@ func TestBrokenTransactions(t *testing.T) {
 		address := strings.Replace(on.DSN(on.Database()), fmt.Sprint(":", on.Port(), "/"), fmt.Sprint(":", between.port(), "/"), 1)
 		s := open(t, address+"?tls=disabled", mysql.Options{})
 		ctx := t.Context()
-		db := on.Open(on.Database())
-		count := func(text, id string) (n int) {
+		made := func(id string, holder string) store.Lease {
 			t.Helper()
-			if err := db.QueryRow(text, id).Scan(&n); err != nil {
+			n := ordered(id)
+			n.Holder = holder
+			_, lease, _, err := s.CreateJob(ctx, n)
+			if err != nil {
 				t.Fatal(err)
 			}
-			return n
+			return lease
 		}
-		made := int64(0)
-		for nth := 1; ; nth++ {
-			statement := ""
-			for _, answered := range []bool{false, true} {
-				id := fmt.Sprintf("j%d-%v", nth, answered)
+		made("first", "") // its customer has a share from then on
+		for _, c := range []struct {
+			name string
+			// prepare makes what the change of a name needs, and done says whether the change was made.
+			prepare func(id string) (change func() error)
+			done    string
+		}{
+			{"create", func(id string) func() error {
 				n := ordered(id)
 				n.Idempotency = &store.Idempotency{Customer: "c", Route: "jobs", Key: id, Request: id}
-				between.arm(nth, answered)
-				_, _, _, err := s.CreateJob(ctx, n)
-				statement = between.disarm()
-				there := count("SELECT count(*) FROM jobs WHERE id = ?", id)
-				made += int64(there)
-				for what, text := range map[string]string{
-					"transitions":      "SELECT count(*) FROM job_transitions WHERE job = ?",
-					"audit rows":       "SELECT count(*) FROM audit WHERE run_id = ?",
-					"idempotency keys": "SELECT count(*) FROM idempotency WHERE job = ?",
-				} {
-					if n := count(text, id); n != there {
-						t.Errorf("cut at %q (answered %v): %d jobs and %d %s", statement, answered, there, n, what)
+				return func() error { _, _, _, err := s.CreateJob(ctx, n); return err }
+			}, "SELECT count(*) FROM jobs WHERE id = ?"},
+			{"claim", func(id string) func() error {
+				made(id, "")
+				return func() error { _, _, _, err := s.ClaimJob(ctx, id, []string{"other"}); return err }
+			}, "SELECT count(*) FROM jobs WHERE holder = ?"},
+			{"complete", func(id string) func() error {
+				lease := made(id, "w")
+				return func() error {
+					_, err := s.EndJob(ctx, lease, store.Ending{Event: store.JobCompleted, Result: store.Result{ObjectKey: "k"}})
+					return err
+				}
+			}, "SELECT count(*) FROM jobs WHERE id = ? AND status = 'completed'"},
+			{"fail", func(id string) func() error {
+				lease := made(id, "w")
+				return func() error {
+					_, err := s.EndJob(ctx, lease, store.Ending{Event: store.JobFailed, Result: store.Result{Bucket: "b"}})
+					return err
+				}
+			}, "SELECT count(*) FROM leftovers WHERE job = ?"},
+		} {
+			for nth, last := 1, false; !last; nth++ {
+				for _, answered := range []bool{false, true} {
+					id := fmt.Sprintf("%s%d-%v", c.name, nth, answered)
+					change := c.prepare(id)
+					between.arm(nth, answered)
+					err := change()
+					statement := between.disarm()
+					there := 0
+					if err := on.Open(on.Database()).QueryRow(c.done, id).Scan(&there); err != nil {
+						t.Fatal(err)
+					}
+					switch last = statement == "COMMIT"; {
+					case statement == "":
+						t.Fatalf("%s: nothing was cut at statement %d, and COMMIT was not seen", c.name, nth)
+					case last && (!fault.Is(err, store.CodeFailed) || (there == 1) != answered || nth < 5):
+						t.Errorf("%s: cut at COMMIT, statement %d (answered %v): made %d, %v", c.name, nth, answered, there, err)
+					case !last && (err != nil || there != 1):
+						t.Errorf("%s: cut at %.60q (answered %v): made %d, %v", c.name, statement, answered, there, err)
 					}
 				}
-				switch {
-				case statement != "COMMIT" && (err != nil || there != 1):
-					t.Errorf("cut at %q (answered %v): %d jobs, %v", statement, answered, there, err)
-				case statement == "COMMIT" && (!fault.Is(err, store.CodeFailed) || (there == 1) != answered):
-					t.Errorf("cut at COMMIT (answered %v): %d jobs, %v", answered, there, err)
-				}
 			}
-			if statement == "COMMIT" {
-				if nth < 7 {
-					t.Errorf("the change has %d statements only", nth)
-				}
-				break
-			}
-			if statement == "" {
-				t.Fatalf("nothing was cut at statement %d, and COMMIT was not seen", nth)
+			// A claim that was not made has left its job.
+			if _, _, _, err := s.ClaimJob(ctx, "w", nil); err != nil {
+				t.Fatal(err)
 			}
 		}
-		if n := query(t, on, on.Database(), "SELECT queued FROM shares WHERE customer = 'c'"); n != made {
-			t.Errorf("%d jobs wait, and the customer's share says %d", made, n)
+		consistent(t, on)
+	})
+}
+
+// TestRefusedCommit: a COMMIT that the server answers with a deadlock, as the nodes of a Galera cluster do when another one
+// was faster, or that finds a server that has become a replica, is a change that was not made, and is made again.
+func TestRefusedCommit(t *testing.T) {
+	eachServer(t, func(t *testing.T, on *servers.Server) {
+		between := startProxy(t, on.Port())
+		address := strings.Replace(on.DSN(on.Database()), fmt.Sprint(":", on.Port(), "/"), fmt.Sprint(":", between.port(), "/"), 1)
+		s := open(t, address+"?tls=disabled", mysql.Options{})
+		for _, number := range []uint16{1205, 1213, 3101, 1290, 1836} {
+			between.refuse(number)
+			id := fmt.Sprint("j", number)
+			if _, _, _, err := s.CreateJob(t.Context(), ordered(id)); err != nil {
+				t.Errorf("error %d: %v", number, err)
+			}
+			if between.disarm() == "" {
+				t.Errorf("error %d: no COMMIT was refused", number)
+			}
+			if _, err := s.Job(t.Context(), "c", id); err != nil {
+				t.Errorf("error %d: %v", number, err)
+			}
 		}
+		// Of any other it is not known, and it is not made twice.
+		between.refuse(1180)
+		if _, _, _, err := s.CreateJob(t.Context(), ordered("unknown")); !fault.Is(err, store.CodeFailed) {
+			t.Errorf("expected %s, got %v", store.CodeFailed, err)
+		}
+		between.disarm()
+		consistent(t, on)
 	})
 }
 
@@ -267,13 +339,22 @@ func TestKilledServer(t *testing.T) {
 							id := fmt.Sprintf("j%d-%d-%d", round, g, i)
 							short, cancel := context.WithTimeout(ctx, time.Second)
 							if _, _, _, err := s.CreateJob(short, ordered(id)); err == nil {
-								acknowledged.Store(id, true)
+								acknowledged.Store(id, store.Queued)
 								select {
 								case busy <- struct{}{}:
 								default:
 								}
-							} else if !errors.Is(err, context.DeadlineExceeded) && !fault.Is(err, store.CodeFailed) && !fault.Is(err, store.CodeServer) {
-								t.Error(err)
+							} else {
+								expected(t, err)
+							}
+							j, lease, ok, err := s.ClaimJob(short, "w", nil)
+							expected(t, err)
+							if ok {
+								if _, err := s.EndJob(short, lease, store.Ending{Event: store.JobFailed}); err == nil {
+									acknowledged.Store(j.ID, store.Failed)
+								} else {
+									expected(t, err)
+								}
 							}
 							cancel()
 						}
@@ -291,22 +372,21 @@ func TestKilledServer(t *testing.T) {
 			if _, _, _, err := s.CreateJob(ctx, ordered("after")); err != nil {
 				t.Fatal(err)
 			}
-			acknowledged.Range(func(id, _ any) bool {
-				if _, err := s.Job(ctx, "c", id.(string)); err != nil {
-					t.Errorf("%v was acknowledged: %v", id, err)
+			acknowledged.Range(func(id, status any) bool {
+				j, err := s.Job(ctx, "c", id.(string))
+				if err != nil || status == store.Failed && j.Status != store.Failed {
+					t.Errorf("%v was acknowledged as %v, and is %v, %v", id, status, j.Status, err)
 				}
 				return true
 			})
-			db := on.Database()
-			jobs := query(t, on, db, "SELECT count(*) FROM jobs")
-			for what, text := range map[string]string{
-				"transitions": "SELECT count(*) FROM job_transitions", "audit rows": "SELECT count(*) FROM audit",
-				"in the share": "SELECT queued FROM shares",
-			} {
-				if n := query(t, on, db, text); n != jobs {
-					t.Errorf("%d jobs and %d %s", jobs, n, what)
-				}
-			}
+			consistent(t, on)
 		})
+	}
+}
+
+// expected are the errors of a server that is not there.
+func expected(t *testing.T, err error) {
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !fault.Is(err, store.CodeFailed) && !fault.Is(err, store.CodeServer) {
+		t.Error(err)
 	}
 }

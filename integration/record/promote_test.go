@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"strings"
@@ -114,3 +115,28 @@ func TestPromotedReplica(t *testing.T) {
 
 // at is where the server's binary log ends.
 func at(s *dbtest.Server) []string { return strings.Fields(s.Query("SHOW MASTER STATUS"))[:2] }
+
+// TestReadOnlyForAWhile: while the server takes no changes none is made, and nothing has to be started again afterwards.
+func TestReadOnlyForAWhile(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Private(t)
+	db.Exec("CREATE USER 'rec'@'127.0.0.1' IDENTIFIED BY 'hunter2'; GRANT ALL ON " + db.Database() + ".* TO 'rec'@'127.0.0.1'")
+	u := url.URL{Scheme: "mysql", User: url.UserPassword("rec", "hunter2"), Host: fmt.Sprint("127.0.0.1:", db.Port()), Path: "/" + db.Database()}
+	s := open(t, u.String(), mysql.Options{})
+	if _, _, _, err := s.CreateJob(t.Context(), ordered("before")); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec("SET GLOBAL read_only = 1")
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, _, _, err := s.CreateJob(short, ordered("during")); err != context.DeadlineExceeded {
+		t.Errorf("a change was made, or given up: %v", err)
+	}
+	if _, err := s.Job(t.Context(), "c", "before"); err != nil {
+		t.Errorf("what can be read is not: %v", err)
+	}
+	db.Exec("SET GLOBAL read_only = 0")
+	if _, _, _, err := s.CreateJob(t.Context(), ordered("during")); err != nil {
+		t.Error(err)
+	}
+}

@@ -26,6 +26,8 @@ type cut struct {
 	nth int
 	// answered: the server has the statement, and its answer is what is lost.
 	answered bool
+	// refusal is an error that COMMIT is answered with, instead of a cut: the server does not get it.
+	refusal uint16
 	// statement is the one that was cut, and empty while there was none.
 	statement string
 }
@@ -81,6 +83,26 @@ func (p *proxy) arm(nth int, answered bool) {
 	p.cut = &cut{nth: nth, answered: answered}
 }
 
+// refuse has the next COMMIT answered with an error.
+func (p *proxy) refuse(number uint16) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = &cut{refusal: number}
+}
+
+// refused is the error that a statement is to be answered with, or 0.
+func (p *proxy) refused(statement string) uint16 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cut == nil || statement != "COMMIT" || p.cut.statement != "" {
+		return 0
+	}
+	if p.cut.refusal != 0 {
+		p.cut.statement = statement
+	}
+	return p.cut.refusal
+}
+
 func (p *proxy) disarm() (statement string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,7 +114,7 @@ func (p *proxy) disarm() (statement string) {
 func (p *proxy) due(nth int, statement string) (before, after bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cut == nil || p.cut.nth != nth || p.cut.statement != "" {
+	if p.cut == nil || p.cut.refusal != 0 || p.cut.nth != nth || p.cut.statement != "" {
 		return false, false
 	}
 	p.cut.statement = statement
@@ -166,6 +188,17 @@ func (p *proxy) serve(client net.Conn) {
 					return
 				}
 				drop.Store(after)
+				number := uint16(0)
+				if ours {
+					number = p.refused(statement)
+				}
+				if number != 0 {
+					text := string([]byte{0xff, byte(number), byte(number >> 8)}) + "#40001it says no" // an ERR packet
+					if _, err := client.Write(append([]byte{byte(len(text)), 0, 0, 1}, text...)); err != nil {
+						return
+					}
+					continue
+				}
 				if statement == "COMMIT" || statement == "ROLLBACK" {
 					nth = -1
 				}

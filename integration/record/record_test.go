@@ -3,6 +3,7 @@ package record
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/cipherstream/cipherstream/engine/service/store/memory"
@@ -44,25 +45,67 @@ func open(t testing.TB, url string, o mysql.Options) *mysql.Store {
 	return s
 }
 
+// databases are empty databases of records, which tests have one after another: to make the tables takes longer than most
+// tests do.
+type databases struct {
+	on *servers.Server
+
+	mu   sync.Mutex
+	free []string
+}
+
+// opened is an empty record, with a clock of the test's.
+func (d *databases) opened(t *testing.T) storetest.Opened {
+	t.Helper()
+	d.mu.Lock()
+	if len(d.free) == 0 {
+		d.free = append(d.free, d.on.NewDatabase())
+	}
+	name := d.free[len(d.free)-1]
+	d.free = d.free[:len(d.free)-1]
+	d.mu.Unlock()
+	t.Cleanup(func() { // after the record is closed
+		d.empty(t, name)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.free = append(d.free, name)
+	})
+	clock := storetest.NewClock()
+	return storetest.Opened{
+		Store: open(t, d.on.DSN(name), mysql.Options{Clock: clock.Now}), Advance: clock.Advance,
+	}
+}
+
+func (d *databases) empty(t *testing.T, name string) {
+	db := d.on.For(t).Open(name)
+	for _, statement := range []string{
+		"TRUNCATE TABLE audit", "TRUNCATE TABLE leftovers", "DELETE FROM `keys`", "DELETE FROM disabled", "DELETE FROM sealing_keys", "DELETE FROM sealing_uses",
+		"DELETE FROM requests", "DELETE FROM jobs", "DELETE FROM job_transitions", "DELETE FROM shares", "DELETE FROM past_runs",
+		"DELETE FROM idempotency", "DELETE FROM outbox", "UPDATE counters SET value = 0",
+	} {
+		if _, err := db.Exec(statement); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestConformance(t *testing.T) {
 	eachServer(t, func(t *testing.T, on *servers.Server) {
-		storetest.Run(t, func(t *testing.T) storetest.Opened {
-			on, clock := on.For(t), storetest.NewClock()
-			return storetest.Opened{
-				Store: open(t, on.DSN(on.NewDatabase()), mysql.Options{Clock: clock.Now}), Advance: clock.Advance,
-			}
-		})
+		d := &databases{on: on}
+		storetest.Run(t, d.opened)
 	})
 }
 
 // TestTwins does the same to both implementations and compares what they say.
 func TestTwins(t *testing.T) {
 	eachServer(t, func(t *testing.T, on *servers.Server) {
-		for seed := range uint64(4) {
+		d := &databases{on: on}
+		for seed := range uint64(3) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				on := on.For(t)
-				storetest.Compare(t, rand.New(rand.NewPCG(seed, 1)), open(t, on.DSN(on.NewDatabase()), mysql.Options{}), memory.New())
+				clock := storetest.NewClock()
+				storetest.Compare(t, rand.New(rand.NewPCG(seed, 1)), d.opened(t),
+					storetest.Opened{Store: memory.NewAt(clock.Now), Advance: clock.Advance})
 			})
 		}
 	})

@@ -2,6 +2,9 @@ package repo
 
 import (
 	"go/ast"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -67,5 +70,42 @@ func TestMakefileNamesTests(t *testing.T) {
 				t.Errorf("%s has %s, and %s no test of it", c.folders, dir, c.names)
 			}
 		}
+	}
+}
+
+// TestMakeBuild: make build makes both programs for every platform that README.md names, without cgo, which makes them
+// static, and without paths of the machine. That such a program needs nothing is what integration/program tests.
+func TestMakeBuild(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip("there is no make")
+	}
+	dir := t.TempDir()
+	stub, calls := filepath.Join(dir, "go"), filepath.Join(dir, "calls")
+	text := "#!/bin/sh\n[ \"$1\" = build ] || { echo example.org/m; exit 0; }\n" +
+		"echo \"CGO_ENABLED=$CGO_ENABLED $GOOS/$GOARCH $*\" >>'" + calls + "'\n"
+	if err := os.WriteFile(stub, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("make", "-C", "../..", "build", "GO="+stub)
+	// Not what a make around this test would say to it.
+	build.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS") }), "CI=")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	said, err := os.ReadFile(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, platform := range []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64"} {
+		for _, program := range []string{"cipherstream", "cipherstream-sandbox"} {
+			want = append(want, "CGO_ENABLED=0 "+platform+" build -trimpath -tags gms_pure_go,grpcnotrace -ldflags -s -w -o dist/"+
+				program+"-"+strings.Replace(platform, "/", "-", 1)+" ./cmd/"+program)
+		}
+	}
+	got := strings.Split(strings.TrimSpace(regexp.MustCompile(` (-X \S+)? -o`).ReplaceAllString(string(said), " -o")), "\n")
+	if !slices.Equal(got, want) {
+		t.Errorf("make build ran\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }

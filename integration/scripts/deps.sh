@@ -50,7 +50,7 @@ missing() {
 }
 
 programs=("$@")
-[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-ensurepip python-cryptography python-jsonschema python-yaml chromium curl gzip nginx unzip zstd gcc node npm)
+[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-ensurepip python-cryptography python-jsonschema python-yaml chromium curl gzip nginx strace unzip zstd gcc node npm)
 
 # MariaDB's ed25519 authentication is in the package that starts a server of its own.
 # Its one file is taken out of that.

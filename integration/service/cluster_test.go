@@ -78,7 +78,7 @@ func form(t *testing.T, db *dbtest.Server, of topology, settings string) *cluste
 		settings += "  buckets: {results: {url: \"" + address + "\", access_key_id: \"env:STORE_KEY\", secret_access_key: \"env:STORE_SECRET\"}}\n"
 	}
 	settings += fmt.Sprintf("  jobs: {workers: %d}\n", of.jobs)
-	c.deployment = declare(t, settings, tenant{id: "clinic", dsn: db.DSN(db.Database()), more: ", bucket: results"})
+	c.deployment = declare(t, nil, settings, tenant{id: "clinic", dsn: db.DSN(db.Database()), more: ", bucket: results"})
 	if of.record != nil {
 		key := make([]byte, 32)
 		_, _ = rand.Read(key) // never fails

@@ -367,6 +367,12 @@ func TestCutStreamsOfHTTP2(t *testing.T) {
 
 // secure are settings of a listener that speaks TLS, with a certificate of its own.
 func secure(t *testing.T) string {
+	certificate, key := selfSigned(t)
+	return fmt.Sprintf("  listen: {address: \"127.0.0.1:0\", certificate: %s, key: %s}\n", certificate, key)
+}
+
+// selfSigned makes a certificate and its key, and returns their files.
+func selfSigned(t *testing.T) (certificateFile, keyFile string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -388,5 +394,5 @@ func secure(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	return fmt.Sprintf("  listen: {address: \"127.0.0.1:0\", certificate: %s/cert.pem, key: %s/key.pem}\n", dir, dir)
+	return filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 }

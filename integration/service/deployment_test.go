@@ -27,6 +27,8 @@ type tenant struct {
 	id, dsn string
 	// more is what its entry in the document has besides, in YAML's flow form: ", demo: true".
 	more string
+	// keys are the references to its encryption keys, in YAML, instead of one key of its own.
+	keys string
 }
 
 // deployment is a service with a document of its own, in a process of its own, as an operator has one.
@@ -45,13 +47,19 @@ type deployment struct {
 // deploy starts a service for customers. Settings are more lines of its document's spec.
 func deploy(t *testing.T, settings string, tenants ...tenant) *deployment {
 	t.Helper()
-	d := declare(t, settings, tenants...)
+	return deployIn(t, nil, settings, tenants...)
+}
+
+// deployIn is deploy with more variables in the service's environment.
+func deployIn(t *testing.T, env []string, settings string, tenants ...tenant) *deployment {
+	t.Helper()
+	d := declare(t, env, settings, tenants...)
 	d.start(t)
 	return d
 }
 
 // declare writes the document of such a service.
-func declare(t *testing.T, settings string, tenants ...tenant) *deployment {
+func declare(t *testing.T, env []string, settings string, tenants ...tenant) *deployment {
 	t.Helper()
 	// Sockets in a private directory need a short path.
 	temp, err := os.MkdirTemp("/tmp", "csvc")
@@ -68,13 +76,16 @@ func declare(t *testing.T, settings string, tenants ...tenant) *deployment {
 	}
 	text := "apiVersion: cipherstream/v1\nkind: Service\nmetadata: {name: tested}\nspec:\n" +
 		"  operations: {address: \"127.0.0.1:0\"}\n  shutdown: {grace: 200ms}\n" + settings + "  customers:\n"
-	d.env = []string{"TMPDIR=" + temp, "PWD=" + d.dir}
+	d.env = append(env, "TMPDIR="+temp, "PWD="+d.dir)
 	for i, c := range tenants {
 		key := make([]byte, 32)
 		_, _ = rand.Read(key) // never fails
 		d.keys[c.id] = base64.StdEncoding.EncodeToString(key)
 		d.env = append(d.env, fmt.Sprintf("DSN_%d=%s", i, c.dsn), fmt.Sprintf("KEYS_%d=%s", i, d.keys[c.id]))
-		text += fmt.Sprintf("    - {id: %s, dsn: \"env:DSN_%d\", encryption_keys: [\"env:KEYS_%d\"], allow: {tables: [\"*\"], procedures: [\"*\"]}%s}\n", c.id, i, i, c.more)
+		if c.keys == "" {
+			c.keys = fmt.Sprintf("env:KEYS_%d", i)
+		}
+		text += fmt.Sprintf("    - {id: %s, dsn: \"env:DSN_%d\", encryption_keys: [%s], allow: {tables: [\"*\"], procedures: [\"*\"]}%s}\n", c.id, i, c.keys, c.more)
 	}
 	d.document = filepath.Join(d.dir, "service.yaml")
 	if err := os.WriteFile(d.document, []byte(text), 0o600); err != nil {

@@ -40,7 +40,6 @@ type answered struct{ Order, Job string }
 // sight is a look at a job.
 type sight struct {
 	Status  store.Status
-	Taking  string // started_at: how far a job is begins anew with every attempt
 	Rows    int64
 	Percent int // -1 is unknown
 }
@@ -107,13 +106,6 @@ func (h *history) faults() (list []string) {
 	}
 	slices.Sort(list)
 	return list
-}
-
-func or(text, other string) string {
-	if text == "" {
-		return other
-	}
-	return text
 }
 
 // faultsOf are those of one job.
@@ -209,7 +201,7 @@ func wayOf(steps []store.Transition, end store.Status) (list []string) {
 // looked are the faults of what one client was told of a job: it is on the way of the transitions, and goes forward only.
 func looked(looks []sight, steps []store.Transition) (list []string) {
 	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
-	at := 0
+	at, percent := 0, -1
 	var before sight
 	for i, l := range looks {
 		for at < len(steps) && steps[at].To != l.Status {
@@ -219,11 +211,10 @@ func looked(looks []sight, steps []store.Transition) (list []string) {
 			say("a client saw it %s behind %s, which it was not", l.Status, or(string(before.Status), "nothing"))
 			return list
 		}
-		if i > 0 && l.Status == before.Status && l.Taking == before.Taking {
-			if l.Rows < before.Rows || l.Percent < before.Percent && l.Percent >= 0 {
-				say("its progress fell from %d rows and %d %% to %d and %d", before.Rows, before.Percent, l.Rows, l.Percent)
-			}
+		if i > 0 && (l.Rows < before.Rows || l.Percent < percent && l.Percent >= 0) {
+			say("its progress fell from %d rows and %d %% to %d and %d", before.Rows, percent, l.Rows, l.Percent)
 		}
+		percent = max(percent, l.Percent)
 		if (l.Percent == 100) != (l.Status == store.Completed) {
 			say("it was %d %% when it was %s", l.Percent, l.Status)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -81,5 +82,49 @@ func TestJobsFromTheCommandLine(t *testing.T) {
 	})
 	if err != nil || objects < 2 {
 		t.Errorf("%d objects, %v", objects, err)
+	}
+}
+
+// TestWorkersNeedASharedRecord: a worker beside a service on one data directory says what is needed, and ends; doctor and
+// backup work there.
+func TestWorkersNeedASharedRecord(t *testing.T) {
+	p := configure(t, "")
+	text, err := os.ReadFile(p.document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := t.TempDir()
+	p.write(t, strings.ReplaceAll(string(text), "_DSN\"}", "_DSN\", bucket: results}")+"  buckets: {results: {url: \"file://"+objects+"\"}}\n")
+	key := p.operate(t, "key", "create", "one")["key"].(string)
+	p.serve(t)
+	for _, said := range []string{"MySQL or MariaDB server", "state move", "one process's"} {
+		if _, err := tool(t, p.dir, p.env, program(t), "worker"); err == nil || !strings.Contains(err.Error(), said) {
+			t.Errorf("a worker on a directory that is in use: %v", err)
+		}
+	}
+	out, err := tool(t, p.dir, p.env, program(t), "doctor")
+	if err == nil || !strings.Contains(out, "a service runs with") || !strings.Contains(out, "customer without a key that opens anything: two") ||
+		!strings.Contains(out, "written, read and removed") {
+		t.Errorf("doctor beside a service: %v\n%s", err, out)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	p.operate(t, "state", "backup", copied)
+	if _, err := tool(t, p.dir, p.env, program(t), "state", "restore", copied); err == nil || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("a restore into the directory of a service that runs: %v", err)
+	}
+	restored := filepath.Join(t.TempDir(), "state")
+	p.operate(t, "state", "restore", copied, "--state", restored)
+	keys := p.operate(t, "key", "list")["keys"].([]any)
+	if len(keys) != 1 || strings.Contains(p.stderr.String(), key) {
+		t.Errorf("%v", keys)
+	}
+	if code := p.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	// Where no service has it, a worker takes it, and lets it go when it is told to end.
+	worker := start(t, p.dir, p.env, "worker", "--state", restored, "--operations", "127.0.0.1:0")
+	worker.stderr.await(t, `"msg":"working"`)
+	if code := worker.stop(t, syscall.SIGTERM); code != 0 || !strings.Contains(worker.stderr.String(), `"msg":"stopped"`) {
+		t.Errorf("exit code %d: %s", code, worker.stderr)
 	}
 }

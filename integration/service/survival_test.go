@@ -273,7 +273,7 @@ func (r *round) watch(t *testing.T, id string, turn int) {
 			t.Errorf("job %s: %.300s", id, a.said())
 			return true
 		}
-		l := sight{Status: store.Status(j.Status), Taking: j.StartedAt, Rows: j.Rows, Percent: -1}
+		l := sight{Status: store.Status(j.Status), Rows: j.Rows, Percent: -1}
 		if j.Percent != nil {
 			l.Percent = *j.Percent
 		}

@@ -11,7 +11,7 @@
 // It owns the reading of `go test -json`; it never decides what is run, which
 // the Makefile does.
 //
-//	testsummary -check 'COMMAND' -test 'ARGUMENTS OF go test' ...
+//	testsummary -check 'COMMAND' -test '[NAME=VALUE ...] ARGUMENTS OF go test' ...
 //
 // The exit status is 0 when nothing failed and something ran, 1 when not, 2 for
 // wrong usage.
@@ -47,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		steps = append(steps, step{text: s})
 		return nil
 	})
-	flags.Func("test", "run go test with `ARGUMENTS`, split at spaces, and count its tests", func(s string) error {
+	flags.Func("test", "run go test with `ARGUMENTS`, split at spaces, after variables of its environment, and count its tests", func(s string) error {
 		steps = append(steps, step{test: true, text: s})
 		return nil
 	})
@@ -87,8 +87,12 @@ func runCheck(t *tally, command string) {
 }
 
 func runTests(t *tally, args []string, stderr io.Writer) {
+	env := os.Environ()
+	for len(args) > 0 && !strings.HasPrefix(args[0], "-") && strings.Contains(args[0], "=") {
+		env, args = append(env, args[0]), args[1:]
+	}
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
-	cmd.Stderr = stderr
+	cmd.Env, cmd.Stderr = env, stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -360,16 +361,25 @@ func (s *caller) fetch(ctx context.Context, answer *http.Response, to io.Writer,
 		return nil, err
 	}
 	said, err := strconv.ParseInt(either(answer, headerRows), 10, 64)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, fault.New(codeRows, fault.Data, "the service did not say how many rows the answer has, so that it may not be whole")
-	case countErr != nil:
-		return nil, fault.New(codeRows, fault.Data, "the rows of the answer cannot be counted: %w", countErr)
-	case counted && rows != said:
-		return nil, fault.New(codeRows, fault.Data, "the answer has %d rows, and the service says %d", rows, said)
+	}
+	if err := checkRows(said, rows, counted, countErr); err != nil {
+		return nil, err
 	}
 	done.Rows, done.Counted = said, counted
 	return done, nil
+}
+
+// checkRows holds what was counted against what the service has said.
+func checkRows(said, rows int64, counted bool, countErr error) error {
+	switch {
+	case countErr != nil:
+		return fault.New(codeRows, fault.Data, "the rows of the answer cannot be counted: %w", countErr)
+	case counted && rows != said:
+		return fault.New(codeRows, fault.Data, "the answer has %d rows, and the service says %d", rows, said)
+	}
+	return nil
 }
 
 // ownError is an error of what is written to, and not of what is read.
@@ -471,8 +481,14 @@ func (s *caller) fetchAndOpen(ctx context.Context, answer *http.Response, out *s
 	if _, err := kept.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	opened, err := decrypt.Copy(ctx, out, kept, decrypt.Options{Ring: ring, Customer: f.customer, Receipt: proof, ExpectRun: done.RunID,
+	counter := begin(counting[cmp.Or(f.format, "ndjson")], "")
+	opened, err := decrypt.Copy(ctx, io.MultiWriter(out, counter), kept, decrypt.Options{Ring: ring, Customer: f.customer, Receipt: proof, ExpectRun: done.RunID,
 		RequireReceipt: true, Decompress: f.compress != "" && f.compress != "none"})
 	done.Opened = &opened
-	return done, err
+	rows, counted, countErr := counter.finish()
+	if err != nil {
+		return done, err
+	}
+	done.Counted = done.Counted || counted
+	return done, checkRows(done.Rows, rows, counted, countErr)
 }

@@ -1,12 +1,15 @@
 package service_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"hash/crc32"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -15,9 +18,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow/go/v15/arrow"
+	"github.com/apache/arrow/go/v15/arrow/array"
+	"github.com/apache/arrow/go/v15/arrow/memory"
+	"github.com/parquet-go/parquet-go"
+
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/sdk/pin"
+	"github.com/cipherstream/cipherstream/sdk/wire"
 )
 
 // answer is what a service sends for a request.
@@ -100,6 +109,58 @@ func gzipped(text string) []byte {
 	return b.Bytes()
 }
 
+// zipped is an archive with one entry. One that is stored says its size in front of it.
+func zipped(text string, method uint16) []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	h := &zip.FileHeader{Name: "run_1.ndjson", Method: method}
+	var entry io.Writer
+	if method == zip.Store {
+		h.CRC32, h.CompressedSize64, h.UncompressedSize64 = crc32.ChecksumIEEE([]byte(text)), uint64(len(text)), uint64(len(text))
+		entry, _ = w.CreateRaw(h)
+	} else {
+		entry, _ = w.CreateHeader(h)
+	}
+	_, _ = io.WriteString(entry, text)
+	_ = w.Close()
+	return b.Bytes()
+}
+
+// inArrow is a file with record batches of so many rows.
+func inArrow(t *testing.T, batches ...int) []byte {
+	var b bytes.Buffer
+	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)
+	w, err := wire.NewFileWriter(&b, schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range batches {
+		builder := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+		for i := range n {
+			builder.Field(0).(*array.Int64Builder).Append(int64(i))
+		}
+		if err := w.Write(builder.NewRecord()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func inParquet(t *testing.T, rows int) []byte {
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[struct{ N int64 }](&b)
+	if _, err := w.Write(make([]struct{ N int64 }, rows)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 const rows = "{\"a\":1}\n{\"a\":2}\n"
 
 func TestCall(t *testing.T) {
@@ -117,10 +178,21 @@ func TestCall(t *testing.T) {
 		{"csv", answer{media: "text/csv; charset=utf-8", body: []byte("a,b\r\n1,\"x\r\ny\"\r\n2,\r\n"), rows: "2"}, 0, "2 rows"},
 		{"csv without rows", answer{media: "text/csv", body: []byte("a,b\r\n"), rows: "0"}, 0, "0 rows"},
 		{"json", answer{media: "application/json", body: []byte(`{"data":[{"record_count":9}],"metadata":{"execution_time":2.5,"record_count":1}}`), rows: "1"}, 0, "1 rows"},
-		{"zip is not counted", answer{media: "application/zip", body: []byte("PK"), rows: "7"}, 0, "7 rows"},
+		{"a zip", answer{media: "application/zip", body: zipped(rows, zip.Deflate), rows: "2"}, 0, "2 rows"},
+		{"a zip that is stored", answer{media: "application/zip", body: zipped(rows, zip.Store), rows: "2"}, 0, "2 rows"},
+		{"arrow", answer{media: "application/vnd.apache.arrow.file", body: inArrow(t, 3, 4), rows: "7"}, 0, "7 rows"},
+		{"parquet", answer{media: "application/vnd.apache.parquet", body: inParquet(t, 7), rows: "7"}, 0, "7 rows"},
+		{"parquet in gzip", answer{media: "application/vnd.apache.parquet", coding: "gzip", body: gzipped(string(inParquet(t, 7))), rows: "7"}, 0, "7 rows"},
 
 		{"a row is missing", answer{media: "application/x-ndjson", body: []byte(rows), rows: "3"}, 1, "has 2 rows, and the service says 3"},
 		{"a record is missing", answer{media: "text/csv", body: []byte("a\r\n1\r\n"), rows: "2"}, 1, "has 1 rows"},
+		{"a row of a zip is missing", answer{media: "application/zip", body: zipped(rows, zip.Deflate), rows: "3"}, 1, "has 2 rows, and the service says 3"},
+		{"a row of a stored zip is missing", answer{media: "application/zip", body: zipped(rows, zip.Store), rows: "3"}, 1, "has 2 rows, and the service says 3"},
+		{"no zip", answer{media: "application/zip", body: []byte("PK"), rows: "7"}, 1, "cannot be counted"},
+		{"a batch of arrow is missing", answer{media: "application/vnd.apache.arrow.file", body: inArrow(t, 3), rows: "7"}, 1, "has 3 rows"},
+		{"a row of parquet is missing", answer{media: "application/vnd.apache.parquet", body: inParquet(t, 6), rows: "7"}, 1, "has 6 rows"},
+		{"no parquet", answer{media: "application/vnd.apache.parquet", body: []byte("PAR1PAR1"), rows: "7"}, 1, "cannot be counted"},
+		{"json without a row that it says", answer{media: "application/json", body: []byte(`{"data":[{"a":"}{"}],"metadata":{"record_count":2}}`), rows: "2"}, 1, "has 1 rows, and says that it has 2"},
 		{"json of another number", answer{media: "application/json", body: []byte(`{"data":[],"metadata":{"record_count":0}}`), rows: "2"}, 1, "has 0 rows"},
 		{"not gzip", answer{media: "application/x-ndjson", coding: "gzip", body: []byte(rows), rows: "2"}, 1, "cannot be counted"},
 		{"rows are not said", answer{media: "application/x-ndjson", body: []byte(rows)}, 1, "did not say how many rows"},

@@ -136,14 +136,14 @@ func (a *app) sealingNewCommand(w *where) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.Print(func(out io.Writer) error {
-					if a.JSON {
-						return terminal.WriteJSON(out, key)
-					}
+				return a.showOnce(ctx, key, func(out io.Writer) error {
 					_, err := fmt.Fprintf(out, "%s\n\nThis is encryption key %s of %s, shown once. It encrypts from when it is activated:\n\n  cipherstream customer key activate %s %s\n",
 						key.Text, key.ID, key.Customer, key.Customer, key.ID)
 					return err
-				})
+				}, func(ctx context.Context) error {
+					_, err := m.RetireSealingKey(ctx, key.Customer, key.ID)
+					return err
+				}, "cipherstream customer key retire "+key.Customer+" "+key.ID)
 			})
 		}),
 	}

@@ -174,7 +174,10 @@ func (a *app) doctor(ctx context.Context, f *doctorFlags) (err error) {
 		}
 		return writeFound(w, found, terminal.Colored(a.Out))
 	})
-	return errors.Join(err, verdict)
+	if err != nil {
+		return err
+	}
+	return verdict
 }
 
 // examine makes checks, some at a time, and returns what they found in their order.

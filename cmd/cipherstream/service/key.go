@@ -20,7 +20,8 @@ func (a *app) keyCommand() *cobra.Command {
 		Use:   "key",
 		Short: "Manage the API keys of customers and operators",
 		Long: `Manage the keys with which customers and operators call the service. A key is shown once,
-when it is made; of it the service keeps a hash only.`,
+when it is made; of it the service keeps a hash only. One that could not be shown, because standard
+output is full, is revoked at once.`,
 	}
 	a.Group(c)
 	w.flags(c)
@@ -74,7 +75,7 @@ func (a *app) keyCreateCommand(w *where) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.showIssued(key)
+				return a.showIssued(ctx, m, key, "")
 			})
 		}),
 	}
@@ -96,22 +97,6 @@ func parseLife(text string) (time.Duration, error) {
 		return 0, usage("%q is not a time such as 90d or 12h", text)
 	}
 	return life, nil
-}
-
-// checkShown refuses to make a key that nobody would see: it is shown once, on standard output.
-func (a *app) checkShown() error {
-	return a.CheckOutput("the key", "it is shown once: let standard output go to a file, a pipe or a terminal")
-}
-
-// showIssued shows a key, the one time that it is there.
-func (a *app) showIssued(key customer.IssuedKey) error {
-	return a.Print(func(w io.Writer) error {
-		if a.JSON {
-			return terminal.WriteJSON(w, key)
-		}
-		_, err := fmt.Fprintf(w, "%s\n\nThis is key %s, shown once: it cannot be had again.\n", key.Text, key.ID)
-		return err
-	})
 }
 
 func (a *app) keyListCommand(w *where) *cobra.Command {
@@ -208,7 +193,7 @@ func (a *app) keyRotateCommand(w *where) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.showIssued(key)
+				return a.showIssued(ctx, m, key, args[0])
 			})
 		}),
 	}

@@ -202,15 +202,15 @@ key that is in the data directory's data.key.`,
 			if err != nil {
 				return err
 			}
+			url, err := session.ReadSecret(ctx, to)
+			if err != nil {
+				return err
+			}
 			if set.Shared {
 				return usage("the record of %s is on a server already", f.config)
 			}
 			if _, err := os.Stat(set.Directory); err != nil {
 				return terminal.UsageFault("there is no record in the data directory: %w", err)
-			}
-			url, err := session.ReadSecret(ctx, to)
-			if err != nil {
-				return err
 			}
 			from, err := sqlite.Open(ctx, set.Directory, time.Now)
 			if err != nil {

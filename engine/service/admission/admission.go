@@ -92,9 +92,10 @@ type customer struct {
 
 type request struct {
 	memory  int64
-	job     bool
 	granted chan struct{} // closed when it has its memory, or was refused
 	refused error         // set before granted is closed
+	job     bool          // of Controller.mu once it has entered, as left is
+	left    bool
 }
 
 // New makes a controller.
@@ -151,6 +152,15 @@ func (c *Controller) Stream(ctx context.Context, name string, streams int, memor
 	return c.admit(ctx, name, streams, &request{memory: memory})
 }
 
+// StreamOrJob is Stream of a run that may go on as a job: becomeJob frees its stream for another one, and leaves it its memory.
+func (c *Controller) StreamOrJob(ctx context.Context, name string, streams int, memory int64) (release, becomeJob func(), err error) {
+	r := &request{memory: memory}
+	if release, err = c.admit(ctx, name, streams, r); err != nil {
+		return nil, nil, err
+	}
+	return release, func() { c.becomeJob(name, r) }, nil
+}
+
 // Job takes so many bytes of memory for a job of the customer's, which is no stream of it and takes turns with them. It
 // waits as long as ctx lasts. All else is as with Stream.
 func (c *Controller) Job(ctx context.Context, name string, memory int64) (release func(), err error) {
@@ -192,9 +202,7 @@ func (c *Controller) admit(ctx context.Context, name string, streams int, r *req
 	var once sync.Once
 	return func() {
 		once.Do(func() {
-			if !r.job {
-				c.learn(c.now().Sub(began))
-			}
+			c.learn(r, c.now().Sub(began))
 			c.leave(name, r)
 		})
 	}, nil
@@ -302,12 +310,27 @@ func remove[T comparable](list *[]T, one T) bool {
 func (c *Controller) leave(name string, r *request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	r.left = true
 	c.used -= r.memory
 	if !r.job {
 		c.running--
 	}
 	c.drop(name, r)
 	c.serve()
+}
+
+// becomeJob makes a stream that runs a job.
+func (c *Controller) becomeJob(name string, r *request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.job || r.left {
+		return
+	}
+	r.job = true
+	c.running--
+	of := c.customers[name]
+	of.streams--
+	of.jobs++
 }
 
 // drop takes a stream or a job from a customer, and forgets one that has none. The caller holds the lock.
@@ -323,10 +346,13 @@ func (c *Controller) drop(name string, r *request) {
 	}
 }
 
-// learn keeps how long runs take: the newest counts for an eighth.
-func (c *Controller) learn(took time.Duration) {
+// learn keeps how long streams take: the newest counts for an eighth.
+func (c *Controller) learn(r *request, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if r.job {
+		return
+	}
 	if c.pace == 0 {
 		c.pace = took
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// TestJob: a job is no stream of its customer, waits for its memory longer than a stream does, takes turns with streams, and
-// leaves the line when its context ends.
+// TestJob: a job is no stream of its customer, waits for its memory longer than a stream does, takes turns with
+// streams, and leaves the line when its context ends.
 func TestJob(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -62,4 +62,37 @@ func TestJob(t *testing.T) {
 		}
 		empty(t, c)
 	})
+}
+
+// TestStreamBecomesAJob: it keeps its memory, and its stream is free; it gives back once what it has, whenever it has become one.
+func TestStreamBecomesAJob(t *testing.T) {
+	t.Parallel()
+	c := New(Config{Limits: Limits{Memory: 100, Streams: 1}})
+	release, becomeJob, err := c.StreamOrJob(t.Context(), "a", 0, 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.StreamOrJob(t.Context(), "a", 0, 1); !fault.Is(err, CodeStreamsBusy) {
+		t.Errorf("a second stream: %v", err)
+	}
+	for range 2 {
+		becomeJob()
+		if s := c.Stats(); s.Streams != 0 || s.Used != 60 {
+			t.Errorf("%+v", s)
+		}
+	}
+	stream(t, c, "a", 40)()
+	for range 2 {
+		release()
+		becomeJob()
+	}
+	release, becomeJob, err = c.StreamOrJob(t.Context(), "a", 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	becomeJob()
+	if s := c.Stats(); s != (Stats{Memory: 100}) || len(c.customers) != 0 {
+		t.Errorf("%+v, %d customers", s, len(c.customers))
+	}
 }

@@ -49,6 +49,8 @@ type Customers interface {
 // Admission says who may begin, and when; *admission.Controller is one.
 type Admission interface {
 	Stream(ctx context.Context, customer string, limit int, memory int64) (release func(), err error)
+	// StreamOrJob is Stream of a run that may go on as a job, and is no stream of the customer's then.
+	StreamOrJob(ctx context.Context, customer string, limit int, memory int64) (release, becomeJob func(), err error)
 	Take(policy admission.Policy, key string) admission.Decision
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/cipherstream/cipherstream/engine/document"
@@ -115,7 +114,7 @@ func (a *API) describeProcedure(p *procedure) describeBody {
 	}
 	for _, c := range p.doc.Columns {
 		body := columnBody{Name: c.Name, Type: c.Type.String(), JSON: jsonTypeOf(c.Type).Type, Nullable: c.Nullable, Description: c.Description,
-			Values: valuesOf(c), Lookup: a.lookup(p, c.Name), PersonalData: p.personal(c.Name)}
+			Values: valuesOf(c), Lookup: a.lookup(p, c.Name), PersonalData: c.Personal}
 		out.PersonalData = out.PersonalData || body.PersonalData
 		out.Columns = append(out.Columns, body)
 	}
@@ -181,22 +180,6 @@ func (a *API) lookup(of *procedure, column string) string {
 		}
 	}
 	return ""
-}
-
-// personalColumns identify or describe a person, wherever they are: patients, and who works in the practice.
-var personalColumns = []string{
-	"ada_item", "balance", "birthdate", "cancelled_by", "cheque_payer", "created_by", "doctors_list", "email", "family_head_id", "family_role",
-	"first_name", "gender", "main_practitioner", "middle_name", "mobile", "name", "next_appointment_id", "notes", "occupation", "patient_card",
-	"patient_firstname", "patient_head_id", "patient_id", "patient_id_list", "patient_status", "patient_surname", "phone", "practitioner_id",
-	"preferred_name", "provider_number", "send_acc_to_pat_id", "surname", "title", "tooth_number", "updated_by", "user_id", "username",
-	"address1", "address2", "suburb", "postcode", "work_address1", "work_address2", "work_phone", "work_postcode", "work_state", "work_suburb",
-}
-
-// impersonal are procedures about places and organisations: their addresses and telephones are no person's.
-var impersonal = []string{"health_funds", "locations", "third_parties"}
-
-func (p *procedure) personal(column string) bool {
-	return slices.Contains(personalColumns, column) && !slices.Contains(impersonal, p.name)
 }
 
 // versionOf is a digest of a pipeline's contract: its parameters and columns, and the text that says what they mean.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -119,14 +120,20 @@ func (d *describer) jobs() {
 
 // object registers GET /v1/objects/{signed}.
 func (d *describer) object() {
-	body := map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary", Description: "Of the result's own type."}}}
+	body := map[string]*huma.MediaType{}
+	for _, name := range mediaTypes() {
+		body[name] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary", Description: "The result, or a range of it."}}
+	}
+	ranges := maps.Clone(body)
+	ranges["multipart/byteranges"] = body[typeZip]
 	headers := []string{"X-Request-Id", "Accept-Ranges", "Content-Length", "Content-Disposition", "ETag", "Last-Modified", headerDigest}
 	responses := map[string]*huma.Response{
 		"200": {Description: "The result.", Headers: d.headers(headers...), Content: body},
-		"206": {Description: "The ranges that were asked for; several are multipart/byteranges.", Headers: d.headers(append(headers, "Content-Range")...), Content: body},
-		"304": {Description: "The result is the one that If-None-Match names.", Headers: d.headers("X-Request-Id", "ETag")},
+		"206": {Description: "The ranges that were asked for; several are multipart/byteranges.", Headers: d.headers(append(headers, "Content-Range")...), Content: ranges},
+		"304": {Description: "The result is the one that If-None-Match names.",
+			Headers: d.headers("X-Request-Id", "ETag", "Content-Disposition")},
 	}
-	d.errors(responses, []Code{LinkInvalid, ResultExpired, PreconditionFailed, RangeNotSatisfiable, StorageUnavailable, RecordUnavailable, Internal, ShuttingDown})
+	d.errors(responses, []Code{LinkInvalid, ResultExpired, RateLimited, PreconditionFailed, RangeNotSatisfiable, StorageUnavailable, RecordUnavailable, Internal, ShuttingDown})
 	signed := pathParameter("signed", "What s3_url or the Location of a download holds.", nil)
 	signed.Schema.MaxLength = ptr(maxPass)
 	text := func(name, description string) *huma.Param {

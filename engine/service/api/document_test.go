@@ -23,8 +23,10 @@ type served struct {
 	document node
 }
 
-func newServed(t testing.TB) *served {
-	s := newServerOf(t, realCatalogue(), nil)
+func newServed(t testing.TB) *served { return newServedBy(newServerOf(t, realCatalogue(), nil)) }
+
+func newServedBy(s *server) *served {
+	t := s.t
 	a := s.do("GET", "/openapi.json", "", "Authorization", "-")
 	if a.StatusCode != 200 || a.Header.Get("Content-Type") != typeJSON {
 		t.Fatalf("%s %v", a.Status, a.Header)
@@ -227,6 +229,15 @@ type generator struct {
 	*rand.Rand
 }
 
+// kindOf is the type of a schema, beside which there may be null.
+func kindOf(schema node) string {
+	kind, _ := schema["type"].(string)
+	if several, ok := schema["type"].([]any); ok {
+		kind, _ = several[0].(string)
+	}
+	return kind
+}
+
 // good are values that a schema takes.
 func (g *generator) good(schema node) (out []any) {
 	schema = g.resolve(schema)
@@ -242,7 +253,9 @@ func (g *generator) good(schema node) (out []any) {
 	if examples, ok := schema["examples"].([]any); ok {
 		out = append(out, examples...)
 	}
-	switch schema["type"] {
+	switch kindOf(schema) {
+	case "null":
+		return []any{nil}
 	case "boolean":
 		return append(out, true, false)
 	case "integer":
@@ -260,6 +273,8 @@ func (g *generator) good(schema node) (out []any) {
 	switch schema["format"] {
 	case "date":
 		return append(out, fmt.Sprintf("20%02d-%02d-%02d", g.IntN(100), 1+g.IntN(12), 1+g.IntN(28)), "2024-02-29")
+	case "date-time":
+		return append(out, "2024-02-01T03:04:05Z", "2024-02-01T03:04:05.678+01:00")
 	case "uri":
 		return append(out, "https://hooks.example.com/"+g.letters(1+g.IntN(20)))
 	}
@@ -281,7 +296,7 @@ func (g *generator) bad(schema node) (out []any) {
 	limited := true
 	for _, o := range options {
 		o := g.resolve(o)
-		kind, _ := o["type"].(string)
+		kind := kindOf(o)
 		kinds[kind] = true
 		if kind == "string" && o["enum"] == nil && o["format"] == nil && o["pattern"] == nil {
 			limited = false

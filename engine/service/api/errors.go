@@ -6,8 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/service/job"
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
 // Code is the code of an error as customers see it. It is stable.
@@ -164,7 +166,7 @@ var table = []Entry{
 	{Code: IdempotencyMismatch, Status: http.StatusUnprocessableEntity, Meaning: "The Idempotency-Key was used with another body.",
 		Suggestion: "Use a new key for every new request, and the same one to repeat a request unchanged.", inner: []string{store.CodeIdempotencyMismatch}},
 	{Code: ResultExpired, Status: http.StatusGone, Meaning: "The result of the job was kept until its time was over, and is gone.",
-		Suggestion: "Order it again.", inner: []string{"job.no_object", "object.missing"}},
+		Suggestion: "Order it again.", inner: []string{job.CodeNoObject, object.CodeMissing}},
 	{Code: PreconditionFailed, Status: http.StatusPreconditionFailed, Meaning: "The result is not the one that If-Match or If-Unmodified-Since names.",
 		Suggestion: "Begin anew, without a condition."},
 	{Code: RangeNotSatisfiable, Status: http.StatusRequestedRangeNotSatisfiable, Meaning: "The range begins behind the end of the result.",
@@ -208,7 +210,7 @@ var table = []Entry{
 	{Code: ServiceBusy, Status: http.StatusServiceUnavailable, Meaning: "The service has too much to do.", Retryable: true,
 		Suggestion: "Wait as Retry-After says.", inner: []string{"admission.loaded", "budget."}},
 	{Code: ShuttingDown, Status: http.StatusServiceUnavailable, Meaning: "The service is about to end.", Retryable: true,
-		Suggestion: "Send the request again.", inner: []string{codeStopping, "admission.closed"}},
+		Suggestion: "Send the request again.", inner: []string{codeStopping, job.CodeStopping, "admission.closed"}},
 	{Code: SpoolFull, Status: http.StatusServiceUnavailable, Meaning: "The answer is larger than what can be kept for it, or there is no room for it.", Retryable: true,
 		Suggestion: "Ask for less, or with mode: stream over HTTP/1.1 or later.", inner: []string{"spool.full", "spool.disk_full", "spool.io"}},
 	{Code: SealingExhausted, Status: http.StatusServiceUnavailable, Meaning: "The customer's encryption key has sealed as much as a key may.",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -19,6 +20,8 @@ const (
 	commentEvery = 15 * time.Second
 	// lookEvery is how often progress, and the right to see it, is looked at.
 	lookEvery = time.Second
+	// longestStream is when a client has to come again at the latest.
+	longestStream = 24 * time.Hour
 	// reconnectAfter is when a client whose stream has ended comes again by itself.
 	reconnectAfter = 2 * time.Second
 )
@@ -44,14 +47,14 @@ type transitionBody struct {
 type progressBody struct {
 	JobID           string   `json:"job_id" doc:"Identifier of the job."`
 	Status          string   `json:"status" enum:"running" doc:"running, always."`
-	Progress        *int     `json:"progress_percent,omitempty" minimum:"0" maximum:"99" doc:"How far it is; absent while nothing tells how much there is."`
+	Progress        *int     `json:"progress_percent,omitempty" nullable:"false" minimum:"0" maximum:"99" doc:"How far it is; absent while nothing tells how much there is."`
 	RowsProcessed   int64    `json:"rows_processed" doc:"Rows that were read."`
 	EstimatedRows   int64    `json:"estimated_rows,omitempty" doc:"Rows that it is likely to have."`
-	EstimatedRemain *float64 `json:"estimated_completion_seconds,omitempty" doc:"Seconds until it is likely to end."`
+	EstimatedRemain *float64 `json:"estimated_completion_seconds,omitempty" nullable:"false" doc:"Seconds until it is likely to end."`
 }
 
-// events answers GET /v1/customers/{customer_id}/jobs/{job_id}/events: what has happened to a job and what happens, until it
-// ends.
+// events answers GET /v1/customers/{customer_id}/jobs/{job_id}/events: what has happened to a job and what happens, until
+// it ends.
 func (a *API) events(x *exchange) *Error {
 	j, e := x.myJob(admission.Polling)
 	if e != nil {
@@ -62,7 +65,7 @@ func (a *API) events(x *exchange) *Error {
 		n, err := strconv.ParseInt(given, 10, 64)
 		if err != nil || n < 0 || n > j.Transition {
 			return mistakes([]Detail{{Code: string(InvalidParameter), Field: headerLastEvent,
-				Message: headerLastEvent + ": expected the id of an event of this job, 0 to " + strconv.FormatInt(j.Transition, 10) + "."}})
+				Message: fmt.Sprintf("%s: expected the id of an event of this job, 0 to %d.", headerLastEvent, j.Transition)}})
 		}
 		after = n
 	}
@@ -106,11 +109,11 @@ type eventStream struct {
 	buffer   bytes.Buffer
 }
 
-// run sends what there is, waits for more, and returns when the job has ended, the client has gone, its key is no longer good or the
-// service is about to end.
+// run sends what there is, waits for more, and returns when the job has ended, the client has gone, its key is no longer
+// good or the service is about to end.
 func (s *eventStream) run() *Error {
 	x := s.x
-	ctx, cancel := x.api.waiters.until(x.ctx, 1<<62)
+	ctx, cancel := x.api.waiters.until(x.ctx, longestStream)
 	defer cancel()
 	s.buffer.WriteString("retry: " + strconv.FormatInt(reconnectAfter.Milliseconds(), 10) + "\n\n")
 	for {
@@ -144,8 +147,8 @@ func (s *eventStream) news(ctx context.Context) (ended bool, failure *Error) {
 		}
 		for _, t := range list {
 			s.after = t.Number
-			s.add("job."+string(t.To), t.Number, transitionBody{JobID: t.Job, Number: t.Number, Event: t.Event, Status: t.To, Previous: t.From,
-				At: timeText(t.At), Attempt: t.Attempt, ErrorCode: t.Code})
+			s.add("job."+string(t.To), t.Number, transitionBody{JobID: t.Job, Number: t.Number, Event: t.Event, Status: t.To,
+				Previous: t.From, At: timeText(t.At), Attempt: t.Attempt, ErrorCode: t.Code})
 			s.progress, ended = nil, t.To.Ended()
 		}
 	}
@@ -158,18 +161,19 @@ func (s *eventStream) news(ctx context.Context) (ended bool, failure *Error) {
 	return ended, s.flush()
 }
 
-// addProgress adds how far the job is, when that is news. It has no id: a client that comes again gets the newest anyway.
+// addProgress adds how far the job is, when that is news. It has no id: a client that comes again gets the newest.
 func (s *eventStream) addProgress() {
-	b := progressBody{JobID: s.job.ID, Status: string(store.Running), RowsProcessed: s.job.Rows, EstimatedRows: s.job.EstimatedRows}
-	percent, remaining, known1 := s.x.api.Jobs.Progress(s.job)
-	if known1 {
+	b := progressBody{JobID: s.job.ID, Status: string(store.Running), RowsProcessed: s.job.Rows,
+		EstimatedRows: s.job.EstimatedRows}
+	percent, remaining, estimated := s.x.api.Jobs.Progress(s.job)
+	if estimated {
 		b.Progress = known(percent)
 	}
 	text := encoded(b) // without what changes by itself
 	if bytes.Equal(text, s.progress) {
 		return
 	}
-	if s.progress = text; known1 {
+	if s.progress = text; estimated {
 		b.EstimatedRemain = rounded(remaining)
 	}
 	s.add("job.progress", 0, b)
@@ -230,11 +234,11 @@ func (s *eventStream) wait(ctx context.Context) *Error {
 
 // stillMine refuses whoever has lost the key or the customer since the request came.
 func (x *exchange) stillMine(id string) *Error {
-	p, err := x.api.Customers.Authenticate(x.ctx, x.bearer, x.info.From)
-	if err == nil {
-		_, err = x.api.Customers.Customer(x.ctx, p, id, customer.Jobs)
+	p, e := x.principalOf()
+	if e != nil {
+		return e
 	}
-	if err != nil {
+	if _, err := x.api.Customers.Customer(x.ctx, p, id, customer.Jobs); err != nil {
 		return fromError(err)
 	}
 	return nil

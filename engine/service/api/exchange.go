@@ -24,8 +24,6 @@ type exchange struct {
 	info        Exchange
 	principal   customer.Principal
 	traceparent string
-	// bearer is the key that was shown, so that it can be asked again whether it is still good.
-	bearer string
 	// clientID is the request's X-Request-Id, for the log.
 	clientID string
 	// failure is why the answer is an error, or was cut.

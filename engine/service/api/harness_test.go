@@ -116,6 +116,15 @@ func (r *registry) Customer(_ context.Context, p customer.Principal, id string, 
 	return c, r.refuse
 }
 
+// Serves gives whom a worker runs jobs for.
+func (r *registry) Serves(_ context.Context, id string) (*customer.Customer, error) {
+	c := r.customers[id]
+	if c == nil {
+		return nil, fault.New(customer.CodeUnknown, fault.Usage, "no such customer")
+	}
+	return c, nil
+}
+
 func (r *registry) Sealing(context.Context, *customer.Customer) (*customer.Sealing, error) {
 	return nil, fault.New(customer.CodeNoSealingKey, fault.Usage, "none")
 }

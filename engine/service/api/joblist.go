@@ -27,9 +27,16 @@ const (
 )
 
 var (
-	jobStatuses = []string{string(store.Queued), string(store.Running), string(store.Completed), string(store.Failed), string(store.Cancelled)}
-	jobSorts    = []string{string(store.CreatedDesc), string(store.CreatedAsc), string(store.UpdatedDesc), string(store.UpdatedAsc)}
+	jobStatuses = texts(store.Queued, store.Running, store.Completed, store.Failed, store.Cancelled)
+	jobSorts    = texts(store.CreatedDesc, store.CreatedAsc, store.UpdatedDesc, store.UpdatedAsc)
 )
+
+func texts[T ~string](values ...T) (out []string) {
+	for _, v := range values {
+		out = append(out, string(v))
+	}
+	return out
+}
 
 // jobListBody is a part of the list of a customer's jobs.
 type jobListBody struct {
@@ -49,12 +56,17 @@ func (a *API) listJobs(x *exchange) *Error {
 	if e != nil {
 		return e
 	}
-	f := store.JobFilter{Customer: who.ID, Limit: int(q.whole(paramLimit, jobsOfList, 1, mostJobsOfList)), Offset: q.whole(paramOffset, 0, 0, mostOffset),
-		Status: store.Status(q.oneOf(paramStatus, "", jobStatuses)), Procedure: q.oneOf(paramProcedure, "", a.jobProcedures()),
-		From: q.day(paramFrom), To: q.day(paramTo), Sort: store.JobSort(q.oneOf(paramSort, string(store.CreatedDesc), jobSorts))}
+	f := store.JobFilter{
+		Customer: who.ID, Limit: int(q.whole(paramLimit, jobsOfList, 1, mostJobsOfList)),
+		Offset:    q.whole(paramOffset, 0, 0, mostOffset),
+		Status:    store.Status(q.oneOf(paramStatus, "", jobStatuses)),
+		Procedure: q.oneOf(paramProcedure, "", a.jobProcedures()),
+		From:      q.day(paramFrom), To: q.day(paramTo),
+		Sort: store.JobSort(q.oneOf(paramSort, jobSorts[0], jobSorts)),
+	}
 	if !f.To.IsZero() {
 		if f.To.Before(f.From) {
-			q.details = append(q.details, Detail{Code: string(InvalidDateRange), Field: paramTo, Message: "to_date is before from_date."})
+			q.add(InvalidDateRange, paramTo, entries[InvalidDateRange].Meaning)
 		}
 		f.To = f.To.AddDate(0, 0, 1) // the whole day
 	}
@@ -130,7 +142,8 @@ func (a *API) auditOf(x *exchange) *Error {
 	}
 	out := auditListBody{Audit: []auditBody{}, Limit: limit, Since: exactTime(since), Next: exactTime(next)}
 	for _, r := range rows {
-		b := auditBody{At: exactTime(r.At), Who: r.Who, What: r.What, From: r.From, RequestID: r.RequestID, JobID: r.RunID, Outcome: r.Outcome, Details: r.Details}
+		b := auditBody{At: exactTime(r.At), Who: r.Who, What: r.What, From: r.From, RequestID: r.RequestID, JobID: r.RunID,
+			Outcome: r.Outcome, Details: r.Details}
 		if strings.HasPrefix(r.Who, "user:") {
 			b.Who, b.From = "operator", "" // who it was, and where he sits, is the operator's own matter
 		}
@@ -141,7 +154,8 @@ func (a *API) auditOf(x *exchange) *Error {
 }
 
 // auditRows are rows of the audit, and where they go on; zero is nowhere. Rows of the same time are not parted.
-func (a *API) auditRows(ctx context.Context, customer string, since time.Time, limit int) (rows []store.Audit, next time.Time, err error) {
+func (a *API) auditRows(ctx context.Context, customer string, since time.Time, limit int) (
+	rows []store.Audit, next time.Time, err error) {
 	for most := limit + 1; ; most *= 2 {
 		if rows, err = a.JobRecord.AuditOf(ctx, customer, since, most); err != nil || len(rows) <= limit {
 			return rows, next, err

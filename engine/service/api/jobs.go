@@ -43,23 +43,23 @@ type jobBody struct {
 	Message    string       `json:"message,omitempty" doc:"What that means, for people."`
 	Priority   string       `json:"priority" enum:"low,normal,high" doc:"Its order among the customer's own jobs."`
 
-	Progress        *int     `json:"progress_percent,omitempty" minimum:"0" maximum:"100" doc:"How far it is. It never falls, is 100 of a completed job alone, and is absent while nothing tells how much there is."`
+	Progress        *int     `json:"progress_percent,omitempty" nullable:"false" minimum:"0" maximum:"100" doc:"How far it is. It never falls, is 100 of a completed job alone, and is absent while nothing tells how much there is."`
 	RowsProcessed   int64    `json:"rows_processed" doc:"Rows that were read."`
 	EstimatedRows   int64    `json:"estimated_rows,omitempty" doc:"Rows that it is likely to have."`
-	EstimatedRemain *float64 `json:"estimated_completion_seconds,omitempty" doc:"Seconds until it is likely to end, of a running job."`
-	TotalRows       *int64   `json:"total_rows,omitempty" doc:"Rows of the result, of a completed job."`
+	EstimatedRemain *float64 `json:"estimated_completion_seconds,omitempty" nullable:"false" doc:"Seconds until it is likely to end, of a running job."`
+	TotalRows       *int64   `json:"total_rows,omitempty" nullable:"false" doc:"Rows of the result, of a completed job."`
 
 	CreatedAt     string   `json:"created_at" format:"date-time" doc:"When it was accepted."`
 	StartedAt     string   `json:"started_at,omitempty" format:"date-time" doc:"When its attempt began, of several the last one."`
 	CompletedAt   string   `json:"completed_at,omitempty" format:"date-time" doc:"When it ended, in whatever way."`
 	UpdatedAt     string   `json:"updated_at" format:"date-time" doc:"When it changed last."`
-	ExecutionTime *float64 `json:"execution_time_seconds,omitempty" doc:"From started_at to completed_at, or until now."`
+	ExecutionTime *float64 `json:"execution_time_seconds,omitempty" nullable:"false" doc:"From started_at to completed_at, or until now."`
 
 	OutputFormat string `json:"output_format" doc:"Format of the result."`
 	Compression  string `json:"compression" doc:"Compression of the result."`
 	Encrypted    bool   `json:"encrypted" doc:"Whether the result is sealed."`
 	KeyID        string `json:"key_id,omitempty" doc:"The encryption key that has sealed it."`
-	FileSize     *int64 `json:"file_size_bytes,omitempty" doc:"Bytes of the result."`
+	FileSize     *int64 `json:"file_size_bytes,omitempty" nullable:"false" doc:"Bytes of the result."`
 	SHA256       string `json:"sha256,omitempty" doc:"SHA-256 of these bytes, hexadecimal."`
 	FileName     string `json:"file_name,omitempty" doc:"Name of the result as a file."`
 	S3URL        string `json:"s3_url,omitempty" format:"uri" doc:"Where the result can be fetched, without a key, until expires_at. It is made anew each time; a list has none."`
@@ -70,8 +70,8 @@ type jobBody struct {
 	Suggestion   string `json:"suggestion,omitempty" doc:"What to do."`
 	RetryCount   int    `json:"retry_count" doc:"How often it was begun again after a failure."`
 
-	PeakMemory *float64    `json:"peak_memory_bytes,omitempty" doc:"Most memory of all processes of its run."`
-	CPUSeconds *float64    `json:"cpu_seconds,omitempty" doc:"Processor time of its run."`
+	PeakMemory *float64    `json:"peak_memory_bytes,omitempty" nullable:"false" doc:"Most memory of all processes of its run."`
+	CPUSeconds *float64    `json:"cpu_seconds,omitempty" nullable:"false" doc:"Processor time of its run."`
 	Metadata   jobMetadata `json:"metadata" doc:"What was asked for."`
 }
 
@@ -82,7 +82,7 @@ type jobMetadata struct {
 	DateModifier  string   `json:"date_modifier,omitempty" doc:"What the days are about."`
 	Endpoint      string   `json:"endpoint" doc:"Where it was asked for."`
 	EstimatedRows int64    `json:"estimated_rows,omitempty" doc:"Rows that it is likely to have."`
-	EstimatedSize *float64 `json:"estimated_size_mb,omitempty" doc:"Bytes that it is likely to have, in units of 1,000,000."`
+	EstimatedSize *float64 `json:"estimated_size_mb,omitempty" nullable:"false" doc:"Bytes that it is likely to have, in units of 1,000,000."`
 	Reason        string   `json:"reason" enum:"requested,rows,size,time,load" doc:"Why it is a job: it was asked for, or the answer had too many rows or bytes, took too long, or the service had too much to do."`
 }
 
@@ -122,13 +122,16 @@ func timeOf(t time.Time) string {
 
 // jobBody describes a job, without a link to its result.
 func (a *API) jobBody(j store.Job) jobBody {
-	b := jobBody{JobID: j.ID, CustomerID: j.Customer, Procedure: j.Procedure, JobType: or(j.Type, "extract"), Mode: modeJob, Status: j.Status,
-		Message: statusMessages[j.Status], Priority: priorityName(j.Priority), RowsProcessed: j.Rows, EstimatedRows: j.EstimatedRows,
-		CreatedAt: timeText(j.CreatedAt), StartedAt: timeOf(j.StartedAt), CompletedAt: timeOf(j.CompletedAt), UpdatedAt: timeText(j.UpdatedAt),
-		OutputFormat: j.Format, Compression: j.Compression, Encrypted: j.Encrypted, ErrorCode: j.ErrorCode, ErrorMessage: j.ErrorMessage,
-		Suggestion: j.Suggestion, RetryCount: max(0, j.Attempts-1),
-		Metadata: jobMetadata{FromDate: j.FromDate, ToDate: j.ToDate, DateModifier: j.Modifier, Endpoint: "/v1/procedures/" + j.Procedure,
-			EstimatedRows: j.EstimatedRows, Reason: j.Reason},
+	b := jobBody{
+		JobID: j.ID, CustomerID: j.Customer, Procedure: j.Procedure, JobType: or(j.Type, "extract"), Mode: modeJob,
+		Status: j.Status, Message: statusMessages[j.Status], Priority: priorityName(j.Priority),
+		RowsProcessed: j.Rows, EstimatedRows: j.EstimatedRows,
+		CreatedAt: timeText(j.CreatedAt), StartedAt: timeOf(j.StartedAt),
+		CompletedAt: timeOf(j.CompletedAt), UpdatedAt: timeText(j.UpdatedAt),
+		OutputFormat: j.Format, Compression: j.Compression, Encrypted: j.Encrypted,
+		ErrorCode: j.ErrorCode, ErrorMessage: j.ErrorMessage, Suggestion: j.Suggestion, RetryCount: max(0, j.Attempts-1),
+		Metadata: jobMetadata{FromDate: j.FromDate, ToDate: j.ToDate, DateModifier: j.Modifier,
+			Endpoint: "/v1/procedures/" + j.Procedure, EstimatedRows: j.EstimatedRows, Reason: j.Reason},
 	}
 	if j.EstimatedBytes > 0 {
 		b.Metadata.EstimatedSize = known(float64(j.EstimatedBytes/1000) / 1000)
@@ -147,7 +150,8 @@ func (a *API) jobBody(j store.Job) jobBody {
 		b.ExecutionTime = rounded(max(0, a.Now().Sub(j.StartedAt)))
 	}
 	if j.Status == store.Completed {
-		b.Progress, b.TotalRows, b.FileSize, b.SHA256, b.FileName = known(100), known(j.TotalRows), known(j.Size), j.SHA256, j.FileName
+		b.Progress, b.TotalRows, b.FileSize = known(100), known(j.TotalRows), known(j.Size)
+		b.SHA256, b.FileName = j.SHA256, j.FileName
 		b.KeyID, b.ExpiresAt = j.SealingKey, timeOf(j.ObjectExpires)
 		if !j.ObjectRemoved.IsZero() {
 			b.ExpiresAt = timeText(j.ObjectRemoved)
@@ -303,7 +307,8 @@ func completed(j store.Job) *Error {
 	if j.Status == store.Completed {
 		return nil
 	}
-	e := fail(JobNotCompleted).with(Detail{Code: or(j.ErrorCode, string(JobNotCompleted)), Field: "status", Message: "The job is " + string(j.Status) + "."})
+	e := fail(JobNotCompleted).with(Detail{Code: or(j.ErrorCode, string(JobNotCompleted)), Field: "status",
+		Message: "The job is " + string(j.Status) + "."})
 	if !j.Status.Ended() {
 		e.RetryAfter = pollAfter
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"sync"
 	"testing"
@@ -30,11 +31,12 @@ type jobs struct {
 	fails   error // of Link and Open
 	broken  int64 // reading ends here with an error; 0 never
 	opened  []int64
-	waiting chan struct{} // receives when somebody begins to wait, if set
+
+	manifest []byte // of what is completed next
 }
 
 func newJobs(s *memory.Store) *jobs {
-	return &jobs{Store: s, changed: make(chan struct{}), objects: map[string][]byte{}}
+	return &jobs{Store: s, changed: make(chan struct{}), objects: map[string][]byte{}, manifest: []byte(`{"rows":3}`)}
 }
 
 func (f *jobs) change() {
@@ -68,17 +70,13 @@ func (f *jobs) Cancel(ctx context.Context, customer, id string, by store.Actor) 
 }
 
 func (f *jobs) Wait(ctx context.Context, customer, id string, after int64) (store.Job, error) {
-	for told := false; ; {
+	for {
 		f.mu.Lock()
-		changed, waiting := f.changed, f.waiting
+		changed := f.changed
 		f.mu.Unlock()
 		j, err := f.Job(context.WithoutCancel(ctx), customer, id)
 		if err != nil || j.Transition > after || ctx.Err() != nil {
 			return j, err
-		}
-		if waiting != nil && !told {
-			waiting <- struct{}{}
-			told = true
 		}
 		select {
 		case <-changed:
@@ -137,8 +135,13 @@ var linkKey = []byte("0123456789abcdef0123456789abcdef")
 
 func newJobServer(t testing.TB, change func(*Config)) *jobServer {
 	t.Helper()
+	return newJobServerOf(t, pipelines("none", ""), change)
+}
+
+func newJobServerOf(t testing.TB, catalogue fs.FS, change func(*Config)) *jobServer {
+	t.Helper()
 	var f *jobs
-	s := newServer(t, func(c *Config) {
+	s := newServerOf(t, catalogue, func(c *Config) {
 		f = newJobs(c.Requests.(*memory.Store))
 		c.Jobs, c.JobRecord, c.LinkKey = f, f, linkKey
 		if change != nil {
@@ -219,7 +222,7 @@ func (s *jobServer) complete(l store.Lease, content []byte) store.Job {
 	s.jobs.mu.Unlock()
 	return s.end(l, store.Ending{Event: store.JobCompleted, Result: store.Result{Bucket: "results", ObjectKey: key, FileName: l.Job + ".ndjson",
 		MediaType: "application/x-ndjson", Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:]), TotalRows: 3,
-		Manifest: []byte(`{"rows":3}`), PeakMemory: 1 << 20, CPUSeconds: 0.5, ObjectExpires: time.Now().Add(12 * time.Hour)}})
+		Manifest: s.jobs.manifest, PeakMemory: 1 << 20, CPUSeconds: 0.5, ObjectExpires: time.Now().Add(12 * time.Hour)}})
 }
 
 // completed is a job with an object.

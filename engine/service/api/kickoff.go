@@ -31,8 +31,8 @@ type Jobs interface {
 
 // JobOrders are the jobs as those see them who have ordered them.
 type JobOrders interface {
-	// Create makes a job that waits for a worker, and TakeOver one of a run that goes on already: held is nil where the order
-	// came before, and job that one.
+	// Create makes a job that waits for a worker, and TakeOver one of a run that goes on already: held is nil where the
+	// order came before, and job that one.
 	Create(ctx context.Context, order store.NewJob) (job store.Job, replayed bool, err error)
 	TakeOver(ctx context.Context, order store.NewJob) (held *job.Held, job store.Job, err error)
 	Get(ctx context.Context, customer, id string) (store.Job, error)
@@ -61,7 +61,8 @@ const (
 func (x *exchange) idempotencyKey() (string, *Error) {
 	given := x.r.Header.Values(headerIdempotency)
 	wrong := func(format string, args ...any) (string, *Error) {
-		return "", mistakes([]Detail{{Code: string(InvalidParameter), Field: headerIdempotency, Message: headerIdempotency + ": " + fmt.Sprintf(format, args...)}})
+		return "", mistakes([]Detail{{Code: string(InvalidParameter), Field: headerIdempotency,
+			Message: headerIdempotency + ": " + fmt.Sprintf(format, args...)}})
 	}
 	switch {
 	case len(given) == 0:
@@ -82,12 +83,14 @@ func (x *exchange) noJobs(o *order) *Error {
 	case x.api.Jobs == nil || o.customer.Bucket == "":
 		return fail(JobsNotAvailable)
 	case !x.principal.Scopes.Has(customer.Jobs):
-		return fail(ScopeMissing).with(Detail{Code: string(ScopeMissing), Message: "The result is one for a background job, for which the key needs the scope " + string(customer.Jobs) + "."})
+		return fail(ScopeMissing).with(Detail{Code: string(ScopeMissing),
+			Message: "The result is one for a background job, for which the key needs the scope " + string(customer.Jobs) + "."})
 	}
 	return nil
 }
 
-// idempotency is the key as the record has it. The body is what was understood of it: how it is written makes no difference.
+// idempotency is the key as the record has it. The body is what was understood of it: how it is written makes no
+// difference.
 func (x *exchange) idempotency(o *order) *store.Idempotency {
 	if o.key == "" {
 		return nil
@@ -99,8 +102,8 @@ func (x *exchange) idempotency(o *order) *store.Idempotency {
 	if err != nil {
 		panic("api: parameters cannot be encoded: " + err.Error()) // they came as JSON
 	}
-	return &store.Idempotency{Customer: o.customer.ID, Route: http.MethodPost + " /v1/procedures/" + o.procedure.name, Key: o.key,
-		Body: sha256.Sum256(text), Request: x.info.RequestID}
+	return &store.Idempotency{Customer: o.customer.ID, Route: http.MethodPost + " /v1/procedures/" + o.procedure.name,
+		Key: o.key, Body: sha256.Sum256(text), Request: x.info.RequestID}
 }
 
 // newJob is the order as a job.
@@ -111,10 +114,12 @@ func (e *execution) newJob(x *exchange, reason delivery.Reason) store.NewJob {
 		panic("api: a request cannot be encoded: " + err.Error()) // it came as JSON
 	}
 	return store.NewJob{
-		Job: store.Job{ID: e.request.RunID, Customer: e.customer.ID, Procedure: e.procedure.name, Type: "extract", Priority: priorityOf(e.priority),
-			Reason: string(reason), Request: request, Format: e.format, Compression: e.compression, Encrypted: e.encrypted,
+		Job: store.Job{ID: e.request.RunID, Customer: e.customer.ID, Procedure: e.procedure.name, Type: job.TypeExtract,
+			Priority: priorityOf(e.priority), Reason: string(reason), Request: request, Format: e.format,
+			Compression: e.compression, Encrypted: e.encrypted,
 			FromDate: text(paramFrom), ToDate: text(paramTo), Modifier: text(paramModifier), WebhookURL: e.webhook,
-			RequestID: e.requestID, KeyID: e.keyID, From: e.from, Trace: e.traceparent, Result: store.Result{Bucket: e.customer.Bucket}},
+			RequestID: e.requestID, KeyID: e.keyID, From: e.from, Trace: e.traceparent,
+			Result: store.Result{Bucket: e.customer.Bucket}},
 		Idempotency: x.idempotency(e.order), By: x.actor(),
 	}
 }
@@ -125,8 +130,8 @@ func (a *API) createJob(x *exchange, o *order) *Error {
 		return e
 	}
 	// Bound once here, so that what no worker could run is refused before it is accepted.
-	e, err := a.prepare(x.asker(), o, a.Jobs.TimeLimit(o.procedure.doc.Metadata.Class))
-	if err != nil {
+	e := a.newExecution(x.asker(), o)
+	if err := e.bind(0); err != nil {
 		return fromError(err)
 	}
 	e.close()
@@ -171,6 +176,7 @@ func (b *becomes) to(ctx context.Context, reason delivery.Reason) (delivery.Job,
 		b.replayed = true
 		return nil, errReplayed
 	}
+	b.e.goOn()
 	return held, nil
 }
 
@@ -187,8 +193,8 @@ func (e *execution) auto(x *exchange) {
 	x.jobAccepted(b.job, b.replayed)
 }
 
-// reserve has the key of a request of which it is not known yet whether it becomes a job. When an earlier one has made that
-// job, the answer is it, and release is nil.
+// reserve has the key of a request of which it is not known yet whether it becomes a job. When an earlier one has made
+// that job, the answer is it, and release is nil.
 func (a *API) reserve(x *exchange, o *order) (release func(), failure *Error) {
 	key := x.idempotency(o)
 	if key == nil || x.noJobs(o) != nil {
@@ -203,7 +209,8 @@ func (a *API) reserve(x *exchange, o *order) (release func(), failure *Error) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(x.ctx), recordTimeout)
 			defer cancel()
 			if err := a.JobRecord.ReleaseIdempotency(ctx, *key); err != nil {
-				a.Log.WarnContext(ctx, "an idempotency key was not released", "request_id", x.info.RequestID, "cause", fault.From(err).Code)
+				a.Log.WarnContext(ctx, "an idempotency key was not released",
+					"request_id", x.info.RequestID, "cause", fault.From(err).Code)
 			}
 		}, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -30,7 +31,7 @@ type pass struct {
 
 // sign makes a pass what nobody else can make: a segment of an address.
 func (a *API) sign(p pass) string {
-	text := strings.Join([]string{p.customer, p.job, strconv.Itoa(p.runs), p.key, strconv.FormatInt(p.expires.Unix(), 10)}, "\n")
+	text := fmt.Sprintf("%s\n%s\n%d\n%s\n%d", p.customer, p.job, p.runs, p.key, p.expires.Unix())
 	encoding := base64.RawURLEncoding
 	return encoding.EncodeToString([]byte(text)) + "." + encoding.EncodeToString(a.mac(text))
 }
@@ -50,7 +51,10 @@ func (a *API) open(signed string) (p pass, ok bool) {
 	first, second, _ := strings.Cut(signed, ".")
 	text, err := encoding.DecodeString(first)
 	mac, wrong := encoding.DecodeString(second)
-	if len(a.LinkKey) == 0 || len(signed) > maxPass || err != nil || wrong != nil || !hmac.Equal(mac, a.mac(string(text))) {
+	if len(a.LinkKey) == 0 || len(signed) > maxPass || err != nil || wrong != nil {
+		return p, false
+	}
+	if !hmac.Equal(mac, a.mac(string(text))) {
 		return p, false
 	}
 	parts := strings.Split(string(text), "\n")
@@ -63,8 +67,8 @@ func (a *API) open(signed string) (p pass, ok bool) {
 	return p, err == nil && wrong == nil && a.Now().Before(p.expires)
 }
 
-// link makes a fresh link to the result of a completed job, and says when it really ends. One of ours is a path here, to which
-// base gives the rest.
+// link makes a fresh link to the result of a completed job, and says when it really ends. One of ours is a path here, to
+// which base gives the rest.
 func (x *exchange) link(j store.Job) (address string, expires time.Time, failure *Error) {
 	a := x.api
 	gone := func() (string, time.Time, *Error) { return "", time.Time{}, fail(ResultExpired) }

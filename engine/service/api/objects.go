@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -17,15 +18,15 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
-// mostRanges is how many ranges are served in one answer. Who asks for more gets all of the object (RFC 9110, section 14.2): each
-// range begins to read the object anew.
+// mostRanges is how many ranges are served in one answer. Who asks for more gets all of the object (RFC 9110, section
+// 14.2): each range begins to read the object anew.
 const mostRanges = 16
 
 // object answers GET /v1/objects/{signed}: who has the link needs no key.
 func (a *API) object(x *exchange) *Error {
 	p, ok := a.open(x.r.PathValue("signed"))
 	if !ok || a.Jobs == nil {
-		return fail(LinkInvalid)
+		return x.anonymous(fail(LinkInvalid))
 	}
 	x.info.Customer, x.info.KeyID = p.customer, p.key
 	j, e := x.findJob(p.customer, p.job)
@@ -39,10 +40,11 @@ func (a *API) object(x *exchange) *Error {
 	return x.serveObject(j, store.Actor{Who: "link:" + p.key, From: x.info.From.String(), RequestID: x.info.RequestID})
 }
 
-// serveObject answers with the result of a job, or ranges of it. What conditions and ranges mean the standard library knows.
+// serveObject answers with the result of a job, or ranges of it. What conditions and ranges mean the standard library
+// knows.
 func (x *exchange) serveObject(j store.Job, by store.Actor) *Error {
 	h := x.w.Header()
-	h.Set("Content-Type", j.MediaType)
+	h.Set("Content-Type", FormOf(j.Format, j.Compression, j.Encrypted, true).ContentType)
 	h.Set("Content-Disposition", disposition(j))
 	h.Set("ETag", `"`+j.SHA256+`"`)
 	if sum, err := hex.DecodeString(j.SHA256); err == nil {
@@ -56,9 +58,12 @@ func (x *exchange) serveObject(j store.Job, by store.Actor) *Error {
 	content := &objectReader{size: j.Size, open: func(offset int64) (io.ReadCloser, object.Info, error) {
 		return x.api.Jobs.Open(x.ctx, j, offset, by)
 	}}
-	w := &rangeWriter{x: x}
+	w := &rangeWriter{x: x, ready: content.begun}
 	http.ServeContent(w, r, "", j.CompletedAt, content)
 	failed := content.Close()
+	if w.status < 400 && (failed != nil || w.failed != nil) && !w.begun {
+		h.Del("Content-Range") // which a 416 has, and no other error
+	}
 	switch {
 	case w.status == http.StatusRequestedRangeNotSatisfiable:
 		return fail(RangeNotSatisfiable)
@@ -67,7 +72,8 @@ func (x *exchange) serveObject(j store.Job, by store.Actor) *Error {
 	case w.status >= 400:
 		return fail(Internal)
 	case w.failed != nil:
-		x.giveUp(x.outcome(fault.New(delivery.CodeClientGone, fault.Sink, "the client did not take the object: %w", w.failed)))
+		gone := fault.New(delivery.CodeClientGone, fault.Sink, "the client did not take the object: %w", w.failed)
+		x.giveUp(x.outcome(gone))
 	case failed != nil:
 		if fault.Is(failed, job.CodeNoObject) || fault.Is(failed, object.CodeMissing) {
 			failed = fail(ResultExpired)
@@ -78,11 +84,13 @@ func (x *exchange) serveObject(j store.Job, by store.Actor) *Error {
 	return nil
 }
 
-// rangeWriter sends what the standard library answers with, as soon as there is something of the body: until then what goes
-// wrong can still be told. Errors are told by the table.
+// rangeWriter sends what the standard library answers with, as soon as something of the object was read: until then
+// what goes wrong can still be told. Errors are told by the table.
 type rangeWriter struct {
 	x      *exchange
+	ready  func() bool
 	status int
+	held   bytes.Buffer // what stands before the first byte of the object, in an answer of several ranges
 	begun  bool
 	failed error // of the client
 	until  time.Time
@@ -92,7 +100,7 @@ func (w *rangeWriter) Header() http.Header { return w.x.w.Header() }
 
 func (w *rangeWriter) WriteHeader(status int) { w.status = status }
 
-// begin sends the status, once.
+// begin sends the status and what was held back, once.
 func (w *rangeWriter) begin() {
 	if w.begun || w.status == 0 {
 		return
@@ -100,6 +108,9 @@ func (w *rangeWriter) begin() {
 	w.begun = true
 	w.deadline()
 	w.x.w.WriteHeader(w.status)
+	if w.held.Len() > 0 {
+		_, w.failed = w.x.w.Write(w.held.Bytes())
+	}
 }
 
 // deadline gives the client time for the next piece, now and then.
@@ -111,8 +122,11 @@ func (w *rangeWriter) deadline() {
 }
 
 func (w *rangeWriter) Write(p []byte) (int, error) {
-	if w.status >= 400 {
+	switch {
+	case w.status >= 400:
 		return len(p), nil
+	case !w.begun && !w.ready():
+		return w.held.Write(p)
 	}
 	w.begin()
 	w.deadline()
@@ -131,6 +145,7 @@ type objectReader struct {
 	mu     sync.Mutex // several ranges are read by a goroutine that may outlive the answer by a moment
 	at     int64      // of the next byte
 	body   io.ReadCloser
+	read   bool // something was read
 	failed error
 	closed bool
 }
@@ -155,6 +170,13 @@ func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
 		r.at = offset
 	}
 	return r.at, nil
+}
+
+// begun reports whether something was read.
+func (r *objectReader) begun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.read
 }
 
 func (r *objectReader) release() {
@@ -183,12 +205,14 @@ func (r *objectReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if r.body = body; info.Size != r.size {
-			r.failed = fault.New(codeOtherObject, fault.Sink, "the object has %d bytes, and the record says %d", info.Size, r.size)
+			r.failed = fault.New(codeOtherObject, fault.Sink, "the object has %d bytes, and the record says %d",
+				info.Size, r.size)
 			return 0, r.failed
 		}
 	}
 	n, err := r.body.Read(p[:min(int64(len(p)), r.size-r.at)])
 	r.at += int64(n)
+	r.read = r.read || n > 0
 	if err == io.EOF {
 		if err = nil; r.at < r.size {
 			err = io.ErrUnexpectedEOF

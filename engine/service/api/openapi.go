@@ -118,7 +118,7 @@ func handler(operation func(x *exchange) *Error) http.HandlerFunc {
 		x := exchangeOf(r.Context())
 		x.r = r
 		if e := operation(x); e != nil {
-			x.fail(e)
+			x.giveUp(e)
 		}
 	}
 }
@@ -222,6 +222,9 @@ func (d *describer) errorResponse(codes []Code) *huma.Response {
 	headers := d.headers("X-Request-Id")
 	if slices.ContainsFunc(codes, func(c Code) bool { return entries[c].Retryable }) {
 		headers = d.headers("X-Request-Id", "Retry-After")
+	}
+	if slices.Contains(codes, RangeNotSatisfiable) {
+		headers = d.headers("X-Request-Id", "Content-Range")
 	}
 	return &huma.Response{
 		Description: text.String(), Headers: headers,

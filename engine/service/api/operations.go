@@ -47,7 +47,6 @@ func (x *exchange) principalOf() (p customer.Principal, _ *Error) {
 	if p, err = x.api.Customers.Authenticate(x.ctx, bearer, x.info.From); err != nil {
 		return p, fromError(err)
 	}
-	x.bearer = bearer
 	return p, nil
 }
 

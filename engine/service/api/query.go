@@ -33,14 +33,18 @@ func (x *exchange) readParameters(known ...string) (*query, *Error) {
 			q.details = append(q.details, Detail{Code: string(UnknownField), Field: shown,
 				Message: "There is no parameter " + strconv.Quote(shown) + " here.", Suggestion: nearest(name, known)})
 		case len(values[name]) > 1:
-			q.details = append(q.details, Detail{Code: string(DuplicateField), Field: name, Message: name + " is given twice."})
+			q.add(DuplicateField, name, name+" is given twice.")
 		}
 	}
 	return q, nil
 }
 
+func (q *query) add(code Code, name, message string) {
+	q.details = append(q.details, Detail{Code: string(code), Field: name, Message: message})
+}
+
 func (q *query) wrong(name, format string, args ...any) {
-	q.details = append(q.details, Detail{Code: string(InvalidParameter), Field: name, Message: name + ": " + fmt.Sprintf(format, args...)})
+	q.add(InvalidParameter, name, name+": "+fmt.Sprintf(format, args...))
 }
 
 // mistakes is the error of all of them; nil when there are none.

@@ -21,6 +21,11 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 				"MISSING_PARAMETER from_date, UNKNOWN_FIELD from_dat, UNKNOWN_FIELD x"},
 		{"visits", `{"customer_id":"clinic-7","from_date":"2024-02-30"}`, InvalidParameter, "INVALID_PARAMETER from_date"},
 		{"visits", `{"customer_id":"clinic-7","from_date":"2024-02-02","to_date":"2024-02-01"}`, InvalidDateRange, "INVALID_DATE_RANGE to_date"},
+		// What is wrong between fields is told with the rest, where those fields are good by themselves.
+		{"visits", `{"customer_id":"clinic-7","from_date":"2024-02-02","to_date":"2024-02-01","compression":"rar","x":1}`, InvalidRequest,
+			"INVALID_DATE_RANGE to_date, INVALID_PARAMETER compression, UNKNOWN_FIELD x"},
+		{"visits", `{"from_date":"2024-02-02","to_date":"2024-02-01"}`, InvalidRequest, "INVALID_DATE_RANGE to_date, MISSING_PARAMETER customer_id"},
+		{"visits", `{"customer_id":"clinic-7","from_date":"2024-02-32","to_date":"2024-02-01"}`, InvalidParameter, "INVALID_PARAMETER from_date"},
 		{"visits", `{"customer_id":"clinic-7"}`, MissingParameter, "MISSING_PARAMETER from_date"},
 		{"visits", `{"from_date":"2024-01-01"}`, MissingParameter, "MISSING_PARAMETER customer_id"},
 		{"visits", `{}`, MissingParameter, "MISSING_PARAMETER customer_id, MISSING_PARAMETER from_date"},

@@ -56,7 +56,8 @@ func (x *exchange) fail(e *Error) {
 		panic(http.ErrAbortHandler)
 	}
 	h := x.w.Header()
-	for _, name := range []string{"Content-Encoding", "Content-Disposition", "Content-Length", "Trailer", "ETag", "Age", "Repr-Digest", "X-CipherStream-Rows"} {
+	for _, name := range []string{"Content-Encoding", "Content-Disposition", "Content-Length", "Trailer", "ETag", "Age", "Repr-Digest", "X-CipherStream-Rows",
+		"Last-Modified", "Accept-Ranges"} {
 		h.Del(name)
 	}
 	h.Set("Cache-Control", "no-store")

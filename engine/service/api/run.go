@@ -44,6 +44,9 @@ type execution struct {
 	mu       sync.Mutex
 	recorded bool
 	answered bool
+	// isJob is true of a run that goes on as a job, and becomeJob frees its stream once it has one.
+	isJob     bool
+	becomeJob func()
 }
 
 // asker is who has asked for a run: what outlives the exchange, which may end before a run that others wait for as well.
@@ -58,14 +61,30 @@ func (x *exchange) asker() asker {
 		traceparent: x.traceparent, started: x.info.Started}
 }
 
-// prepare binds an order to a run. What it takes is given back by close.
+// newExecution is an order with the identifier that its run would have.
+func (a *API) newExecution(who asker, o *order) *execution {
+	return &execution{order: o, asker: who, api: a, observer: noRun{},
+		request: store.Request{ID: who.requestID, RunID: engine.NewRunID(o.procedure.name, who.started), Customer: o.customer.ID, KeyID: who.keyID,
+			Procedure: o.procedure.name, Mode: o.mode, Format: o.format, Status: store.Running, StartedAt: who.started}}
+}
+
+// prepare binds an order to a run, which is observed. What it takes is given back by close.
 func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, error) {
-	runID := engine.NewRunID(o.procedure.name, who.started)
-	observer := a.Observer.Run(who.ctx, runID, o.procedure.name)
+	e := a.newExecution(who, o)
+	e.observer = a.Observer.Run(who.ctx, e.request.RunID, o.procedure.name)
+	if err := e.bind(timeout); err != nil {
+		e.observer.End(string(fromError(err).Code))
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *execution) bind(timeout time.Duration) (err error) {
+	a, o, who := e.api, e.order, e.asker
 	binder := binding.Binder{Engine: a.Engine, Sealer: a.Customers, Log: a.Log, Isolation: a.Isolation, RunMemory: a.tuning.Load().RunMemory}
-	bound, err := binder.Bind(who.ctx, binding.Order{Pipeline: o.procedure.prepared, Customer: o.customer, Parameters: o.given,
-		Sealed: o.encrypted, Lines: o.format == formats[0].Name, RunID: runID, StartedAt: who.started, Timeout: timeout,
-		RequestID: who.requestID, Traceparent: cmp.Or(observer.Traceparent(), who.traceparent)})
+	e.Bound, err = binder.Bind(who.ctx, binding.Order{Pipeline: o.procedure.prepared, Customer: o.customer, Parameters: o.given,
+		Sealed: o.encrypted, Lines: o.format == formats[0].Name, RunID: e.request.RunID, StartedAt: who.started, Timeout: timeout,
+		RequestID: who.requestID, Traceparent: cmp.Or(e.observer.Traceparent(), who.traceparent)})
 	var refused *binding.Refused
 	if errors.As(err, &refused) {
 		if _, rest := fromDiagnostics(refused.Diagnostics); rest.HasErrors() {
@@ -76,13 +95,7 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 			a.Log.ErrorContext(who.ctx, "a pipeline cannot be run", "request_id", who.requestID, "pipeline", o.procedure.name, "problems", problems)
 		}
 	}
-	if err != nil {
-		observer.End(string(fromError(err).Code))
-		return nil, err
-	}
-	return &execution{order: o, asker: who, Bound: bound, api: a, observer: observer,
-		request: store.Request{ID: who.requestID, RunID: runID, Customer: o.customer.ID, KeyID: who.keyID,
-			Procedure: o.procedure.name, Mode: o.mode, Format: o.format, Status: store.Running, StartedAt: who.started}}, nil
+	return err
 }
 
 // close gives back what the execution has of a sealing key, and ends what is told of it.
@@ -118,17 +131,44 @@ func (e *execution) run(ctx context.Context, sink engine.Sink, o engine.RunOptio
 }
 
 func (e *execution) admitAndRun(ctx context.Context, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
-	release, err := e.api.Admission.Stream(ctx, e.customer.ID, e.customer.Streams, e.api.Engine.Memory(e.Plan))
+	release, err := e.admit(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	// What is refused above was no run, and leaves a line in the log alone.
-	if err := e.begin(ctx); err != nil {
+	if err := e.begin(ctx); err != nil && !e.goesUnrecorded(ctx, err) {
 		return nil, err
 	}
 	e.observer.Admitted(e.Plan)
 	return e.Bound.Run(ctx, sink, o)
+}
+
+// admit takes what the run needs. In the mode auto it may be a job by then, or become one.
+func (e *execution) admit(ctx context.Context) (release func(), err error) {
+	a, memory := e.api.Admission, e.api.Engine.Memory(e.Plan)
+	if e.mode != modeAuto {
+		return a.Stream(ctx, e.customer.ID, e.customer.Streams, memory)
+	}
+	release, becomeJob, err := a.StreamOrJob(ctx, e.customer.ID, e.customer.Streams, memory)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.becomeJob = becomeJob; e.isJob {
+		becomeJob()
+	}
+	return release, nil
+}
+
+// goOn frees the stream of a run that goes on as a job.
+func (e *execution) goOn() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.isJob = true; e.becomeJob != nil {
+		e.becomeJob()
+	}
 }
 
 // begin writes down that the request runs, unless it was answered already.
@@ -138,11 +178,26 @@ func (e *execution) begin(ctx context.Context) error {
 	if e.recorded || e.answered {
 		return nil
 	}
-	if err := e.api.Requests.BeginRequest(ctx, e.request, e.audit("request.begin", "ok")); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	err := e.api.Requests.BeginRequest(ctx, e.request, e.audit("request.begin", "ok"))
+	e.recorded = err == nil
+	return err
+}
+
+// goesUnrecorded reports whether a run goes on that could not be written down. When the record is away, full or read-only,
+// rows are answered all the same, and the log has what the audit has not; but not where they are sealed: their receipt
+// could not be had.
+func (e *execution) goesUnrecorded(ctx context.Context, err error) bool {
+	if ctx.Err() != nil || e.encrypted {
+		return false
 	}
-	e.recorded = true
-	return nil
+	e.api.Log.ErrorContext(ctx, "a request runs that was not written down", "request_id", e.request.ID,
+		"customer", e.request.Customer, "key_id", e.request.KeyID, "procedure", e.request.Procedure, "cause", fault.From(err).Code)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.recorded = !e.answered // it may have been written down after all, and is ended then
+	return true
 }
 
 // becameJob writes down that the request was answered with a job, which is the record's other line.

@@ -263,9 +263,9 @@ func TestReferenceLists(t *testing.T) {
 // TestGuidesExtract runs the commands of the guides against the service.
 func TestGuidesExtract(t *testing.T) {
 	t.Parallel()
-	s := newServerOf(t, pipelines("appointments.yaml", strings.Replace(visits, "name: visits", "name: appointments", 1)), nil)
+	s, _ := newWorkingServerOf(t, pipelines("appointments.yaml", strings.Replace(visits, "name: visits", "name: appointments", 1)), 1, nil)
 	program(t, "curl")
-	for name, output := range map[string]string{"first-extract.sh": "appointments.ndjson", "incremental.sh": "appointments.changed.ndjson"} {
+	for name, output := range map[string]string{"first-extract.sh": "appointments.ndjson", "incremental.sh": "appointments.changed.ndjson", "jobs.sh": "appointments.ndjson"} {
 		code, err := guideCode(name)
 		if err != nil {
 			t.Fatal(err)
@@ -313,5 +313,34 @@ func TestRunMemory(t *testing.T) {
 	}
 	if got := <-seen; got != 16<<20 {
 		t.Errorf("%d bytes", got)
+	}
+}
+
+// awayRecord is a record of requests that takes nothing.
+type awayRecord struct{ Requests }
+
+func (awayRecord) BeginRequest(context.Context, store.Request, ...store.Audit) error {
+	return fault.New(store.CodeDiskFull, fault.Internal, "no room")
+}
+
+func (awayRecord) EndRequest(context.Context, store.Request, ...store.Audit) error {
+	return fault.New(store.CodeFailed, fault.Internal, "away")
+}
+
+// TestRecordAway: rows are answered when the record takes nothing, in every mode, and the log says who has had them.
+func TestRecordAway(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(c *Config) { c.Requests = awayRecord{c.Requests} })
+	for _, mode := range []string{"auto", "stream"} {
+		a := s.post("visits", ask(`,"rows":250,"mode":"`+mode+`"`))
+		if a.StatusCode != 200 || a.err != nil || string(a.body) != want(250) {
+			t.Errorf("%s: %s, %v %s", mode, a.Status, a.err, a.body)
+		}
+		id := a.Header.Get("X-Request-Id")
+		s.lineOf(id)
+		told := `"msg":"a request runs that was not written down","request_id":"` + id + `","customer":"clinic-7","key_id":"key_good"`
+		if !strings.Contains(s.log.String(), told) {
+			t.Errorf("%s: the log does not say it: %s", mode, s.log)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -65,6 +66,9 @@ func (p *procedure) rowSchema() *huma.Schema {
 		if s.Nullable && len(s.Enum) > 0 {
 			s.Enum = append(s.Enum, nil)
 		}
+		if c.Personal {
+			s.Extensions = map[string]any{"x-personal-data": true}
+		}
 		out.Properties[c.Name] = s
 		out.Required = append(out.Required, c.Name)
 		order = append(order, c.Name)
@@ -78,15 +82,24 @@ func (p *procedure) bodySchema() *huma.Schema {
 	out := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: false, Properties: map[string]*huma.Schema{},
 		Description: "A request for " + p.doc.Metadata.Title + "."}
 	for _, f := range p.fields {
-		out.Properties[f.name] = f.schema()
+		s := f.schema()
+		out.Properties[f.name] = s
 		if f.required {
 			out.Required = append(out.Required, f.name)
+			continue
+		}
+		// A null counts as not given.
+		if s.Nullable = len(s.OneOf) == 0; !s.Nullable {
+			s.OneOf = append(s.OneOf, &huma.Schema{Type: "null"})
+		}
+		if len(s.Enum) > 0 {
+			s.Enum = append(slices.Clip(s.Enum), nil)
 		}
 	}
 	return out
 }
 
-// schema describes the values that a field takes. A null counts as not given.
+// schema describes the values that a field takes.
 func (f *field) schema() *huma.Schema {
 	s := &huma.Schema{Type: huma.TypeString}
 	switch f.kind {

@@ -302,6 +302,11 @@ func (b busy) Stream(context.Context, string, int, int64) (func(), error) {
 	return nil, fault.New(b.code, fault.Usage, "no").WithRetry().WithDetail(admission.DetailRetryAfter, "7")
 }
 
+func (b busy) StreamOrJob(ctx context.Context, customer string, limit int, memory int64) (release, becomeJob func(), err error) {
+	release, err = b.Stream(ctx, customer, limit, memory)
+	return release, nil, err
+}
+
 // TestBusy: a stream that is not admitted is refused, with when to ask again; in the mode auto it would be a job.
 func TestBusy(t *testing.T) {
 	t.Parallel()

@@ -75,8 +75,8 @@ func (x *exchange) applied(preference string) {
 	h.Add("Vary", "Prefer")
 }
 
-// preference finds a preference: names are of any case, the first of a name counts, and parameters behind a semicolon are not
-// looked at (RFC 7240, section 2).
+// preference finds a preference: names are of any case, the first of a name counts, and parameters behind a semicolon
+// are not looked at (RFC 7240, section 2).
 func preference(header []string, name string) (value string, ok bool) {
 	for part := range strings.SplitSeq(strings.Join(header, ","), ",") {
 		part, _, _ = strings.Cut(part, ";")
@@ -88,8 +88,8 @@ func preference(header []string, name string) (value string, ok bool) {
 	return "", false
 }
 
-// preferredWait is how long the client would wait, and says that it is done so. A wait that cannot be read is none: what a
-// server does not understand of a preference it leaves (RFC 7240, section 2).
+// preferredWait is how long the client would wait, and says that it is done so. A wait that cannot be read is none: what
+// a server does not understand of a preference it leaves (RFC 7240, section 2).
 func (x *exchange) preferredWait() time.Duration {
 	value, ok := preference(x.r.Header.Values("Prefer"), "wait")
 	if !ok || value == "" || strings.Trim(value, "0123456789") != "" {

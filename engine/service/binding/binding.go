@@ -1,6 +1,6 @@
-// Package binding makes a run of what a customer has asked for, for an answer and for a job alike: it binds the fields of a
-// request to the pipeline with the customer's database, key and allow-list, and counts what the run seals. It admits nobody,
-// decides no limit and writes nothing down but the uses of a key.
+// Package binding makes a run of what a customer has asked for, for an answer and for a job alike: it binds the fields
+// of a request to the pipeline with the customer's database, key and allow-list, and counts what the run seals. It
+// admits nobody, decides no limit and writes nothing down but the uses of a key.
 package binding
 
 import (
@@ -83,8 +83,8 @@ type Bound struct {
 	sealed  int64 // units
 }
 
-// Bind makes the plan of an order's run. What it takes is given back by Close. The error of what is wrong with the order, or
-// with its pipeline, is a *Refused.
+// Bind makes the plan of an order's run. What it takes is given back by Close. The error of what is wrong with the
+// order, or with its pipeline, is a *Refused.
 func (b *Binder) Bind(ctx context.Context, o Order) (*Bound, error) {
 	bound := &Bound{binder: b, order: o}
 	if o.Sealed {
@@ -93,7 +93,8 @@ func (b *Binder) Bind(ctx context.Context, o Order) (*Bound, error) {
 			return nil, err
 		}
 		if w := bound.Sealing.Warning; w != nil {
-			b.Log.WarnContext(ctx, w.Message, "request_id", o.RequestID, "customer", o.Customer.ID, "code", w.Code, "hint", w.Hint)
+			b.Log.WarnContext(ctx, w.Message, "request_id", o.RequestID, "customer", o.Customer.ID,
+				"code", w.Code, "hint", w.Hint)
 		}
 	}
 	plan, diags := o.Pipeline.Bind(engine.Inputs{
@@ -171,8 +172,8 @@ func (b *Bound) units(rows, bytes int64) int64 {
 // recordTimeout is how long the record is waited for when a run has ended.
 const recordTimeout = 5 * time.Second
 
-// Close gives back what the order has of a sealing key, when its run has ended or there is none. It counts even when ctx has
-// ended.
+// Close gives back what the order has of a sealing key, when its run has ended or there is none. It counts even when
+// ctx has ended.
 func (b *Bound) Close(ctx context.Context) {
 	if b.Sealing == nil {
 		return
@@ -205,13 +206,14 @@ func Fields(body []byte) (map[string]any, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
 	if err := dec.Decode(&fields); err != nil {
-		return nil, fault.New(CodeRequest, fault.Internal, "the fields of a request are no JSON object") // its message may quote them
+		// Its message may quote them.
+		return nil, fault.New(CodeRequest, fault.Internal, "the fields of a request are no JSON object")
 	}
 	return fields, nil
 }
 
-// Parameters are the parameters of a pipeline that the body of a request gives. A field that is none of them belongs to the
-// service.
+// Parameters are the parameters of a pipeline that the body of a request gives. A field that is none of them belongs to
+// the service.
 func Parameters(pipeline *engine.Prepared, body []byte) (map[string]any, error) {
 	fields, err := Fields(body)
 	if err != nil {

@@ -50,8 +50,8 @@ func prepare(t *testing.T) *engine.Prepared {
 	return prepared
 }
 
-// TestParameters: the fields of a body that are parameters are given as they came; what is the service's own, and null, is
-// not.
+// TestParameters: the fields of a body that are parameters are given as they came; what is the service's own, and null,
+// is not.
 func TestParameters(t *testing.T) {
 	t.Parallel()
 	p := prepare(t)

@@ -16,7 +16,7 @@ import (
 )
 
 // Kind is the kind of the document.
-const Kind = "Service"
+const Kind = document.KindService
 
 // Spec is what stands under spec, with the defaults of what does not.
 type Spec struct {

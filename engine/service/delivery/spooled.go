@@ -37,8 +37,8 @@ const (
 	ReasonLoad      Reason = "load"
 )
 
-// Job is what takes a run over in its middle. Its methods are called by one goroutine each at a time, Event and the others
-// perhaps at once.
+// Job is what takes a run over in its middle. Its methods are called by one goroutine each at a time, Event and the
+// others perhaps at once.
 type Job interface {
 	// Sink is opened, given all bytes from the first on, and hears Commit or Abort, Abort also when it was not opened.
 	Sink() engine.Sink
@@ -52,8 +52,8 @@ type Job interface {
 	End(ctx context.Context, receipt *engine.Receipt, err error)
 }
 
-// Switch makes a request a job, which takes its run over. It is called once at most for a request, before any byte was sent.
-// Its error ends the run and is its error.
+// Switch makes a request a job, which takes its run over. It is called once at most for a request, before any byte was
+// sent. Its error ends the run and is its error.
 //
 // With ReasonLoad there is no run: the admission has refused it. Then no Job is returned.
 type Switch func(ctx context.Context, reason Reason) (Job, error)
@@ -288,15 +288,24 @@ func (d *spooledSink) switchTo(ctx context.Context, reason Reason) error {
 		return err
 	}
 	defer d.give()
-	if d.decided || d.next != nil || d.failed != nil {
-		return d.failed
+	if !d.decided && d.next == nil && d.failed == nil {
+		d.failed = d.become(ctx, reason)
 	}
+	return d.failed
+}
+
+// become makes the request a job. A panic must not end the process here either; what it has panicked with may be anything.
+func (d *spooledSink) become(ctx context.Context, reason Reason) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fault.New(CodeInternal, fault.Internal, "the switch to a job (%s) panicked with %T", reason, v)
+		}
+	}()
 	job, err := d.Switch(ctx, reason)
 	if err == nil && job == nil {
 		err = fault.New(CodeInternal, fault.Internal, "the request became a job (%s) that does not take over its run", reason)
 	}
 	if err != nil {
-		d.failed = err
 		return err
 	}
 	d.job, d.next, d.switched = job, job.Sink(), reason
@@ -304,11 +313,11 @@ func (d *spooledSink) switchTo(ctx context.Context, reason Reason) error {
 	d.listen(job)
 	d.detach()
 	close(d.handed)
+	defer d.Spool.Close()
 	if d.opened {
-		d.failed = d.handOver(ctx)
+		return d.handOver(ctx)
 	}
-	d.Spool.Close()
-	return d.failed
+	return nil
 }
 
 // handOver gives the job what is in the spool.
@@ -361,8 +370,8 @@ func (d *spooledSink) Write(ctx context.Context, p []byte) error {
 	return err
 }
 
-// beforeCommit decides what the output is, now that its size is known exactly, and asks the caller's gate and that of the
-// job.
+// beforeCommit decides what the output is, now that its size is known exactly, and asks the caller's gate and that of
+// the job.
 func (d *spooledSink) beforeCommit(ctx context.Context, soFar *engine.Receipt) error {
 	// Where no encoder says what it has made, it is what was delivered.
 	job, err := d.decide(ctx, d.Limits.exceeded(soFar.Rows, cmp.Or(soFar.EncodedBytes, soFar.Bytes)))

@@ -343,6 +343,40 @@ func TestJobEndsItsRun(t *testing.T) {
 	}
 }
 
+// TestSwitchPanics: a panic in the switch, or in the sink of the job while it is given what is in the spool, ends the run and
+// nothing else.
+func TestSwitchPanics(t *testing.T) {
+	noLeaks(t)
+	e := newEngine(t)
+	for _, limits := range []Limits{{Rows: 100}, {Time: time.Nanosecond}} {
+		run := runOf(t, e, engine.IsolationGroup, parameters{"rows": 1 << 40})
+		_, err := Spooled{Spool: newPool(t, spool.Config{}).New(), Limits: limits, Switch: func(context.Context, Reason) (Job, error) {
+			panic("Maria Musterfrau")
+		}}.Run(t.Context(), run)
+		hasCode(t, err, CodeInternal)
+		if strings.Contains(err.Error(), "Maria") {
+			t.Error(err)
+		}
+	}
+	job := newJobSink()
+	job.on = func(call string) error {
+		if call == "open" {
+			panic("Maria Musterfrau")
+		}
+		return nil
+	}
+	a, err := Spooled{Spool: newPool(t, spool.Config{}).New(), Limits: AutoLimits, Switch: (&switches{to: job}).ask}.
+		Run(t.Context(), runOf(t, e, engine.IsolationGroup, parameters{"rows": 1 << 40}))
+	if err != nil || a.Switched != ReasonRows {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	<-job.ended
+	hasCode(t, job.err, CodeInternal)
+	if job.log() != "open abort" {
+		t.Error(job.log())
+	}
+}
+
 // TestSwitchFails: the error of the switch is that of the run, wherever the run is by then.
 func TestSwitchFails(t *testing.T) {
 	noLeaks(t)

@@ -13,12 +13,13 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// End writes down what has become of the job, and returns when that is known, or when it cannot be known any more. It is
-// called once, when the run has returned.
+// End writes down what has become of the job, and returns when that is known, or when it cannot be known any more. It
+// is called once, when the run has returned.
 func (h *Held) End(_ context.Context, receipt *engine.Receipt, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			h.manager.cfg.Log.Error("the end of a job panicked; its lease runs out", "job", h.job.ID, "stack", string(debug.Stack()))
+			h.manager.cfg.Log.Error("the end of a job panicked; its lease runs out", "job", h.job.ID,
+				"stack", string(debug.Stack()))
 		}
 		close(h.over)
 		<-h.kept
@@ -39,7 +40,7 @@ func (h *Held) End(_ context.Context, receipt *engine.Receipt, err error) {
 	}
 	ending := h.ending(err)
 	if receipt != nil {
-		ending.Progress.Rows, ending.Progress.Bytes = max(ending.Progress.Rows, receipt.RowsRead), max(ending.Progress.Bytes, receipt.Bytes)
+		ending.Progress = atLeast(ending.Progress, receipt)
 	}
 	if _, failed := h.write(ending); failed != nil {
 		h.log("the end of a job was not written down; its lease runs out", fault.From(failed).Code)
@@ -50,6 +51,12 @@ func (h *Held) End(_ context.Context, receipt *engine.Receipt, err error) {
 		level = slog.LevelInfo // as it was told to
 	}
 	h.tell(level, "a job has ended", fault.From(err).Code, "event", ending.Event, "cause_message", logged(err))
+}
+
+// atLeast is the progress of a run that has ended.
+func atLeast(p store.Progress, receipt *engine.Receipt) store.Progress {
+	p.Rows, p.Bytes = max(p.Rows, receipt.RowsRead), max(p.Bytes, receipt.Bytes)
+	return p
 }
 
 // unshown are the classes of faults whose messages may hold what customers store or ask for.
@@ -102,7 +109,7 @@ func (h *Held) actor() store.Actor {
 // complete has the record name the object, and removes it where the record does not want it.
 func (h *Held) complete(receipt *engine.Receipt) {
 	ending := store.Ending{Event: store.JobCompleted, Progress: h.done(), Result: h.result(receipt), By: h.actor()}
-	ending.Progress.Rows, ending.Progress.Bytes = max(ending.Progress.Rows, receipt.RowsRead), max(ending.Progress.Bytes, receipt.Bytes)
+	ending.Progress = atLeast(ending.Progress, receipt)
 	_, err := h.write(ending)
 	switch {
 	case err == nil:
@@ -124,7 +131,8 @@ func (h *Held) result(receipt *engine.Receipt) store.Result {
 	r := store.Result{
 		Bucket: h.job.Bucket, ObjectKey: h.sink.key, FileName: h.sink.name, MediaType: h.sink.media.Type,
 		Size: made.Size, SHA256: hex.EncodeToString(made.SHA256[:]), TotalRows: receipt.Rows,
-		SealingKey: sealingKey(receipt), DataAsOf: began, ObjectExpires: h.clock(time.Now()).Add(h.manager.cfg.Retention.Link),
+		SealingKey: sealingKey(receipt), DataAsOf: began,
+		ObjectExpires: h.clock(time.Now()).Add(h.manager.cfg.Retention.Link),
 	}
 	for _, p := range receipt.Processes {
 		r.PeakMemory += float64(p.PeakMemoryBytes)
@@ -137,16 +145,16 @@ func (h *Held) result(receipt *engine.Receipt) store.Result {
 	return r
 }
 
-// How long the record is asked to write the end of a job, and how often: until the lease is surely over, and somebody else
-// has had the time to take the job.
+// How long the record is asked to write the end of a job, and how often: until the lease is surely over, and somebody
+// else has had the time to take the job.
 const (
 	endPatience = 2 * store.LeaseTime
 	endFirst    = 100 * time.Millisecond
 	endMost     = 2 * time.Second
 )
 
-// write has the record write the end of the job. The error is CodeLeaseLost where it is certain that it was not, and will
-// not be, and another one where that cannot be known: an answer that did not come says nothing.
+// write has the record write the end of the job. The error is CodeLeaseLost where it is certain that it was not, and
+// will not be, and another one where that cannot be known: an answer that did not come says nothing.
 func (h *Held) write(e store.Ending) (store.Job, error) {
 	patience := time.Now().Add(endPatience)
 	doubtful := false
@@ -182,9 +190,10 @@ func (h *Held) written(e store.Ending) (store.Job, error) {
 	switch {
 	case err != nil && !fault.Is(err, store.CodeUnknown):
 		return job, err
-	case err == nil && e.Event == store.JobCompleted && job.Status == store.Completed && job.ObjectKey == e.Result.ObjectKey:
+	case err != nil:
+	case e.Event == store.JobCompleted && job.Status == store.Completed && job.ObjectKey == e.Result.ObjectKey:
 		return job, nil
-	case err == nil && e.Event != store.JobCompleted && job.Runs == h.job.Runs && job.Status != store.Running:
+	case e.Event != store.JobCompleted && job.Status != store.Running && job.Runs == h.job.Runs:
 		return job, nil
 	}
 	return job, store.LostLease(h.lease)

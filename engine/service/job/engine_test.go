@@ -135,8 +135,9 @@ func await(t *testing.T, m *Manager, id string) store.Job {
 	}
 }
 
-// TestSwitched: a request whose answer grows to 74 MB becomes a job in the middle of its run, in a process that takes no jobs:
-// its client may leave, nothing is read twice, and the object is byte for byte that of a job that was one from the beginning.
+// TestSwitched: a request whose answer grows to 74 MB becomes a job in the middle of its run, in a process that takes
+// no jobs: its client may leave, nothing is read twice, and the object is byte for byte that of a job that was one from
+// the beginning.
 func TestSwitched(t *testing.T) {
 	const rows, width = 92_500, 800
 	w, m, e := realWorld(t, 0)
@@ -195,8 +196,8 @@ func TestSwitched(t *testing.T) {
 	}
 }
 
-// TestRealEnds: the engine's own time limit cancels a job and is not tried again, a customer's wish ends it soon, a fault that
-// may go away is tried again, and a process that stops hands it back; nothing is left in the bucket.
+// TestRealEnds: the engine's own time limit cancels a job and is not tried again, a customer's wish ends it soon, a
+// fault that may go away is tried again, and a process that stops hands it back; nothing is left in the bucket.
 func TestRealEnds(t *testing.T) {
 	endless := 1 << 40
 	for name, c := range map[string]struct {
@@ -204,7 +205,7 @@ func TestRealEnds(t *testing.T) {
 		do   func(t *testing.T, m *Manager, id string)
 		want store.Status
 		code string
-		runs int64
+		runs int64 // at most
 	}{
 		"time limit": {"", func(*testing.T, *Manager, string) {}, store.Cancelled, "TIME_LIMIT", 1},
 		"cancel": {"", func(t *testing.T, m *Manager, id string) {
@@ -232,7 +233,7 @@ func TestRealEnds(t *testing.T) {
 			began := time.Now()
 			c.do(t, m, order.Job.ID)
 			job := await(t, m, order.Job.ID)
-			if job.Status != c.want || c.code != "" && job.ErrorCode != c.code || e.runs.Load() != c.runs || time.Since(began) > 10*time.Second {
+			if job.Status != c.want || c.code != "" && job.ErrorCode != c.code || e.runs.Load() > c.runs || time.Since(began) > 5*time.Second {
 				t.Errorf("%+v after %s, %d runs", job, time.Since(began), e.runs.Load())
 			}
 			w.none()

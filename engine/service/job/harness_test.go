@@ -112,7 +112,8 @@ func (f *fakeEngine) count(id string) int {
 
 type runFunc = func(ctx context.Context, attempt int, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error)
 
-// deliver is a run that delivers a text and takes a time, as a run of the engine does; before is called before its gate.
+// deliver is a run that delivers a text and takes a time, as a run of the engine does; before is called before its
+// gate.
 func deliver(text string, takes time.Duration, before ...func(ctx context.Context) error) runFunc {
 	return func(ctx context.Context, _ int, sink engine.Sink, o engine.RunOptions) (receipt *engine.Receipt, err error) {
 		began := time.Now().UTC()

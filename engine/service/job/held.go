@@ -12,8 +12,8 @@ import (
 )
 
 // Held is a job that this process holds the lease of. Its methods may be called from several goroutines. It is a
-// delivery.Job. A run that is not sure of its lease any more is ended before anybody else can have it: the lease is counted
-// from the beginning of the call that has renewed it, by this process's own monotonic clock.
+// delivery.Job. A run that is not sure of its lease any more is ended before anybody else can have it: the lease is
+// counted from the beginning of the call that has renewed it, by this process's own monotonic clock.
 type Held struct {
 	manager *Manager
 	job     store.Job
@@ -52,7 +52,8 @@ func newHeld(m *Manager, job store.Job, lease store.Lease, began time.Time) *Hel
 // Job is the job as it was when it was taken.
 func (h *Held) Job() store.Job { return h.job }
 
-// Context ends when the run has to: the job was cancelled, its lease is lost, or the process stops. Its cause has the code.
+// Context ends when the run has to: the job was cancelled, its lease is lost, or the process stops. Its cause has the
+// code.
 func (h *Held) Context() context.Context { return h.ctx }
 
 // Sink takes the output: an object in the customer's bucket, which nobody sees before Commit.

@@ -1,6 +1,6 @@
-// Package job runs orders that are not answered at once: it owns the workers, the right of one process at a time to run a
-// job, what becomes of an object that a run has made, and how long it stays. What is to be remembered it asks of the record,
-// whose states it never decides; bytes go to a bucket and are never seen here.
+// Package job runs orders that are not answered at once: it owns the workers, the right of one process at a time to run
+// a job, what becomes of an object that a run has made, and how long it stays. What is to be remembered it asks of the
+// record, whose states it never decides; bytes go to a bucket and are never seen here.
 //
 //	m, err := job.New(job.Config{Record: record, Engine: e, Customers: registry, Buckets: buckets, …})
 //	m.Start()                                     // workers, recovery, sweeps
@@ -10,11 +10,11 @@
 //
 // # One object or none
 //
-// A job may be begun several times, and its worker may stand still for a minute and go on. Whoever runs it has a lease, which
-// is renewed every five seconds and proved three times: before the commit at the run's gate, and behind it when the record
-// writes the end; and a worker that could not renew for as long as a lease lasts ends its run by itself. Every taking writes
-// to a key of its own, and the record names the one that counts. Who is refused behind the commit deletes what he has made;
-// what nobody deletes, because he died, a sweep does.
+// A job may be begun several times, and its worker may stand still for a minute and go on. Whoever runs it has a lease,
+// which is renewed every five seconds and proved three times: before the commit at the run's gate, and behind it when
+// the record writes the end; and a worker that could not renew for as long as a lease lasts ends its run by itself.
+// Every taking writes to a key of its own, and the record names the one that counts. Who is refused behind the commit
+// deletes what he has made; what nobody deletes, because he died, a sweep does.
 package job
 
 import (
@@ -122,8 +122,8 @@ type Config struct {
 	Memory    Memory
 	// Holder names the process, with something random in it: host, process, digits.
 	Holder string
-	// Public says of an error what customers are told: a code of the API, and a message and a suggestion without anything of
-	// what is stored.
+	// Public says of an error what customers are told: a code of the API, and a message and a suggestion without anything
+	// of what is stored.
 	Public func(error) (code, message, suggestion string)
 	// Workers is how many jobs run here at once that were claimed. 0 claims none: only what is taken over runs.
 	Workers int

@@ -82,8 +82,8 @@ func TestCompletes(t *testing.T) {
 	})
 }
 
-// TestEnds: every kind of end comes to what customers are told of it, as often as it is to be tried, and leaves no object but
-// that of a completed job.
+// TestEnds: every kind of end comes to what customers are told of it, as often as it is to be tried, and leaves no
+// object but that of a completed job.
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	again := fault.New("mysql.deadlock", fault.Source, "SELECT secret").WithRetry()
@@ -156,7 +156,8 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// TestCancel: a job that waits is cancelled at once, one that runs within seconds, wherever it runs; and it is not run again.
+// TestCancel: a job that waits is cancelled at once, one that runs within seconds, wherever it runs; and it is not run
+// again.
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
@@ -209,8 +210,8 @@ func TestCancel(t *testing.T) {
 	})
 }
 
-// TestRecordAway: a job outlives a record that is away for less than its lease, wherever it is by then; for longer it ends its
-// run before anybody else can have the job, and there is one object in the end.
+// TestRecordAway: a job outlives a record that is away for less than its lease, wherever it is by then; for longer it
+// ends its run before anybody else can have the job, and there is one object in the end.
 func TestRecordAway(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -255,8 +256,8 @@ func TestRecordAway(t *testing.T) {
 	}
 }
 
-// TestEndIsNotKnown: an end whose answer is lost is asked for until it is known: a completed job keeps its object, and what
-// was not written down in time is run by others, with one object in the end.
+// TestEndIsNotKnown: an end whose answer is lost is asked for until it is known: a completed job keeps its object, and
+// what was not written down in time is run by others, with one object in the end.
 func TestEndIsNotKnown(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -341,8 +342,8 @@ func TestEndIsNotKnown(t *testing.T) {
 	}
 }
 
-// TestStandsStill: a worker that stands still for a minute, before its gate, in the middle of the commit, or behind it, and then
-// goes on as if nothing had been, loses: the job is run elsewhere, and there is one object in the end.
+// TestStandsStill: a worker that stands still for a minute, before its gate, in the middle of the commit, or behind it,
+// and then goes on as if nothing had been, loses: the job is run elsewhere, and there is one object in the end.
 func TestStandsStill(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"write", "gate", "commit", "end"} {
@@ -412,7 +413,8 @@ func (b blind) Commit(context.Context) (engine.Delivery, error) {
 	return engine.Delivery{}, err
 }
 
-// TestKilled: the job of a worker that is gone runs elsewhere within 30 seconds, and the sweep removes what is left of it.
+// TestKilled: the job of a worker that is gone runs elsewhere within 30 seconds, and the sweep removes what is left of
+// it.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
@@ -554,8 +556,8 @@ func TestStop(t *testing.T) {
 	})
 }
 
-// TestStopInTime: Stop returns when its time is over, whatever the record and the run do. A process that was never started
-// stops too.
+// TestStopInTime: Stop returns when its time is over, whatever the record and the run do. A process that was never
+// started stops too.
 func TestStopInTime(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
@@ -697,9 +699,9 @@ func TestNotServed(t *testing.T) {
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
-		away := true
+		var back atomic.Bool
 		p := w.start("a", 1, func(ctx context.Context, n int, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
-			if away {
+			if !back.Load() {
 				return &engine.Receipt{}, fault.New("mysql.connect", fault.Connect, "away").WithRetry()
 			}
 			return deliver("one\n", 0)(ctx, n, sink, o)
@@ -709,7 +711,7 @@ func TestDatabaseAway(t *testing.T) {
 			all = append(all, p.create("clinic"))
 		}
 		time.Sleep(time.Minute)
-		away = false
+		back.Store(true)
 		failed := 0
 		for _, j := range all {
 			if j = w.ended(j); j.Status != store.Completed {
@@ -722,8 +724,8 @@ func TestDatabaseAway(t *testing.T) {
 	})
 }
 
-// TestWait: who waits for a change hears of it at once in the process that makes it, and within a second elsewhere; and is
-// given the job as it is when he has waited long enough, when nothing follows, or when the process stops.
+// TestWait: who waits for a change hears of it at once in the process that makes it, and within a second elsewhere; and
+// is given the job as it is when he has waited long enough, when nothing follows, or when the process stops.
 func TestWait(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
@@ -780,8 +782,8 @@ func TestWait(t *testing.T) {
 	})
 }
 
-// TestObjects: a link ends with the object; the object goes one grace time after the last link, not under a reader, and its
-// job is forgotten in the end.
+// TestObjects: a link ends with the object; the object goes one grace time after the last link, not under a reader, and
+// its job is forgotten in the end.
 func TestObjects(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
@@ -841,7 +843,8 @@ func TestObjects(t *testing.T) {
 	})
 }
 
-// TestExpiry: nobody asked for the object, and it goes when its time is over; an object that cannot be removed is tried again.
+// TestExpiry: nobody asked for the object, and it goes when its time is over; an object that cannot be removed is tried
+// again.
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
@@ -871,7 +874,8 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-// TestSweep: what runs have left of a job goes when the job has ended, and not before, and never the object that counts.
+// TestSweep: what runs have left of a job goes when the job has ended, and not before, and never the object that
+// counts.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
@@ -912,23 +916,25 @@ func TestProgress(t *testing.T) {
 	m := &Manager{cfg: Config{Now: func() time.Time { return now }}}
 	for _, c := range []struct {
 		status    store.Status
+		attempts  int
 		rows, of  int64
 		elapsed   time.Duration
 		percent   int
 		remaining time.Duration
 		known     bool
 	}{
-		{store.Running, 50, 0, time.Minute, 0, 0, false},
-		{store.Running, 0, 100, time.Minute, 0, 0, true},
-		{store.Running, 50, 200, time.Minute, 25, 3 * time.Minute, true},
-		{store.Running, 100, 100, time.Minute, 99, 0, true},
-		{store.Running, 300, 100, time.Minute, 99, 0, true},
-		{store.Running, 1, 1 << 62, time.Hour, 0, 0, true},
-		{store.Queued, 50, 200, 0, 25, 0, true},
-		{store.Failed, 50, 200, time.Minute, 25, 0, true},
-		{store.Completed, 0, 0, time.Minute, 100, 0, true},
+		{store.Running, 1, 50, 0, time.Minute, 0, 0, false},
+		{store.Running, 1, 0, 100, time.Minute, 0, 0, true},
+		{store.Running, 1, 50, 200, time.Minute, 25, 3 * time.Minute, true},
+		{store.Running, 2, 50, 200, time.Minute, 25, 0, true},
+		{store.Running, 1, 100, 100, time.Minute, 99, 0, true},
+		{store.Running, 1, 300, 100, time.Minute, 99, 0, true},
+		{store.Running, 1, 1, 1 << 62, time.Hour, 0, 0, true},
+		{store.Queued, 1, 50, 200, 0, 25, 0, true},
+		{store.Failed, 1, 50, 200, time.Minute, 25, 0, true},
+		{store.Completed, 1, 0, 0, time.Minute, 100, 0, true},
 	} {
-		job := store.Job{Status: c.status, StartedAt: now.Add(-c.elapsed), Progress: store.Progress{Rows: c.rows, EstimatedRows: c.of}}
+		job := store.Job{Status: c.status, Attempts: c.attempts, StartedAt: now.Add(-c.elapsed), Progress: store.Progress{Rows: c.rows, EstimatedRows: c.of}}
 		percent, remaining, known := m.Progress(job)
 		if percent != c.percent || remaining != c.remaining || known != c.known {
 			t.Errorf("%+v: %d, %s, %v", c, percent, remaining, known)
@@ -940,11 +946,11 @@ func TestProgress(t *testing.T) {
 func TestEstimates(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
-		silent := false
+		var silent atomic.Bool
 		p := w.start("a", 1, func(ctx context.Context, n int, sink engine.Sink, o engine.RunOptions) (*engine.Receipt, error) {
 			events := o.Events
 			o.Events = func(e engine.Event) {
-				if opened, ok := e.(engine.Opened); ok && silent {
+				if opened, ok := e.(engine.Opened); ok && silent.Load() {
 					opened.EstimatedRows = 0
 					e = opened
 				}
@@ -952,7 +958,7 @@ func TestEstimates(t *testing.T) {
 			}
 			return deliver("one\ntwo\nthree\n", 10*time.Second)(ctx, n, sink, o)
 		})
-		silent = true
+		silent.Store(true)
 		first := p.create("clinic")
 		time.Sleep(6 * time.Second)
 		if j := w.now(first); j.EstimatedRows != 0 || j.EstimatedBytes != 0 || j.Rows != 3 {
@@ -965,7 +971,7 @@ func TestEstimates(t *testing.T) {
 			t.Errorf("by the run before: %+v", j.Progress)
 		}
 		w.ended(second)
-		silent = false
+		silent.Store(false)
 		third := p.create("clinic")
 		time.Sleep(6 * time.Second)
 		if j := w.now(third); j.EstimatedRows != 4 || j.EstimatedBytes != 18 {

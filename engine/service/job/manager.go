@@ -36,7 +36,8 @@ type Manager struct {
 
 // New makes a manager that does nothing by itself before Start.
 func New(cfg Config) (*Manager, error) {
-	if cfg.Record == nil || cfg.Engine == nil || cfg.Customers == nil || cfg.Buckets == nil || cfg.Memory == nil || cfg.Holder == "" || cfg.Public == nil {
+	if cfg.Record == nil || cfg.Engine == nil || cfg.Customers == nil || cfg.Buckets == nil || cfg.Memory == nil ||
+		cfg.Holder == "" || cfg.Public == nil {
 		return nil, errors.New("job: Record, Engine, Customers, Buckets, Memory, Holder and Public have to be given")
 	}
 	if cfg.Log == nil {
@@ -49,9 +50,10 @@ func New(cfg Config) (*Manager, error) {
 	orDefault(&cfg.Retention.Grace, time.Hour)
 	orDefault(&cfg.Retention.Listed, 90*24*time.Hour)
 	m := &Manager{
-		cfg:    cfg,
-		binder: binding.Binder{Engine: cfg.Engine, Sealer: cfg.Customers, Log: cfg.Log, Isolation: cfg.Isolation, RunMemory: cfg.RunMemory},
-		hint:   make(chan struct{}, 1), cut: make(chan struct{}),
+		cfg: cfg,
+		binder: binding.Binder{Engine: cfg.Engine, Sealer: cfg.Customers, Log: cfg.Log,
+			Isolation: cfg.Isolation, RunMemory: cfg.RunMemory},
+		hint: make(chan struct{}, 1), cut: make(chan struct{}),
 		held: map[*Held]bool{}, pipelines: map[string]*engine.Prepared{}, skipped: map[string]*skip{},
 	}
 	m.letting = sync.NewCond(&m.mu)
@@ -76,8 +78,8 @@ const (
 // recordTimeout is how long one call of the record may take. It is shorter than a lease, so that more than one fits in.
 const recordTimeout = 5 * time.Second
 
-// Start begins to claim jobs, to recover those whose workers are gone, and to remove what is not needed any more. A second
-// call, and one behind Stop, do nothing.
+// Start begins to claim jobs, to recover those whose workers are gone, and to remove what is not needed any more. A
+// second call, and one behind Stop, do nothing.
 func (m *Manager) Start() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -94,7 +96,8 @@ func (m *Manager) Start() {
 	m.loop("removal of old jobs", pruneEvery, m.prune)
 }
 
-// loop does something at once and from time to time, until Stop. A failure is logged when it begins, and is tried again.
+// loop does something at once and from time to time, until Stop. A failure is logged when it begins, and is tried
+// again.
 func (m *Manager) loop(name string, every time.Duration, do func(context.Context) error) {
 	m.loops.Go(func() {
 		ticks := time.NewTicker(every)
@@ -114,8 +117,8 @@ func (m *Manager) loop(name string, every time.Duration, do func(context.Context
 	})
 }
 
-// Stop takes no more jobs, ends those that run here and hands them back. It returns when they have ended, or when ctx has:
-// what runs then loses its leases by itself. It may be called twice, and before Start.
+// Stop takes no more jobs, ends those that run here and hands them back. It returns when they have ended, or when ctx
+// has: what runs then loses its leases by itself. It may be called twice, and before Start.
 func (m *Manager) Stop(ctx context.Context) {
 	m.mu.Lock()
 	if !m.stopping {
@@ -188,9 +191,9 @@ func (m *Manager) complete(ctx context.Context, order *store.Job) error {
 	return err
 }
 
-// TakeOver makes a job of a run that goes on already: this process holds it from the beginning, whether it takes other jobs
-// or not. Order has the identifier of the run. Held is nil where the order came before: job is that one then. Whoever gets a
-// Held has to call its End.
+// TakeOver makes a job of a run that goes on already: this process holds it from the beginning, whether it takes other
+// jobs or not. Order has the identifier of the run. Held is nil where the order came before: job is that one then.
+// Whoever gets a Held has to call its End.
 //
 // The end of ctx does not end it: it has to be known whether there is a job.
 func (m *Manager) TakeOver(ctx context.Context, order store.NewJob) (held *Held, job store.Job, err error) {
@@ -243,7 +246,8 @@ func (m *Manager) Cancel(ctx context.Context, customer, id string, by store.Acto
 	return job, nil
 }
 
-// TimeLimit is how long one attempt of a pipeline of a class may take. A run that may be taken over has it from its start.
+// TimeLimit is how long one attempt of a pipeline of a class may take. A run that may be taken over has it from its
+// start.
 func (m *Manager) TimeLimit(class string) time.Duration {
 	if limit := m.cfg.TimeLimits[class]; limit > 0 {
 		return limit
@@ -257,7 +261,8 @@ func (m *Manager) recover(ctx context.Context) error {
 	defer cancel()
 	recovered, err := m.cfg.Record.RecoverJobs(ctx)
 	for _, job := range recovered {
-		m.cfg.Log.WarnContext(ctx, "the worker of a job is gone", "job", job.ID, "customer", job.Customer, "attempt", job.Attempts, "now", job.Status)
+		m.cfg.Log.WarnContext(ctx, "the worker of a job is gone", "job", job.ID, "customer", job.Customer,
+			"attempt", job.Attempts, "now", job.Status)
 		m.changed(job.ID)
 	}
 	return err

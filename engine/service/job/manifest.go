@@ -12,8 +12,8 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/store"
 )
 
-// Manifest says what the object of a completed job is. It is proved by its receipt where the object is sealed, and otherwise
-// by who serves it.
+// Manifest says what the object of a completed job is. It is proved by its receipt where the object is sealed, and
+// otherwise by who serves it.
 type Manifest struct {
 	JobID     string `json:"job_id" doc:"The job."`
 	Customer  string `json:"customer_id" doc:"Whose data it is."`
@@ -110,8 +110,9 @@ func zoneOf(facts map[string]string) *time.Location {
 // farWest is how far behind UTC a clock may be.
 const farWest = 12 * time.Hour
 
-// nextSince is the day from which a following request misses nothing: that on which this one read, by the database's clock,
-// or the first one behind its range where that is earlier. Where the clock is not known it is the earliest day that it can be.
+// nextSince is the day from which a following request misses nothing: that on which this one read, by the database's
+// clock, or the first one behind its range where that is earlier. Where the clock is not known it is the earliest day
+// that it can be.
 func nextSince(job store.Job, asOf time.Time, zone *time.Location) string {
 	day := asOf.UTC().Add(-farWest)
 	if zone != nil {

@@ -12,14 +12,18 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
-// Link signs a fresh link to the object of a completed job, and writes down who asked for it. Its end is the true one: of the
-// link, of the credentials that sign it, or of the object. A bucket that signs none gives the zero Link; CodeNoObject where
-// there is no object, or none any more.
+// Link signs a fresh link to the object of a completed job, and writes down who asked for it. Its end is the true one:
+// of the link, of the credentials that sign it, or of the object. A bucket that signs none gives the zero Link;
+// CodeNoObject where there is no object, or none any more.
 func (m *Manager) Link(ctx context.Context, job store.Job, by store.Actor) (object.Link, error) {
 	if err := m.readable(job); err != nil {
 		return object.Link{}, err
 	}
-	if !m.cfg.Now().Before(job.ObjectExpires) {
+	now, err := m.clock(ctx)
+	if err != nil {
+		return object.Link{}, err
+	}
+	if !now.Before(job.ObjectExpires) {
 		return object.Link{}, noObject(job)
 	}
 	bucket, err := m.cfg.Buckets.Bucket(ctx, job.Bucket)
@@ -35,7 +39,9 @@ func (m *Manager) Link(ctx context.Context, job store.Job, by store.Actor) (obje
 
 // Open reads the object of a completed job from an offset on, and writes down who does. It stays while it is read.
 // CodeNoObject where there is none, or none any more; object.CodeOffset of an offset behind its end.
-func (m *Manager) Open(ctx context.Context, job store.Job, offset int64, by store.Actor) (io.ReadCloser, object.Info, error) {
+func (m *Manager) Open(ctx context.Context, job store.Job, offset int64, by store.Actor) (
+	io.ReadCloser, object.Info, error,
+) {
 	if err := m.readable(job); err != nil {
 		return nil, object.Info{}, err
 	}
@@ -85,8 +91,8 @@ func (m *Manager) extend(ctx context.Context, job store.Job, until time.Time, au
 }
 
 func (m *Manager) audit(what string, job store.Job, by store.Actor) store.Audit {
-	return store.Audit{At: m.cfg.Now(), Who: by.Who, What: what, Customer: job.Customer, From: by.From, RequestID: by.RequestID,
-		RunID: job.ID, Outcome: "ok", Details: map[string]string{"procedure": job.Procedure}}
+	return store.Audit{At: m.cfg.Now(), Who: by.Who, What: what, Customer: job.Customer, From: by.From,
+		RequestID: by.RequestID, RunID: job.ID, Outcome: "ok", Details: map[string]string{"procedure": job.Procedure}}
 }
 
 // How long a reader has its object at a time, and how often it says that it still reads.
@@ -201,7 +207,8 @@ func (m *Manager) sweepOne(ctx context.Context, l store.Leftover) error {
 		if err := bucket.Delete(ctx, info.Key); err != nil {
 			return err
 		}
-		m.cfg.Log.Info("an object that a lost run has left was removed", "job", l.Job, "customer", l.Customer, "bytes", info.Size)
+		m.cfg.Log.Info("an object that a lost run has left was removed", "job", l.Job, "customer", l.Customer,
+			"bytes", info.Size)
 	}
 	return nil
 }

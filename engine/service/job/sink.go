@@ -26,7 +26,8 @@ type sink struct {
 	made   *object.Receipt // of a Commit that has succeeded
 }
 
-// spare is how much longer an object may be found by a sweep of the bucket than the record says: the run, links, readers.
+// spare is how much longer an object may be found by a sweep of the bucket than the record says: the run, links,
+// readers.
 const spare = 24 * time.Hour
 
 // Open begins the object.
@@ -125,6 +126,6 @@ func (s *sink) discard() {
 		err = s.Abort(ctx)
 	}
 	if err != nil {
-		s.held.manager.cfg.Log.Warn("what a job has left in the bucket is left to the sweep", "job", s.held.job.ID, "cause", fault.From(err).Code)
+		s.held.log("what a job has left in the bucket is left to the sweep", fault.From(err).Code)
 	}
 }

@@ -47,8 +47,8 @@ func (m *Manager) work() {
 	}
 }
 
-// claim takes the next job, if there is one. It is not broken off when the process stops: a job that was claimed without
-// anybody's knowing it would have lost an attempt.
+// claim takes the next job, if there is one. It is not broken off when the process stops: a job that was claimed
+// without anybody's knowing it would have lost an attempt.
 func (m *Manager) claim() (*Held, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
@@ -125,7 +125,8 @@ func (m *Manager) pipeline(name string) (*engine.Prepared, error) {
 	}
 	prepared, diags := m.cfg.Engine.Prepare(name)
 	if prepared == nil {
-		return nil, errors.Join(fault.New(CodeInternal, fault.Internal, "the procedure %q cannot be run here", name), diags.Err())
+		return nil, errors.Join(
+			fault.New(CodeInternal, fault.Internal, "the procedure %q cannot be run here", name), diags.Err())
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,8 +199,8 @@ func (m *Manager) skips(now time.Time) (names []string) {
 	return names
 }
 
-// backoff is how long a job waits before it is begun again, by how often it was: 5 and 30 seconds, half more or less, so
-// that those that failed together do not come together. A database that is started anew may be back by then.
+// backoff is how long a job waits before it is begun again, by how often it was: 5 and 30 seconds, half more or less,
+// so that those that failed together do not come together. A database that is started anew may be back by then.
 func backoff(attempts int) time.Duration {
 	base := 5 * time.Second
 	if attempts > 1 {

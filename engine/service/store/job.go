@@ -8,6 +8,8 @@ const (
 	CodeLeaseLost = "store.lease_lost"
 	// CodeJobEnded: the job has ended otherwise than was asked for.
 	CodeJobEnded = "store.job_ended"
+	// CodeIllegalEvent: what a worker says has become of a job cannot have.
+	CodeIllegalEvent = "store.illegal_event"
 	// CodeIdempotencyMismatch: the key was used with another body.
 	CodeIdempotencyMismatch = "store.idempotency_mismatch"
 	// CodeIdempotencyBusy: the first request with the key is still on its way.
@@ -125,7 +127,7 @@ type Job struct {
 	Holder string
 }
 
-// Progress is how far a job is. It never falls while an attempt runs; zero of an estimate is not known.
+// Progress is how far a job is. What is done never falls, in a second attempt neither; zero of an estimate is not known.
 type Progress struct {
 	Rows, Bytes                   int64
 	EstimatedRows, EstimatedBytes int64

@@ -69,14 +69,14 @@ func (j Job) taken(holder string, now time.Time, firstRun int) Job {
 	return j
 }
 
-// ClaimStep gives a job that waits to a worker, whose run begins with nothing done.
+// ClaimStep gives a job that waits to a worker. Its progress stays where an earlier run has left it, until this one has
+// come further.
 func ClaimStep(j Job, holder string, at Moment) (Step, error) {
 	s, err := step(j, JobClaimed, service, at, "")
 	if err != nil {
 		return s, err
 	}
 	s.Job = s.Job.taken(holder, s.Job.UpdatedAt, at.FirstRun)
-	s.Job.Rows, s.Job.Bytes = 0, 0
 	s.Transition.Attempt = s.Job.Attempts
 	s.Audit.Details["attempt"], s.Audit.Details["holder"] = strconv.Itoa(s.Job.Attempts), holder
 	return s, nil
@@ -91,6 +91,11 @@ func EndStep(j Job, e Ending, at Moment) (Step, error) {
 		event, e.ErrorCode, e.ErrorMessage, e.Suggestion = JobCancelled, "", "", ""
 	case event == JobRetried && j.Attempts >= MostAttempts:
 		event = JobFailed
+	case event == JobCompleted:
+		e.ErrorCode = ""
+	}
+	if e.Result.Bucket == "" {
+		e.Result.Bucket = j.Bucket
 	}
 	s, err := step(j, event, e.By, at, e.ErrorCode)
 	if err != nil {
@@ -102,7 +107,9 @@ func EndStep(j Job, e Ending, at Moment) (Step, error) {
 	case JobReturned:
 		s.Job.Attempts--
 	case JobRetried:
-		s.Job.NotBefore = instant(at.Steady.Add(e.Delay))
+		if e.Delay > 0 {
+			s.Job.NotBefore = instant(at.Steady.Add(e.Delay))
+		}
 	case JobCompleted:
 		s.Job.Result = e.Result
 		s.Job.DataAsOf, s.Job.ObjectExpires = instant(e.Result.DataAsOf), instant(e.Result.ObjectExpires)
@@ -112,11 +119,7 @@ func EndStep(j Job, e Ending, at Moment) (Step, error) {
 	default:
 		s.Job.ErrorCode, s.Job.ErrorMessage, s.Job.Suggestion = e.ErrorCode, e.ErrorMessage, e.Suggestion
 	}
-	bucket := j.Bucket
-	if e.Result.Bucket != "" {
-		bucket = e.Result.Bucket
-	}
-	s.Leftover = &Leftover{Job: j.ID, Customer: j.Customer, Bucket: bucket, Since: s.Job.UpdatedAt}
+	s.Leftover = &Leftover{Job: j.ID, Customer: j.Customer, Bucket: e.Result.Bucket, Since: s.Job.UpdatedAt}
 	return s, nil
 }
 
@@ -153,7 +156,7 @@ func CancelStep(j Job, by Actor, at Moment) (s Step, changed bool, err error) {
 func step(j Job, e JobEvent, by Actor, at Moment, code string) (Step, error) {
 	to, ok := Next(j.Status, e)
 	if !ok {
-		return Step{Job: j}, fault.New(CodeFailed, fault.Internal, "a job that is %s cannot be %s", j.Status, e)
+		return Step{Job: j}, fault.New(CodeIllegalEvent, fault.Internal, "a job that is %s cannot be %q", j.Status, e)
 	}
 	now := j.notBefore(at.Now)
 	s := Step{Job: j, Audit: j.audit("job."+string(e), by, now)}

@@ -159,6 +159,8 @@ var statuses = map[string]int{
 	customer.CodeTooManyKeys:    http.StatusConflict,
 	customer.CodeKeyEnded:       http.StatusConflict,
 	store.CodeDiskFull:          http.StatusServiceUnavailable,
+	store.CodeReadOnly:          http.StatusServiceUnavailable,
+	store.CodeAway:              http.StatusServiceUnavailable,
 	store.CodeClosed:            http.StatusServiceUnavailable,
 	store.CodeFailed:            http.StatusServiceUnavailable,
 }

@@ -128,3 +128,16 @@ func TestFileOfOthers(t *testing.T) {
 
 	refused(filepath.Join(dir, "nowhere"), "no such file")
 }
+
+// TestDerive: a purpose has one key of 32 bytes, which is another than that of any other purpose, or of another directory.
+func TestDerive(t *testing.T) {
+	t.Parallel()
+	k, another := open(t, t.TempDir()), open(t, t.TempDir())
+	objects := k.Derive("objects")
+	if len(objects) != 32 || !bytes.Equal(objects, k.Derive("objects")) {
+		t.Errorf("%d bytes", len(objects))
+	}
+	if bytes.Equal(objects, k.Derive("links")) || bytes.Equal(objects, another.Derive("objects")) {
+		t.Error("two keys are the same")
+	}
+}

@@ -266,7 +266,9 @@ func (s *Store) CancelJob(ctx context.Context, customer, id string, by store.Act
 // RecoverJobs ends the runs whose leases are over.
 func (s *Store) RecoverJobs(ctx context.Context) (recovered []store.Job, err error) {
 	err = s.do(ctx, false, nil, func() error {
-		for _, j := range s.inOrder() {
+		all := s.inOrder()
+		slices.SortStableFunc(all, func(a, b *job) int { return instant(a.lease).Compare(instant(b.lease)) })
+		for _, j := range all {
 			if j.Status != store.Running || s.jobs.moment().Steady.Before(j.lease) {
 				continue
 			}

@@ -104,7 +104,7 @@ func coded(ctx context.Context, err error) error {
 		return fault.New(store.CodeDiskFull, fault.Internal, "there is no room for the record on its server (%s)", says(err)).
 			WithHint("make room on the server's disk; nothing was lost, and nothing has to be restarted").WithRetry()
 	case slices.Contains(readOnly, n):
-		return fault.New(store.CodeFailed, fault.Internal, "the record's server takes no changes (%s)", says(err)).
+		return fault.New(store.CodeReadOnly, fault.Internal, "the record's server takes no changes (%s)", says(err)).
 			WithHint("a fail-over may be under way: let the connection URL lead to the primary").WithRetry()
 	case slices.Contains(refusals, n):
 		return fault.New(store.CodeServer, fault.Usage, "the account may not do what a record needs (%s)", says(err)).

@@ -23,5 +23,5 @@ func (s *Store) dialect() sqlrecord.Dialect {
 // no other: a copy that is restored gives the same numbers to leases again.
 func (s *Store) moment() store.Moment {
 	now := s.now()
-	return store.Moment{Now: now, Steady: s.opened.Add(now.Sub(s.opened)), Server: s.server}
+	return store.Moment{Now: now, Steady: s.opened.Add(s.passed(now)), Server: s.server}
 }

@@ -127,16 +127,35 @@ func (d *directory) failed(err error) error {
 
 // privateFile makes a file where there is none, so that SQLite, which gives its logs the mode of the database, finds
 // the right one; and takes other users' rights from one that is there.
-func (d *directory) privateFile(name string) error {
+func (d *directory) privateFile(name string) (os.FileInfo, error) {
 	f, err := os.OpenFile(d.file(name), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, privateMode)
 	if err != nil {
-		return d.failed(err)
+		return nil, d.failed(err)
 	}
 	defer f.Close()
 	if err := f.Chmod(privateMode); err != nil {
-		return d.failed(err)
+		return nil, d.failed(err)
 	}
-	return nil
+	info, err := f.Stat()
+	if err != nil {
+		return nil, d.failed(err)
+	}
+	return info, nil
+}
+
+// there checks that a file which is in use is still the one of its name: what is written to one that was removed, or
+// moved away, is not found again.
+func (d *directory) there(name string, inUse os.FileInfo) error {
+	info, err := os.Stat(d.file(name))
+	if err == nil && os.SameFile(info, inUse) {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("there is another file in its place")
+	}
+	return fault.New(store.CodeAway, fault.Internal, "the file %s is not where it was in the data directory: %w", name, err).
+		WithHint("bring back the directory that it was in, or restore a copy, and start the service again; nothing is written until then").
+		WithRetry()
 }
 
 // sync puts the names in the directory on disk.

@@ -15,6 +15,8 @@ import (
 var causes = map[int]struct{ code, message, hint string }{
 	codes.SQLITE_FULL: {store.CodeDiskFull, "there is no room for the record on the disk",
 		"make room; nothing was lost, and nothing has to be restarted"},
+	codes.SQLITE_READONLY: {store.CodeReadOnly, "the file of the record cannot be written",
+		"make its file system writable again; nothing was lost, and what is there can be read"},
 	codes.SQLITE_NOTADB: {store.CodeDamaged, "the file of the record is no SQLite database",
 		"restore it, or give another data directory"},
 	codes.SQLITE_CORRUPT: {store.CodeDamaged, "the file of the record is damaged",
@@ -33,7 +35,7 @@ func coded(err error) error {
 	case errors.As(err, &theirs):
 		if c, ok := causes[theirs.Code()&0xff]; ok {
 			f := fault.New(c.code, fault.Internal, "%s (%w)", c.message, err).WithHint("%s", c.hint)
-			f.Retryable = c.code == store.CodeDiskFull
+			f.Retryable = c.code == store.CodeDiskFull || c.code == store.CodeReadOnly
 			return f
 		}
 	}

@@ -35,8 +35,9 @@ type Store struct {
 	*sqlrecord.Record
 	dir     *directory
 	now     func() time.Time
-	opened  time.Time // with a monotonic reading, where now gives one
-	server  string    // names this use of the file in leases
+	opened  time.Time
+	passed  func(now time.Time) time.Duration // since it was opened, by the monotonic clock
+	server  string                            // names this use of the file in leases
 	reading *sql.DB
 	writing *sql.DB
 	writer  *writer
@@ -58,7 +59,9 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: held, now: now, opened: now(), server: rand.Text()}
+	opened := now()
+	s := &Store{dir: held, now: now, opened: opened, server: rand.Text()}
+	s.passed = func(now time.Time) time.Duration { return now.Sub(opened) }
 	s.Record = sqlrecord.New(sqlrecord.Database{Dialect: s.dialect(), Write: s.write, Read: s.read})
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -68,7 +71,8 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*Store, error)
 
 func (s *Store) open(ctx context.Context) (err error) {
 	path := filepath.Join(s.dir.path, fileName)
-	if err := s.dir.privateFile(fileName); err != nil {
+	inUse, err := s.dir.privateFile(fileName)
+	if err != nil {
 		return err
 	}
 	if s.writing, err = sql.Open("sqlite", dsn(path)); err != nil {
@@ -87,8 +91,22 @@ func (s *Store) open(ctx context.Context) (err error) {
 	}
 	s.reading.SetMaxOpenConns(readers)
 	s.reading.SetMaxIdleConns(readers)
+	// They are opened now, and not when they are needed: what has the file's name then may be another file.
+	var idle []*sql.Conn
+	defer func() {
+		for _, c := range idle {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	for range readers {
+		c, err := s.reading.Conn(ctx)
+		if err != nil {
+			return errors.Join(coded(err), conn.Close())
+		}
+		idle = append(idle, c)
+	}
 	dialect := s.dialect()
-	s.writer = startWriter(conn, &dialect)
+	s.writer = startWriter(conn, &dialect, func() error { return s.dir.there(fileName, inUse) })
 	if err := s.dir.sync(); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,9 +33,11 @@ import (
 const childVariable = "SQLITE_TEST_DIRECTORY"
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(childVariable); dir != "" {
-		child(dir)
-		return
+	for variable, child := range map[string]func(string){childVariable: child, jobsVariable: childOfJobs} {
+		if dir := os.Getenv(variable); dir != "" {
+			child(dir)
+			return
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -76,7 +79,10 @@ func TestTwins(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			storetest.Compare(t, rand.New(rand.NewPCG(seed, 1)), open(t, dataDir(t)), memory.New())
+			one, other := storetest.NewClock(), storetest.NewClock()
+			storetest.Compare(t, rand.New(rand.NewPCG(seed, 1)),
+				storetest.Opened{Store: openAt(t, dataDir(t), one.Now), Advance: one.Advance},
+				storetest.Opened{Store: memory.NewAt(other.Now), Advance: other.Advance})
 		})
 	}
 }
@@ -240,7 +246,8 @@ func TestSecondInProcess(t *testing.T) {
 // raw opens the database as another program does.
 func raw(t *testing.T, dir string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(dir, "record.db"))
+	name := url.URL{Scheme: "file", OmitHost: true, Path: filepath.Join(dir, "record.db")} // whatever is in the path
+	db, err := sql.Open("sqlite", name.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,12 +346,19 @@ func child(dir string) {
 // startChild starts one, and returns what it says after it has opened its data directory.
 func startChild(t *testing.T, dir string) (cmd *exec.Cmd, says *bufio.Reader) {
 	t.Helper()
+	return startChildOf(t, childVariable, dir)
+}
+
+// startChildOf starts one of a kind, by a program that runs it where one is given.
+func startChildOf(t *testing.T, kind, dir string, by ...string) (cmd *exec.Cmd, says *bufio.Reader) {
+	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd = exec.Command(program)
-	cmd.Env = append(os.Environ(), childVariable+"="+dir)
+	command := append(by, program)
+	cmd = exec.Command(command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), kind+"="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -25,6 +25,7 @@ const mostTogether = 128
 type writer struct {
 	conn  *sql.Conn
 	tx    sqlrecord.Tx
+	there func() error // whether the database is still where it was opened
 	queue chan *waiting
 	ended chan struct{} // closed when the loop has ended
 
@@ -40,10 +41,12 @@ type waiting struct {
 	result chan error
 }
 
-func startWriter(conn *sql.Conn, dialect *sqlrecord.Dialect) *writer {
+func startWriter(conn *sql.Conn, dialect *sqlrecord.Dialect, there func() error) *writer {
 	// Statements are not interrupted: a change that has begun is made, and takes milliseconds.
 	tx := sqlrecord.NewTx(context.Background(), conn, dialect)
-	w := &writer{conn: conn, tx: tx, queue: make(chan *waiting, mostTogether), ended: make(chan struct{})}
+	w := &writer{
+		conn: conn, tx: tx, there: there, queue: make(chan *waiting, mostTogether), ended: make(chan struct{}),
+	}
 	go w.loop()
 	return w
 }
@@ -130,6 +133,9 @@ func (w *writer) make(together []*waiting) {
 // commit makes changes in one transaction. Results are their refusals. After an error nothing was changed, as far as
 // SQLite knows; begun says whether anything was tried, or somebody else has the database and does not let it go.
 func (w *writer) commit(together []*waiting) (results []error, begun bool, err error) {
+	if err := w.there(); err != nil {
+		return nil, false, err
+	}
 	if _, err := w.tx.Exec("BEGIN IMMEDIATE"); err != nil {
 		return nil, false, err
 	}

@@ -143,7 +143,7 @@ func (r *Record) CreateJob(ctx context.Context, n store.NewJob) (
 				if err != nil {
 					return err
 				}
-				if before == nil {
+				if before == nil || before.Customer != i.Customer {
 					return unknown("job", there)
 				}
 				made, replayed = before.Job, true
@@ -218,7 +218,8 @@ func nextJob(tx Tx, skip []string, now store.Moment) (*jobRow, error) {
 		if err != nil {
 			return nil, err
 		}
-		j, err := scanJob(tx.Row(selectJob+` WHERE customer = ? AND status = 'queued' AND not_before <= ?
+		// The sum keeps the condition from choosing the index: in that of the order the first that is ready is soon found.
+		j, err := scanJob(tx.Row(selectJob+` WHERE customer = ? AND status = 'queued' AND not_before + 0 <= ?
 			ORDER BY priority DESC, seq LIMIT 1`+tx.dialect.SkipLocked, customer, Micros(now.Steady)))
 		if !errors.Is(err, sql.ErrNoRows) {
 			return j, err
@@ -327,7 +328,7 @@ func (r *Record) RecoverJobs(ctx context.Context) (recovered []store.Job, err er
 				j, err := scanJob(rows)
 				lost = append(lost, j)
 				return err
-			}, selectJob+" WHERE status = 'running' AND lease_until <= ? ORDER BY seq LIMIT ?"+tx.dialect.SkipLocked,
+			}, selectJob+" WHERE status = 'running' AND lease_until <= ? ORDER BY lease_until, seq LIMIT ?"+tx.dialect.SkipLocked,
 				Micros(now.Steady), recoveredTogether); err != nil {
 				return err
 			}
