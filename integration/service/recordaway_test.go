@@ -152,3 +152,30 @@ func (c *cluster) refused(t *testing.T, refusals ...refusal) {
 		t.Errorf("%d jobs are listed", total)
 	}
 }
+
+// TestStoreAway: while the store of objects is away, jobs are accepted and streams go on; a job that fails by it is tried again,
+// and completes when the store is back.
+func TestStoreAway(t *testing.T) {
+	t.Parallel()
+	store := servers.PrivateMinIO(t)
+	c := form(t, ordered(t), topology{serves: 1, jobs: 1, store: store}, loose)
+	before := c.order(t, `{"customer_id":"clinic","table_name":"few","mode":"job"}`)
+	before = c.until(t, before.ID, "completed")
+	store.Kill()
+	j := c.order(t, `{"customer_id":"clinic","table_name":"few","mode":"job"}`)
+	if rows := c.rows(t, "few"); strings.Count(string(rows), "\n") != 1000 {
+		t.Errorf("a stream of %d bytes", len(rows))
+	}
+	eventually(t, "an attempt that fails", func() bool {
+		return strings.Contains(c.of("serve")[0].stderr.String(), `"event":"retried"`) && c.status(t, j.ID).Status == "queued"
+	})
+	store.Start()
+	if j = c.until(t, j.ID, "completed"); j.RetryCount == 0 || j.TotalRows != 1000 {
+		t.Errorf("%+v", j)
+	}
+	for _, is := range []told{before, j} {
+		if f, err := c.fetch(0, is.ID); err != nil || f.sha256 != is.SHA256 {
+			t.Errorf("%s: %v, %s and %s", is.ID, err, f.sha256, is.SHA256)
+		}
+	}
+}
