@@ -21,6 +21,8 @@ SERVICE_ROWS ?= 100000
 KILLS     ?= 2000
 DEATHS    ?= 100
 SOAK      ?= 5m
+JOB_ROUNDS ?= 300
+STALLS    ?= 100
 
 # What is tested with Go alone: no server, no other program.
 UNIT := ./cmd/cipherstream/scaffold ./engine/diag ./engine/document ./engine/plan ./engine/pipelinetest ./integration/repo \
@@ -70,7 +72,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service build docs proto clean
+.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service bench-jobs build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -96,12 +98,14 @@ test-unit: ## the tests that need nothing but Go: no server, no other program
 lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where its database can be had
 	@$(LINT)
 
+# JOB_ROUNDS is how often a part of each service with jobs is killed, and STALLS how often a worker stands still.
 # Every kind of death (killed, stopped, too large, the program itself) for every place and server; then deaths at any moment.
-soak: deps ## the long form of the deaths, of the kill rounds, of broken connections and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m)
+soak: deps ## the long form of the deaths, of the kill rounds, of broken connections, of jobs under all of that and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m, JOB_ROUNDS=300, STALLS=100)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 8 -v -run '^(TestDeath|TestMemoryLimitLeavesNothing)' ./integration/e2e -deaths $(DEATHS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 1h -v -run 'TestKilledWithJobs|TestPowerLoss' ./engine/service/store/sqlite -rounds 100
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run TestServiceEnds ./integration/service -kills $$(($(KILLS) / 10))
+	$(GO) test -tags $(TAGS) -count=1 -timeout 6h -v -run '^(TestJobsSurvive|TestStoppedWorkers)$$' ./integration/service -job-rounds $(JOB_ROUNDS) -stalls $(STALLS)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@bash $(SCRIPTS)/fuzz.sh $(TAGS) $(FUZZTIME)
@@ -115,6 +119,9 @@ bench-run: deps ## the whole program side by side with the mariadb client (ROWS=
 
 bench-service: deps ## the service side by side with run and the mariadb client: latencies, streams, memory (SERVICE_ROWS=100000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -service -rows $(SERVICE_ROWS) -rounds $(ROUNDS)
+
+bench-jobs: deps ## jobs of the service: accepted, taken, run and listed, and one large one beside run --job (ROWS=1000000, ROUNDS=7)
+	@$(GO) run -tags $(TAGS) ./integration/bench -jobs -rows $(ROWS) -rounds $(ROUNDS)
 
 build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and macOS, amd64 and arm64
 	@for platform in $(PLATFORMS); do \

@@ -74,6 +74,14 @@ func TestCountRows(t *testing.T) {
 	}
 }
 
+func TestRecordMetrics(t *testing.T) {
+	t.Parallel()
+	got := recordMetrics("goos: linux\nBenchmarkList/any-2  \t 2000\t  61234 ns/op\t  1.25 ms/p99\nBenchmarkClaim-2 \t 2000\t 500000 ns/op\t 3 ms/p99\nPASS\n")
+	if len(got) != 4 || got["List/any ms/p99"] != 1.25 || got["Claim ns/op"] != 500000 || got["Claim ms/p99"] != 3 {
+		t.Errorf("%v", got)
+	}
+}
+
 // TestCheckOutputRefuses holds a file against wrong receipts and another file.
 func TestCheckOutputRefuses(t *testing.T) {
 	t.Parallel()

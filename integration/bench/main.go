@@ -11,7 +11,8 @@
 // pyarrow and DuckDB, to compare sizes and times. At the end an engine in this process, as a service has one, runs ten NDJSON
 // streams at once and bursts of short runs.
 //
-// With -service it measures what customers of a service wait for instead, over HTTP on loopback, in the same way.
+// With -service it measures what customers of a service wait for instead, over HTTP on loopback, in the same way; with -jobs
+// what the service's jobs take, with results in MinIO.
 //
 // It owns the comparison and its table; it never measures stages by themselves
 // (`make bench`), never touches a server that it did not start, and judges no
@@ -41,6 +42,7 @@ type options struct {
 	subjects *regexp.Regexp
 	output   string
 	service  bool
+	jobs     bool
 }
 
 func main() {
@@ -54,6 +56,7 @@ func main() {
 	flag.StringVar(&only, "subjects", ".", "measure only subjects whose name matches this `REGEXP`, streams and burst among them; the client always runs")
 	flag.StringVar(&o.output, "output", "/dev/shm", "write output files to a new folder in `DIR`, best in RAM")
 	flag.BoolVar(&o.service, "service", false, "measure the service instead: latencies, and streams over HTTP")
+	flag.BoolVar(&o.jobs, "jobs", false, "measure jobs of the service instead: how fast they are accepted, taken, run and listed")
 	flag.Parse()
 	var err error
 	if o.subjects, err = regexp.Compile(only); err != nil || o.rows < 1 || o.rounds < 1 || flag.NArg() > 0 {
@@ -116,6 +119,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	if o.service {
 		return b.runService(ctx)
+	}
+	if o.jobs {
+		return b.runJobs(ctx, &h)
 	}
 	results, err := b.measure(ctx)
 	if err != nil {

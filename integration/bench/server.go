@@ -22,10 +22,11 @@ type harness struct {
 
 type harnessFailure string
 
-func (h *harness) Helper()           {}
-func (h *harness) Cleanup(f func())  { h.cleanups = append(h.cleanups, f) }
-func (h *harness) Fatal(args ...any) { panic(harnessFailure(fmt.Sprint(args...))) }
-func (h *harness) Skip(args ...any)  { panic(harnessFailure(fmt.Sprint(args...))) }
+func (h *harness) Helper()             {}
+func (h *harness) Logf(string, ...any) {}
+func (h *harness) Cleanup(f func())    { h.cleanups = append(h.cleanups, f) }
+func (h *harness) Fatal(args ...any)   { panic(harnessFailure(fmt.Sprint(args...))) }
+func (h *harness) Skip(args ...any)    { panic(harnessFailure(fmt.Sprint(args...))) }
 func (h *harness) Fatalf(format string, args ...any) {
 	panic(harnessFailure(fmt.Sprintf(format, args...)))
 }

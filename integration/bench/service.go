@@ -71,7 +71,10 @@ func (b *bench) runService(ctx context.Context) (err error) {
 		return err
 	}
 	say("starting the service")
-	if err := s.begin(ctx); err != nil {
+	if err := s.begin(ctx, `
+  limits: {rates: {procedures: {requests: 1000000, window: 1s}}}
+  customers: [{id: bench, dsn: "env:CIPHERSTREAM_DSN", encryption_keys: ["env:CIPHERSTREAM_KEYS"]}]
+`, "CIPHERSTREAM_KEYS="+b.key); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.end()) }()
@@ -96,8 +99,9 @@ func (s *serviceBench) chooseRange() error {
 	return nil
 }
 
-// begin writes the configuration, makes a key, and starts the service.
-func (s *serviceBench) begin(ctx context.Context) error {
+// begin writes the configuration, with these settings, makes a key, and starts the service, with these variables in its
+// environment.
+func (s *serviceBench) begin(ctx context.Context, settings string, variables ...string) error {
 	document := filepath.Join(s.dir, "service.yaml")
 	err := os.WriteFile(document, []byte(`apiVersion: cipherstream/v1
 kind: Service
@@ -105,13 +109,11 @@ metadata: {name: bench}
 spec:
   listen: {address: "127.0.0.1:0"}
   operations: {address: "off"}
-  limits: {rates: {procedures: {requests: 1000000, window: 1s}}}
-  customers: [{id: bench, dsn: "env:CIPHERSTREAM_DSN", encryption_keys: ["env:CIPHERSTREAM_KEYS"]}]
-`), 0o600)
+`+settings), 0o600)
 	if err != nil {
 		return err
 	}
-	environment := append(s.environment(), "CIPHERSTREAM_KEYS="+s.bench.key)
+	environment := append(s.environment(), variables...)
 	create := exec.CommandContext(ctx, s.program, "key", "create", "bench", "--config", document, "--json")
 	create.Env = environment
 	out, err := create.Output()

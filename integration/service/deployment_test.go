@@ -53,6 +53,14 @@ func deploy(t *testing.T, settings string, tenants ...tenant) *deployment {
 // deployIn is deploy with more variables in the service's environment.
 func deployIn(t *testing.T, env []string, settings string, tenants ...tenant) *deployment {
 	t.Helper()
+	d := declare(t, env, settings, tenants...)
+	d.start(t)
+	return d
+}
+
+// declare writes the document of such a service.
+func declare(t *testing.T, env []string, settings string, tenants ...tenant) *deployment {
+	t.Helper()
 	// Sockets in a private directory need a short path.
 	temp, err := os.MkdirTemp("/tmp", "csvc")
 	if err != nil {
@@ -83,7 +91,6 @@ func deployIn(t *testing.T, env []string, settings string, tenants ...tenant) *d
 	if err := os.WriteFile(d.document, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.start(t)
 	return d
 }
 

@@ -181,7 +181,8 @@ func TestS3Fails(t *testing.T) {
 		{"the disk is full", func(f *s3test.Server) { f.Fail = always("part", 507, "XMinioStorageFull") }, "sink.disk_full", false, 0},
 		{"silent at a part", func(f *s3test.Server) { f.Hang = hang("part") }, "sink.timeout", true, 0},
 		{"an error after the last part", func(f *s3test.Server) { f.Fail = always("complete", 500, "InternalError") }, "sink.upload", true, 0},
-		{"refused after the last part", func(f *s3test.Server) { f.Fail = always("complete", 400, "InvalidPart") }, "sink.upload", false, 0},
+		{"refused after the last part", func(f *s3test.Server) { f.Fail = always("complete", 400, "EntityTooSmall") }, "sink.upload", false, 0},
+		{"a part is gone", func(f *s3test.Server) { f.Fail = always("complete", 400, "InvalidPart") }, "sink.upload", true, 0},
 		{"silent after the last part", func(f *s3test.Server) { f.Hang = hang("complete") }, "sink.timeout", true, 0},
 		{"the upload is gone", func(f *s3test.Server) {
 			f.Fail = func(o string, n int) (int, string) {

@@ -85,16 +85,23 @@ func (d *describer) jobs() {
 	stream["200"].Description = "Server-sent events until the job ends. The event job.STATUS is a change of its status, with the number of the change as id, and data of the schema " +
 		"JobTransition; job.progress says how far it is, has no id, and data of the schema JobProgress. Without Last-Event-ID every change comes from the first on. " +
 		"A comment comes every 15 seconds when nothing else does. The stream ends when the job has ended, the key is no longer good, or the service is about to end: come again with Last-Event-ID."
-	stream["200"].Content = map[string]*huma.MediaType{typeEvents: {
-		Schema: &huma.Schema{Type: huma.TypeString, Description: "text/event-stream; data is one line of JSON.",
-			Extensions: map[string]any{"x-event-data": map[string]any{"job.queued": ref("JobTransition"), "job.running": ref("JobTransition"),
-				"job.completed": ref("JobTransition"), "job.failed": ref("JobTransition"), "job.cancelled": ref("JobTransition"), "job.progress": ref("JobProgress")}}},
-		Example: "event: job.running\nid: 2\ndata: {\"job_id\":\"appointments_1706756645678_0a1b2c3d\",\"transition\":2,\"event\":\"claimed\",\"status\":\"running\",\"previous_status\":\"queued\",\"at\":\"2024-02-01T03:04:05.702Z\",\"attempt\":1}\n\n",
-	}}
+	var names []any
+	data := map[string]any{"job.progress": ref("JobProgress")}
+	for _, status := range jobStatuses {
+		names = append(names, "job."+status)
+		data["job."+status] = ref("JobTransition")
+	}
+	stream["200"].Content = map[string]*huma.MediaType{typeEvents: {Schema: &huma.Schema{Type: huma.TypeObject,
+		Description: "One event.", Required: []string{"event", "data"}, Properties: map[string]*huma.Schema{
+			"event": {Type: huma.TypeString, Enum: append(names, "job.progress"), Description: "What it is."},
+			"id": {Type: huma.TypeString, Pattern: "^[1-9][0-9]*$",
+				Description: "Number of the change, for Last-Event-ID; job.progress has none."},
+			"data": {Type: huma.TypeString, Description: "One line of JSON; x-event-data says of which schema."}},
+		Extensions: map[string]any{"x-event-data": data}}}}
 	stream["204"] = &huma.Response{Description: "The job has ended, and Last-Event-ID is its last event: nothing follows, and there is nothing to come again for.", Headers: d.headers("X-Request-Id")}
 	d.operation(huma.Operation{OperationID: "job_events", Method: http.MethodGet, Path: root + "/{job_id}/events", Tags: []string{tagJobs}, Summary: "What happens to a job",
 		Responses: stream, Parameters: append([]*huma.Param{{Name: headerLastEvent, In: "header", Description: "id of the last event that was received: what comes after it is sent.",
-			Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: ptr(0.0)}}}, of...),
+			Schema: &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9]*$"}}}, of...),
 	}, a.events)
 
 	d.operation(huma.Operation{OperationID: "get_manifest", Method: http.MethodGet, Path: root + "/{job_id}/manifest", Tags: []string{tagJobs}, Summary: "The manifest of a result",

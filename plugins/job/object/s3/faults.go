@@ -42,6 +42,7 @@ var causes = map[string]struct {
 	"SlowDown":                           {code: "sink.upload", retry: true},
 	"InternalError":                      {code: "sink.upload", retry: true},
 	"ServiceUnavailable":                 {code: "sink.upload", retry: true},
+	"InvalidPart":                        {code: "sink.upload", hint: "the store has lost a part that it had taken: it was killed meanwhile, perhaps", retry: true},
 	"NoSuchUpload":                       {code: "sink.upload", hint: "something ended the upload while it was on its way: a lifecycle rule of the bucket, perhaps", retry: true},
 }
 
