@@ -82,6 +82,9 @@ func (a *API) list(x *exchange) *Error {
 	if e := x.authenticate(admission.Polling); e != nil {
 		return e
 	}
+	if e := x.noParameters(); e != nil {
+		return e
+	}
 	out := listBody{Procedures: []Summary{}, Total: len(a.names)}
 	for _, name := range a.names {
 		out.Procedures = append(out.Procedures, a.procedures[name].summary())
@@ -98,6 +101,9 @@ func (a *API) describe(x *exchange, name string) *Error {
 	p := a.procedures[name]
 	if p == nil {
 		return a.unknownProcedure(name)
+	}
+	if e := x.noParameters(); e != nil {
+		return e
 	}
 	x.send(200, typeJSON, a.describeProcedure(p))
 	return nil

@@ -154,7 +154,7 @@ func (d *describer) others() {
 	answer := func(schema string, codes ...Code) map[string]*huma.Response {
 		out := map[string]*huma.Response{"200": {Description: "OK", Headers: d.headers("X-Request-Id", "RateLimit", "RateLimit-Policy"),
 			Content: map[string]*huma.MediaType{typeJSON: {Schema: ref(schema)}}}}
-		d.errors(out, append(codes, commonCodes...))
+		d.errors(out, slices.Concat(codes, commonCodes, []Code{UnknownField, InvalidRequest}))
 		return out
 	}
 	d.operation(huma.Operation{OperationID: "list_procedures", Method: http.MethodGet, Path: "/v1/procedures", Tags: []string{tagCatalogue},

@@ -247,6 +247,9 @@ func (a *API) lookUp(x *exchange, id string) (store.Request, *Error) {
 	if e := x.authenticate(admission.Polling); e != nil {
 		return store.Request{}, e
 	}
+	if e := x.noParameters(); e != nil {
+		return store.Request{}, e
+	}
 	if _, err := a.Customers.Customer(x.ctx, x.principal, x.principal.Customer, customer.Procedures); err != nil {
 		if fault.Is(err, customer.CodeUnknown) {
 			return store.Request{}, fail(RequestNotFound)

@@ -39,6 +39,15 @@ func (x *exchange) readParameters(known ...string) (*query, *Error) {
 	return q, nil
 }
 
+// noParameters refuses an address that has parameters, for what takes none.
+func (x *exchange) noParameters() *Error {
+	q, e := x.readParameters()
+	if e != nil {
+		return e
+	}
+	return q.mistakes()
+}
+
 func (q *query) add(code Code, name, message string) {
 	q.details = append(q.details, Detail{Code: string(code), Field: name, Message: message})
 }

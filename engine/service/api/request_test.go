@@ -87,6 +87,12 @@ func TestParametersOfTheAddress(t *testing.T) {
 			}
 		}
 	}
+	for path, code := range map[string]Code{"/v1/procedures?limit=1": UnknownField, "/v1/procedures/visits?lang=de": UnknownField,
+		"/v1/requests/req_1?wait=1": UnknownField, "/v1/requests/req_1/receipt?x=1&y=1": UnknownField, "/v1/procedures?%zz": InvalidRequest} {
+		if a := s.do("GET", path, ""); a.StatusCode != 400 || a.refusal(t).Code != code {
+			t.Errorf("%s: %d", path, a.StatusCode)
+		}
+	}
 	if e := s.do("POST", "/v1/procedures/places?limit=1", `{"customer_id":"clinic-7"}`).refusal(t); e.Code != UnknownField ||
 		!strings.Contains(e.Suggestion, "body") {
 		t.Errorf("got %+v", e)
