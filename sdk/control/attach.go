@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cipherstream/cipherstream/sdk/peer"
 )
@@ -109,7 +110,8 @@ func readAttachRequest(conn io.Reader) error {
 
 // attachTo makes this process the plugin of the run that waits at path. It returns
 // where its handshake goes, and what to call when it has served: that ends the process.
-func attachTo(path, name string) (handshake io.Writer, served func()) {
+// When the run has gone, the process ends as soon as the session has ended what it began.
+func attachTo(path, name string, session *Session) (handshake io.Writer, served func()) {
 	say := func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, name+": "+format+"\n", args...)
 	}
@@ -129,6 +131,8 @@ func attachTo(path, name string) (handshake io.Writer, served func()) {
 	go func() {
 		// Nothing more is ever written.
 		_, _ = conn.Read(make([]byte, 1))
+		time.AfterFunc(cleanupTimeout, served)
+		session.End()
 		served()
 	}()
 	// An interrupt comes from the terminal of whoever started this process, and is meant for it.

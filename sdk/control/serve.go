@@ -34,9 +34,10 @@ func Serve(bundle stage.Bundle) {
 	var handshake io.Writer = os.Stdout
 	path := os.Getenv(EnvAttach)
 	attached := path != ""
+	session := NewSession(bundle)
 	if attached {
 		var served func()
-		handshake, served = attachTo(path, bundle.Name)
+		handshake, served = attachTo(path, bundle.Name, session)
 		defer served()
 	}
 	if os.Getenv(Handshake.MagicCookieKey) != Handshake.MagicCookieValue {
@@ -44,7 +45,6 @@ func Serve(bundle stage.Bundle) {
 			bundle.Name, bundle.Version)
 		os.Exit(2)
 	}
-	session := NewSession(bundle)
 	if !attached {
 		watchLifeline(session)
 		// An interrupt at a terminal reaches the whole foreground group, and what ends a service or

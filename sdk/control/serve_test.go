@@ -7,8 +7,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -334,6 +336,48 @@ func TestCleanUpAfterTheHost(t *testing.T) {
 		f.Close()
 	}
 	if status := p.status(); status != 3 {
+		t.Errorf("status %d", status)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("what the sink had begun is still there: %v", err)
+	}
+}
+
+// TestCleanUpAfterTheRun: so has one that was attached, when the run has gone that it was attached to.
+func TestCleanUpAfterTheRun(t *testing.T) {
+	dir, err := os.MkdirTemp("", "a") // of this user alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "a"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	p := launch(t, control.EnvAttach+"="+filepath.Join(dir, "a"), control.Handshake.MagicCookieKey+"=",
+		control.EnvHostCertificate+"=")
+	if err := listener.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	run, err := listener.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer run.Close()
+	request, err := json.Marshal(control.AttachRequest{Environment: map[string]string{
+		control.Handshake.MagicCookieKey: control.Handshake.MagicCookieValue, control.EnvHostCertificate: p.identity.PEM()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run.Write(append(request, '\n')); err != nil {
+		t.Fatal(err)
+	}
+	p.output = bufio.NewReader(run)
+	conn := p.connect(p.handshake(), nil)
+	path, _ := p.run(pb.NewPluginClient(conn), "")
+	run.Close()
+	if status := p.status(); status != 0 {
 		t.Errorf("status %d", status)
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
