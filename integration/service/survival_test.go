@@ -73,6 +73,7 @@ func survive(t *testing.T, c *cluster) {
 	var going sync.WaitGroup
 	var mu sync.Mutex
 	whole := &history{Seen: map[string][][]sight{}, Want: map[string]content{}}
+	why := map[string]int{}
 	began := time.Now()
 	for n := range *jobRounds {
 		if t.Failed() {
@@ -99,6 +100,9 @@ func survive(t *testing.T, c *cluster) {
 			for order, is := range r.h.Want {
 				whole.Want[order] = is
 			}
+			for _, code := range r.why {
+				why[code]++
+			}
 		})
 	}
 	going.Wait()
@@ -114,8 +118,8 @@ func survive(t *testing.T, c *cluster) {
 			ends["retried"]++
 		}
 	}
-	t.Logf("%d rounds in %.0f s, swept after %.0f s: %d answers, %d orders without one, jobs %v", *jobRounds, rounds.Seconds(), time.Since(began).Seconds(),
-		len(whole.Answers), whole.Unanswered, ends)
+	t.Logf("%d rounds in %.0f s, swept after %.0f s: %d answers, %d orders without a job %v, jobs %v", *jobRounds, rounds.Seconds(), time.Since(began).Seconds(),
+		len(whole.Answers), whole.Unanswered, why, ends)
 }
 
 func contentOf(body []byte) content {
@@ -168,6 +172,8 @@ type round struct {
 
 	mu sync.Mutex
 	h  *history
+	// why are the answers of orders that came to no job.
+	why []string
 }
 
 // order has clients order jobs and look at them until they have ended.
@@ -228,6 +234,11 @@ func (r *round) ask(t *testing.T, key, body string, auto bool, turn int) (id str
 			return true
 		case auto:
 			r.h.Unanswered++
+			why := "connection"
+			if err == nil {
+				why = or(a.code(), a.Status)
+			}
+			r.why = append(r.why, why)
 			return true
 		case err == nil && a.StatusCode < 500 && a.StatusCode != http.StatusConflict:
 			t.Errorf("%s: %.300s", key, a.said())
