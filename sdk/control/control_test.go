@@ -10,16 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/cipherstream/cipherstream/sdk/control"
 	pb "github.com/cipherstream/cipherstream/sdk/control/controlpb"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Faults must cross the boundary whole.
 func TestFaultRoundTrip(t *testing.T) {

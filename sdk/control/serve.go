@@ -49,8 +49,10 @@ func Serve(bundle stage.Bundle) {
 		watchLifeline(session)
 		// An interrupt at a terminal reaches the whole foreground group, and what ends a service or
 		// a container often signals all its processes. It is the host that decides what
-		// that means: it lets the sink clean up before it ends this process.
-		signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		// that means: it lets the sink clean up before it ends this process. And when the host has died, what is
+		// written to standard output or standard error must not end the clean-up. Nobody reads the channel: signals
+		// that are ignored would be so in whatever a stage starts, too.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	}
 	if err := serve(handshake, session); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: cannot serve: %v\n", bundle.Name, err)
@@ -76,6 +78,10 @@ func serve(handshake io.Writer, session *Session) error {
 	}
 	socket, err := net.Listen("unix", filepath.Join(dir, "s"+rand.Text()[:8]))
 	if err != nil {
+		return err
+	}
+	defer socket.Close() // and with it its name is gone
+	if err := os.Chmod(socket.Addr().String(), 0o600); err != nil {
 		return err
 	}
 	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(onlyTheHost)), grpc.MaxRecvMsgSize(MaxMessage),

@@ -30,11 +30,11 @@ var Handshake = plugin.HandshakeConfig{
 	MagicCookieValue: "b5d3a8f0-stage",
 }
 
-// GRPC is the go-plugin glue: on the plugin's side it registers the service, on
-// the host's side it gives a client.
+// GRPC is the go-plugin glue: on the host's side it gives a client, and on the side of a
+// plugin that go-plugin serves, in place of Serve, it registers the service.
 type GRPC struct {
 	plugin.NetRPCUnsupportedPlugin
-	// Session is the plugin's side only.
+	// Session is such a plugin's only.
 	Session *Session
 }
 

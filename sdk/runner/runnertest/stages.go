@@ -142,7 +142,7 @@ func (c *count) misbehave(ctx context.Context) error {
 		<-ctx.Done()
 		select {}
 	case "stdout":
-		// Past go-plugin's replacement of os.Stdout, to the descriptor itself.
+		// To the descriptor, and through os.Stdout.
 		_, _ = syscall.Write(1, []byte("1|2|garbage\n"+strings.Repeat("x", 200_000)))
 		fmt.Println("more garbage")
 	case "flood":
