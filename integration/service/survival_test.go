@@ -3,6 +3,7 @@ package service
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -75,10 +76,12 @@ func survive(t *testing.T, c *cluster) {
 	whole := &history{Seen: map[string][][]sight{}, Want: map[string]content{}}
 	why := map[string]int{}
 	began := time.Now()
+	done := 0
 	for n := range *jobRounds {
 		if t.Failed() {
 			break
 		}
+		done++
 		slots <- struct{}{}
 		r := &round{cluster: c, number: n, h: &history{Seen: map[string][][]sight{}, Want: map[string]content{}, Partial: true}}
 		r.order(t, want)
@@ -118,7 +121,7 @@ func survive(t *testing.T, c *cluster) {
 			ends["retried"]++
 		}
 	}
-	t.Logf("%d rounds in %.0f s, swept after %.0f s: %d answers, %d orders without a job %v, jobs %v", *jobRounds, rounds.Seconds(), time.Since(began).Seconds(),
+	t.Logf("%d rounds in %.0f s, swept after %.0f s: %d answers, %d orders without a job %v, jobs %v", done, rounds.Seconds(), time.Since(began).Seconds(),
 		len(whole.Answers), whole.Unanswered, why, ends)
 }
 
@@ -409,6 +412,9 @@ func (c *cluster) steps(turn int, id string) (list []store.Transition, err error
 			return nil, err
 		}
 		list = append(list, store.Transition{Job: id, Number: s.Transition, Event: s.Event, From: s.Previous, To: s.Status})
+	}
+	if len(list) == 0 || !list[len(list)-1].To.Ended() {
+		return nil, errors.New("the stream of events has ended before the job") // its service ends, or its record is away: one comes again
 	}
 	return list, nil
 }
