@@ -24,8 +24,9 @@ const (
 	// accepted is how many orders are made, by orderers at a time.
 	accepted = 2000
 	orderers = 4
-	// small is how many small extracts wait when workers begin.
-	small = 100
+	// small is how many small extracts, of about so many rows, wait when workers begin.
+	small     = 100
+	smallRows = 1000
 )
 
 // jobsBench measures the jobs of a service, with results in MinIO.
@@ -51,7 +52,7 @@ var workerCounts = []int{1, 2, 4}
 func (b *bench) runJobs(ctx context.Context, h *harness) error {
 	j := &jobsBench{serviceBench: &serviceBench{bench: b, walls: map[string][]time.Duration{}}, perSecond: map[int]float64{}}
 	j.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: orderers}}
-	if err := j.chooseRange(); err != nil {
+	if err := j.chooseRange(smallRows); err != nil {
 		return err
 	}
 	say("starting MinIO")
@@ -293,7 +294,7 @@ func (j *jobsBench) report(w io.Writer) error {
 	fmt.Fprintf(&out, "| accepted, of %d clients, jobs/s | %.0f |\n", orderers, accepted/j.acceptedIn.Seconds())
 	fmt.Fprintf(&out, "| taken and handed back, jobs/s | %.0f |\n", 1e9/j.record["Claim ns/op"])
 	for _, workers := range workerCounts {
-		fmt.Fprintf(&out, "| small extracts (about %s rows) with %d workers, jobs/s | %.1f |\n", grouped(min(fewRows, j.rows)), workers, j.perSecond[workers])
+		fmt.Fprintf(&out, "| small extracts (about %s rows) with %d workers, jobs/s | %.1f |\n", grouped(min(smallRows, j.rows)), workers, j.perSecond[workers])
 	}
 	for _, name := range []string{largeJob, runJob} {
 		fmt.Fprintf(&out, "| %s of %s rows to MinIO, s | %.2f |\n", name, grouped(j.rows), medianOf(j.walls[name]))

@@ -67,7 +67,7 @@ const (
 func (b *bench) runService(ctx context.Context) (err error) {
 	s := &serviceBench{bench: b, latencies: map[string][]latency{}, walls: map[string][]time.Duration{}}
 	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: together}}
-	if err := s.chooseRange(); err != nil {
+	if err := s.chooseRange(fewRows); err != nil {
 		return err
 	}
 	say("starting the service")
@@ -88,10 +88,10 @@ func (b *bench) runService(ctx context.Context) (err error) {
 	return s.report(os.Stdout)
 }
 
-// chooseRange finds the days whose appointments are about as many as the answer in between has.
-func (s *serviceBench) chooseRange() error {
+// chooseRange finds the days that have about so many appointments.
+func (s *serviceBench) chooseRange(rows int64) error {
 	day := strings.TrimSpace(s.server.Query(fmt.Sprintf("SELECT appointment_date FROM %s.appointment ORDER BY appointment_date LIMIT 1 OFFSET %d",
-		s.server.Database(), min(fewRows, s.rows)-1)))
+		s.server.Database(), min(rows, s.rows)-1)))
 	if day, _, _ = strings.Cut(day, " "); day == "" {
 		return errors.New("no appointment was found")
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
@@ -37,6 +38,7 @@ func TestJobs(t *testing.T) {
 			}
 			testJobList(t, c)
 			testJobsHandedBack(t, c)
+			testJobPickedUp(t, c)
 		})
 	}
 }
@@ -278,6 +280,26 @@ func testJobsHandedBack(t *testing.T, c *cluster) {
 		c.begin(t, n)
 	}
 	if j = c.until(t, j.ID, "completed"); j.RetryCount != 0 || j.TotalRows != 131072 {
+		t.Errorf("%+v", j)
+	}
+}
+
+// testJobPickedUp: a job whose worker is killed runs elsewhere within half a minute, and completes.
+func testJobPickedUp(t *testing.T, c *cluster) {
+	if c.workers < 2 {
+		return // whose process is killed with it; see TestJobsSurvive
+	}
+	j := c.order(t, `{"customer_id":"clinic","table_name":"long_one","mode":"job"}`)
+	c.until(t, j.ID, "running")
+	first := c.holders(t, j.ID)
+	n := c.nodes[slices.IndexFunc(c.nodes, func(n *node) bool { return n.cmd.Process.Pid == first[0] })]
+	n.kill(t)
+	since := time.Now()
+	eventually(t, "somebody else to run "+j.ID, func() bool { return len(c.holders(t, j.ID)) == 2 })
+	if took := time.Since(since); took > pickedUp {
+		t.Errorf("%s was picked up after %v", j.ID, took)
+	}
+	if j = c.until(t, j.ID, "completed"); j.RetryCount != 1 || j.TotalRows != 131072 {
 		t.Errorf("%+v", j)
 	}
 }

@@ -3,6 +3,7 @@ package service
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -73,11 +74,14 @@ func survive(t *testing.T, c *cluster) {
 	var going sync.WaitGroup
 	var mu sync.Mutex
 	whole := &history{Seen: map[string][][]sight{}, Want: map[string]content{}}
+	why := map[string]int{}
 	began := time.Now()
+	done := 0
 	for n := range *jobRounds {
 		if t.Failed() {
 			break
 		}
+		done++
 		slots <- struct{}{}
 		r := &round{cluster: c, number: n, h: &history{Seen: map[string][][]sight{}, Want: map[string]content{}, Partial: true}}
 		r.order(t, want)
@@ -99,6 +103,9 @@ func survive(t *testing.T, c *cluster) {
 			for order, is := range r.h.Want {
 				whole.Want[order] = is
 			}
+			for _, code := range r.why {
+				why[code]++
+			}
 		})
 	}
 	going.Wait()
@@ -114,8 +121,8 @@ func survive(t *testing.T, c *cluster) {
 			ends["retried"]++
 		}
 	}
-	t.Logf("%d rounds in %.0f s, swept after %.0f s: %d answers, %d orders without one, jobs %v", *jobRounds, rounds.Seconds(), time.Since(began).Seconds(),
-		len(whole.Answers), whole.Unanswered, ends)
+	t.Logf("%d rounds in %.0f s, swept after %.0f s: %d answers, %d orders without a job %v, jobs %v", done, rounds.Seconds(), time.Since(began).Seconds(),
+		len(whole.Answers), whole.Unanswered, why, ends)
 }
 
 func contentOf(body []byte) content {
@@ -168,6 +175,8 @@ type round struct {
 
 	mu sync.Mutex
 	h  *history
+	// why are the answers of orders that came to no job.
+	why []string
 }
 
 // order has clients order jobs and look at them until they have ended.
@@ -228,6 +237,11 @@ func (r *round) ask(t *testing.T, key, body string, auto bool, turn int) (id str
 			return true
 		case auto:
 			r.h.Unanswered++
+			why := "connection"
+			if err == nil {
+				why = or(a.code(), a.Status)
+			}
+			r.why = append(r.why, why)
 			return true
 		case err == nil && a.StatusCode < 500 && a.StatusCode != http.StatusConflict:
 			t.Errorf("%s: %.300s", key, a.said())
@@ -398,6 +412,9 @@ func (c *cluster) steps(turn int, id string) (list []store.Transition, err error
 			return nil, err
 		}
 		list = append(list, store.Transition{Job: id, Number: s.Transition, Event: s.Event, From: s.Previous, To: s.Status})
+	}
+	if len(list) == 0 || !list[len(list)-1].To.Ended() {
+		return nil, errors.New("the stream of events has ended before the job") // its service ends, or its record is away: one comes again
 	}
 	return list, nil
 }
