@@ -173,7 +173,7 @@ func (s *eventStream) addProgress() {
 	if bytes.Equal(text, s.progress) {
 		return
 	}
-	if s.progress = text; estimated {
+	if s.progress = text; estimated && remaining > 0 {
 		b.EstimatedRemain = rounded(remaining)
 	}
 	s.add("job.progress", 0, b)

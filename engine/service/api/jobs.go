@@ -138,7 +138,7 @@ func (a *API) jobBody(j store.Job) jobBody {
 	}
 	if percent, remaining, ok := a.Jobs.Progress(j); ok {
 		b.Progress = known(percent)
-		if j.Status == store.Running {
+		if j.Status == store.Running && remaining > 0 {
 			b.EstimatedRemain = rounded(remaining)
 		}
 	}

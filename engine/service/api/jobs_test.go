@@ -91,7 +91,11 @@ func (f *jobs) Progress(j store.Job) (int, time.Duration, bool) {
 	if j.EstimatedRows == 0 || j.Status != store.Running {
 		return 0, 0, false
 	}
-	return int(min(99, 100*j.Rows/j.EstimatedRows)), 1500 * time.Millisecond, true
+	remaining := 1500 * time.Millisecond
+	if j.Attempts > 1 {
+		remaining = 0 // nobody can say
+	}
+	return int(min(99, 100*j.Rows/j.EstimatedRows)), remaining, true
 }
 
 func (f *jobs) Link(_ context.Context, j store.Job, by store.Actor) (object.Link, error) {
@@ -610,5 +614,23 @@ func TestAuditList(t *testing.T) {
 		if seen != "w0 w1 w2 w3 w4 w5 w6 w7 w8 " {
 			t.Errorf("pages of %d: %s", limit, seen)
 		}
+	}
+}
+
+// TestRemainingIsNotKnown: where nobody can say how long a job still takes, it does not say 0 seconds.
+func TestRemainingIsNotKnown(t *testing.T) {
+	t.Parallel()
+	s := newJobServer(t, nil)
+	v := s.order()
+	lease := s.begin()
+	s.progress(lease, 50, 100)
+	s.end(lease, store.Ending{Event: store.JobRetried})
+	s.progress(s.begin(), 60, 100)
+	got := s.do("GET", "/v1/customers/clinic-7/jobs/"+v.JobID, "").job(t)
+	if _, has := got.has["estimated_completion_seconds"]; has || got.Progress == nil || *got.Progress != 60 {
+		t.Errorf("%+v", got.has)
+	}
+	if e := s.listen(v.JobID, "4").expect("job.progress"); e.data != `{"job_id":"`+v.JobID+`","status":"running","progress_percent":60,"rows_processed":60,"estimated_rows":100}` {
+		t.Errorf("%+v", e)
 	}
 }
