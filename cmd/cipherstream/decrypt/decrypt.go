@@ -41,7 +41,7 @@ type app struct{ *session.Session }
 // Commands are those of this package.
 func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
-	return []*cobra.Command{a.decryptCommand()}
+	return session.Under(session.Reading, a.decryptCommand())
 }
 
 func (a *app) decryptCommand() *cobra.Command {

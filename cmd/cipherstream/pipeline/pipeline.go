@@ -5,6 +5,8 @@
 package pipeline
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
@@ -17,9 +19,10 @@ type app struct{ *session.Session }
 // Commands are those of this package.
 func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
-	return []*cobra.Command{
-		a.runCommand(), a.checkCommand(), a.planCommand(), a.lintCommand(), a.testCommand(), a.listCommand(), a.describeCommand(), a.schemaCommand(),
-	}
+	return slices.Concat(
+		session.Under(session.Reading, a.listCommand(), a.describeCommand(), a.planCommand(), a.checkCommand(), a.runCommand()),
+		session.Under(session.Writing, a.lintCommand(), a.testCommand(), a.schemaCommand()),
+	)
 }
 
 func (a *app) onePipeline(c *cobra.Command, args []string) error {

@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) pluginCommand() *cobra.Command {
-	c := &cobra.Command{Use: "plugin", Short: "Work with plugins"}
+	c := &cobra.Command{Use: "plugin", Short: "List, install, check, write and test plugins"}
 	a.Group(c)
 	c.AddCommand(
 		a.pluginListCommand(), a.pluginInfoCommand(), a.pluginInstallCommand(), a.pluginVerifyCommand(), a.pluginRemoveCommand(),

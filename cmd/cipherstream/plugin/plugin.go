@@ -16,5 +16,5 @@ type app struct{ *session.Session }
 // Commands are those of this package.
 func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
-	return []*cobra.Command{a.pluginCommand()}
+	return session.Under(session.Writing, a.pluginCommand())
 }

@@ -24,7 +24,7 @@ type app struct{ *session.Session }
 // Commands are those of this package.
 func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
-	return []*cobra.Command{a.sandboxCommand()}
+	return session.Under(session.Writing, a.sandboxCommand())
 }
 
 func (a *app) sandboxCommand() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -50,7 +51,15 @@ func (s *caller) unreached(ctx context.Context, err error) error {
 	if errors.As(err, &failed) {
 		err = failed.Err
 	}
-	return fault.New(codeUnreached, fault.Connect, "%s cannot be asked: %w", s.server, err).WithRetry()
+	f := fault.New(codeUnreached, fault.Connect, "%s cannot be asked: %w", s.server, err)
+	var refused *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &refused):
+		return f.WithHint("where the certificate is the service's own, give --pin with the pin that the service logs when it starts")
+	case errors.Is(err, errPin):
+		return f.WithHint("compare with the pin that the service logs when it starts: whoever answers may be somebody else")
+	}
+	return f.WithRetry()
 }
 
 // callFlags are the flags of call.
@@ -89,16 +98,16 @@ receipt of the delivery.`,
   cipherstream call appointments --server https://api.example.com --customer sunrise \
     -p from_date=2024-01-01 -p to_date=2024-01-31 -f csv -o appointments.csv
   cipherstream call patients --server https://api.example.com --customer sunrise --pin sha256:… \
-    --encrypted --decrypt file:keys.txt -o patients.ndjson`,
+    -p from_date=2024-01-01 -p to_date=2024-01-31 --encrypted --decrypt file:keys.txt -o patients.ndjson`,
 		Args: a.oneArgument("one procedure"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error { return a.call(c.Context(), args[0], &f) }),
 	}
 	f.remote.flags(c, "a customer's key, env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS", envKey)
 	c.Flags().StringVar(&f.customer, "customer", "", "`ID` of the customer whose data is asked for")
 	c.Flags().StringArrayVarP(&f.parameters, "param", "p", nil, "`NAME=VALUE` of a field of the request; NAME:=JSON for what is no text (repeatable)")
-	c.Flags().StringVarP(&f.format, "format", "f", "", "format: ndjson, json, csv, parquet or arrow (default the service's)")
-	c.Flags().StringVarP(&f.compress, "compress", "c", "", "compression: none, gzip, zip or zstd (default the service's)")
-	c.Flags().StringVar(&f.mode, "mode", "", "auto, stream or job (default the service's)")
+	c.Flags().StringVarP(&f.format, "format", "f", "", "`FORMAT` of the answer: ndjson, json, csv, parquet or arrow (default the service's)")
+	c.Flags().StringVarP(&f.compress, "compress", "c", "", "`COMPRESSION` of the answer: none, gzip, zip or zstd (default the service's)")
+	c.Flags().StringVar(&f.mode, "mode", "", "`MODE` of the answer: auto, stream or job (default the service's)")
 	c.Flags().BoolVar(&f.wait, "wait", false, "wait for a request that becomes a job, and fetch its result")
 	c.Flags().StringVar(&f.progress, "progress", terminal.ProgressAuto, terminal.ProgressUsage)
 	c.Flags().BoolVar(&f.encrypted, "encrypted", false, "have the answer encrypted with the customer's key")
@@ -248,7 +257,12 @@ func (a *app) becameJob(ctx context.Context, s *caller, answer *http.Response, f
 		if a.JSON {
 			return terminal.WriteJSON(w, text)
 		}
-		_, err := fmt.Fprintf(w, "job %s is %s\n\n  cipherstream jobs download %s --wait --server %s --customer %s\n", j.ID, j.Status, j.ID, s.server, f.customer)
+		pinned := ""
+		if f.remote.pin != "" {
+			pinned = " --pin " + f.remote.pin
+		}
+		_, err := fmt.Fprintf(w, "job %s is %s\n\n  cipherstream jobs download %s --wait --server %s --customer %s%s\n",
+			j.ID, j.Status, j.ID, s.server, f.customer, pinned)
 		return err
 	})
 }
@@ -326,7 +340,7 @@ func refused(answer *http.Response) error {
 		f = fault.New(codeRefused, class, "the server answered %s, and not as a CipherStream service does", answer.Status).WithHint("check --server")
 	} else {
 		f = fault.New(codeRefused, class, "%s: %s", body.Error.Code, body.Error.Message).WithHint("%s", body.Error.Suggestion)
-		if details := strings.TrimSpace(string(body.Error.Details)); details != "" && details != "null" {
+		if details := mistakes(body.Error.Details); details != "" {
 			f = f.WithDetail("details", details)
 		}
 	}
@@ -338,6 +352,27 @@ func refused(answer *http.Response) error {
 		f = f.WithDetail("retry_after", after).WithRetry()
 	}
 	return f
+}
+
+// mistakes are the details of an error for a reader: every mistake with what to do about it. Details of another form, as
+// a later service may have, are given as they came.
+func mistakes(details json.RawMessage) string {
+	var list []struct{ Code, Message, Suggestion string }
+	if json.Unmarshal(details, &list) != nil {
+		return strings.TrimSpace(string(details))
+	}
+	var told []string
+	for _, d := range list {
+		text := cmp.Or(d.Message, d.Code)
+		if text == "" {
+			return strings.TrimSpace(string(details))
+		}
+		if d.Suggestion != "" {
+			text += " (" + strings.TrimSuffix(d.Suggestion, ".") + ")"
+		}
+		told = append(told, text)
+	}
+	return strings.Join(told, "; ")
 }
 
 // fetch writes the answer's body, and checks it.

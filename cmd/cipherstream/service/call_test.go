@@ -203,6 +203,10 @@ func TestCall(t *testing.T) {
 		{"a job", answer{media: "application/json", body: []byte("{}"), headers: map[string]string{"X-CipherStream-Mode": "job"}}, 1, "made a job of the request, and does not say which"},
 
 		{"bad request", answer{status: 400, body: []byte(`{"error":{"code":"INVALID_DATE_RANGE","message":"to_date is before from_date","suggestion":"swap them","request_id":"req_1"}}`)}, 2, "INVALID_DATE_RANGE: to_date is before from_date"},
+		{"two mistakes", answer{status: 400, body: []byte(`{"error":{"code":"MISSING_PARAMETER","message":"m","details":[{"code":"C","field":"a","message":"a: needed","suggestion":"First day."},{"code":"D"}]}}`)}, 2,
+			"\n  details: a: needed (First day); D\n"},
+		{"details of another form", answer{status: 400, body: []byte(`{"error":{"code":"C","message":"m","details":{"a":1}}}`)}, 2, "\n  details: {\"a\":1}\n"},
+		{"no details", answer{status: 404, body: []byte(`{"error":{"code":"JOB_NOT_FOUND","message":"m","details":[]}}`)}, 2, "JOB_NOT_FOUND: m\n  request_id: "},
 		{"key", answer{status: 401, body: []byte(`{"error":{"code":"INVALID_API_KEY","message":"x"}}`)}, 3, "INVALID_API_KEY"},
 		{"busy", answer{status: 429, headers: map[string]string{"Retry-After": "7"}, body: []byte(`{"error":{"code":"TOO_MANY_STREAMS","message":"x"}}`)}, 1, "retry_after: 7"},
 		{"a stranger", answer{status: 502, body: []byte("<html>")}, 1, "not as a CipherStream service does"},
@@ -278,14 +282,24 @@ func TestCallPin(t *testing.T) {
 	server := httptest.NewTLSServer(serve(t, answer{media: "application/x-ndjson", body: []byte(rows), rows: "2"}, nil))
 	defer server.Close()
 	args := []string{"call", "patients", "--server", server.URL, "--customer", "c"}
-	if r := cmdtest.Call(t, args...); r.Code != terminal.ExitConnect || !strings.Contains(r.Stderr, "certificate") {
+	if r := cmdtest.Call(t, args...); r.Code != terminal.ExitConnect || !strings.Contains(r.Stderr, "certificate") ||
+		!strings.Contains(r.Stderr, "give --pin") || strings.Contains(r.Stderr, "may succeed later") {
 		t.Errorf("an unknown authority was trusted: %+v", r)
 	}
 	if r := cmdtest.Call(t, append(args, "--pin", pin.Of(server.Certificate()))...); r.Code != 0 || r.Stdout != rows {
 		t.Errorf("%+v", r)
 	}
+	// The line that fetches what became a job works as it is printed: towards a certificate of its own too.
+	job := answer{media: "application/json", status: 202, body: []byte(`{"job_id":"visits_1","status":"queued"}`), headers: map[string]string{"X-CipherStream-Mode": "job"}}
+	queued := httptest.NewTLSServer(serve(t, job, nil))
+	defer queued.Close()
+	r := cmdtest.Call(t, "call", "patients", "--server", queued.URL, "--customer", "c", "--mode", "job", "--pin", pin.Of(queued.Certificate()))
+	if r.Code != 0 || !strings.Contains(r.Stdout, " --customer c --pin "+pin.Of(queued.Certificate())+"\n") {
+		t.Errorf("%+v", r)
+	}
 	other := pin.Prefix + strings.Repeat("0", 64)
-	if r := cmdtest.Call(t, append(args, "--pin", other)...); r.Code != terminal.ExitConnect || !strings.Contains(r.Stderr, "not the one of --pin") {
+	if r := cmdtest.Call(t, append(args, "--pin", other)...); r.Code != terminal.ExitConnect || !strings.Contains(r.Stderr, "not the one of --pin") ||
+		!strings.Contains(r.Stderr, "compare with the pin") || strings.Contains(r.Stderr, "may succeed later") {
 		t.Errorf("another certificate was taken: %+v", r)
 	}
 }

@@ -81,6 +81,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"key", "create"}, "takes one customer"},
 		{[]string{"key", "create", "--admin", "sunrise"}, "of no customer"},
 		{[]string{"key", "create", "sunrise", "--expires", "soon"}, "not a time such as 90d"},
+		{[]string{"key", "rotate", "key_1", "--grace", "0", "--server", "https://api.example.com"}, "no key is given"}, // 0 is a grace
+		{[]string{"key", "rotate", "key_1", "--grace", "-1h"}, "not a time such as 90d"},
 		{[]string{"key", "revoke"}, "takes the id of one key"},
 		{[]string{"key", "list", "--config", "x", "--state", "y"}, "each name a service"},
 		{[]string{"key", "list", "--server", "http://api.example.com", "--key", "env:HOME"}, "in the clear"},

@@ -181,9 +181,12 @@ func (a *app) keyRotateCommand(w *where) *cobra.Command {
 		Short: "Make a key like another, which ends after a while",
 		Args:  a.oneArgument("the id of one key"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
-			life, err := parseLife(grace)
-			if err != nil {
-				return err
+			var life time.Duration // 0 ends the old key at once
+			if grace != "0" {
+				var err error
+				if life, err = parseLife(grace); err != nil {
+					return err
+				}
 			}
 			if err := a.checkShown(); err != nil {
 				return err
@@ -197,6 +200,6 @@ func (a *app) keyRotateCommand(w *where) *cobra.Command {
 			})
 		}),
 	}
-	c.Flags().StringVar(&grace, "grace", "24h", "`TIME` for which the old key still works, such as 24h or 7d")
+	c.Flags().StringVar(&grace, "grace", "24h", "`TIME` for which the old key still works, such as 24h or 7d; 0 ends it at once")
 	return c
 }

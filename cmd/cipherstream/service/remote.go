@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,6 +17,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/mysqlurl"
 	"github.com/cipherstream/cipherstream/sdk/pin"
 )
+
+// errPin is a certificate that is not the pinned one.
+var errPin = errors.New("not the one of --pin")
 
 // remote is a service elsewhere, and how it is reached.
 type remote struct {
@@ -79,7 +83,7 @@ func (r *remote) client() (*http.Client, error) {
 		trust.InsecureSkipVerify = true
 		trust.VerifyConnection = func(s tls.ConnectionState) error {
 			if found := pin.Of(s.PeerCertificates[0]); found != wanted {
-				return fmt.Errorf("the server's certificate has the pin %s, and not the one of --pin", found)
+				return fmt.Errorf("the server's certificate has the pin %s, and %w", found, errPin)
 			}
 			return nil
 		}

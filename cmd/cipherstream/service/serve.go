@@ -35,7 +35,7 @@ func (a *app) serveCommand() *cobra.Command {
 	var f serveFlags
 	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Serve the API",
+		Short: "Serve the API, and run its jobs",
 		Long: `Serve the API until interrupted.
 
 With --sandbox there is nothing to configure: a database of generated data, a customer

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +27,11 @@ type app struct{ *session.Session }
 // Commands are those of this package.
 func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
-	return []*cobra.Command{a.serveCommand(), a.workerCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(), a.callCommand(), a.jobsCommand(), a.stateCommand(), a.doctorCommand()}
+	return slices.Concat(
+		session.Under(session.Serving, a.serveCommand(), a.workerCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(),
+			a.stateCommand(), a.doctorCommand()),
+		session.Under(session.Calling, a.callCommand(), a.jobsCommand()),
+	)
 }
 
 // defaultConfig is the service's document where none is named.

@@ -46,7 +46,7 @@ stands still, loses its jobs within half a minute. The document is read anew on 
 	}
 	c.Flags().StringVar(&f.config, "config", defaultConfig, "`FILE` of kind Service")
 	c.Flags().StringVar(&f.state, "state", "", stateUsage)
-	c.Flags().IntVar(&f.workers, "workers", 0, "jobs to run at once (default the document's jobs.workers, and at least 1)")
+	c.Flags().IntVar(&f.workers, "workers", 0, "`N` jobs to run at once (default the document's jobs.workers, and at least 1)")
 	c.Flags().StringVar(&f.operations, "operations", config.Off, "`ADDRESS` and port of /metrics, /healthz and /readyz, for operators")
 	_ = c.MarkFlagFilename("config", "yaml", "yml") // the flag exists
 	return c

@@ -84,6 +84,9 @@ Exit codes:
 		SilenceUsage:  true,
 	}
 	s.Group(root)
+	for _, t := range []Topic{Reading, Writing, Serving, Calling} {
+		root.AddGroup(&cobra.Group{ID: string(t), Title: string(t)})
+	}
 	root.PersistentFlags().BoolVar(&s.JSON, "json", false, "write results and errors as JSON")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		// What comes before the flag is no command of this one, or it would have been asked.
@@ -98,6 +101,25 @@ Exit codes:
 	root.AddCommand(s.versionCommand(), terminal.ExitCodesTopic())
 	root.SetHelpCommand(s.helpCommand())
 	return root
+}
+
+// Topic is a heading of the program's help.
+type Topic string
+
+// The headings, in their order. Commands of none of them, as help and version are, stand last.
+const (
+	Reading Topic = "Read data:"
+	Writing Topic = "Write pipelines and plugins:"
+	Serving Topic = "Run a service:"
+	Calling Topic = "Use a service:"
+)
+
+// Under puts commands of the program below a heading of its help.
+func Under(t Topic, commands ...*cobra.Command) []*cobra.Command {
+	for _, c := range commands {
+		c.GroupID = string(t)
+	}
+	return commands
 }
 
 // Group makes c a command that only has others under it.

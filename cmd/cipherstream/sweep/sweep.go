@@ -25,7 +25,7 @@ type app struct{ *session.Session }
 // Commands are those of this package.
 func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
-	return []*cobra.Command{a.sweepCommand()}
+	return session.Under(session.Reading, a.sweepCommand())
 }
 
 func (a *app) sweepCommand() *cobra.Command {

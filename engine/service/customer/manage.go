@@ -240,7 +240,7 @@ func (m *Manager) coded(err error) error {
 	case store.CodeTooManyKeys:
 		return fault.New(CodeTooManyKeys, fault.Usage,
 			"the customer has %d active keys already, and may not have more", mostActive).
-			WithHint("revoke one with cipherstream key revoke, or replace one at once with key rotate --grace 0")
+			WithHint("see them with cipherstream key list; end one with key revoke ID, or replace one at once with key rotate ID --grace 0")
 	case store.CodeKeyEnded:
 		return fault.New(CodeKeyEnded, fault.Usage, "the key is revoked or has expired: there is nothing to rotate").
 			WithHint("make another one with cipherstream key create")
