@@ -283,7 +283,8 @@ func TestMove(t *testing.T) {
 		defer file.Close()
 		want := slices.Sorted(maps.Keys(rows))
 		for _, got := range [][]string{
-			names(file, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1"),
+			// job_counts are kept by triggers, from what moves.
+			names(file, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name <> 'job_counts' ORDER BY 1"),
 			names(on.Open(on.Database()), `SELECT table_name FROM information_schema.tables WHERE table_schema = database()
 				AND table_name NOT IN ('record', 'record_schema', 'counters', 'instances') ORDER BY binary table_name`),
 		} {

@@ -22,9 +22,11 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/service"
 	"github.com/cipherstream/cipherstream/engine/service/api/admin"
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
 	"github.com/cipherstream/cipherstream/engine/service/store/mysql"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -400,7 +402,7 @@ func (d *doctor) record(ctx context.Context, r *findings) {
 		r.wrong(err)
 		return
 	}
-	registry, err := customer.New(ctx, kept, nil, customer.Options{DataKey: key, AdminNetworks: d.set.AdminNetworks})
+	registry, err := service.Customers(ctx, d.set, kept, key, time.Now)
 	if err != nil {
 		r.wrong(err)
 		return
@@ -408,8 +410,17 @@ func (d *doctor) record(ctx context.Context, r *findings) {
 	d.keys(ctx, r, registry.Manage(customer.Actor{Who: "user:" + userName(), From: "local"}))
 }
 
-// keys looks at what expires, and at who cannot ask.
-func (d *doctor) keys(ctx context.Context, r *findings, m admin.Keys) {
+// allKeys are those that customers call with, and those that their deliveries are sealed with.
+type allKeys interface {
+	admin.Keys
+	admin.SealingKeys
+}
+
+// keys looks at what expires or is used up, and at who cannot ask.
+func (d *doctor) keys(ctx context.Context, r *findings, m allKeys) {
+	for _, c := range d.set.Customers {
+		d.sealingKeys(ctx, r, m, c.ID)
+	}
 	keys, err := m.ListKeys(ctx, "")
 	if err != nil {
 		r.wrong(err)
@@ -435,6 +446,24 @@ func (d *doctor) keys(ctx context.Context, r *findings, m admin.Keys) {
 	if len(without) > 0 {
 		r.warn(fault.New(codeKeys, fault.Usage, "%s without a key that opens anything: %s", terminal.Counted(len(without), "customer"), strings.Join(without[:min(5, len(without))], ", ")).
 			WithHint("cipherstream key create CUSTOMER"))
+	}
+}
+
+// sealingKeys looks at how often keys were used that may seal more.
+func (d *doctor) sealingKeys(ctx context.Context, r *findings, m admin.SealingKeys, id string) {
+	keys, err := m.ListSealingKeys(ctx, id)
+	switch {
+	case fault.Is(err, customer.CodeUnknown):
+		return // the service that runs has not read this document yet
+	case err != nil:
+		r.wrong(err)
+		return
+	}
+	for _, k := range keys {
+		if k.State != store.SealingRetired && k.NearlyUsedUp() {
+			r.warn(fault.New(codeKeys, fault.Usage, "the sealing key %s of %s has sealed %d units, which is more than half of what it may", k.ID, id, k.Uses).
+				WithHint("cipherstream customer key new %s makes another, and customer key activate has it used", id))
+		}
 	}
 }
 

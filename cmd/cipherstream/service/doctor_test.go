@@ -2,6 +2,7 @@ package service_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
 )
 
 // TestDoctor: each thing has a finding, the exit code is that of the worst, and nothing secret is shown or left.
@@ -58,6 +60,30 @@ func TestDoctor(t *testing.T) {
 	} {
 		if r := cmdtest.Call(t, append([]string{"doctor", "--config", path}, c.args...)...); r.Code != terminal.ExitUsage || !strings.Contains(r.Stderr, c.says) {
 			t.Errorf("%v: %+v", c.args, r)
+		}
+	}
+}
+
+// TestDoctorCountsUses: a key that has sealed half of what it may is told of, as long as it may seal more.
+func TestDoctorCountsUses(t *testing.T) {
+	path := document(t, "")
+	made := cmdtest.Call(t, "customer", "key", "new", "one", "--json", "--config", path)
+	var key struct{ ID string }
+	if err := json.Unmarshal([]byte(made.Stdout), &key); err != nil {
+		t.Fatalf("%v: %+v", err, made)
+	}
+	for _, uses := range []int64{1 << 31, 1} { // half, and one more
+		record, err := sqlite.Open(t.Context(), filepath.Join(filepath.Dir(path), "state"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := record.AddSealingUses(t.Context(), "one", key.ID, uses)
+		if err = errors.Join(err, record.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r := cmdtest.Call(t, "doctor", "--config", path)
+		if got := strings.Contains(r.Stdout, "the sealing key "+key.ID+" of one has sealed"); got != (all > 1<<31) {
+			t.Errorf("%d uses: %s", all, r.Stdout)
 		}
 	}
 }

@@ -167,3 +167,6 @@ func (s *Sealing) Done(ctx context.Context, units int64) error {
 	s.counted = units
 	return nil
 }
+
+// NearlyUsedUp reports whether a key has sealed so much that another should take its place.
+func (i SealingKeyInfo) NearlyUsedUp() bool { return i.Uses > warnUses }

@@ -87,7 +87,8 @@ func (h *Held) ending(err error) store.Ending {
 	case fault.Is(cause, CodeCancelled):
 		e.Event = store.JobCancelled
 		return e // it is what was asked for
-	case f.Code == CodeNotServed, fault.Is(cause, CodeStopping) && f.Class == fault.Cancelled:
+	case f.Code == CodeNotServed, fault.Is(cause, CodeStopping) && f.Code != CodeTimeLimit:
+		// Whatever broke behind the word to stop may have broken because of it: the run is begun anew elsewhere.
 		e.Event = store.JobReturned
 		return e
 	case f.Code == CodeTimeLimit, f.Class == fault.Cancelled && !f.Retryable:

@@ -80,9 +80,9 @@ type Leases interface {
 // Objects are what runs have left in buckets.
 type Objects interface {
 	ExtendObject(ctx context.Context, id string, until time.Time, audit ...store.Audit) error
-	ExpiredObjects(ctx context.Context, before time.Time, most int) ([]store.Job, error)
+	ExpiredObjects(ctx context.Context, before time.Time, most int, passing ...string) ([]store.Job, error)
 	ObjectRemoved(ctx context.Context, id string) error
-	Leftovers(ctx context.Context, before time.Time, most int) ([]store.Leftover, error)
+	Leftovers(ctx context.Context, before time.Time, most int, passing ...string) ([]store.Leftover, error)
 	LeftoverSwept(ctx context.Context, seq int64) error
 }
 

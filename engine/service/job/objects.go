@@ -155,28 +155,61 @@ const sweepGrace = time.Minute
 // mostAtOnce is how many things of the record are looked at together.
 const mostAtOnce = 1000
 
+// inBuckets does something with what next lists, as long as there is anything. Buckets that are away, or in which nothing
+// can be done, are passed over until the next time: they would keep everybody else's waiting. The error is the first.
+func inBuckets[T any](ctx context.Context, next func(passing []string) ([]T, error), bucket func(T) string,
+	do func(T) error) (failed error) {
+	var passing []string
+	for {
+		list, err := next(passing)
+		if err != nil {
+			return err
+		}
+		good, bad, away := map[string]bool{}, map[string]bool{}, map[string]bool{}
+		for _, one := range list {
+			if ctx.Err() != nil {
+				return nil
+			}
+			name := bucket(one)
+			if away[name] {
+				continue
+			}
+			err := do(one)
+			if err == nil {
+				good[name] = true
+				continue
+			}
+			bad[name], away[name] = true, fault.From(err).Class == fault.Connect
+			if failed == nil {
+				failed = err
+			}
+		}
+		passed := len(passing)
+		for name := range bad {
+			if away[name] || !good[name] {
+				passing = append(passing, name)
+			}
+		}
+		if len(list) < mostAtOnce || len(good) == 0 && len(passing) == passed {
+			return failed
+		}
+	}
+}
+
 // sweep removes what runs have left that did not complete, of jobs that have ended.
 func (m *Manager) sweep(ctx context.Context) error {
 	now, err := m.clock(ctx)
 	if err != nil {
 		return err
 	}
-	left, err := m.cfg.Record.Leftovers(ctx, now.Add(-sweepGrace), mostAtOnce)
-	if err != nil {
-		return err
-	}
-	var failed error
-	for _, l := range left {
-		if ctx.Err() != nil {
-			return nil
+	return inBuckets(ctx, func(passing []string) ([]store.Leftover, error) {
+		return m.cfg.Record.Leftovers(ctx, now.Add(-sweepGrace), mostAtOnce, passing...)
+	}, func(l store.Leftover) string { return l.Bucket }, func(l store.Leftover) error {
+		if err := m.sweepOne(ctx, l); err != nil {
+			return err
 		}
-		err := m.sweepOne(ctx, l)
-		if err == nil {
-			err = m.cfg.Record.LeftoverSwept(ctx, l.Seq)
-		}
-		failed = errors.Join(failed, err)
-	}
-	return failed
+		return m.cfg.Record.LeftoverSwept(ctx, l.Seq)
+	})
 }
 
 // sweepOne removes all that a job has in a bucket but the object that counts.
@@ -219,18 +252,9 @@ func (m *Manager) expire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	expired, err := m.cfg.Record.ExpiredObjects(ctx, now.Add(-m.cfg.Retention.Grace), mostAtOnce)
-	if err != nil {
-		return err
-	}
-	var failed error
-	for _, job := range expired {
-		if ctx.Err() != nil {
-			return nil
-		}
-		failed = errors.Join(failed, m.remove(ctx, job))
-	}
-	return failed
+	return inBuckets(ctx, func(passing []string) ([]store.Job, error) {
+		return m.cfg.Record.ExpiredObjects(ctx, now.Add(-m.cfg.Retention.Grace), mostAtOnce, passing...)
+	}, func(j store.Job) string { return j.Bucket }, func(j store.Job) error { return m.remove(ctx, j) })
 }
 
 func (m *Manager) remove(ctx context.Context, job store.Job) error {

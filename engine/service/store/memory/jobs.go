@@ -386,11 +386,12 @@ func (s *Store) ExtendObject(ctx context.Context, id string, until time.Time, au
 }
 
 // ExpiredObjects lists jobs whose objects nobody needs, and marks them.
-func (s *Store) ExpiredObjects(ctx context.Context, before time.Time, most int) (list []store.Job, err error) {
+func (s *Store) ExpiredObjects(ctx context.Context, before time.Time, most int, passing ...string) (
+	list []store.Job, err error) {
 	err = s.do(ctx, false, nil, func() error {
 		var expired []*job
 		for _, j := range s.inOrder() {
-			if _, err := s.object(j.ID); err == nil && !j.until.IsZero() && j.until.Before(instant(before)) {
+			if _, err := s.object(j.ID); err == nil && !slices.Contains(passing, j.Bucket) && !j.until.IsZero() && j.until.Before(instant(before)) {
 				expired = append(expired, j)
 			}
 		}
@@ -419,11 +420,12 @@ func (s *Store) ObjectRemoved(ctx context.Context, id string) error {
 }
 
 // Leftovers lists what runs may have left of jobs that have ended.
-func (s *Store) Leftovers(ctx context.Context, before time.Time, most int) (list []store.Leftover, err error) {
+func (s *Store) Leftovers(ctx context.Context, before time.Time, most int, passing ...string) (
+	list []store.Leftover, err error) {
 	err = s.do(ctx, false, nil, func() error {
 		for _, l := range s.jobs.leftovers {
 			j, there := s.jobs.byID[l.Job]
-			if !l.Since.Before(instant(before)) || there && !j.Status.Ended() || len(list) >= most {
+			if !l.Since.Before(instant(before)) || there && !j.Status.Ended() || len(list) >= most || slices.Contains(passing, l.Bucket) {
 				continue
 			}
 			if there {

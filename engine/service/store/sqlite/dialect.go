@@ -12,6 +12,7 @@ import (
 func (s *Store) dialect() sqlrecord.Dialect {
 	return sqlrecord.Dialect{
 		Duplicate: isDuplicate,
+		Counted:   true,
 		DeleteSome: func(table, key, where string) string {
 			return fmt.Sprintf("DELETE FROM %s WHERE %s IN (SELECT %s FROM %s WHERE %s LIMIT ?)", table, key, key, table, where)
 		},

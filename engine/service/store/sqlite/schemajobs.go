@@ -129,3 +129,33 @@ CREATE TABLE leftovers (
 	since    INTEGER NOT NULL
 ) STRICT;
 `
+
+// jobCounts is the third migration: how many jobs there are, by day (of UTC, since 1970), so that the total of a list is a
+// sum of a few rows, and not a walk over all jobs of its customer.
+const jobCounts = `
+CREATE TABLE job_counts (
+	customer  TEXT NOT NULL,
+	day       INTEGER NOT NULL,
+	procedure TEXT NOT NULL,
+	status    TEXT NOT NULL,
+	n         INTEGER NOT NULL CHECK (n >= 0),
+	PRIMARY KEY (customer, day, procedure, status)
+) STRICT, WITHOUT ROWID;
+INSERT INTO job_counts SELECT customer, created_at / 86400000000, procedure, status, count(*) FROM jobs GROUP BY 1, 2, 3, 4;
+CREATE TRIGGER job_is_counted AFTER INSERT ON jobs BEGIN
+	INSERT INTO job_counts VALUES (NEW.customer, NEW.created_at / 86400000000, NEW.procedure, NEW.status, 1)
+		ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER job_is_counted_anew AFTER UPDATE OF status ON jobs WHEN OLD.status <> NEW.status BEGIN
+	UPDATE job_counts SET n = n - 1 WHERE customer = OLD.customer AND day = OLD.created_at / 86400000000
+		AND procedure = OLD.procedure AND status = OLD.status;
+	INSERT INTO job_counts VALUES (NEW.customer, NEW.created_at / 86400000000, NEW.procedure, NEW.status, 1)
+		ON CONFLICT DO UPDATE SET n = n + 1;
+END;
+CREATE TRIGGER job_is_not_counted AFTER DELETE ON jobs BEGIN
+	UPDATE job_counts SET n = n - 1 WHERE customer = OLD.customer AND day = OLD.created_at / 86400000000
+		AND procedure = OLD.procedure AND status = OLD.status;
+	DELETE FROM job_counts WHERE customer = OLD.customer AND day = OLD.created_at / 86400000000
+		AND procedure = OLD.procedure AND n = 0;
+END;
+`

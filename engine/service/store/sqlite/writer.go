@@ -23,7 +23,7 @@ const mostTogether = 128
 
 // writer makes changes, one commit after another, and all that wait in one.
 type writer struct {
-	conn  *sql.Conn
+	conn  *prepared
 	tx    sqlrecord.Tx
 	there func() error // whether the database is still where it was opened
 	queue chan *waiting
@@ -41,7 +41,8 @@ type waiting struct {
 	result chan error
 }
 
-func startWriter(conn *sql.Conn, dialect *sqlrecord.Dialect, there func() error) *writer {
+func startWriter(on *sql.Conn, dialect *sqlrecord.Dialect, there func() error) *writer {
+	conn := prepare(on)
 	// Statements are not interrupted: a change that has begun is made, and takes milliseconds.
 	tx := sqlrecord.NewTx(context.Background(), conn, dialect)
 	w := &writer{

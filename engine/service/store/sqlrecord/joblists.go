@@ -34,11 +34,14 @@ func (r *Record) jobs(ctx context.Context, query string, args ...any) (all []sto
 // alone; of those of the page the rows are read.
 func (r *Record) Jobs(ctx context.Context, f store.JobFilter) (list []store.Job, total int64, err error) {
 	where, args := jobsWhere(f)
-	if err := r.read(ctx, func(rows *sql.Rows) error { return rows.Scan(&total) },
-		"SELECT count(*) FROM jobs WHERE "+where, args...); err != nil {
+	count, of := "SELECT count(*) FROM jobs WHERE "+where, args
+	if days, args, whole := daysWhere(f); whole && r.db.Counted {
+		count, of = "SELECT coalesce(sum(n), 0) FROM job_counts WHERE "+days, args
+	}
+	if err := r.read(ctx, func(rows *sql.Rows) error { return rows.Scan(&total) }, count, of...); err != nil {
 		return nil, 0, err
 	}
-	if f.Limit <= 0 {
+	if f.Limit <= 0 || f.Offset >= total {
 		return nil, total, nil
 	}
 	order, ok := jobOrders[f.Sort]
@@ -70,6 +73,29 @@ func jobsWhere(f store.JobFilter) (where string, args []any) {
 		add("created_at < ?", Micros(f.To))
 	}
 	return strings.Join(conditions, " AND "), args
+}
+
+// daysWhere is the condition of a list on the days of its jobs; not whole where it begins or ends within one.
+func daysWhere(f store.JobFilter) (where string, args []any, whole bool) {
+	conditions, args := []string{"customer = ?"}, []any{f.Customer}
+	add := func(condition string, value any) {
+		conditions, args = append(conditions, condition), append(args, value)
+	}
+	if f.Status != "" {
+		add("status = ?", f.Status)
+	}
+	if f.Procedure != "" {
+		add(`"procedure" = ?`, f.Procedure)
+	}
+	const day = int64(24 * time.Hour / time.Microsecond)
+	whole = true
+	for condition, at := range map[string]time.Time{"day >= ?": f.From, "day < ?": f.To} {
+		if !at.IsZero() {
+			whole = whole && Micros(at)%day == 0
+			add(condition, Micros(at)/day)
+		}
+	}
+	return strings.Join(conditions, " AND "), args, whole
 }
 
 // jobOrders are the orders of lists, each of which an index has.

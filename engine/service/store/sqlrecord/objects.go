@@ -25,16 +25,19 @@ func (r *Record) ExtendObject(ctx context.Context, id string, until time.Time, a
 }
 
 // ExpiredObjects lists at most so many jobs whose objects nobody has a link to after a time, and marks them, so that none
-// is extended from then on. One stays in the list until ObjectRemoved.
-func (r *Record) ExpiredObjects(ctx context.Context, before time.Time, most int) (expired []store.Job, err error) {
+// is extended from then on. One stays in the list until ObjectRemoved. Those in the buckets of passing are left out.
+func (r *Record) ExpiredObjects(ctx context.Context, before time.Time, most int, passing ...string) (
+	expired []store.Job, err error) {
+	elsewhere, buckets := notIn("bucket", passing)
+	args := append(append([]any{Micros(before)}, buckets...), max(0, most))
 	err = r.write(ctx, Change{Do: func(tx Tx) error {
 		expired = nil
 		if err := tx.Rows(func(rows *sql.Rows) error {
 			j, err := scanJob(rows)
 			expired = append(expired, j.Job)
 			return err
-		}, selectJob+` WHERE status = 'completed' AND object_removed = 0 AND object_until > 0 AND object_until < ?
-			ORDER BY object_until, seq LIMIT ?`+tx.dialect.ForUpdate, Micros(before), max(0, most)); err != nil {
+		}, selectJob+` WHERE status = 'completed' AND object_removed = 0 AND object_until > 0 AND object_until < ?`+elsewhere+
+			" ORDER BY object_until, seq LIMIT ?"+tx.dialect.ForUpdate, args...); err != nil {
 			return err
 		}
 		for _, j := range expired {
@@ -68,8 +71,10 @@ func (r *Record) ObjectRemoved(ctx context.Context, id string) error {
 }
 
 // Leftovers lists at most so many of those that runs may have left before a time, of jobs that have ended: what is in the
-// bucket of such a job is its object, or nobody's.
-func (r *Record) Leftovers(ctx context.Context, before time.Time, most int) (all []store.Leftover, err error) {
+// bucket of such a job is its object, or nobody's. Those in the buckets of passing are left out.
+func (r *Record) Leftovers(ctx context.Context, before time.Time, most int, passing ...string) (
+	all []store.Leftover, err error) {
+	elsewhere, buckets := notIn("l.bucket", passing)
 	err = r.read(ctx, func(rows *sql.Rows) error {
 		var l store.Leftover
 		err := rows.Scan(&l.Seq, &l.Job, &l.Customer, &l.Bucket, moment{&l.Since}, &l.Keep)
@@ -77,9 +82,20 @@ func (r *Record) Leftovers(ctx context.Context, before time.Time, most int) (all
 		return err
 	}, `SELECT l.seq, l.job, l.customer, l.bucket, l.since, coalesce(j.object_key, '')
 		FROM leftovers l LEFT JOIN jobs j ON j.id = l.job
-		WHERE l.since < ? AND (j.id IS NULL OR j.status IN ('completed', 'failed', 'cancelled')) ORDER BY l.seq LIMIT ?`,
-		Micros(before), max(0, most))
+		WHERE l.since < ? AND (j.id IS NULL OR j.status IN ('completed', 'failed', 'cancelled'))`+elsewhere+
+		" ORDER BY l.seq LIMIT ?", append(append([]any{Micros(before)}, buckets...), max(0, most))...)
 	return all, err
+}
+
+// notIn is a condition that a column has none of some values, behind others.
+func notIn(column string, none []string) (condition string, args []any) {
+	if len(none) == 0 {
+		return "", nil
+	}
+	for _, value := range none {
+		args = append(args, value)
+	}
+	return " AND " + column + " NOT IN (" + marks(len(none)) + ")", args
 }
 
 // LeftoverSwept forgets one.

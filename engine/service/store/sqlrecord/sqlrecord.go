@@ -37,6 +37,8 @@ type Dialect struct {
 	ForUpdate, SkipLocked string
 	// Duplicate reports whether an INSERT failed because there is such a row. The change may go on.
 	Duplicate func(error) bool
+	// Counted: the table job_counts has how many jobs there are, by customer, day of UTC since 1970, procedure and status.
+	Counted bool
 	// DeleteSome is the statement that deletes at most so many rows: its last argument.
 	DeleteSome func(table, key, where string) string
 	// NextEvent is the number of the next event of the outbox. An event that is seen has none before it that is seen

@@ -50,6 +50,12 @@ func (s *suite) expiredInOrder() {
 	s.equal(s.expired(after(4*time.Hour), 3), []string{"a1", "a3", "a2"})
 	s.equal(s.expired(after(4*time.Hour), 9), []string{"a1", "a3", "a2", "a0"})
 	s.equal(s.expired(after(4*time.Hour), 0), []string(nil))
+	passing, err := s.store.ExpiredObjects(s.Context(), after(4*time.Hour), 9, "other", "main")
+	s.ok(err)
+	s.equal(len(passing), 0) // a bucket that is away keeps no other waiting
+	passing, err = s.store.ExpiredObjects(s.Context(), after(4*time.Hour), 9, "other")
+	s.ok(err)
+	s.equal(len(passing), 4)
 }
 
 // extended: a link that was given later keeps the object, and an earlier one does not shorten it.
@@ -137,6 +143,9 @@ func (s *suite) leftovers() {
 	s.equal(all[0], store.Leftover{Seq: all[0].Seq, Job: "a", Customer: "c", Bucket: "main", Since: first, Keep: "k"})
 	s.equal(all[1], store.Leftover{Seq: all[1].Seq, Job: "a", Customer: "c", Bucket: "other", Since: second, Keep: "k"})
 	s.equal(left(late(), 1), all[:1])
+	passing, err := s.store.Leftovers(ctx, late(), 1, "main", "away") // a bucket that is away keeps no other waiting
+	s.ok(err)
+	s.equal(passing, all[1:])
 	s.equal(left(second, 9), all[:1]) // the run ended at that time, not before
 	s.equal(len(left(first, 9)), 0)
 	s.ok(s.store.LeftoverSwept(ctx, all[0].Seq))

@@ -54,9 +54,9 @@ type Store interface {
 	PastRuns(ctx context.Context, customer, procedure string) (store.Progress, error)
 
 	ExtendObject(ctx context.Context, id string, until time.Time, audit ...store.Audit) error
-	ExpiredObjects(ctx context.Context, before time.Time, most int) ([]store.Job, error)
+	ExpiredObjects(ctx context.Context, before time.Time, most int, passing ...string) ([]store.Job, error)
 	ObjectRemoved(ctx context.Context, id string) error
-	Leftovers(ctx context.Context, before time.Time, most int) ([]store.Leftover, error)
+	Leftovers(ctx context.Context, before time.Time, most int, passing ...string) ([]store.Leftover, error)
 	LeftoverSwept(ctx context.Context, seq int64) error
 	PruneJobs(ctx context.Context, before time.Time) (int64, error)
 
