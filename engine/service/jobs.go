@@ -27,13 +27,31 @@ type Buckets interface {
 }
 
 // newJobs makes the manager of a process's jobs, with so many workers.
-func newJobs(cfg *Config, registry *customer.Registry, memory *admission.Controller, workers int) (*job.Manager, error) {
+func newJobs(cfg *Config, registry *customer.Registry, memory *admission.Controller, workers int, observer job.Observer) (
+	*job.Manager, error) {
 	set := cfg.Settings
 	return job.New(job.Config{
 		Record: cfg.Record, Engine: cfg.Engine, Customers: registry, Buckets: cfg.Buckets, Memory: memory, Holder: holder(), Public: api.Public,
-		Workers: workers, TimeLimits: timeLimits(set.Jobs), Isolation: cfg.Isolation, RunMemory: int64(set.Limits.RunMemory), Log: cfg.Log, Now: cfg.Now,
+		Workers: workers, TimeLimits: timeLimits(set.Jobs), Isolation: cfg.Isolation, RunMemory: int64(set.Limits.RunMemory), Log: cfg.Log, Now: cfg.Now, Observer: observer,
 		Retention: job.Retention{Link: set.Jobs.Retention.Link, Grace: set.Jobs.Retention.Grace, Listed: set.Jobs.Retention.Jobs},
 	})
+}
+
+// jobObserver tells metrics and traces of attempts.
+type jobObserver struct {
+	metrics *telemetry.Metrics
+	traces  *telemetry.Traces
+}
+
+func (o *jobObserver) Run(ctx context.Context, j store.Job) job.RunObserver {
+	return o.traces.Run(telemetry.Context(ctx, j.Trace), j.ID, j.Procedure)
+}
+
+func (o *jobObserver) Ended(j store.Job, outcome string, rows, bytes int64) {
+	o.metrics.Run(j.Procedure, "job", outcome, rows, bytes)
+	if outcome == job.OutcomeLost {
+		o.metrics.LeaseLost()
+	}
 }
 
 // timeLimits are those of every class that jobs may be of; a pipeline of one's own may have none.

@@ -120,7 +120,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	s.gauges(s.admission, spools)
 	if cfg.Buckets != nil {
-		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers); err != nil {
+		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers, &jobObserver{s.metrics, s.traces}); err != nil {
 			return nil, err
 		}
 		s.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}

@@ -23,6 +23,7 @@ type Worker struct {
 	jobs     *job.Manager
 	accepts  *acceptance
 	metrics  *telemetry.Metrics
+	traces   *telemetry.Traces
 	ops      *listener // nil when there is none
 	loops    []*loop
 	failed   chan error
@@ -38,11 +39,14 @@ func NewWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	memory := admission.New(admission.Config{Limits: admitted(cfg.Settings), Now: cfg.Now})
-	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers)); err != nil {
+	if w.traces, err = telemetry.NewTraces(ctx, cfg.Version, cfg.Log); err != nil {
+		return nil, err
+	}
+	w.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
+	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers), &jobObserver{w.metrics, w.traces}); err != nil {
 		return nil, err
 	}
 	w.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
-	w.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	jobGauges(w.metrics, &cfg, w.jobs, w.accepts)
 	w.metrics.Gauge("memory_used_bytes", "Memory that runs were given.", func() float64 { return float64(memory.Stats().Used) })
 	w.metrics.Gauge("memory_limit_bytes", "Memory that runs may be given.", func() float64 { return float64(memory.Stats().Memory) })
@@ -142,4 +146,7 @@ func (w *Worker) Stop(ctx context.Context) {
 		l.stop()
 	}
 	w.ops.stop(over)
+	if err := w.traces.Stop(over); err != nil {
+		w.cfg.Log.WarnContext(ctx, "the last traces were not sent", "err", err)
+	}
 }

@@ -36,21 +36,37 @@ func (h *Held) End(_ context.Context, receipt *engine.Receipt, err error) {
 	h.sink.discard()
 	if h.isLost() {
 		h.log("a job was lost to others, or to nobody", store.CodeLeaseLost)
+		h.tellEnd(OutcomeLost, receipt)
 		return
 	}
 	ending := h.ending(err)
 	if receipt != nil {
 		ending.Progress = atLeast(ending.Progress, receipt)
 	}
-	if _, failed := h.write(ending); failed != nil {
+	job, failed := h.write(ending)
+	if failed != nil {
 		h.log("the end of a job was not written down; its lease runs out", fault.From(failed).Code)
+		h.tellEnd(notWritten(failed), receipt)
 		return
 	}
+	outcome := string(ending.Event)
+	if job.Status.Ended() {
+		outcome = string(job.Status) // the last attempt is not retried
+	}
+	h.tellEnd(outcome, receipt)
 	level := slog.LevelWarn
 	if ending.Event == store.JobCancelled || ending.Event == store.JobReturned {
 		level = slog.LevelInfo // as it was told to
 	}
 	h.tell(level, "a job has ended", fault.From(err).Code, "event", ending.Event, "cause_message", logged(err))
+}
+
+// notWritten is the outcome of an attempt whose end the record has not taken.
+func notWritten(err error) string {
+	if fault.Is(err, store.CodeLeaseLost) {
+		return OutcomeLost
+	}
+	return OutcomeUnknown
 }
 
 // atLeast is the progress of a run that has ended.
@@ -112,6 +128,11 @@ func (h *Held) complete(receipt *engine.Receipt) {
 	ending := store.Ending{Event: store.JobCompleted, Progress: h.done(), Result: h.result(receipt), By: h.actor()}
 	ending.Progress = atLeast(ending.Progress, receipt)
 	_, err := h.write(ending)
+	outcome := string(store.JobCompleted)
+	if err != nil {
+		outcome = notWritten(err)
+	}
+	h.tellEnd(outcome, receipt)
 	switch {
 	case err == nil:
 		h.manager.cfg.Log.Info("a job is completed", "job", h.job.ID, "customer", h.job.Customer, "attempt", h.job.Attempts,

@@ -134,6 +134,8 @@ type Config struct {
 	Isolation engine.Isolation
 	// RunMemory is the most that may be in flight in a run, in bytes. Default what its pipeline allows.
 	RunMemory int64
+	// Observer, if set, is told of attempts.
+	Observer Observer
 	// Log receives what operators should know. Default nowhere.
 	Log *slog.Logger
 	// Now is the clock of what is compared with the record's, and never of a lease. Default time.Now.

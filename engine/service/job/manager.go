@@ -46,6 +46,9 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Observer == nil {
+		cfg.Observer = nobody{}
+	}
 	orDefault(&cfg.Retention.Link, 12*time.Hour)
 	orDefault(&cfg.Retention.Grace, time.Hour)
 	orDefault(&cfg.Retention.Listed, 90*24*time.Hour)

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -83,7 +84,15 @@ func (m *Manager) attempt(h *Held) (receipt *engine.Receipt, err error) {
 			err = fault.New(CodeInternal, fault.Internal, "the job panicked with %T", v)
 		}
 	}()
-	bound, err := m.bind(h)
+	observed := m.cfg.Observer.Run(h.ctx, h.job)
+	defer func() {
+		code := ""
+		if err != nil {
+			code, _, _ = m.cfg.Public(err)
+		}
+		observed.End(code)
+	}()
+	bound, err := m.bind(h, cmp.Or(observed.Traceparent(), h.job.Trace))
 	if err != nil {
 		return nil, err
 	}
@@ -93,11 +102,16 @@ func (m *Manager) attempt(h *Held) (receipt *engine.Receipt, err error) {
 		return nil, err
 	}
 	defer release()
-	return bound.Run(h.ctx, h.Sink(), engine.RunOptions{Events: h.Event, BeforeCommit: h.Gate})
+	observed.Admitted(bound.Plan)
+	events := func(event engine.Event) {
+		observed.Event(event)
+		h.Event(event)
+	}
+	return bound.Run(h.ctx, h.Sink(), engine.RunOptions{Events: events, BeforeCommit: h.Gate})
 }
 
 // bind makes a run of a job's order.
-func (m *Manager) bind(h *Held) (*binding.Bound, error) {
+func (m *Manager) bind(h *Held, traceparent string) (*binding.Bound, error) {
 	c, err := m.cfg.Customers.Serves(h.ctx, h.job.Customer)
 	if err != nil {
 		return nil, fault.New(CodeNotServed, fault.Usage, "the customer is not served by this process: %w", err)
@@ -112,7 +126,7 @@ func (m *Manager) bind(h *Held) (*binding.Bound, error) {
 	}
 	return m.binder.Bind(h.ctx, binding.Order{Pipeline: pipeline, Customer: c, Parameters: given,
 		Sealed: h.job.Encrypted, Lines: h.job.Format == linesFormat, RunID: h.job.ID, StartedAt: m.cfg.Now(),
-		Timeout: m.TimeLimit(pipeline.Document().Metadata.Class), RequestID: h.job.RequestID, Traceparent: h.job.Trace})
+		Timeout: m.TimeLimit(pipeline.Document().Metadata.Class), RequestID: h.job.RequestID, Traceparent: traceparent})
 }
 
 // pipeline is a procedure's, which is prepared once.

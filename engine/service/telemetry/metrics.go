@@ -24,6 +24,7 @@ type Metrics struct {
 	bytes     *prometheus.CounterVec
 	refused   *prometheus.CounterVec
 	reloads   *prometheus.CounterVec
+	lost      prometheus.Counter
 }
 
 // other is the label of what no table knows.
@@ -54,6 +55,9 @@ func NewMetrics(procedures []string, version string) *Metrics {
 	m.bytes = counter("bytes_total", "Bytes that were delivered.", "procedure", "mode")
 	m.refused = counter("refused_total", "Requests that were refused to protect others, by what they asked too much of.", "policy")
 	m.reloads = counter("reloads_total", "Reloads of the configuration.", "outcome")
+	m.lost = prometheus.NewCounter(prometheus.CounterOpts{Namespace: "cipherstream", Name: "jobs_leases_lost_total",
+		Help: "Jobs that this process ran and lost, because it did not renew its leases in time."})
+	m.registry.MustRegister(m.lost)
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "cipherstream", Name: "build_info", Help: "The version, in a label."}, []string{"version"})
 	info.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -83,6 +87,9 @@ func (m *Metrics) Run(procedure, mode, outcome string, rows, bytes int64) {
 	m.rows.WithLabelValues(procedure, mode).Add(float64(rows))
 	m.bytes.WithLabelValues(procedure, mode).Add(float64(bytes))
 }
+
+// LeaseLost counts a job that was lost to others.
+func (m *Metrics) LeaseLost() { m.lost.Inc() }
 
 // Refused counts a request that was refused by a policy: the name of a rate, or the code of another limit.
 func (m *Metrics) Refused(policy string) { m.refused.WithLabelValues(policy).Inc() }

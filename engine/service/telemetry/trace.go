@@ -82,6 +82,11 @@ func (t *Traces) Start(ctx context.Context, headers propagation.TextMapCarrier) 
 	}
 }
 
+// Context is a context below the span of a traceparent, which was kept with an order; one that is none leaves it as it is.
+func Context(ctx context.Context, traceparent string) context.Context {
+	return w3c.Extract(ctx, propagation.MapCarrier{"traceparent": traceparent})
+}
+
 // Traceparent is the trace context that a run is given; empty when the request had none and nothing is sent.
 func Traceparent(ctx context.Context) string {
 	carrier := propagation.MapCarrier{}
