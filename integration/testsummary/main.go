@@ -11,21 +11,29 @@
 // It owns the reading of `go test -json`; it never decides what is run, which
 // the Makefile does.
 //
-//	testsummary -check 'COMMAND' -test '[NAME=VALUE ...] ARGUMENTS OF go test' ...
+//	testsummary [-memory] -check 'COMMAND' -test '[NAME=VALUE ...] ARGUMENTS OF go test' ...
+//
+// With -memory the temporary files of all of it are in memory where the system has room for that, and are gone at the
+// end, also by a signal. What go builds stays on the disk: the pages of a program that lies in memory are its process's,
+// which tests of limits would see.
 //
 // The exit status is 0 when nothing failed and something ran, 1 when not, 2 for
 // wrong usage.
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -43,6 +51,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("testsummary", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var steps []step
+	inMemory := flags.Bool("memory", false, "keep temporary files in memory, where there is room")
 	flags.Func("check", "run `COMMAND` with sh, and count it as one", func(s string) error {
 		steps = append(steps, step{text: s})
 		return nil
@@ -57,19 +66,30 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
+	env := os.Environ()
+	if *inMemory {
+		temporary, err := newFolder(memory, memoryFree)
+		if err != nil {
+			fmt.Fprintf(stdout, "temporary files are on the disk: %v\n", err)
+		} else {
+			defer temporary.remove()
+			defer onSignal(temporary.remove)()
+			env = append(env, "GOTMPDIR="+cmp.Or(os.Getenv("GOTMPDIR"), os.TempDir()), "TMPDIR="+temporary.path)
+		}
+	}
 	t := newTally(stdout)
 	begin := time.Now()
 	var running sync.WaitGroup
 	running.Go(func() {
 		for _, s := range steps {
 			if !s.test {
-				runCheck(t, s.text)
+				runCheck(t, env, s.text)
 			}
 		}
 	})
 	for _, s := range steps {
 		if s.test {
-			running.Go(func() { runTests(t, strings.Fields(s.text), stderr) })
+			running.Go(func() { runTests(t, slices.Clone(env), strings.Fields(s.text), stderr) })
 		}
 	}
 	running.Wait()
@@ -80,14 +100,33 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func runCheck(t *tally, command string) {
+// onSignal calls f when a signal ends this process, until the returned function is called.
+func onSignal(f func()) (stop func()) {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		select {
+		case s := <-signals:
+			f()
+			os.Exit(128 + int(s.(syscall.Signal)))
+		case <-done:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+func runCheck(t *tally, env []string, command string) {
 	begin := time.Now()
-	printed, err := exec.Command("sh", "-c", command).CombinedOutput()
+	cmd := exec.Command("sh", "-c", command)
+	cmd.Env = env
+	printed, err := cmd.CombinedOutput()
 	t.check(command, time.Since(begin), string(printed), err)
 }
 
-func runTests(t *tally, args []string, stderr io.Writer) {
-	env := os.Environ()
+func runTests(t *tally, env, args []string, stderr io.Writer) {
 	for len(args) > 0 && !strings.HasPrefix(args[0], "-") && strings.Contains(args[0], "=") {
 		env, args = append(env, args[0]), args[1:]
 	}
