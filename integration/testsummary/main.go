@@ -14,8 +14,10 @@
 //	testsummary [-memory] -check 'COMMAND' -test '[NAME=VALUE ...] ARGUMENTS OF go test' ...
 //
 // With -memory the temporary files of all of it are in memory where the system has room for that, and are gone at the
-// end, also by a signal. What go builds stays on the disk: the pages of a program that lies in memory are its process's,
+// end. What go builds stays on the disk: the pages of a program that lies in memory are its process's,
 // which tests of limits would see.
+//
+// A signal ends all that runs, and what was made for it is removed before the end.
 //
 // The exit status is 0 when nothing failed and something ran, 1 when not, 2 for
 // wrong usage.
@@ -23,6 +25,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -66,6 +69,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
 	env := os.Environ()
 	if *inMemory {
 		temporary, err := newFolder(memory, memoryFree)
@@ -73,7 +78,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stdout, "temporary files are on the disk: %v\n", err)
 		} else {
 			defer temporary.remove()
-			defer onSignal(temporary.remove)()
 			env = append(env, "GOTMPDIR="+cmp.Or(os.Getenv("GOTMPDIR"), os.TempDir()), "TMPDIR="+temporary.path)
 		}
 	}
@@ -83,13 +87,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	running.Go(func() {
 		for _, s := range steps {
 			if !s.test {
-				runCheck(t, env, s.text)
+				runCheck(ctx, t, env, s.text)
 			}
 		}
 	})
 	for _, s := range steps {
 		if s.test {
-			running.Go(func() { runTests(t, slices.Clone(env), strings.Fields(s.text), stderr) })
+			running.Go(func() { runTests(ctx, t, slices.Clone(env), strings.Fields(s.text), stderr) })
 		}
 	}
 	running.Wait()
@@ -100,38 +104,28 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// onSignal calls f when a signal ends this process, until the returned function is called.
-func onSignal(f func()) (stop func()) {
-	signals, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		select {
-		case s := <-signals:
-			f()
-			os.Exit(128 + int(s.(syscall.Signal)))
-		case <-done:
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(done)
-	}
-}
-
-func runCheck(t *tally, env []string, command string) {
-	begin := time.Now()
-	cmd := exec.Command("sh", "-c", command)
+// command is a command that the end of ctx ends, with all that it started and that did not leave its process group.
+func command(ctx context.Context, env []string, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = env
-	printed, err := cmd.CombinedOutput()
-	t.check(command, time.Since(begin), string(printed), err)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
 }
 
-func runTests(t *tally, env, args []string, stderr io.Writer) {
+func runCheck(ctx context.Context, t *tally, env []string, text string) {
+	begin := time.Now()
+	printed, err := command(ctx, env, "sh", "-c", text).CombinedOutput()
+	t.check(text, time.Since(begin), string(printed), err)
+}
+
+func runTests(ctx context.Context, t *tally, env, args []string, stderr io.Writer) {
 	for len(args) > 0 && !strings.HasPrefix(args[0], "-") && strings.Contains(args[0], "=") {
 		env, args = append(env, args[0]), args[1:]
 	}
-	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
-	cmd.Env, cmd.Stderr = env, stderr
+	cmd := command(ctx, env, "go", append([]string{"test", "-json"}, args...)...)
+	cmd.Stderr = stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestFolder: what has our marker and nobody's lock is removed, and nothing else that has such a name.
@@ -103,5 +104,26 @@ func TestMemory(t *testing.T) {
 		if _, err := os.Stat(fields[0]); c.begin != disk && !os.IsNotExist(err) {
 			t.Errorf("%s is still there: %v", fields[0], err)
 		}
+	}
+}
+
+// TestSignal: a signal ends what runs, and the folder in memory is removed.
+func TestSignal(t *testing.T) {
+	if roomy(memory, memoryFree) != nil {
+		t.Skip("there is no file system in memory here, or it is small")
+	}
+	var out strings.Builder
+	begin := time.Now()
+	// A child of the command's holds its output open for as long as it lives.
+	if exit := run([]string{"-memory", "-check", "echo at $TMPDIR; sleep 600 & kill -TERM $PPID; wait"}, &out, io.Discard); exit != 1 {
+		t.Errorf("exit %d", exit)
+	}
+	if took := time.Since(begin); took > 9*time.Second { // WaitDelay: a process was left
+		t.Errorf("it took %s", took)
+	}
+	_, said, _ := strings.Cut(out.String(), "at "+memory)
+	path, _, found := strings.Cut(said, "\n")
+	if _, err := os.Stat(memory + path); !found || !os.IsNotExist(err) {
+		t.Errorf("%s is still there: %v: %s", memory+path, err, out.String())
 	}
 }
