@@ -47,22 +47,33 @@ export GORACE := atexit_sleep_ms=0
 # that they start are built as for users, without it, in either case. So they run without the detector, but for
 # RACED_OUTSIDE: tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several
 # things at once.
-OUTSIDE       := ./integration/e2e ./integration/sandbox ./integration/service
-RACED_OUTSIDE := ^(TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoadCreatesTheDatabase|TestLoadFailures|TestLoadOverwritesOnlyWhenTold|TestLoadSomeTables|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
-# Tests by name, in one goroutine of their own or nearly so, of values by the million or of every byte of something, which the
+OUTSIDE       := ./integration/e2e ./integration/isolation ./integration/record ./integration/sandbox ./integration/service
+RACED_OUTSIDE := ^(TestBreakages|TestHang|TestDescendants|TestThreads|TestEachJobOnce|TestEventsInOrder|TestOneJobOfManyOrders|TestTwins|TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoadCreatesTheDatabase|TestLoadFailures|TestLoadOverwritesOnlyWhenTold|TestLoadSomeTables|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
+# The three of them that take longest, each in a run of its own.
+LONG          := ./integration/e2e ./integration/sandbox ./integration/service
+# Packages that start programs and servers as those of OUTSIDE do, and do one thing at a time in their own process, with
+# code that the tests beside it do with the race detector.
+PROCESSES     := ./integration/debugging ./integration/examples ./integration/mysqlsource ./integration/nodeplugin \
+	./integration/python ./integration/scaffold ./plugins/bundle
+# Tests by name that start processes of their own binary, over and over, one after the other, and of values by the million or
+# of every byte of something, in one goroutine of their own or nearly so, which the
 # race detector makes many times slower as well. They run without it, in full; smaller tests of the same packages run with it.
-LARGE       := ./engine/decrypt ./engine/sandbox ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
-LARGE_TESTS := ^(TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
+LARGE       := ./cmd/cipherstream/pipeline ./cmd/cipherstream/plugin ./sdk/stagetest/suite ./engine/decrypt ./engine/sandbox ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
+LARGE_TESTS := ^(TestForeignFiltersAreChecked|TestForeignFilterKeepsSecrets|TestPluginTestConfines|TestReplayIsConfined|TestForeignProcesses|TestBrokenProcessesFail|TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
 # As the programs that the tests start are built, and the linters read, so that every package is compiled once for all of
 # it, and once more for the race detector, which needs cgo.
 UNRACED := CGO_ENABLED=0 -vet=off -tags $(TAGS) -timeout 45m
 # What reads the sources, and runs nothing of them.
 SOURCES := ./integration/repo
 # All other packages, as go test takes them.
-INSIDE = $(filter-out $(SOURCES:./%=$(MODULE)/%) $(OUTSIDE:./%=$(MODULE)/%),$(shell $(GO) list -tags $(TAGS) ./...))
+INSIDE = $(filter-out $(patsubst ./%,$(MODULE)/%,$(SOURCES) $(OUTSIDE) $(PROCESSES) $(ON_DISK)),$(shell $(GO) list -tags $(TAGS) ./...))
 MODULE = $(shell $(GO) list -m)
 
 SCRIPTS := integration/scripts
+# Where temporary files are that shall not be in memory: records that say when they are not on a disk, programs whose memory
+# is limited.
+DISK := TMPDIR=$(or $(TMPDIR),/tmp)
+ON_DISK := ./cmd/cipherstream/service ./engine/host
 # By itself, not by make: what calls make is run by `make -n` too.
 LINT    := bash $(SCRIPTS)/lint.sh $(TAGS) $(STATICCHECK_VERSION) $(GOVULNCHECK_VERSION)
 
@@ -84,12 +95,14 @@ deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, n
 # for what takes its time, so that more of them than there are processors run beside each other.
 test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE); the last line has the counts
 	@$(GO) run ./integration/testsummary \
-		-check '$(LINT)' \
-		$(foreach package,$(OUTSIDE),-test '$(UNRACED) -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
+		-memory -check '$(LINT)' \
+		$(foreach package,$(LONG),-test '$(if $(filter %/service,$(package)),$(DISK)) $(UNRACED) -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
+		-test '$(DISK) $(UNRACED) -p 2 -skip $(RACED_OUTSIDE) $(filter-out $(LONG),$(OUTSIDE)) $(PROCESSES)' \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -skip $(LARGE_TESTS) $(INSIDE)' \
+		-test '$(DISK) -vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 $(ON_DISK)' \
 		-test '$(UNRACED) -p 1 -run $(LARGE_TESTS) $(LARGE)' \
 		-test '$(UNRACED) $(SOURCES)' \
-		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 -run $(RACED_OUTSIDE) $(OUTSIDE)'; \
+		-test '$(DISK) -vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 -run $(RACED_OUTSIDE) $(OUTSIDE)'; \
 	status=$$?; bash integration/images/engine.sh stop; exit $$status
 
 test-unit: ## the tests that need nothing but Go: no server, no other program

@@ -37,6 +37,18 @@ func TestMakefileNamesTests(t *testing.T) {
 			}
 		}
 	}
+	raced := regexp.MustCompile(strings.TrimSuffix(setting("RACED_OUTSIDE"), "$"))
+	for _, dir := range regexp.MustCompile(`\./\S+`).FindAllString(regexp.MustCompile(`(?m)^PROCESSES *:= *((?:.*\\\n)*.*)$`).FindString(makefile), -1) {
+		list := tests[strings.TrimPrefix(dir, "./")]
+		if len(list) == 0 {
+			t.Errorf("PROCESSES has %s, which has no tests", dir)
+		}
+		for _, name := range list {
+			if raced.MatchString(name) {
+				t.Errorf("RACED_OUTSIDE names %s, which %s has too, and it does not run there", name, dir)
+			}
+		}
+	}
 	for _, c := range []struct {
 		names, folders string
 		nowhereElse    bool

@@ -114,6 +114,7 @@ var invariants = map[string]string{
 // TestInvariants loads the practice of scale 1 and counts the rows that break a rule:
 // those above, that every key names a row, and that nothing changed before it was made.
 func TestInvariants(t *testing.T) {
+	t.Parallel()
 	mariadb := dbtest.MariaDB(t)
 	config := sandbox.LoadConfig{
 		DSN: mariadb.DSN(mariadb.Database()), SQL: practiceSQL,

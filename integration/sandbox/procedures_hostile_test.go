@@ -23,12 +23,14 @@ import (
 // the invoice, movements of invoices that are gone, too much paid, date_settled set
 // at random.
 func TestMoneyOfHostileRows(t *testing.T) {
+	t.Parallel()
 	p := readPractice(t)
 	dbs := map[string]*sql.DB{"sandbox": p.inSandbox(t), "mariadb": p.in(t, dbtest.MariaDB(t), "DEFAULT")}
 	testHostileRows(t, p, dbs)
 }
 
 func TestMoneyOfHostileRowsOnMySQL(t *testing.T) {
+	t.Parallel()
 	p := readPractice(t)
 	testHostileRows(t, p, map[string]*sql.DB{"mysql": p.in(t, servers.MySQL(t), "DEFAULT")})
 }
@@ -134,11 +136,13 @@ func (*hostile) moment(r *rand.Rand) string {
 // TestListsAndSumsAreWhole: neither the server's limit of lists nor a column's number
 // of digits cuts what the procedures say.
 func TestListsAndSumsAreWhole(t *testing.T) {
+	t.Parallel()
 	p := readPractice(t)
 	testWhole(t, p, map[string]*sql.DB{"sandbox": p.inSandbox(t), "mariadb": p.in(t, dbtest.MariaDB(t), "DEFAULT")})
 }
 
 func TestListsAndSumsAreWholeOnMySQL(t *testing.T) {
+	t.Parallel()
 	p := readPractice(t)
 	testWhole(t, p, map[string]*sql.DB{"mysql": p.in(t, servers.MySQL(t), "DEFAULT")})
 }

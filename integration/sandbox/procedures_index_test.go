@@ -51,6 +51,7 @@ func numbers() []string {
 }
 
 func TestProceduresUseTheDateIndexes(t *testing.T) {
+	t.Parallel()
 	testIndexes(t, readPractice(t), dbtest.MariaDB(t))
 }
 

@@ -15,6 +15,7 @@ import (
 // TestProcedures fills the practice's tables by hand, on the embedded server and on
 // MariaDB. Creating them takes longer than the tests, so that these share them.
 func TestProcedures(t *testing.T) {
+	t.Parallel()
 	p := readPractice(t)
 	mariadb := dbtest.MariaDB(t)
 	servers := map[string]*sql.DB{"sandbox": p.inSandbox(t), "mariadb": p.in(t, mariadb, "DEFAULT")}
@@ -25,6 +26,7 @@ func TestProcedures(t *testing.T) {
 // TestProceduresOnMySQL is TestProcedures, and TestProceduresUseTheDateIndexes, on
 // MySQL.
 func TestProceduresOnMySQL(t *testing.T) {
+	t.Parallel()
 	p := readPractice(t)
 	server := servers.MySQL(t)
 	testProcedures(t, p, map[string]*sql.DB{"mysql": p.in(t, server, "DEFAULT")})

@@ -15,6 +15,7 @@ import (
 // TestGeneratedPractice calls every procedure on generated data, on MariaDB and on
 // the embedded server, which must answer the same, and adds up the money.
 func TestGeneratedPractice(t *testing.T) {
+	t.Parallel()
 	p := readPractice(t)
 	options := sandbox.Options{Seed: 11, Patients: 150, Appointments: 1_500}
 	mariadb := dbtest.MariaDB(t)

@@ -34,6 +34,7 @@ var missedByUpdated = map[string][]string{
 // reads, one at a time, as the practice does, ts_4_update with them: every row that
 // All shows otherwise must come under Updated on that day, as All shows it.
 func TestUpdatedBringsEveryChange(t *testing.T) {
+	t.Parallel()
 	p := readPractice(t)
 	db := p.in(t, dbtest.MariaDB(t), "DEFAULT")
 	p.fillEveryTable(t, db)

@@ -11,21 +11,32 @@
 // It owns the reading of `go test -json`; it never decides what is run, which
 // the Makefile does.
 //
-//	testsummary -check 'COMMAND' -test '[NAME=VALUE ...] ARGUMENTS OF go test' ...
+//	testsummary [-memory] -check 'COMMAND' -test '[NAME=VALUE ...] ARGUMENTS OF go test' ...
+//
+// With -memory the temporary files of all of it are in memory where the system has room for that, and are gone at the
+// end. What go builds stays on the disk: the pages of a program that lies in memory are its process's,
+// which tests of limits would see.
+//
+// A signal ends all that runs, and what was made for it is removed before the end.
 //
 // The exit status is 0 when nothing failed and something ran, 1 when not, 2 for
 // wrong usage.
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -43,6 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("testsummary", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var steps []step
+	inMemory := flags.Bool("memory", false, "keep temporary files in memory, where there is room")
 	flags.Func("check", "run `COMMAND` with sh, and count it as one", func(s string) error {
 		steps = append(steps, step{text: s})
 		return nil
@@ -57,19 +69,31 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	env := os.Environ()
+	if *inMemory {
+		temporary, err := newFolder(memory, memoryFree)
+		if err != nil {
+			fmt.Fprintf(stdout, "temporary files are on the disk: %v\n", err)
+		} else {
+			defer temporary.remove()
+			env = append(env, "GOTMPDIR="+cmp.Or(os.Getenv("GOTMPDIR"), os.TempDir()), "TMPDIR="+temporary.path)
+		}
+	}
 	t := newTally(stdout)
 	begin := time.Now()
 	var running sync.WaitGroup
 	running.Go(func() {
 		for _, s := range steps {
 			if !s.test {
-				runCheck(t, s.text)
+				runCheck(ctx, t, env, s.text)
 			}
 		}
 	})
 	for _, s := range steps {
 		if s.test {
-			running.Go(func() { runTests(t, strings.Fields(s.text), stderr) })
+			running.Go(func() { runTests(ctx, t, slices.Clone(env), strings.Fields(s.text), stderr) })
 		}
 	}
 	running.Wait()
@@ -80,19 +104,28 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func runCheck(t *tally, command string) {
-	begin := time.Now()
-	printed, err := exec.Command("sh", "-c", command).CombinedOutput()
-	t.check(command, time.Since(begin), string(printed), err)
+// command is a command that the end of ctx ends, with all that it started and that did not leave its process group.
+func command(ctx context.Context, env []string, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
 }
 
-func runTests(t *tally, args []string, stderr io.Writer) {
-	env := os.Environ()
+func runCheck(ctx context.Context, t *tally, env []string, text string) {
+	begin := time.Now()
+	printed, err := command(ctx, env, "sh", "-c", text).CombinedOutput()
+	t.check(text, time.Since(begin), string(printed), err)
+}
+
+func runTests(ctx context.Context, t *tally, env, args []string, stderr io.Writer) {
 	for len(args) > 0 && !strings.HasPrefix(args[0], "-") && strings.Contains(args[0], "=") {
 		env, args = append(env, args[0]), args[1:]
 	}
-	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
-	cmd.Env, cmd.Stderr = env, stderr
+	cmd := command(ctx, env, "go", append([]string{"test", "-json"}, args...)...)
+	cmd.Stderr = stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
