@@ -91,14 +91,14 @@ help: ## list the targets
 deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, nginx, Chromium, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
 	@bash $(SCRIPTS)/deps.sh
 
-# Lint vets the tests, so that go test need not. All of it goes on at once: those outside wait much, for servers and
-# for what takes its time, so that more of them than there are processors run beside each other.
+# Lint vets the tests, so that go test need not. Five runs of go test go on at once, the longest first: those outside wait
+# much, for servers and for what takes its time, so that more of them than there are processors run beside each other.
 test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE); the last line has the counts
 	@$(GO) run ./integration/testsummary \
-		-memory -check '$(LINT)' \
+		-memory -together 5 -check '$(LINT)' \
 		$(foreach package,$(LONG),-test '$(if $(filter %/service,$(package)),$(DISK)) $(UNRACED) -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
-		-test '$(DISK) $(UNRACED) -p 2 -skip $(RACED_OUTSIDE) $(filter-out $(LONG),$(OUTSIDE)) $(PROCESSES)' \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -skip $(LARGE_TESTS) $(INSIDE)' \
+		-test '$(DISK) $(UNRACED) -p 2 -skip $(RACED_OUTSIDE) $(filter-out $(LONG),$(OUTSIDE)) $(PROCESSES)' \
 		-test '$(DISK) -vet=off $(RACE) -tags $(TAGS) -timeout 45m -p 1 $(ON_DISK)' \
 		-test '$(UNRACED) -p 1 -run $(LARGE_TESTS) $(LARGE)' \
 		-test '$(UNRACED) $(SOURCES)' \

@@ -1,5 +1,5 @@
-// Command testsummary runs checks, one after the other, and all runs of go test at once
-// beside them, whatever fails, and ends with one plain line:
+// Command testsummary runs checks, one after the other, and runs of go test at once
+// beside them, in the order in which they are given, whatever fails, and ends with one plain line:
 //
 //	12 passed, 0 failed, 1 skipped
 //
@@ -11,11 +11,13 @@
 // It owns the reading of `go test -json`; it never decides what is run, which
 // the Makefile does.
 //
-//	testsummary [-memory] -check 'COMMAND' -test '[NAME=VALUE ...] ARGUMENTS OF go test' ...
+//	testsummary [-memory] [-together N] -check 'COMMAND' -test '[NAME=VALUE ...] ARGUMENTS OF go test' ...
 //
 // With -memory the temporary files of all of it are in memory where the system has room for that, and are gone at the
 // end. What go builds stays on the disk: the pages of a program that lies in memory are its process's,
 // which tests of limits would see.
+//
+// With -together at most so many runs of go test go on at once; the default is all of them.
 //
 // A signal ends all that runs, and what was made for it is removed before the end.
 //
@@ -55,6 +57,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	var steps []step
 	inMemory := flags.Bool("memory", false, "keep temporary files in memory, where there is room")
+	together := flags.Int("together", 0, "let at most `N` runs of go test go on at once; 0 is all of them")
 	flags.Func("check", "run `COMMAND` with sh, and count it as one", func(s string) error {
 		steps = append(steps, step{text: s})
 		return nil
@@ -91,10 +94,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 			}
 		}
 	})
+	places := make(chan struct{}, cmp.Or(max(*together, 0), len(steps)))
 	for _, s := range steps {
-		if s.test {
-			running.Go(func() { runTests(ctx, t, slices.Clone(env), strings.Fields(s.text), stderr) })
+		if !s.test {
+			continue
 		}
+		places <- struct{}{}
+		running.Go(func() {
+			runTests(ctx, t, slices.Clone(env), strings.Fields(s.text), stderr)
+			<-places
+		})
 	}
 	running.Wait()
 	fmt.Fprintf(stdout, "all of it took %s\n", time.Since(begin).Round(time.Second))
