@@ -93,7 +93,11 @@ deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, n
 
 # Lint vets the tests, so that go test need not. Five runs of go test go on at once, the longest first: those outside wait
 # much, for servers and for what takes its time, so that more of them than there are processors run beside each other.
+# Before that every package is compiled once, because go commands that run beside each other would each compile all of them;
+# what does not compile is what they have to say.
 test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE); the last line has the counts
+	@CGO_ENABLED=0 $(GO) list -export -tags $(TAGS) ./... >/dev/null 2>&1 & \
+	$(GO) list -export $(RACE) -tags $(TAGS) ./... >/dev/null 2>&1; wait
 	@$(GO) run ./integration/testsummary \
 		-memory -together 5 -check '$(LINT)' \
 		$(foreach package,$(LONG),-test '$(if $(filter %/service,$(package)),$(DISK)) $(UNRACED) -parallel 4 -skip $(RACED_OUTSIDE) $(package)') \
