@@ -126,7 +126,7 @@ func (w *workspace) must(args ...string) string {
 }
 
 // patience is how long a test waits for what takes seconds.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // empty holds that nothing is in a folder: the output of a failed run, what a run needs while it lasts.
 func (w *workspace) empty(dir string) {
