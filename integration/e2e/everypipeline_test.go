@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
 	"github.com/cipherstream/cipherstream/integration/servers"
@@ -26,7 +27,7 @@ func (w *workspace) serveSandbox(args ...string) string {
 	}
 	defer writer.Close()
 	cmd.Stdout = writer
-	ended := w.begin(cmd)
+	ended := w.beginFor(cmd, time.Hour) // as long as the test lasts
 	w.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGINT)
 		<-ended

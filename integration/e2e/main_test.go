@@ -143,7 +143,7 @@ func (w *workspace) run(args ...string) result {
 }
 
 // runTimeout is far above what any run of these tests takes.
-const runTimeout = 2 * time.Minute
+const runTimeout = 5 * time.Minute
 
 // finish runs a command to its end.
 func (w *workspace) finish(cmd *exec.Cmd) result {
@@ -156,7 +156,10 @@ func (w *workspace) finish(cmd *exec.Cmd) result {
 var unconfined = regexp.MustCompile(`(?m)^warn: plugin "[^"]*" runs unconfined, .*\n`)
 
 // begin starts a command and gives its result when it has ended.
-func (w *workspace) begin(cmd *exec.Cmd) <-chan result {
+func (w *workspace) begin(cmd *exec.Cmd) <-chan result { return w.beginFor(cmd, runTimeout) }
+
+// beginFor is begin with a limit of time of its own.
+func (w *workspace) beginFor(cmd *exec.Cmd, limit time.Duration) <-chan result {
 	w.Helper()
 	var stdout, stderr bytes.Buffer
 	if cmd.Stdout == nil {
@@ -170,10 +173,10 @@ func (w *workspace) begin(cmd *exec.Cmd) <-chan result {
 	}
 	ended := make(chan result, 1)
 	go func() {
-		watch := time.AfterFunc(runTimeout, func() { _ = cmd.Process.Kill() })
+		watch := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait() // the exit code says it
 		if !watch.Stop() {
-			w.Errorf("%v did not end within %s", cmd.Args, runTimeout)
+			w.Errorf("%v did not end within %s", cmd.Args, limit)
 		}
 		code := cmd.ProcessState.ExitCode()
 		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {

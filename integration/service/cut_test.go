@@ -300,7 +300,15 @@ func testCutStreams(t *testing.T, s *shared) {
 				t.Errorf("a whole answer: %+v", whole)
 			}
 			for _, f := range failures {
-				got := read(t, s.key[f.customer], `{"customer_id":"`+f.customer+`","table_name":"`+f.table+`","mode":"stream"}`)
+				fail := func() seen {
+					return read(t, s.key[f.customer], `{"customer_id":"`+f.customer+`","table_name":"`+f.table+`","mode":"stream"}`)
+				}
+				got := fail()
+				// A connection that is reset may take with it what the source has not read yet: on a busy machine that is all of
+				// it now and then, and the error is told in place of the rows.
+				for again := 0; again < 10 && f.customer == "broken" && !spooled[name] && got.Status == http.StatusServiceUnavailable; again++ {
+					got = fail()
+				}
 				if !got.failed() {
 					t.Errorf("%s: it looks whole: %+v", f.table, got)
 				}
