@@ -399,7 +399,13 @@ func TestSignalsOfChildren(t *testing.T) {
 	}
 	_, rest, found := strings.Cut(string(status), "SigIgn:")
 	var ignored uint64
-	if _, err := fmt.Sscanf(rest, "%x", &ignored); err != nil || !found || ignored != 0 {
-		t.Errorf("it ignores the signals %b, %v", ignored<<1, err)
+	if _, err := fmt.Sscanf(rest, "%x", &ignored); err != nil || !found {
+		t.Fatalf("%q: %v", status, err)
+	}
+	// Others may be ignored by whoever has started the tests, and are by what stands below a program in C.
+	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGTERM} {
+		if ignored>>(signal-1)&1 != 0 {
+			t.Errorf("it ignores %v", signal)
+		}
 	}
 }
