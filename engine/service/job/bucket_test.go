@@ -1,40 +1,28 @@
 package job
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"io"
-	"iter"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/object"
+	"github.com/cipherstream/cipherstream/sdk/object/memory"
 	"github.com/cipherstream/cipherstream/sdk/object/objecttest"
 )
 
 // bucket is a store in memory, of which calls can be made to wait or to fail.
 type bucket struct {
+	*memory.Bucket
 	signs bool // links
 
 	mu sync.Mutex
 	// on is called before something is done; its error is that of the call, and nothing is done then.
-	on      func(call, key string) error
-	objects map[string]stored
-	uploads map[string]*upload // by ID
+	on func(call, key string) error
 }
 
-type stored struct {
-	object.Info
-	content []byte
-}
-
-func newBucket() *bucket { return &bucket{objects: map[string]stored{}, uploads: map[string]*upload{}} }
+func newBucket() *bucket { return &bucket{Bucket: memory.New(nil)} }
 
 func TestBucket(t *testing.T) {
 	t.Parallel()
@@ -59,65 +47,62 @@ func (b *bucket) set(on func(call, key string) error) {
 }
 
 // keys are those of the objects, and begun those of the uploads.
-func (b *bucket) keys() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Sorted(maps.Keys(b.objects))
-}
-
-func (b *bucket) begun() (keys []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, u := range b.uploads {
-		keys = append(keys, u.of.Key)
+func (b *bucket) keys() (keys []string) {
+	for info := range b.List(context.Background(), "") {
+		keys = append(keys, info.Key)
 	}
 	return keys
 }
 
-func (b *bucket) content(key string) []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.objects[key].content
+func (b *bucket) begun() (keys []string) {
+	for u := range b.Uploads(context.Background(), "") {
+		keys = append(keys, u.Key)
+	}
+	return keys
 }
 
-func (b *bucket) Create(ctx context.Context, key string, about object.About) (object.Upload, error) {
-	if err := object.CheckKey(key); err != nil {
-		return nil, err
+// content is that of an object; nil of one that is not there.
+func (b *bucket) content(key string) []byte {
+	r, _, err := b.Open(context.Background(), key, 0)
+	if err != nil {
+		return nil
 	}
+	content, _ := io.ReadAll(r) // of memory
+	return content
+}
+
+// Create begins an object, which may be completed after ctx has ended, as by a process that stood still meanwhile.
+func (b *bucket) Create(ctx context.Context, key string, about object.About) (object.Upload, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if err := b.call("create", key); err != nil {
 		return nil, err
 	}
-	about.Metadata = maps.Clone(about.Metadata)
-	u := &upload{Digest: object.NewDigest(), ctx: ctx, bucket: b, about: about, of: object.Unfinished{Key: key, ID: rand.Text(), Began: time.Now()}}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.uploads[u.of.ID] = u
-	return u, nil
+	u, err := b.Bucket.Create(context.WithoutCancel(ctx), key, about)
+	if err != nil {
+		return nil, err
+	}
+	return &upload{Upload: u, ctx: ctx, bucket: b}, nil
 }
 
 type upload struct {
-	*object.Digest
-	ctx     context.Context
-	bucket  *bucket
-	about   object.About
-	of      object.Unfinished
-	content []byte
-	failed  error
+	object.Upload
+	ctx    context.Context
+	bucket *bucket
+	failed error
 }
 
-func (u *upload) Unfinished() object.Unfinished { return u.of }
+func (u *upload) key() string { return u.Unfinished().Key }
 
 func (u *upload) Write(p []byte) (int, error) {
-	return u.Beside(p, func(p []byte) error {
-		if u.failed = u.bucket.call("write", u.of.Key); u.failed == nil && u.ctx.Err() != nil {
-			u.failed = context.Cause(u.ctx)
-		}
-		u.content = append(u.content, p...)
-		return u.failed
-	})
+	if u.failed = u.bucket.call("write", u.key()); u.failed == nil && u.ctx.Err() != nil {
+		u.failed = context.Cause(u.ctx)
+	}
+	if u.failed != nil {
+		return 0, u.failed
+	}
+	return u.Upload.Write(p)
 }
 
 func (u *upload) Commit(ctx context.Context) (object.Receipt, error) {
@@ -127,66 +112,19 @@ func (u *upload) Commit(ctx context.Context) (object.Receipt, error) {
 	if u.failed != nil {
 		return object.Receipt{}, u.failed
 	}
-	if err := u.bucket.call("commit", u.of.Key); err != nil {
+	if err := u.bucket.call("commit", u.key()); err != nil {
 		return object.Receipt{}, err
 	}
-	b := u.bucket
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.uploads[u.of.ID] == nil {
-		return object.Receipt{}, fault.New("sink.upload", fault.Sink, "the upload was ended by somebody else").WithRetry()
-	}
-	delete(b.uploads, u.of.ID)
-	b.objects[u.of.Key] = stored{content: u.content, Info: object.Info{Key: u.of.Key, Size: u.Size(), Modified: time.Now(), Version: u.of.ID,
-		ContentType: u.about.ContentType, Metadata: u.about.Metadata}}
-	return object.Receipt{Size: u.Size(), SHA256: u.SHA256(), Location: "memory://b/" + escaped(u.of.Key)}, nil
+	return u.Upload.Commit(context.WithoutCancel(ctx))
 }
 
-// escaped is how a key stands in a URL.
-func escaped(key string) string {
-	return strings.NewReplacer(" ", "%20", "é", "%C3%A9", "%", "%25").Replace(key)
-}
+func (u *upload) Abort(ctx context.Context) error { return u.bucket.AbortUpload(ctx, u.Unfinished()) }
 
-func (u *upload) Abort(ctx context.Context) error { return u.bucket.AbortUpload(ctx, u.of) }
-
-func (b *bucket) AbortUpload(_ context.Context, of object.Unfinished) error {
+func (b *bucket) AbortUpload(ctx context.Context, of object.Unfinished) error {
 	if err := b.call("abort", of.Key); err != nil {
 		return err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.uploads, of.ID)
-	return nil
-}
-
-func (b *bucket) find(ctx context.Context, key string) (stored, error) {
-	if ctx.Err() != nil {
-		return stored{}, context.Cause(ctx)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	found, ok := b.objects[key]
-	if !ok {
-		return found, object.Missing(key)
-	}
-	found.Metadata = maps.Clone(found.Metadata)
-	return found, nil
-}
-
-func (b *bucket) Open(ctx context.Context, key string, offset int64) (io.ReadCloser, object.Info, error) {
-	found, err := b.find(ctx, key)
-	if err != nil {
-		return nil, object.Info{}, err
-	}
-	if offset < 0 || offset > found.Size {
-		return nil, object.Info{}, object.BadOffset(key, found.Size, offset)
-	}
-	return io.NopCloser(bytes.NewReader(found.content[offset:])), found.Info, nil
-}
-
-func (b *bucket) Stat(ctx context.Context, key string) (object.Info, error) {
-	found, err := b.find(ctx, key)
-	return found.Info, err
+	return b.Bucket.AbortUpload(ctx, of)
 }
 
 // Link gives one that ends as it was asked for.
@@ -208,44 +146,5 @@ func (b *bucket) Delete(ctx context.Context, key string) error {
 	if err := b.call("delete", key); err != nil {
 		return err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.objects, key)
-	return nil
+	return b.Bucket.Delete(ctx, key)
 }
-
-func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[object.Info, error] {
-	return func(yield func(object.Info, error) bool) {
-		for _, key := range b.keys() {
-			if !strings.HasPrefix(key, prefix) {
-				continue
-			}
-			info, err := b.Stat(ctx, key)
-			if fault.Is(err, object.CodeMissing) {
-				continue
-			}
-			if !yield(info, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-func (b *bucket) Uploads(ctx context.Context, prefix string) iter.Seq2[object.Unfinished, error] {
-	return func(yield func(object.Unfinished, error) bool) {
-		if ctx.Err() != nil {
-			yield(object.Unfinished{}, context.Cause(ctx))
-			return
-		}
-		b.mu.Lock()
-		uploads := slices.Collect(maps.Values(b.uploads))
-		b.mu.Unlock()
-		for _, u := range uploads {
-			if strings.HasPrefix(u.of.Key, prefix) && !yield(u.of, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (b *bucket) Close() error { return nil }

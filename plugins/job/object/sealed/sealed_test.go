@@ -14,9 +14,9 @@ import (
 	"testing"
 
 	"github.com/cipherstream/cipherstream/plugins/job/object/folder"
-	"github.com/cipherstream/cipherstream/plugins/job/object/memory"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/object"
+	"github.com/cipherstream/cipherstream/sdk/object/memory"
 	"github.com/cipherstream/cipherstream/sdk/object/objecttest"
 )
 

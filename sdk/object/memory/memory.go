@@ -15,14 +15,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cipherstream/cipherstream/plugins/job/object/signed"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
 // Bucket is a store in memory.
 type Bucket struct {
-	signer *signed.Signer
+	sign func(key string, request object.LinkRequest) (object.Link, error)
 
 	mu      sync.Mutex
 	objects map[string]stored
@@ -34,9 +33,9 @@ type stored struct {
 	content []byte
 }
 
-// New returns an empty store. Without a signer it signs no links.
-func New(signer *signed.Signer) *Bucket {
-	return &Bucket{signer: signer, objects: map[string]stored{}, uploads: map[string]*upload{}}
+// New returns an empty store, whose links sign makes; nil makes none.
+func New(sign func(key string, request object.LinkRequest) (object.Link, error)) *Bucket {
+	return &Bucket{sign: sign, objects: map[string]stored{}, uploads: map[string]*upload{}}
 }
 
 // Create begins an object.
@@ -154,12 +153,12 @@ func (b *Bucket) Stat(ctx context.Context, key string) (object.Info, error) {
 	return found.Info, err
 }
 
-// Link signs a link, if there is a signer.
+// Link is what sign makes of it.
 func (b *Bucket) Link(_ context.Context, key string, request object.LinkRequest) (object.Link, error) {
-	if b.signer == nil {
+	if b.sign == nil {
 		return object.Link{}, nil
 	}
-	return b.signer.Link(key, request)
+	return b.sign(key, request)
 }
 
 // Delete removes an object.
