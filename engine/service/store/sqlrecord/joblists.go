@@ -3,7 +3,6 @@ package sqlrecord
 import (
 	"context"
 	"database/sql"
-	"strings"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
@@ -33,7 +32,7 @@ func (r *Record) jobs(ctx context.Context, query string, args ...any) (all []sto
 // Jobs lists a customer's jobs, and says how many the filter lets through in all. Which they are is found in an index
 // alone; of those of the page the rows are read.
 func (r *Record) Jobs(ctx context.Context, f store.JobFilter) (list []store.Job, total int64, err error) {
-	where, args := jobsWhere(f)
+	where, args := jobsWhere(f, "created_at", 1)
 	count, of := "SELECT count(*) FROM jobs WHERE "+where, args
 	if days, args, whole := daysWhere(f); whole && r.db.Counted {
 		count, of = "SELECT coalesce(sum(n), 0) FROM job_counts WHERE "+days, args
@@ -53,12 +52,11 @@ func (r *Record) Jobs(ctx context.Context, f store.JobFilter) (list []store.Job,
 	return list, total, err
 }
 
-// jobsWhere is the condition of a list.
-func jobsWhere(f store.JobFilter) (where string, args []any) {
-	conditions := []string{"customer = ?"}
-	args = []any{f.Customer}
+// jobsWhere is the condition of a list, whose times are those of a column that counts so many microseconds.
+func jobsWhere(f store.JobFilter, column string, unit int64) (where string, args []any) {
+	where, args = "customer = ?", []any{f.Customer}
 	add := func(condition string, value any) {
-		conditions, args = append(conditions, condition), append(args, value)
+		where, args = where+" AND "+condition, append(args, value)
 	}
 	if f.Status != "" {
 		add("status = ?", f.Status)
@@ -67,35 +65,23 @@ func jobsWhere(f store.JobFilter) (where string, args []any) {
 		add(`"procedure" = ?`, f.Procedure)
 	}
 	if !f.From.IsZero() {
-		add("created_at >= ?", Micros(f.From))
+		add(column+" >= ?", Micros(f.From)/unit)
 	}
 	if !f.To.IsZero() {
-		add("created_at < ?", Micros(f.To))
+		add(column+" < ?", Micros(f.To)/unit)
 	}
-	return strings.Join(conditions, " AND "), args
+	return where, args
 }
 
 // daysWhere is the condition of a list on the days of its jobs; not whole where it begins or ends within one.
 func daysWhere(f store.JobFilter) (where string, args []any, whole bool) {
-	conditions, args := []string{"customer = ?"}, []any{f.Customer}
-	add := func(condition string, value any) {
-		conditions, args = append(conditions, condition), append(args, value)
-	}
-	if f.Status != "" {
-		add("status = ?", f.Status)
-	}
-	if f.Procedure != "" {
-		add(`"procedure" = ?`, f.Procedure)
-	}
 	const day = int64(24 * time.Hour / time.Microsecond)
 	whole = true
-	for condition, at := range map[string]time.Time{"day >= ?": f.From, "day < ?": f.To} {
-		if !at.IsZero() {
-			whole = whole && Micros(at)%day == 0
-			add(condition, Micros(at)/day)
-		}
+	for _, at := range []time.Time{f.From, f.To} {
+		whole = whole && (at.IsZero() || Micros(at)%day == 0)
 	}
-	return strings.Join(conditions, " AND "), args, whole
+	where, args = jobsWhere(f, "day", day)
+	return where, args, whole
 }
 
 // jobOrders are the orders of lists, each of which an index has.
