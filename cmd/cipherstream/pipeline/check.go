@@ -165,9 +165,6 @@ func checkResult(ctx context.Context, pipeline string, found *engine.CheckReport
 	return out
 }
 
-// levelColors says how levels look on a terminal.
-var levelColors = map[stage.Level]string{stage.LevelWrong: terminal.Red, stage.LevelWarning: terminal.Bold, stage.LevelUnchecked: terminal.Cyan}
-
 // writeFindings renders findings for people, the stage first.
 func writeFindings(w io.Writer, found *engine.CheckReport, color bool) error {
 	paint := func(style, text string) string {
@@ -186,7 +183,7 @@ func writeFindings(w io.Writer, found *engine.CheckReport, color bool) error {
 		if f.Level == stage.LevelWrong || f.Level == stage.LevelWarning {
 			code = "[" + diag.Printable(f.Fault.Code) + "]"
 		}
-		fmt.Fprintf(w, "%s %s: %s\n", paint(levelColors[f.Level], string(f.Level)+code), diag.Printable(name), diag.Printable(f.Fault.Message))
+		fmt.Fprintf(w, "%s %s: %s\n", paint(terminal.LevelColors[f.Level], string(f.Level)+code), diag.Printable(name), diag.Printable(f.Fault.Message))
 		if f.Fault.Hint != "" {
 			fmt.Fprintf(w, "  %s %s\n", paint(terminal.Cyan, "help:"), diag.Printable(f.Fault.Hint))
 		}
@@ -196,16 +193,6 @@ func writeFindings(w io.Writer, found *engine.CheckReport, color bool) error {
 			}
 		}
 	}
-	verdict := "nothing is wrong"
-	if n := count[stage.LevelWrong]; n > 0 {
-		verdict = fmt.Sprintf("%d wrong", n)
-	}
-	if n := count[stage.LevelWarning]; n > 0 {
-		verdict += ", " + terminal.Counted(n, "warning")
-	}
-	if n := count[stage.LevelUnchecked]; n > 0 {
-		verdict += fmt.Sprintf(", %d unchecked", n)
-	}
-	_, err := fmt.Fprintln(w, verdict)
+	_, err := fmt.Fprintln(w, terminal.Verdict(count))
 	return err
 }

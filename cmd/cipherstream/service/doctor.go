@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -254,7 +255,6 @@ func worst(found []finding, strict bool) error {
 
 // writeFound renders findings for people: a table, and below what to do.
 func writeFound(w io.Writer, found []finding, color bool) error {
-	colors := map[stage.Level]string{stage.LevelWrong: terminal.Red, stage.LevelWarning: terminal.Bold, stage.LevelUnchecked: terminal.Cyan}
 	count := map[stage.Level]int{}
 	rows := [][]string{}
 	for _, f := range found {
@@ -269,7 +269,7 @@ func writeFound(w io.Writer, found []finding, color bool) error {
 	for line := range strings.Lines(table.String()) {
 		f := found[i]
 		i++
-		if style := colors[f.Level]; color && style != "" {
+		if style := terminal.LevelColors[f.Level]; color && style != "" {
 			line = style + string(f.Level) + terminal.Reset + strings.TrimPrefix(line, string(f.Level))
 		}
 		if _, err := io.WriteString(w, line); err != nil {
@@ -279,17 +279,7 @@ func writeFound(w io.Writer, found []finding, color bool) error {
 			fmt.Fprintf(w, "  help: %s\n", diag.Printable(f.Hint))
 		}
 	}
-	verdict := "nothing is wrong"
-	if n := count[stage.LevelWrong]; n > 0 {
-		verdict = fmt.Sprintf("%d wrong", n)
-	}
-	if n := count[stage.LevelWarning]; n > 0 {
-		verdict += ", " + terminal.Counted(n, "warning")
-	}
-	if n := count[stage.LevelUnchecked]; n > 0 {
-		verdict += fmt.Sprintf(", %d unchecked", n)
-	}
-	_, err := fmt.Fprintln(w, verdict)
+	_, err := fmt.Fprintln(w, terminal.Verdict(count))
 	return err
 }
 
@@ -319,7 +309,7 @@ func (d *doctor) checks(diags diag.List) ([]check, error) {
 	for _, folder := range d.folders() {
 		checks = append(checks, check{"disk", folder, func(_ context.Context, r *findings) { lookAtDisk(r, folder) }})
 	}
-	for _, name := range sortedNames(d.set.Buckets) {
+	for _, name := range slices.Sorted(maps.Keys(d.set.Buckets)) {
 		checks = append(checks, check{"bucket", name, func(ctx context.Context, r *findings) { d.bucket(ctx, r, name) }})
 	}
 	for i := range d.set.Customers {
@@ -329,14 +319,6 @@ func (d *doctor) checks(diags diag.List) ([]check, error) {
 		}
 	}
 	return checks, nil
-}
-
-func sortedNames[V any](m map[string]V) (names []string) {
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 // procedures are those that are looked for at customers: what was named, or the first of the catalogue that extracts data.
@@ -511,7 +493,7 @@ func (d *doctor) folders() []string {
 	if d.set.Limits.Spool.Directory == "" {
 		add(os.TempDir())
 	}
-	for _, name := range sortedNames(d.set.Buckets) {
+	for _, name := range slices.Sorted(maps.Keys(d.set.Buckets)) {
 		if u, err := url.Parse(d.set.Buckets[name].URL); err == nil && u.Scheme == "file" {
 			add(filepath.Clean(u.Path))
 		}
