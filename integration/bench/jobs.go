@@ -205,27 +205,10 @@ func (j *jobsBench) measureWorkers(ctx context.Context) error {
 // measureLarge has all appointments delivered to the store, by a job and by the command, by turns.
 func (j *jobsBench) measureLarge(ctx context.Context) error {
 	return j.with(ctx, 1, "large", func() error {
-		subjects := []struct {
-			name string
-			do   func() error
-		}{{largeJob, func() error { return j.large(ctx) }}, {runJob, func() error { return j.runToStore(ctx) }}}
-		for round := range j.rounds + 1 {
-			var line []string
-			for i := range subjects {
-				sub := subjects[(i+round)%len(subjects)]
-				begin := time.Now()
-				if err := sub.do(); err != nil {
-					return fmt.Errorf("%s: %w", sub.name, err)
-				}
-				took := time.Since(begin)
-				line = append(line, fmt.Sprintf("%s %.2f", sub.name, took.Seconds()))
-				if round > 0 {
-					j.walls[sub.name] = append(j.walls[sub.name], took)
-				}
-			}
-			say("large jobs, round %d of %d, seconds: %s", round, j.rounds, strings.Join(line, ", "))
-		}
-		return nil
+		return j.byTurns("large jobs", []turn{
+			{largeJob, func(bool) error { return j.large(ctx) }},
+			{runJob, func(bool) error { return j.runToStore(ctx) }},
+		})
 	})
 }
 

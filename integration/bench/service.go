@@ -261,10 +261,7 @@ func (s *serviceBench) stream(ctx context.Context, name string) error {
 // measureStreams measures whole tables, the subjects by turns.
 func (s *serviceBench) measureStreams(ctx context.Context) error {
 	run := subject{name: byRun, output: "ndjson", isolation: "group"}
-	subjects := []struct {
-		name string
-		do   func(count bool) error
-	}{
+	return s.byTurns("streams", []turn{
 		{byClient, func(count bool) error {
 			_, err := s.runClient(ctx, count)
 			return err
@@ -283,7 +280,17 @@ func (s *serviceBench) measureStreams(ctx context.Context) error {
 			return nil
 		}},
 		{atOnce, func(bool) error { return s.streamsAtOnce(ctx) }},
-	}
+	})
+}
+
+// turn is something that is measured; count is true in the round that warms up.
+type turn struct {
+	name string
+	do   func(count bool) error
+}
+
+// byTurns measures how long each takes: a round to warm up, and those that count, each of which begins with another one.
+func (s *serviceBench) byTurns(what string, subjects []turn) error {
 	for round := range s.rounds + 1 {
 		var line []string
 		for i := range subjects {
@@ -298,7 +305,7 @@ func (s *serviceBench) measureStreams(ctx context.Context) error {
 				s.walls[sub.name] = append(s.walls[sub.name], took)
 			}
 		}
-		say("streams, round %d of %d, seconds: %s", round, s.rounds, strings.Join(line, ", "))
+		say("%s, round %d of %d, seconds: %s", what, round, s.rounds, strings.Join(line, ", "))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -195,11 +196,11 @@ func New(cfg Config) (*API, error) {
 	if cfg.Observer == nil {
 		cfg.Observer = nobody{}
 	}
-	orDefault(&cfg.StreamTimeout, 30*time.Second)
-	orDefault(&cfg.BodyTimeout, 10*time.Second)
-	orDefault(&cfg.Auto, delivery.AutoLimits)
-	orDefault(&cfg.ReferenceAge, 5*time.Minute)
-	orDefault(&cfg.ReferenceBytes, 64<<20)
+	cfg.StreamTimeout = cmp.Or(cfg.StreamTimeout, 30*time.Second)
+	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, 10*time.Second)
+	cfg.Auto = cmp.Or(cfg.Auto, delivery.AutoLimits)
+	cfg.ReferenceAge = cmp.Or(cfg.ReferenceAge, 5*time.Minute)
+	cfg.ReferenceBytes = cmp.Or(cfg.ReferenceBytes, 64<<20)
 	a := &API{Config: cfg, mux: http.NewServeMux(), waiters: newWaiters()}
 	a.Tune(cfg.Tuning)
 	var err error
@@ -211,13 +212,6 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	return a, nil
-}
-
-func orDefault[T comparable](v *T, value T) {
-	var zero T
-	if *v == zero {
-		*v = value
-	}
 }
 
 // Tune takes another tuning into effect, for the requests that come from now on.

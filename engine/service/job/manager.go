@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -49,9 +50,9 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Observer == nil {
 		cfg.Observer = nobody{}
 	}
-	orDefault(&cfg.Retention.Link, 12*time.Hour)
-	orDefault(&cfg.Retention.Grace, time.Hour)
-	orDefault(&cfg.Retention.Listed, 90*24*time.Hour)
+	cfg.Retention.Link = cmp.Or(cfg.Retention.Link, 12*time.Hour)
+	cfg.Retention.Grace = cmp.Or(cfg.Retention.Grace, time.Hour)
+	cfg.Retention.Listed = cmp.Or(cfg.Retention.Listed, 90*24*time.Hour)
 	m := &Manager{
 		cfg: cfg,
 		binder: binding.Binder{Engine: cfg.Engine, Sealer: cfg.Customers, Log: cfg.Log,
@@ -62,12 +63,6 @@ func New(cfg Config) (*Manager, error) {
 	m.letting = sync.NewCond(&m.mu)
 	m.life, m.end = context.WithCancel(context.Background())
 	return m, nil
-}
-
-func orDefault(d *time.Duration, value time.Duration) {
-	if *d == 0 {
-		*d = value
-	}
 }
 
 // How often the record is looked at.
