@@ -6,14 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
 
-	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"go.uber.org/goleak"
 
 	"github.com/cipherstream/cipherstream/engine"
@@ -35,41 +32,8 @@ func TestMain(m *testing.M) {
 // stages are those of package runnertest, and an encoder whose rows have exactly the size that is wanted.
 func stages() sdk.Bundle {
 	b := runnertest.Bundle("test")
-	b.Stages = append(b.Stages, sdk.DefineEncoder(sdk.About{Name: "pad", Summary: "A line of a width a row.", Out: sdk.ShapeRecords, Concurrent: true},
-		func(s padSettings, _ sdk.Env) (sdk.Encoder, error) { return pad{s}, nil }))
+	b.Stages = append(b.Stages, runnertest.Pad())
 	return b
-}
-
-type padSettings struct {
-	// Width is how many bytes a line has, and More how many the whole has beside.
-	Width int `config:"width" default:"20"`
-	More  int `config:"more"`
-}
-
-type pad struct{ padSettings }
-
-func (pad) Bind(*arrow.Schema) (sdk.Media, error) {
-	return sdk.Media{Type: "text/plain", Extension: ".txt"}, nil
-}
-func (pad) Begin(*sdk.Output) error { return nil }
-func (p pad) Encode(_ context.Context, rows sdk.Rows, out *sdk.Output) error {
-	for _, v := range rows.Column(0).(*array.Int64).Int64Values() {
-		start := len(out.Data)
-		out.Data = strconv.AppendInt(out.Data, v, 10)
-		for len(out.Data) < start+p.Width-1 {
-			out.Data = append(out.Data, '.')
-		}
-		out.Data = append(out.Data, '\n')
-		out.EndRecord()
-	}
-	return nil
-}
-func (p pad) End(_ sdk.Totals, out *sdk.Output) error {
-	if p.More > 0 {
-		out.Data = append(out.Data, strings.Repeat("+", p.More)...)
-		out.EndRecord()
-	}
-	return nil
 }
 
 const counting = `
@@ -92,16 +56,6 @@ spec:
     compressor: {use: bracket, when: params.packed}
     sink: {use: file, with: {path: "${run.output}"}}
 `
-
-// whole is what the pipeline gives of so many rows.
-func whole(rows, width int) []byte {
-	var b bytes.Buffer
-	for i := range rows {
-		line := strconv.Itoa(i)
-		b.WriteString(line + strings.Repeat(".", width-1-len(line)) + "\n")
-	}
-	return b.Bytes()
-}
 
 func newEngine(t testing.TB) *engine.Engine {
 	t.Helper()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
 )
 
 // TestDirect: the bytes of a run come as they are, and at their end how many rows they were and their digest; the receipt
@@ -35,7 +36,7 @@ func TestDirect(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := whole(rows, 20)
+			want := runnertest.Padded(rows, 20)
 			if got := to.bytes(); !bytes.Equal(got, want) {
 				t.Errorf("%s, %d rows: %d bytes, want %d", isolation, rows, len(got), len(want))
 			}
@@ -77,7 +78,7 @@ func TestDirectFails(t *testing.T) {
 			if to.story() != c.story || receipt == nil {
 				t.Errorf("%s, %s: %q, receipt %v", c.name, isolation, to.story(), receipt)
 			}
-			if got := to.bytes(); !bytes.HasPrefix(whole(100_000, 20), got) || (len(got) > 0) != (c.story != "") {
+			if got := to.bytes(); !bytes.HasPrefix(runnertest.Padded(100_000, 20), got) || (len(got) > 0) != (c.story != "") {
 				t.Errorf("%s, %s: %d bytes", c.name, isolation, len(got))
 			}
 		}

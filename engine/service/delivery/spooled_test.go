@@ -16,6 +16,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/spool"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
 )
 
 // jobSink is a sink that takes a run over, keeps what it is given and notes its calls. On is called in each of them.
@@ -125,7 +126,7 @@ func TestAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := whole(rows, 20)
+			want := runnertest.Padded(rows, 20)
 			if a.Receipt.Rows != int64(rows) || a.Receipt.SHA256 != hexSum(want) || a.Receipt.Bytes != int64(len(want)) || a.Receipt.Streamed || a.Switched != "" || len(told.told) > 0 {
 				t.Errorf("%s, %d rows: %+v", isolation, rows, a)
 			}
@@ -240,10 +241,10 @@ func TestHandOver(t *testing.T) {
 			leave()
 			close(returned)
 			end := <-ended
-			if end.Fault != nil || end.Receipt.Rows != int64(rows) || end.Receipt.SHA256 != hexSum(whole(rows, 20)) || end.Receipt.Location != "bucket" {
+			if end.Fault != nil || end.Receipt.Rows != int64(rows) || end.Receipt.SHA256 != hexSum(runnertest.Padded(rows, 20)) || end.Receipt.Location != "bucket" {
 				t.Errorf("%s, %d rows: %+v", isolation, rows, end)
 			}
-			if job.log() != "open write own gate gate commit" || job.object.RunID != plan.RunID || job.object.Media.Type != "text/plain" || !bytes.Equal(job.data.Bytes(), whole(rows, 20)) {
+			if job.log() != "open write own gate gate commit" || job.object.RunID != plan.RunID || job.object.Media.Type != "text/plain" || !bytes.Equal(job.data.Bytes(), runnertest.Padded(rows, 20)) {
 				t.Errorf("%s, %d rows: %s, %+v, %d bytes", isolation, rows, job.log(), job.object, job.data.Len())
 			}
 			if told.reasons() != "[rows]" {

@@ -1,18 +1,14 @@
 package job
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"go.uber.org/goleak"
 
 	"github.com/cipherstream/cipherstream/engine"
@@ -31,43 +27,8 @@ import (
 // stages are those of package runnertest, and an encoder whose rows are as wide as is wanted.
 func stages() sdk.Bundle {
 	b := runnertest.Bundle("test")
-	b.Stages = append(b.Stages, sdk.DefineEncoder(sdk.About{Name: "pad", Summary: "A line of a width a row.", Out: sdk.ShapeRecords, Concurrent: true},
-		func(s padSettings, _ sdk.Env) (sdk.Encoder, error) { return pad{s}, nil }))
+	b.Stages = append(b.Stages, runnertest.Pad())
 	return b
-}
-
-type padSettings struct {
-	Width int `config:"width" default:"20"`
-}
-
-type pad struct{ padSettings }
-
-func (pad) Bind(*arrow.Schema) (sdk.Media, error) {
-	return sdk.Media{Type: "text/plain", Extension: ".txt"}, nil
-}
-func (pad) Begin(*sdk.Output) error { return nil }
-func (p pad) Encode(_ context.Context, rows sdk.Rows, out *sdk.Output) error {
-	for _, v := range rows.Column(0).(*array.Int64).Int64Values() {
-		start := len(out.Data)
-		out.Data = strconv.AppendInt(out.Data, v, 10)
-		for len(out.Data) < start+p.Width-1 {
-			out.Data = append(out.Data, '.')
-		}
-		out.Data = append(out.Data, '\n')
-		out.EndRecord()
-	}
-	return nil
-}
-func (p pad) End(sdk.Totals, *sdk.Output) error { return nil }
-
-// whole is what the pipeline gives of so many rows.
-func whole(rows, width int) string {
-	var b bytes.Buffer
-	for i := range rows {
-		line := strconv.Itoa(i)
-		b.WriteString(line + strings.Repeat(".", width-1-len(line)) + "\n")
-	}
-	return b.String()
 }
 
 // counted is a real engine whose runs are counted.
@@ -175,7 +136,7 @@ func TestSwitched(t *testing.T) {
 	}
 	leave()
 	job := await(t, m, order.Job.ID)
-	want := whole(rows, width)
+	want := string(runnertest.Padded(rows, width))
 	if job.Status != store.Completed || job.Reason != "size" || job.TotalRows != rows || job.Rows != rows || job.ObjectKey != object.Key(order.Job.ID, 1, ".txt") {
 		t.Errorf("%+v", job)
 	}
