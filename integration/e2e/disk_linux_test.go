@@ -2,10 +2,10 @@ package e2e
 
 import (
 	"os"
-	"syscall"
 	"testing"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/disk"
 )
 
 // TestFullDevice: /dev/full is a disk without room.
@@ -26,28 +26,12 @@ func TestFullDevice(t *testing.T) {
 	}
 }
 
-// smallDisk mounts an empty disk over a folder, which only root can do.
-func smallDisk(t *testing.T, dir, options string) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED, NOT TESTED: mounting a small disk needs root; TestFullDevice and TestSizeLimit come close")
-	}
-	if err := syscall.Mount("none", dir, "tmpfs", 0, options); err != nil {
-		t.Skipf("SKIPPED, NOT TESTED: this root may not mount a small disk: %v; TestFullDevice and TestSizeLimit come close", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// TestFullDisk fills a disk of 1 MiB.
+// TestFullDisk fills a disk of 1 MiB. Where none can be mounted, TestFullDevice and TestSizeLimit come close.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	db := dbtest.MariaDB(t)
 	w := newWorkspace(t, db.DSN(db.Database()))
-	smallDisk(t, w.out, "size=1m")
+	disk.Small(t, w.out, "size=1m")
 	for _, isolation := range isolations {
 		w.fails(w.run("run", w.endless(), "-o", w.output("rows"), "--isolation", isolation), 1, "sink.disk_full")
 	}

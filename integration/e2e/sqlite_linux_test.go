@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/disk"
 )
 
 // database writes a pipeline that ends in a table of the database in the output folder.
@@ -186,7 +187,7 @@ func TestSQLiteFails(t *testing.T) {
 	for _, mode := range []string{"replace", "append"} {
 		t.Run("a full disk, "+mode, func(t *testing.T) {
 			w := newWorkspace(t, db.DSN(db.Database()))
-			smallDisk(t, w.out, "size=2m")
+			disk.Small(t, w.out, "size=2m")
 			before(w)
 			w.refusedBeside(w.run("run", w.database(settings{"query": endless}, settings{"mode": mode})), "sink.disk_full")
 			unchanged(t, w)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/disk"
 )
 
 var kills = flag.Int("kills", 20, "how often TestServiceEnds ends a service while streams are open. make soak does it ten times as often")
@@ -109,21 +109,11 @@ func TestServiceEnds(t *testing.T) {
 // TestSpoolWithoutRoom: an answer for which the disk has no room is refused before its first byte, and others are not.
 func TestSpoolWithoutRoom(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED, NOT TESTED: mounting a small disk needs root")
-	}
-	disk := t.TempDir()
-	if err := syscall.Mount("none", disk, "tmpfs", 0, "size=2m"); err != nil {
-		t.Skipf("SKIPPED, NOT TESTED: this root may not mount a small disk: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	small := t.TempDir()
+	disk.Small(t, small, "size=2m")
 	db := dbtest.MariaDB(t)
 	practice(db)
-	d := deploy(t, "  limits: {spool: {directory: "+disk+", memory: 128KiB}}\n", tenant{id: "clinic", dsn: db.DSN(db.Database())})
+	d := deploy(t, "  limits: {spool: {directory: "+small+", memory: 128KiB}}\n", tenant{id: "clinic", dsn: db.DSN(db.Database())})
 	key, _ := d.key(t, "clinic")
 	for range 3 {
 		a := d.ask(t, key, "custom_table", `{"customer_id":"clinic","table_name":"numbers"}`)
@@ -144,6 +134,6 @@ func TestSpoolWithoutRoom(t *testing.T) {
 			t.Errorf("a small answer: %s, %d bytes", a.Status, len(a.body))
 		}
 		var room syscall.Statfs_t
-		eventually(t, "room on the disk", func() bool { return syscall.Statfs(disk, &room) == nil && room.Bfree == room.Blocks })
+		eventually(t, "room on the disk", func() bool { return syscall.Statfs(small, &room) == nil && room.Bfree == room.Blocks })
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
+	"github.com/cipherstream/cipherstream/integration/disk"
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
@@ -75,20 +75,10 @@ func TestRecordRefuses(t *testing.T) {
 	})
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
-		if os.Getuid() != 0 {
-			t.Skip("SKIPPED, NOT TESTED: mounting a small disk needs root")
-		}
-		disk := t.TempDir()
-		if err := syscall.Mount("none", disk, "tmpfs", 0, "size=8m"); err != nil {
-			t.Skipf("SKIPPED, NOT TESTED: this root may not mount a small disk: %v", err)
-		}
-		t.Cleanup(func() {
-			if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
-		c := form(t, ordered(t), topology{serves: 1, jobs: 1}, loose+"  state: "+filepath.Join(disk, "state")+"\n")
-		ballast := filepath.Join(disk, "ballast")
+		small := t.TempDir()
+		disk.Small(t, small, "size=8m")
+		c := form(t, ordered(t), topology{serves: 1, jobs: 1}, loose+"  state: "+filepath.Join(small, "state")+"\n")
+		ballast := filepath.Join(small, "ballast")
 		c.refused(t, refusal{name: "full", begins: func(t *testing.T) {
 			f, err := os.Create(ballast)
 			if err != nil {
