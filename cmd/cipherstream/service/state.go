@@ -53,13 +53,14 @@ A record on a MySQL or MariaDB server is backed up with the server's own tools.`
 	return c
 }
 
-// inDirectory refuses a record that is on a server.
-func inDirectory(set *config.Settings) error {
-	if set.Shared {
-		return fault.New(config.CodeState, fault.Usage, "the record is on a server").
+// loadDirectory is load for a record that is in a data directory; one on a server is refused.
+func (f *stateFlags) loadDirectory(ctx context.Context, a *app) (*config.Settings, error) {
+	set, err := f.load(ctx, a)
+	if err == nil && set.Shared {
+		return nil, fault.New(config.CodeState, fault.Usage, "the record is on a server").
 			WithHint("back it up and restore it with the server's own tools, such as mariadb-dump --single-transaction")
 	}
-	return nil
+	return set, err
 }
 
 func (a *app) stateBackupCommand(f *stateFlags) *cobra.Command {
@@ -73,10 +74,7 @@ document gives a data_key, there is none.`,
 		Args:    a.oneArgument("one file"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
 			ctx, path := c.Context(), args[0]
-			set, err := f.load(ctx, a)
-			if err == nil {
-				err = inDirectory(set)
-			}
+			set, err := f.loadDirectory(ctx, a)
 			if err != nil {
 				return err
 			}
@@ -131,10 +129,7 @@ that were revoked since.`,
 		Args: a.oneArgument("one file"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
 			ctx, path := c.Context(), args[0]
-			set, err := f.load(ctx, a)
-			if err == nil {
-				err = inDirectory(set)
-			}
+			set, err := f.loadDirectory(ctx, a)
 			if err != nil {
 				return err
 			}
