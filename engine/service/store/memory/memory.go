@@ -28,6 +28,8 @@ type Store struct {
 	requests map[string]store.Request
 	audit    []store.Audit
 	jobs     jobs
+
+	schedules map[string]*store.Schedule
 }
 
 // New returns an empty record.
@@ -38,6 +40,7 @@ func New() *Store { return NewAt(time.Now) }
 func NewAt(now func() time.Time) *Store {
 	return &Store{
 		disabled: map[string]bool{}, uses: map[[2]string]int64{}, requests: map[string]store.Request{}, jobs: newJobs(now),
+		schedules: map[string]*store.Schedule{},
 	}
 }
 
