@@ -53,18 +53,20 @@ func (s *Store) Schedule(ctx context.Context, customer, id string) (found store.
 // PutSchedule makes or replaces a schedule.
 func (s *Store) PutSchedule(ctx context.Context, put store.Schedule, audit store.Audit) (after store.Schedule, err error) {
 	err = s.do(ctx, false, []store.Audit{audit}, func() error {
+		before, there := s.schedules[put.ID]
+		if there && before.Customer != put.Customer {
+			return unknown("schedule", put.ID)
+		}
+		next, err := store.PutScheduleStep(before, copied(put), s.jobs.moment())
+		if err != nil {
+			return err
+		}
 		for _, other := range s.schedules {
 			if other.ID != put.ID && other.Customer == put.Customer && other.Name == put.Name {
 				return fault.New(store.CodeExists, fault.Usage, "there is a schedule %q already", put.Name)
 			}
 		}
-		before, there := s.schedules[put.ID]
-		if there && before.Customer != put.Customer {
-			return unknown("schedule", put.ID)
-		}
-		if after, err = store.PutScheduleStep(before, copied(put), s.jobs.moment()); err != nil {
-			return err
-		}
+		after = next
 		kept := copied(after)
 		s.schedules[put.ID] = &kept
 		return nil
@@ -133,15 +135,17 @@ func (s *Store) Tick(ctx context.Context, t store.Tick) (made store.Job, done bo
 		if err != nil || !step.Changed {
 			return err
 		}
+		audited := len(s.audit)
+		if step.Audit != nil {
+			s.audit = append(s.audit, *step.Audit)
+		}
 		if step.Job != nil {
 			if made, _, _, err = s.createJob(*step.Job); err != nil {
+				s.audit = s.audit[:audited]
 				return err
 			}
 		}
 		*one, done = copied(step.Schedule), step.Done
-		if step.Audit != nil {
-			s.audit = append(s.audit, *step.Audit)
-		}
 		return nil
 	})
 	return made, done, err

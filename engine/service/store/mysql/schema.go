@@ -174,6 +174,7 @@ var migrations = []string{
 		bucket   VARCHAR(255) NOT NULL,
 		since    BIGINT NOT NULL
 	) {table}`,
+	scheduleTable,
 }
 
 // jobTable is that of jobs. Lists and their totals are found in jobs_created and jobs_updated alone, whatever the filter;

@@ -38,6 +38,7 @@ var tables = []table{
 	{"idempotency", "customer, route, idempotency_key, body, request, job, at", "customer, route, idempotency_key", []string{"body"}},
 	{"outbox", "seq, customer, job, event, transition, at", "seq", nil},
 	{"leftovers", "seq, job, customer, bucket, since", "seq", nil},
+	{"schedules", scheduleColumns, "id", []string{"request"}},
 }
 
 // Moved is what a move has brought over: a table with its number of rows, and the SHA-256 of what they hold, which is the
