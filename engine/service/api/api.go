@@ -146,6 +146,8 @@ type Config struct {
 	// Jobs makes and remembers jobs. Default there are none; with them JobRecord and LinkKey have to be given.
 	Jobs      Jobs
 	JobRecord JobRecord
+	// Schedules keeps schedules. Default there are none; they need Jobs.
+	Schedules Schedules
 	// LinkKey signs the links to objects of buckets that sign none themselves: at least 32 bytes, the same in all processes.
 	LinkKey []byte
 	// JobsRefused is asked for why no jobs are accepted now, a code, and says nothing where they are. Default they are.

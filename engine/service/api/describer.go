@@ -41,7 +41,7 @@ func (d *describer) components() {
 	d.registry.Map()["ErrorCode"] = &huma.Schema{Type: huma.TypeString, Enum: codes, Description: "What went wrong. Codes may be added.",
 		Extensions: map[string]any{"x-errors": rows}}
 	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, binding.Receipt{},
-		jobBody{}, jobListBody{}, transitionBody{}, progressBody{}, auditListBody{}, job.Manifest{}} {
+		jobBody{}, jobListBody{}, transitionBody{}, progressBody{}, auditListBody{}, job.Manifest{}, scheduleBody{}, scheduleListBody{}} {
 		d.registry.Schema(reflect.TypeOf(value), true, "")
 	}
 	forms := map[bool][]any{}

@@ -46,6 +46,7 @@ var schemaNames = map[string]string{
 	"describeBody": "Procedure", "parameterBody": "Parameter", "columnBody": "Column", "limitsBody": "Limits", "requestBody": "Request",
 	"jobBody": "Job", "jobMetadata": "JobMetadata", "jobListBody": "JobList", "transitionBody": "JobTransition", "progressBody": "JobProgress",
 	"auditListBody": "AuditList", "auditBody": "AuditRow",
+	"scheduleBody": "Schedule", "scheduleListBody": "ScheduleList", "scheduleWindowBody": "ScheduleWindow", "scheduleRunBody": "ScheduleRun",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -84,6 +85,7 @@ func (a *API) register() error {
 	}
 	d.others()
 	d.jobs()
+	d.schedules()
 	a.mux.HandleFunc("POST /v1/procedures/{procedure}", handler(func(x *exchange) *Error {
 		if e := x.authenticate("procedures"); e != nil {
 			return e
@@ -154,6 +156,7 @@ func (a *API) tags() (out []*huma.Tag) {
 	slices.SortFunc(out, func(a, b *huma.Tag) int { return strings.Compare(a.Name, b.Name) })
 	return append(out, &huma.Tag{Name: tagCatalogue, Description: "What can be asked for."}, &huma.Tag{Name: tagRequests, Description: "What became of requests."},
 		&huma.Tag{Name: tagJobs, Description: "Results that are made in the background, and are fetched when they are there."},
+		&huma.Tag{Name: tagSchedules, Description: "Jobs that are made again and again."},
 		&huma.Tag{Name: tagAudit, Description: "What was done with the customer's data, and by whom."})
 }
 
@@ -184,7 +187,13 @@ func (d *describer) operation(op huma.Operation, run func(x *exchange) *Error) {
 		}}, nil
 	})
 	if body != nil {
-		d.document.Paths[op.Path].Post.RequestBody = body
+		item := d.document.Paths[op.Path]
+		switch op.Method {
+		case http.MethodPut:
+			item.Put.RequestBody = body
+		default:
+			item.Post.RequestBody = body
+		}
 	}
 }
 
