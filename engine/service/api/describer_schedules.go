@@ -14,7 +14,7 @@ const tagSchedules = "Schedules"
 
 // scheduleExample is a schedule as it is asked for.
 var scheduleExample = map[string]any{
-	"name": "nightly-appointments", "procedure": "appointments", "request": map[string]any{"output_format": "parquet"},
+	"name": "nightly_appointments", "procedure": "appointments", "request": map[string]any{"output_format": "parquet"},
 	"cron": "30 2 * * *", "time_zone": "Europe/Berlin", "jitter": "10m", "window": map[string]any{"first_days": 30},
 }
 

@@ -26,6 +26,8 @@ type Settings struct {
 	AdminNetworks  []netip.Prefix
 	TrustedProxies []netip.Prefix
 	Customers      []Customer
+	// Schedules are those of the documents that Spec.Schedules names.
+	Schedules []Schedule
 }
 
 // Customer is a customer with its secrets.
@@ -73,7 +75,7 @@ func Load(ctx context.Context, path string, o Options) (settings *Settings, diag
 	if o.State != "" {
 		written.State = fromHere(o.State)
 	}
-	c := &checker{ctx: ctx, doc: doc, options: o, folder: filepath.Dir(path), diags: diags, keyAt: map[string]diag.Position{}}
+	c := &checker{ctx: ctx, doc: doc, loader: loader, options: o, folder: filepath.Dir(path), diags: diags, keyAt: map[string]diag.Position{}}
 	settings = c.settings(written)
 	if diags = c.diags.Normalise(); diags.HasErrors() {
 		settings = nil
