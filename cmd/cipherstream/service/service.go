@@ -30,7 +30,7 @@ func Commands(s *session.Session) []*cobra.Command {
 	return slices.Concat(
 		session.Under(session.Serving, a.serveCommand(), a.workerCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(),
 			a.stateCommand(), a.doctorCommand()),
-		session.Under(session.Calling, a.callCommand(), a.jobsCommand()),
+		session.Under(session.Calling, a.callCommand(), a.jobsCommand(), a.scheduleCommand()),
 	)
 }
 
