@@ -181,15 +181,16 @@ func endpointOrder(e store.Endpoint) string {
 	return strconv.FormatBool(!e.Own) + string(e.Channel) + " " + e.Target
 }
 
-// PutNotice puts an event into the outbox, unless one of that name was put for the customer less than a time ago.
+// PutNotice puts an event into the outbox, unless one of that name was put for the customer less than a time ago, by the
+// steady clock.
 func (s *Store) PutNotice(ctx context.Context, e store.OutboxEvent, name string, each time.Duration) (put bool, err error) {
 	err = s.do(ctx, false, nil, func() error {
-		key, now := [2]string{e.Customer, name}, s.jobs.now()
-		if last, told := s.hooks.notices[key]; told && now.Sub(last) < each {
+		key, now := [2]string{e.Customer, name}, s.jobs.moment()
+		if last, told := s.hooks.notices[key]; told && instant(now.Steady).Sub(last) < each {
 			return nil
 		}
-		s.hooks.notices[key], put = now, true
-		e.At = instant(now)
+		s.hooks.notices[key], put = instant(now.Steady), true
+		e.At = instant(now.Now)
 		s.announce(e)
 		return nil
 	})
