@@ -45,8 +45,10 @@ var schemaNames = map[string]string{
 	"errorBody": "Error", "errorObject": "ErrorObject", "problemBody": "Problem", "listBody": "ProcedureList", "summaryBody": "ProcedureSummary",
 	"describeBody": "Procedure", "parameterBody": "Parameter", "columnBody": "Column", "limitsBody": "Limits", "requestBody": "Request",
 	"jobBody": "Job", "jobMetadata": "JobMetadata", "jobListBody": "JobList", "transitionBody": "JobTransition", "progressBody": "JobProgress",
-	"auditListBody": "AuditList", "auditBody": "AuditRow",
-	"scheduleBody": "Schedule", "scheduleListBody": "ScheduleList", "scheduleWindowBody": "ScheduleWindow", "scheduleRunBody": "ScheduleRun",
+	"auditListBody": "AuditList", "auditBody": "AuditRow", "webhookBody": "Webhook", "retryBody": "WebhookRetry", "secretBody": "WebhookSecret",
+	"testBody": "WebhookTest", "deliveryBody": "Delivery", "attemptBody": "DeliveryAttempt", "deliveryListBody": "DeliveryList", "resentBody": "Resent",
+	"announcedBody": "Maintenance",
+	"scheduleBody":  "Schedule", "scheduleListBody": "ScheduleList", "scheduleWindowBody": "ScheduleWindow", "scheduleRunBody": "ScheduleRun",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -86,6 +88,8 @@ func (a *API) register() error {
 	d.others()
 	d.jobs()
 	d.schedules()
+	d.webhooks()
+	d.maintenance()
 	a.mux.HandleFunc("POST /v1/procedures/{procedure}", handler(func(x *exchange) *Error {
 		if e := x.authenticate("procedures"); e != nil {
 			return e
@@ -128,7 +132,7 @@ func handler(operation func(x *exchange) *Error) http.HandlerFunc {
 // nothing answers where there is nothing, or nothing by that method.
 func (a *API) nothing(x *exchange) *Error {
 	var allow []string
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		other := x.r.Clone(x.ctx)
 		other.Method = method
 		if _, pattern := a.mux.Handler(other); pattern != "/" && pattern != "" {
@@ -157,6 +161,8 @@ func (a *API) tags() (out []*huma.Tag) {
 	return append(out, &huma.Tag{Name: tagCatalogue, Description: "What can be asked for."}, &huma.Tag{Name: tagRequests, Description: "What became of requests."},
 		&huma.Tag{Name: tagJobs, Description: "Results that are made in the background, and are fetched when they are there."},
 		&huma.Tag{Name: tagSchedules, Description: "Jobs that are made again and again."},
+		&huma.Tag{Name: tagWebhooks, Description: "What is told of jobs, maintenance and limits, and how it went."},
+		&huma.Tag{Name: tagOperators, Description: "What operators do, with a key of their own from their own networks."},
 		&huma.Tag{Name: tagAudit, Description: "What was done with the customer's data, and by whom."})
 }
 
@@ -164,6 +170,8 @@ const (
 	tagCatalogue = "Catalogue"
 	tagRequests  = "Requests"
 	tagJobs      = "Jobs"
+	tagWebhooks  = "Webhooks"
+	tagOperators = "Operators"
 	tagAudit     = "Audit"
 )
 
@@ -188,11 +196,10 @@ func (d *describer) operation(op huma.Operation, run func(x *exchange) *Error) {
 	})
 	if body != nil {
 		item := d.document.Paths[op.Path]
-		switch op.Method {
-		case http.MethodPut:
-			item.Put.RequestBody = body
-		default:
-			item.Post.RequestBody = body
+		for _, o := range []*huma.Operation{item.Post, item.Put} {
+			if o != nil && o.Method == op.Method {
+				o.RequestBody = body
+			}
 		}
 	}
 }

@@ -79,6 +79,7 @@ type Store interface {
 	ActivateWebhookSecret(ctx context.Context, customer, id string, audit store.Audit) error
 
 	PutOutbox(ctx context.Context, events []store.OutboxEvent, audit ...store.Audit) error
+	PutNotice(ctx context.Context, e store.OutboxEvent, name string, each time.Duration) (put bool, err error)
 	Expand(ctx context.Context, expansions []store.Expansion) (made int, err error)
 	PutProgress(ctx context.Context, d store.Delivery) error
 	ClaimDeliveries(ctx context.Context, holder string) (claimed store.ClaimedDeliveries, ok bool, err error)
@@ -143,6 +144,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"PastRuns":      (*suite).pastRuns,
 		"Queues":        (*suite).queues,
 		"Outbox":        (*suite).outbox,
+		"Notices":       (*suite).notices,
 		"JobText":       (*suite).jobText,
 		"JobCopies":     (*suite).jobCopies,
 		"JobsCancelled": (*suite).jobsCancelled,
