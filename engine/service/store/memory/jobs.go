@@ -79,10 +79,10 @@ func (s *Store) write(j *job, step store.Step) {
 		o.Seq = int64(len(s.jobs.outbox)) + 1
 		s.jobs.outbox = append(s.jobs.outbox, *o)
 	}
-	if l := step.Leftover; l != nil {
+	for _, l := range step.Leftovers {
 		s.jobs.leftoverSeq++
 		l.Seq = s.jobs.leftoverSeq
-		s.jobs.leftovers = append(s.jobs.leftovers, *l)
+		s.jobs.leftovers = append(s.jobs.leftovers, l)
 	}
 	s.audit = append(s.audit, step.Audit)
 }
