@@ -38,6 +38,7 @@ type Store interface {
 
 	AppendAudit(ctx context.Context, a store.Audit) error
 	AuditOf(ctx context.Context, customer string, since time.Time, most int) ([]store.Audit, error)
+	PruneAudit(ctx context.Context, before time.Time) (int64, error)
 
 	CreateJob(ctx context.Context, n store.NewJob) (job store.Job, lease store.Lease, replayed bool, err error)
 	ReserveIdempotency(ctx context.Context, i store.Idempotency) (job string, err error)
@@ -111,6 +112,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"Prune":        (*suite).prune,
 		"Audit":        (*suite).audit,
 		"AuditIsPart":  (*suite).auditIsPart,
+		"PruneAudit":   (*suite).pruneAudit,
 		"Version":      (*suite).version,
 		"Text":         (*suite).text,
 		"Copies":       (*suite).copies,
