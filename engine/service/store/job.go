@@ -251,15 +251,18 @@ type Leftover struct {
 	Keep string
 }
 
-// OutboxEvent is a change that customers are to be told of. It is written in the transaction of the change.
+// OutboxEvent is something that customers are to be told of. Where a job has changed it is written in the transaction of
+// the change.
 type OutboxEvent struct {
 	Seq           int64
 	Customer, Job string
-	// Event is job.completed, job.failed or job.cancelled.
+	// Event is job.completed, job.failed or job.cancelled; or one that is no job's, and then Job is empty.
 	Event string
 	// Transition is that of the job.
 	Transition int64
 	At         time.Time
+	// Data is what an event that is no job's says, as a JSON object.
+	Data []byte
 }
 
 // Queue is how many jobs wait, by class of their pipelines, and since when the oldest does.

@@ -28,6 +28,7 @@ type Store struct {
 	requests map[string]store.Request
 	audit    []store.Audit
 	jobs     jobs
+	hooks    hooks
 }
 
 // New returns an empty record.
@@ -38,6 +39,7 @@ func New() *Store { return NewAt(time.Now) }
 func NewAt(now func() time.Time) *Store {
 	return &Store{
 		disabled: map[string]bool{}, uses: map[[2]string]int64{}, requests: map[string]store.Request{}, jobs: newJobs(now),
+		hooks: newHooks(),
 	}
 }
 

@@ -62,6 +62,30 @@ type Store interface {
 
 	Outbox(ctx context.Context, after int64, most int) ([]store.OutboxEvent, error)
 	Queues(ctx context.Context) (map[string]store.Queue, error)
+
+	Webhook(ctx context.Context, customer string) (store.Webhook, error)
+	PutWebhook(ctx context.Context, w store.Webhook, audit store.Audit) error
+	DeleteWebhook(ctx context.Context, customer string, audit store.Audit) error
+	WebhookSecrets(ctx context.Context, customer string) ([]store.WebhookSecret, error)
+	CreateWebhookSecret(ctx context.Context, secret store.WebhookSecret, audit store.Audit) error
+	ActivateWebhookSecret(ctx context.Context, customer, id string, audit store.Audit) error
+
+	PutOutbox(ctx context.Context, events []store.OutboxEvent, audit ...store.Audit) error
+	Expand(ctx context.Context, expansions []store.Expansion) (made int, err error)
+	PutProgress(ctx context.Context, d store.Delivery) error
+	ClaimDeliveries(ctx context.Context, holder string) (claimed store.ClaimedDeliveries, ok bool, err error)
+	EndAttempt(ctx context.Context, l store.DeliveryLease, o store.Outcome, retry store.Retry) ([]store.Delivery, error)
+	RecoverDeliveries(ctx context.Context) (int, error)
+	Resend(ctx context.Context, f store.DeliveryFilter, by store.Actor) (int64, error)
+	PruneDeliveries(ctx context.Context, before time.Time) (int64, error)
+
+	Deliveries(ctx context.Context, f store.DeliveryFilter) (list []store.Delivery, total int64, err error)
+	Delivery(ctx context.Context, customer, id string) (store.Delivery, error)
+	Attempts(ctx context.Context, customer, id string) ([]store.Attempt, error)
+	Endpoints(ctx context.Context, customer string) ([]store.Endpoint, error)
+	WebhookStatuses(ctx context.Context, customer string, jobs []string) (map[string]store.DeliveryState, error)
+	DeliveryQueues(ctx context.Context) (waiting, dead int64, oldest time.Time, err error)
+
 	Clock(ctx context.Context) (time.Time, error)
 }
 
