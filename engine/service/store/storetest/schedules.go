@@ -24,7 +24,7 @@ func (s *suite) nightly(id string) store.Schedule {
 	}
 }
 
-func (s *suite) put(schedule store.Schedule) store.Schedule {
+func (s *suite) putSchedule(schedule store.Schedule) store.Schedule {
 	s.Helper()
 	after, err := s.store.PutSchedule(s.Context(), schedule, audited("schedule.put"))
 	s.ok(err)
@@ -67,7 +67,7 @@ func (s *suite) tick(t store.Tick) (job store.Job, done bool) {
 func (s *suite) schedulesKept() {
 	made := s.nightly("a")
 	made.Document, made.LastJob, made.NextSince, made.LastOutcome = true, "x", "x", "x" // the last three are the record's
-	after := s.put(made)
+	after := s.putSchedule(made)
 	want := made
 	want.LastJob, want.NextSince, want.LastOutcome, want.Settled = "", "", "", true
 	want.CreatedAt, want.UpdatedAt = s.now(), s.now()
@@ -86,12 +86,12 @@ func (s *suite) schedulesKept() {
 
 // scheduleNames: a name is one of a customer's.
 func (s *suite) scheduleNames() {
-	s.put(s.nightly("a"))
+	s.putSchedule(s.nightly("a"))
 	other := s.nightly("b")
 	other.Name = "nightly a"
 	_, err := s.store.PutSchedule(s.Context(), other, audited("again"))
 	s.refused(err, store.CodeExists)
-	b := s.put(s.nightly("b"))
+	b := s.putSchedule(s.nightly("b"))
 	b.Name = "nightly a"
 	_, err = s.store.PutSchedule(s.Context(), b, audited("again"))
 	s.refused(err, store.CodeExists)
@@ -105,7 +105,7 @@ func (s *suite) scheduleNames() {
 }
 
 func (s *suite) scheduleOfAnother() {
-	made := s.put(s.nightly("a"))
+	made := s.putSchedule(s.nightly("a"))
 	made.Customer = "d"
 	_, err := s.store.PutSchedule(s.Context(), made, audited("x"))
 	s.refused(err, store.CodeUnknown)
@@ -122,7 +122,7 @@ func (s *suite) scheduleOfAnother() {
 func (s *suite) scheduleOfDocument() {
 	made := s.nightly("a")
 	made.Document = true
-	made = s.put(made)
+	made = s.putSchedule(made)
 	made.Document = false
 	_, err := s.store.PutSchedule(s.Context(), made, audited("x"))
 	s.refused(err, store.CodeScheduleDocument)
@@ -131,17 +131,17 @@ func (s *suite) scheduleOfDocument() {
 
 // scheduleReplaced: a tick that was not decided on is not lost when something else of its schedule is changed.
 func (s *suite) scheduleReplaced() {
-	before := s.put(s.nightly("a"))
+	before := s.putSchedule(s.nightly("a"))
 	changed := before
 	changed.Missed, changed.NextTick, changed.DueAt = store.MissedSkip, before.NextTick.Add(time.Hour), before.NextTick.Add(time.Hour)
-	after := s.put(changed)
+	after := s.putSchedule(changed)
 	s.equal(after.NextTick, before.NextTick)
 	s.equal(after.UpdatedAt.After(before.UpdatedAt), true)
 	s.equal(after.CreatedAt, before.CreatedAt)
 	changed.Cron = "0 3 * * *"
-	s.equal(s.put(changed).NextTick, changed.NextTick)
+	s.equal(s.putSchedule(changed).NextTick, changed.NextTick)
 	changed.Enabled, changed.NextTick, changed.DueAt = false, time.Time{}, time.Time{}
-	s.equal(s.put(changed).NextTick, time.Time{})
+	s.equal(s.putSchedule(changed).NextTick, time.Time{})
 }
 
 // scheduleCovers: the window is kept where the same rows are covered, and begins anew where others are.
@@ -156,12 +156,12 @@ func (s *suite) scheduleCovers() {
 		{func(to *store.Schedule) { to.Procedure = "patients" }, false},
 		{func(to *store.Schedule) { to.Window = false }, false},
 	} {
-		schedule := s.put(s.nightly(fmt.Sprint(i)))
+		schedule := s.putSchedule(s.nightly(fmt.Sprint(i)))
 		s.tick(decision(schedule, fmt.Sprint("j", i)))
 		schedule = s.schedule(schedule.ID)
 		s.equal(schedule.NextSince, "2026-02-01")
 		c.change(&schedule)
-		after := s.put(schedule)
+		after := s.putSchedule(schedule)
 		s.equal([]any{i, after.NextSince != "", after.Settled}, []any{i, c.kept, !c.kept})
 	}
 }
@@ -170,9 +170,9 @@ func (s *suite) schedulesDue() {
 	a, b, off := s.nightly("a"), s.nightly("b"), s.nightly("off")
 	b.DueAt = b.NextTick
 	off.Enabled = false
-	s.put(a)
-	s.put(b)
-	s.put(off)
+	s.putSchedule(a)
+	s.putSchedule(b)
+	s.putSchedule(off)
 	s.equal(len(s.due()), 0)
 	s.advance(time.Minute)
 	s.equal(strings.Join(s.due(), " "), "b")
@@ -184,7 +184,7 @@ func (s *suite) schedulesDue() {
 }
 
 func (s *suite) schedulesDueDisabled() {
-	s.put(s.nightly("a"))
+	s.putSchedule(s.nightly("a"))
 	s.advance(time.Hour)
 	s.ok(s.store.SetDisabled(s.Context(), "c", true, audited("")))
 	s.equal(len(s.due()), 0)
@@ -194,7 +194,7 @@ func (s *suite) schedulesDueDisabled() {
 
 // schedulesClockAhead: what was decided on when the clock was wrong does not keep a schedule from ever being looked at.
 func (s *suite) schedulesClockAhead() {
-	made := s.put(s.nightly("a"))
+	made := s.putSchedule(s.nightly("a"))
 	t := decision(made, "j")
 	t.At = s.now().Add(store.ClockAhead + time.Hour)
 	t.Next = t.At.Add(time.Hour)
@@ -209,7 +209,7 @@ func (s *suite) schedulesClockAhead() {
 }
 
 func (s *suite) ticked() {
-	made := s.put(s.nightly("a"))
+	made := s.putSchedule(s.nightly("a"))
 	s.advance(2 * time.Minute)
 	job, done := s.tick(decision(made, "j"))
 	s.equal(done, true)
@@ -236,7 +236,7 @@ func (s *suite) ticked() {
 
 // tickedOnce: of many that decide on a tick at once one does.
 func (s *suite) tickedOnce() {
-	made := s.put(s.nightly("a"))
+	made := s.putSchedule(s.nightly("a"))
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	decided := 0
@@ -262,22 +262,22 @@ func (s *suite) tickedOnce() {
 
 // tickOfAnotherMind: a decision on what a schedule was is none on what it is.
 func (s *suite) tickOfAnotherMind() {
-	read := s.put(s.nightly("a"))
+	read := s.putSchedule(s.nightly("a"))
 	changed := read
 	changed.Procedure = "patients"
-	s.put(changed)
+	s.putSchedule(changed)
 	_, done := s.tick(decision(read, "j"))
 	s.equal(done, false)
 	changed = s.schedule("a")
 	changed.Enabled = false
-	off := s.put(changed)
+	off := s.putSchedule(changed)
 	_, done = s.tick(decision(off, "j"))
 	s.equal(done, false)
 	s.equal(s.schedule("a"), off)
 }
 
 func (s *suite) tickSkipped() {
-	made := s.put(s.nightly("a"))
+	made := s.putSchedule(s.nightly("a"))
 	t := decision(made, "")
 	t.Job, t.Outcome = nil, store.OutcomeMissed
 	job, done := s.tick(t)
@@ -288,7 +288,7 @@ func (s *suite) tickSkipped() {
 }
 
 func (s *suite) tickOverlaps() {
-	s.put(s.nightly("a"))
+	s.putSchedule(s.nightly("a"))
 	s.tick(decision(s.schedule("a"), "j1"))
 	job, done := s.tick(decision(s.schedule("a"), "j2"))
 	s.equal([]any{job.ID, done}, []any{"", true})
@@ -303,7 +303,7 @@ func (s *suite) tickOverlaps() {
 func (s *suite) tickWaits() {
 	queue := s.nightly("a")
 	queue.Overlap = store.OverlapQueue
-	s.put(queue)
+	s.putSchedule(queue)
 	s.tick(decision(s.schedule("a"), "j1"))
 	before := s.schedule("a")
 	job, done := s.tick(decision(before, "j2"))
@@ -320,7 +320,7 @@ func (s *suite) tickWaits() {
 func (s *suite) tickNow() {
 	off := s.nightly("a")
 	off.Enabled = false
-	made := s.put(off)
+	made := s.putSchedule(off)
 	t := decision(made, "j")
 	t.Now, t.By = true, ann
 	job, done := s.tick(t)
@@ -336,7 +336,7 @@ func (s *suite) tickNow() {
 
 // tickIsWhole: where its job cannot be made, a tick is not decided.
 func (s *suite) tickIsWhole() {
-	made := s.put(s.nightly("a"))
+	made := s.putSchedule(s.nightly("a"))
 	s.create(order("j", "c"))
 	_, _, err := s.store.Tick(s.Context(), decision(made, "j"))
 	s.refused(err, store.CodeExists)
@@ -360,7 +360,7 @@ func (s *suite) settle() int {
 }
 
 func (s *suite) settled() {
-	s.put(s.nightly("a"))
+	s.putSchedule(s.nightly("a"))
 	s.equal(s.settle(), 0)
 	s.tick(decision(s.schedule("a"), "j"))
 	s.equal(s.settle(), 0)
@@ -373,7 +373,7 @@ func (s *suite) settled() {
 
 // settledFailed: a window stays where it was when its job has failed, the first one too.
 func (s *suite) settledFailed() {
-	s.put(s.nightly("a"))
+	s.putSchedule(s.nightly("a"))
 	s.tick(decision(s.schedule("a"), "j"))
 	_, lease := s.claim()
 	s.end(lease, store.JobFailed)
@@ -388,7 +388,7 @@ func (s *suite) settledFailed() {
 
 // settledBeforeTick: a decision that did not know how the job before has ended is made anew.
 func (s *suite) settledBeforeTick() {
-	s.put(s.nightly("a"))
+	s.putSchedule(s.nightly("a"))
 	s.tick(decision(s.schedule("a"), "j"))
 	read := s.schedule("a")
 	s.completeUntil("2026-03-01")
@@ -403,7 +403,7 @@ func (s *suite) settledBeforeTick() {
 
 // settledForgotten: of a job that is listed no more nothing is known, and its schedule goes on.
 func (s *suite) settledForgotten() {
-	s.put(s.nightly("a"))
+	s.putSchedule(s.nightly("a"))
 	s.tick(decision(s.schedule("a"), "j"))
 	_, lease := s.claim()
 	s.end(lease, store.JobFailed)
