@@ -249,6 +249,7 @@ var migrations = []string{
 		IF OLD.at >= coalesce((SELECT value FROM counters WHERE name = 'audit_kept'), 0)
 		THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the audit is append-only'; END IF`,
 	`DROP TRIGGER IF EXISTS audit_is_not_removed`,
+	scheduleTable,
 }
 
 // deliveryTable is that of deliveries. What waits for an endpoint is found in deliveries_first and deliveries_queued, whatever
