@@ -56,6 +56,11 @@ func (s *Store) Webhook(ctx context.Context, customer string) (found store.Webho
 	return found, err
 }
 
+// own names the endpoint of a customer.
+func own(customer string) string {
+	return store.EndpointKey(store.Delivery{Customer: customer, Channel: store.ByWebhook, Own: true})
+}
+
 // PutWebhook sets where a customer is told.
 func (s *Store) PutWebhook(ctx context.Context, w store.Webhook, audit store.Audit) error {
 	return s.do(ctx, false, []store.Audit{audit}, func() error {
@@ -64,9 +69,11 @@ func (s *Store) PutWebhook(ctx context.Context, w store.Webhook, audit store.Aud
 			w.CreatedAt = before.CreatedAt
 		}
 		s.hooks.webhooks[w.Customer] = w
-		if e := s.hooks.endpoints[store.EndpointKey(store.Delivery{Customer: w.Customer, Channel: store.ByWebhook, Own: true})]; e != nil {
+		key := own(w.Customer)
+		if e := s.hooks.endpoints[key]; e != nil {
 			*e = store.SetEndpoint(*e, w)
 		}
+		s.hooks.tidy(key, s.jobs.moment())
 		return nil
 	})
 }
@@ -78,6 +85,7 @@ func (s *Store) DeleteWebhook(ctx context.Context, customer string, audit store.
 			return unknown("webhook of", customer)
 		}
 		delete(s.hooks.webhooks, customer)
+		s.hooks.tidy(own(customer), s.jobs.moment())
 		return nil
 	})
 }
