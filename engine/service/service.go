@@ -394,7 +394,7 @@ func customers(set *config.Settings) []customer.Customer {
 		out = append(out, customer.Customer{
 			ID: c.ID, Name: c.Name, Demo: c.Demo, DSN: c.DSN, Bucket: c.Bucket, SealingKeys: c.EncryptionKeys,
 			Allow: engine.AllowList{Tables: c.Allow.Tables, Procedures: c.Allow.Procedures}, Networks: c.Networks, Streams: c.Streams,
-			Attributes: attributes,
+			Attributes: attributes, Emails: c.Notify.Emails, MailOf: c.Notify.Events,
 		})
 	}
 	return out

@@ -237,6 +237,12 @@ var migrations = []string{
 		due       BIGINT NOT NULL,
 		KEY delivery_shares_next (served, customer, due, in_flight)
 	) {table}`,
+	`CREATE TABLE IF NOT EXISTS notices (
+		customer VARCHAR(128) NOT NULL,
+		name     VARCHAR(128) NOT NULL,
+		at       BIGINT NOT NULL,
+		PRIMARY KEY (customer, name)
+	) {table}`,
 	// Rows of the audit may be removed that are older than this, and no others.
 	`INSERT INTO counters (name, value) VALUES ('audit_kept', 0)`,
 	`CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit FOR EACH ROW
