@@ -21,6 +21,7 @@ type hooks struct {
 	endpoints  map[string]*store.Endpoint       // by EndpointKey
 	shares     map[string]*share                // by customer
 	takings    int64
+	notices    map[[2]string]time.Time // by customer and name
 }
 
 // share is what a customer has of the senders.
@@ -32,7 +33,7 @@ type share struct {
 func newHooks() hooks {
 	return hooks{
 		webhooks: map[string]store.Webhook{}, secrets: map[string][]store.WebhookSecret{},
-		attempts: map[string][]store.Attempt{}, endpoints: map[string]*store.Endpoint{}, shares: map[string]*share{},
+		attempts: map[string][]store.Attempt{}, endpoints: map[string]*store.Endpoint{}, shares: map[string]*share{}, notices: map[[2]string]time.Time{},
 	}
 }
 
@@ -178,4 +179,20 @@ func (s *Store) Endpoints(ctx context.Context, customer string) (all []store.End
 // endpointOrder sorts the own endpoint first, and then by channel and target.
 func endpointOrder(e store.Endpoint) string {
 	return strconv.FormatBool(!e.Own) + string(e.Channel) + " " + e.Target
+}
+
+// PutNotice puts an event into the outbox, unless one of that name was put for the customer less than a time ago, by the
+// steady clock.
+func (s *Store) PutNotice(ctx context.Context, e store.OutboxEvent, name string, each time.Duration) (put bool, err error) {
+	err = s.do(ctx, false, nil, func() error {
+		key, now := [2]string{e.Customer, name}, s.jobs.moment()
+		if last, told := s.hooks.notices[key]; told && instant(now.Steady).Sub(last) < each {
+			return nil
+		}
+		s.hooks.notices[key], put = instant(now.Steady), true
+		e.At = instant(now.Now)
+		s.announce(e)
+		return nil
+	})
+	return put && err == nil, err
 }

@@ -43,6 +43,7 @@ var tables = []table{
 	{"deliveries", "seq, " + deliveryColumns, "seq", []string{"data"}},
 	{"delivery_attempts", "delivery, number, at, duration, http_status, code, message", "delivery, number", nil},
 	{"endpoints", "id, " + endpointColumns, "id", nil},
+	{"notices", "customer, name, at", "customer, name", nil},
 	{"delivery_shares", "customer, in_flight, served, due", "customer", nil},
 }
 

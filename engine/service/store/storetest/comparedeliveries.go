@@ -127,6 +127,9 @@ func chooseDelivery(ctx context.Context, random *rand.Rand) (what string, do fun
 		{"PutOutbox", func(s *side) (any, error) {
 			return nil, s.PutOutbox(ctx, []store.OutboxEvent{{Customer: customer, Event: store.EventMaintenance, Data: []byte("{}")}}, audit)
 		}},
+		{"PutNotice", func(s *side) (any, error) {
+			return s.PutNotice(ctx, store.OutboxEvent{Customer: customer, Event: store.EventRateLimit, Data: []byte("{}")}, fmt.Sprint("notice", n), time.Duration(n)*time.Minute)
+		}},
 		{"Expand", expand}, {"Expand", expand}, {"Expand", expand},
 		{"PutProgress", func(s *side) (any, error) { return nil, s.PutProgress(ctx, progress) }},
 		{"PutProgress", func(s *side) (any, error) { return nil, s.PutProgress(ctx, progress) }},

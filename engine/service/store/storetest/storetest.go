@@ -38,6 +38,7 @@ type Store interface {
 
 	AppendAudit(ctx context.Context, a store.Audit) error
 	AuditOf(ctx context.Context, customer string, since time.Time, most int) ([]store.Audit, error)
+	PruneAudit(ctx context.Context, before time.Time) (int64, error)
 
 	CreateJob(ctx context.Context, n store.NewJob) (job store.Job, lease store.Lease, replayed bool, err error)
 	ReserveIdempotency(ctx context.Context, i store.Idempotency) (job string, err error)
@@ -71,6 +72,7 @@ type Store interface {
 	ActivateWebhookSecret(ctx context.Context, customer, id string, audit store.Audit) error
 
 	PutOutbox(ctx context.Context, events []store.OutboxEvent, audit ...store.Audit) error
+	PutNotice(ctx context.Context, e store.OutboxEvent, name string, each time.Duration) (put bool, err error)
 	Expand(ctx context.Context, expansions []store.Expansion) (made int, err error)
 	PutProgress(ctx context.Context, d store.Delivery) error
 	ClaimDeliveries(ctx context.Context, holder string) (claimed store.ClaimedDeliveries, ok bool, err error)
@@ -110,6 +112,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"Prune":        (*suite).prune,
 		"Audit":        (*suite).audit,
 		"AuditIsPart":  (*suite).auditIsPart,
+		"PruneAudit":   (*suite).pruneAudit,
 		"Version":      (*suite).version,
 		"Text":         (*suite).text,
 		"Copies":       (*suite).copies,
@@ -135,6 +138,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"PastRuns":      (*suite).pastRuns,
 		"Queues":        (*suite).queues,
 		"Outbox":        (*suite).outbox,
+		"Notices":       (*suite).notices,
 		"JobText":       (*suite).jobText,
 		"JobCopies":     (*suite).jobCopies,
 		"JobsCancelled": (*suite).jobsCancelled,
