@@ -228,7 +228,8 @@ var migrations = []string{
 		served          BIGINT NOT NULL,
 		paced_until     BIGINT NOT NULL,
 		due             BIGINT NOT NULL,
-		KEY endpoints_due (customer, due, served)
+		KEY endpoints_next (customer, served, id, due),
+		KEY endpoints_due (customer, due)
 	) {table}`,
 	`CREATE TABLE IF NOT EXISTS delivery_shares (
 		customer  VARCHAR(128) PRIMARY KEY,
