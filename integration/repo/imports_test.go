@@ -48,7 +48,7 @@ var engineEdges = map[string][]string{
 		"engine/service/customer", "engine/service/job", "engine/service/spool", "engine/service/store", "engine/service/store/datakey",
 		"engine/service/telemetry"},
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/binding", "engine/service/customer",
-		"engine/service/delivery", "engine/service/job", "engine/service/spool", "engine/service/store"},
+		"engine/service/delivery", "engine/service/job", "engine/service/signing", "engine/service/spool", "engine/service/store"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
 	"engine/service/binding":         {"engine", "engine/diag", "engine/document", "engine/service/customer"},
 	"engine/service/config":          {"engine/diag", "engine/document", "engine/service/customer"},
@@ -56,11 +56,13 @@ var engineEdges = map[string][]string{
 	"engine/service/telemetry":       {"engine"},
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},
 	"engine/service/job":             {"engine", "engine/diag", "engine/service/binding", "engine/service/customer", "engine/service/store"},
+	"engine/service/signing":         {"engine/service/store", "engine/service/store/datakey"},
 	"engine/service/store/memory":    {"engine/service/store"},
 	"engine/service/store/mysql":     {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlite":    {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlrecord": {"engine/service/store"},
 	"engine/service/store/storetest": {"engine/service/store"},
+	"engine/service/webhook":         {"engine/service/store"},
 }
 
 var engineTestEdges = map[string][]string{
@@ -69,11 +71,12 @@ var engineTestEdges = map[string][]string{
 	"engine/run":    {"engine/run/runtest", "engine/record"},
 
 	"engine/service":              {"engine/service/store/memory", "engine/service/telemetry/telemetrytest"},
-	"engine/service/api":          {"engine/service/store/memory"},
+	"engine/service/api":          {"engine/service/store/memory", "engine/service/store/datakey"},
 	"engine/service/api/admin":    {"engine/service/store/memory", "engine/service/store/datakey"},
 	"engine/service/binding":      {"engine/service/store/memory"},
 	"engine/service/job":          {"engine/service/admission", "engine/service/delivery", "engine/service/spool", "engine/service/store/memory"},
 	"engine/service/customer":     {"engine/service/store/memory"},
+	"engine/service/signing":      {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
 }
@@ -82,7 +85,7 @@ var engineTestEdges = map[string][]string{
 // a noun of the command line knows no other, but that a run may start a sandbox. One that is not listed imports none.
 var commandEdges = map[string][]string{
 	"cmd/cipherstream": {"cmd/cipherstream/decrypt", "cmd/cipherstream/pipeline", "cmd/cipherstream/plugin", "cmd/cipherstream/sandbox",
-		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep"},
+		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep", "cmd/cipherstream/webhook"},
 	"cmd/cipherstream/cmdtest":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/decrypt":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/pipeline": {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
@@ -91,6 +94,7 @@ var commandEdges = map[string][]string{
 	"cmd/cipherstream/service":  {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/session":  {"cmd/cipherstream/terminal"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/webhook":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 }
 
 var commandTestEdges = map[string][]string{
@@ -102,6 +106,7 @@ var commandTestEdges = map[string][]string{
 	"cmd/cipherstream/service":  {"cmd/cipherstream/cmdtest"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/cmdtest", "cmd/cipherstream/pipeline"},
 	"cmd/cipherstream/terminal": {"cmd/cipherstream/golden"},
+	"cmd/cipherstream/webhook":  {"cmd/cipherstream/cmdtest"},
 }
 
 // edges and testEdges are the tables of the folders whose packages do not all see one another.

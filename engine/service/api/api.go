@@ -146,6 +146,10 @@ type Config struct {
 	// Jobs makes and remembers jobs. Default there are none; with them JobRecord and LinkKey have to be given.
 	Jobs      Jobs
 	JobRecord JobRecord
+	// Webhooks, if set, has customers told of what happens. Default nobody is.
+	Webhooks *Webhooks
+	// Operators do what only operators may. Default nobody does.
+	Operators Operators
 	// LinkKey signs the links to objects of buckets that sign none themselves: at least 32 bytes, the same in all processes.
 	LinkKey []byte
 	// JobsRefused is asked for why no jobs are accepted now, a code, and says nothing where they are. Default they are.
@@ -175,6 +179,7 @@ type API struct {
 	document   []byte // of OpenAPI
 	references *references
 	waiters    *waiters
+	notices    rateNotices
 	draining   atomic.Bool
 	tuning     atomic.Pointer[Tuning]
 }
@@ -201,7 +206,7 @@ func New(cfg Config) (*API, error) {
 	cfg.Auto = cmp.Or(cfg.Auto, delivery.AutoLimits)
 	cfg.ReferenceAge = cmp.Or(cfg.ReferenceAge, 5*time.Minute)
 	cfg.ReferenceBytes = cmp.Or(cfg.ReferenceBytes, 64<<20)
-	a := &API{Config: cfg, mux: http.NewServeMux(), waiters: newWaiters()}
+	a := &API{Config: cfg, mux: http.NewServeMux(), waiters: newWaiters(), notices: rateNotices{next: map[[2]string]time.Time{}}}
 	a.Tune(cfg.Tuning)
 	var err error
 	if a.procedures, a.names, err = loadCatalogue(cfg.Engine); err != nil {

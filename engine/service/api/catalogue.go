@@ -116,7 +116,7 @@ func newProcedure(name string, prepared *engine.Prepared) *procedure {
 	}
 	p.fields = append(p.fields,
 		field{name: fieldWebhook, kind: document.TypeString,
-			description: "https address for the events of this request's job. Not available yet: answered with " + string(WebhooksUnavailable) + "."})
+			description: "https address for the events of this request's job, beside the customer's own. The key needs the scope webhooks. Not with an answer of rows: mode stream, and reference lists."})
 	priority := field{name: fieldPriority, kind: document.TypeString, def: priorityNames[1],
 		description: "Order of a job among the customer's own. Without effect on an answer with rows."}
 	for _, name := range priorityNames {

@@ -27,7 +27,7 @@ var (
 	runCodes = []Code{UnknownField, DuplicateField, MissingParameter, InvalidParameter, InvalidRequest, CustomerNotFound,
 		NoSealingKey, TooManyStreams, SourceFailed, DataRefused, SchemaChanged, StageFailed, DatabaseUnavailable, DatabaseBusy, TimeLimit,
 		ServiceBusy, SpoolFull, SealingExhausted}
-	bodyCodes = []Code{InvalidJSON, BodyTimeout, BodyTooLarge, UnsupportedMediaType, WebhooksUnavailable}
+	bodyCodes = []Code{InvalidJSON, BodyTimeout, BodyTooLarge, UnsupportedMediaType, ConflictingParameters}
 )
 
 // components are the schemas that operations share.
@@ -41,7 +41,8 @@ func (d *describer) components() {
 	d.registry.Map()["ErrorCode"] = &huma.Schema{Type: huma.TypeString, Enum: codes, Description: "What went wrong. Codes may be added.",
 		Extensions: map[string]any{"x-errors": rows}}
 	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, binding.Receipt{},
-		jobBody{}, jobListBody{}, transitionBody{}, progressBody{}, auditListBody{}, job.Manifest{}} {
+		jobBody{}, jobListBody{}, transitionBody{}, progressBody{}, auditListBody{}, job.Manifest{},
+		webhookBody{}, secretBody{}, testBody{}, deliveryBody{}, deliveryListBody{}, resentBody{}, announcedBody{}} {
 		d.registry.Schema(reflect.TypeOf(value), true, "")
 	}
 	forms := map[bool][]any{}
@@ -73,7 +74,7 @@ func (d *describer) procedure(p *procedure) {
 	case p.reference():
 		headers = append(headers, "Age", "ETag")
 	default:
-		codes = append(codes, JobsNotAvailable, ConflictingParameters, InvalidDateRange, IdempotencyBusy, IdempotencyMismatch)
+		codes = append(codes, JobsNotAvailable, WebhooksUnavailable, InvalidDateRange, IdempotencyBusy, IdempotencyMismatch)
 	}
 	if p.doc.Metadata.Class == classSpecial {
 		codes = append(codes, TableNotAvailable, CallNotAvailable)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/job"
+	"github.com/cipherstream/cipherstream/engine/service/signing"
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/object"
@@ -64,6 +65,7 @@ const (
 	StageFailed      Code = "STAGE_FAILED"
 	ServiceRestarted Code = "SERVICE_RESTARTED"
 	WorkerLost       Code = "WORKER_LOST"
+	NotServed        Code = "CUSTOMER_NOT_SERVED"
 
 	DatabaseUnavailable Code = "DATABASE_UNAVAILABLE"
 	DatabaseBusy        Code = "DATABASE_BUSY"
@@ -76,6 +78,12 @@ const (
 	StorageUnavailable  Code = "STORAGE_UNAVAILABLE"
 	JobsNotAvailable    Code = "JOBS_NOT_AVAILABLE"
 	WebhooksUnavailable Code = "WEBHOOKS_NOT_AVAILABLE"
+
+	WebhookNotFound  Code = "WEBHOOK_NOT_FOUND"
+	DeliveryNotFound Code = "DELIVERY_NOT_FOUND"
+	WebhookDisabled  Code = "WEBHOOK_DISABLED"
+	NothingPending   Code = "NO_PENDING_SECRET"
+	DeliveryNotEnded Code = "DELIVERY_NOT_ENDED"
 
 	ClientGone Code = "CLIENT_GONE"
 )
@@ -145,6 +153,10 @@ var table = []Entry{
 		Suggestion: "Ask for a receipt when a sealed answer has ended."},
 	{Code: JobNotFound, Status: http.StatusNotFound, Meaning: "There is no such job of this customer, or it ended so long ago that it is listed no more.",
 		Suggestion: "Check job_id: GET /v1/customers/{customer_id}/jobs lists them."},
+	{Code: WebhookNotFound, Status: http.StatusNotFound, Meaning: "The customer has no webhook.",
+		Suggestion: "PUT /v1/customers/{customer_id}/webhook makes one."},
+	{Code: DeliveryNotFound, Status: http.StatusNotFound, Meaning: "There is no such delivery of this customer, or it ended so long ago that it is listed no more.",
+		Suggestion: "Check delivery_id: GET /v1/customers/{customer_id}/webhook/deliveries lists them."},
 	{Code: TableNotAvailable, Status: http.StatusNotFound, Meaning: "The table is not there, or the customer may not read it.",
 		Suggestion: "Check table_name, or have the table added to the customer's allow-list.",
 		inner:      []string{"mysql.table_not_available", "mysql.unknown_table"}},
@@ -165,6 +177,12 @@ var table = []Entry{
 		Suggestion: "Wait as Retry-After says, and send it again: the answer is that request's job.", inner: []string{store.CodeIdempotencyBusy}},
 	{Code: IdempotencyMismatch, Status: http.StatusUnprocessableEntity, Meaning: "The Idempotency-Key was used with another body.",
 		Suggestion: "Use a new key for every new request, and the same one to repeat a request unchanged.", inner: []string{store.CodeIdempotencyMismatch}},
+	{Code: WebhookDisabled, Status: http.StatusConflict, Meaning: "The customer's webhook is off, or was disabled because nothing but failures came of it.",
+		Suggestion: "PUT /v1/customers/{customer_id}/webhook with enabled: true."},
+	{Code: NothingPending, Status: http.StatusConflict, Meaning: "No secret waits to be activated.",
+		Suggestion: "POST /v1/customers/{customer_id}/webhook/rotate-secret makes one.", inner: []string{signing.CodeNothingPending}},
+	{Code: DeliveryNotEnded, Status: http.StatusConflict, Meaning: "The delivery has not ended: it waits, or is on its way.",
+		Suggestion: "Wait until its status is delivered or dead."},
 	{Code: ResultExpired, Status: http.StatusGone, Meaning: "The result of the job was kept until its time was over, and is gone.",
 		Suggestion: "Order it again.", inner: []string{job.CodeNoObject, object.CodeMissing}},
 	{Code: PreconditionFailed, Status: http.StatusPreconditionFailed, Meaning: "The result is not the one that If-Match or If-Unmodified-Since names.",
@@ -198,6 +216,8 @@ var table = []Entry{
 
 	{Code: WorkerLost, Status: http.StatusInternalServerError, Meaning: "The job was begun as often as it may be, and what ran it was lost each time.", Retryable: true,
 		Suggestion: "Order it again; if it happens again, tell the operator of the service the job_id."},
+	{Code: NotServed, Status: http.StatusInternalServerError, Meaning: "The job waited for a day, and nothing that runs jobs knew the customer.",
+		Suggestion: "Order it again; if it happens again, tell the operator of the service the job_id.", inner: []string{job.CodeUnserved}},
 
 	{Code: DatabaseUnavailable, Status: http.StatusServiceUnavailable, Meaning: "The customer's database cannot be reached.", Retryable: true,
 		Suggestion: "Try again later. Other customers are not affected.",
@@ -221,8 +241,8 @@ var table = []Entry{
 		Suggestion: "Try again later.", inner: []string{"sink.", "object."}},
 	{Code: JobsNotAvailable, Status: http.StatusServiceUnavailable, Meaning: "The result is one for a background job, and there are none for this customer.",
 		Suggestion: "Ask for less, or with mode: stream.", inner: []string{"delivery.jobs_not_available"}},
-	{Code: WebhooksUnavailable, Status: http.StatusServiceUnavailable, Meaning: "A webhook is asked for, and this service sends none yet.",
-		Suggestion: "Leave out webhook_url."},
+	{Code: WebhooksUnavailable, Status: http.StatusServiceUnavailable, Meaning: "This service sends no webhooks.",
+		Suggestion: "Leave out webhook_url, and ask about jobs: GET /v1/customers/{customer_id}/jobs/{job_id}."},
 
 	// It is never answered with: nobody is there to read it. It is the code of the request's outcome.
 	{Code: ClientGone, Status: 499, Meaning: "The client went away before the answer had ended.", Retryable: true,

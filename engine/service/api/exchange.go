@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 )
 
@@ -26,6 +27,8 @@ type exchange struct {
 	traceparent string
 	// clientID is the request's X-Request-Id, for the log.
 	clientID string
+	// limit is what was decided of the key's requests; nil where nothing was.
+	limit *admission.Decision
 	// failure is why the answer is an error, or was cut.
 	failure *Error
 }
@@ -110,6 +113,7 @@ func (x *exchange) end() {
 	x.info.Route = x.r.Pattern
 	x.log()
 	x.api.Observer.End(x.ctx, x.info)
+	x.tellOfLimit()
 	if cause != nil {
 		panic(cause)
 	}

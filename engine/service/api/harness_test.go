@@ -87,6 +87,7 @@ var keys = map[string]customer.Principal{
 	"good":     {KeyID: "key_good", Kind: store.Live, Customer: "clinic-7", Scopes: customer.CustomerScopes},
 	"other":    {KeyID: "key_other", Kind: store.Live, Customer: "clinic-8", Scopes: customer.CustomerScopes},
 	"unscoped": {KeyID: "key_unscoped", Kind: store.Live, Customer: "clinic-7"},
+	"operator": {KeyID: "key_operator", Kind: store.Admin, Scopes: customer.Scopes{customer.Admin}},
 	"jobless":  {KeyID: "key_jobless", Kind: store.Live, Customer: "clinic-7", Scopes: customer.Scopes{customer.Procedures}},
 }
 

@@ -81,6 +81,11 @@ func (a *API) listJobs(x *exchange) *Error {
 	for i, j := range list {
 		out.Jobs[i] = a.jobBody(j)
 	}
+	bodies := make([]*jobBody, len(out.Jobs))
+	for i := range out.Jobs {
+		bodies[i] = &out.Jobs[i]
+	}
+	x.webhookStatuses(who.ID, bodies...)
 	x.send(http.StatusOK, typeJSON, out)
 	return nil
 }

@@ -70,9 +70,11 @@ type jobBody struct {
 	Suggestion   string `json:"suggestion,omitempty" doc:"What to do."`
 	RetryCount   int    `json:"retry_count" doc:"How often it was begun again after a failure."`
 
-	PeakMemory *float64    `json:"peak_memory_bytes,omitempty" nullable:"false" doc:"Most memory of all processes of its run."`
-	CPUSeconds *float64    `json:"cpu_seconds,omitempty" nullable:"false" doc:"Processor time of its run."`
-	Metadata   jobMetadata `json:"metadata" doc:"What was asked for."`
+	PeakMemory *float64 `json:"peak_memory_bytes,omitempty" nullable:"false" doc:"Most memory of all processes of its run."`
+	CPUSeconds *float64 `json:"cpu_seconds,omitempty" nullable:"false" doc:"Processor time of its run."`
+	// Webhook is of a job with webhooks.
+	Webhook  string      `json:"webhook_status,omitempty" enum:"waiting,sending,delivered,dead" doc:"How it stands with what the webhooks of the job are sent, of several the worst: dead before sending, waiting and delivered. Absent where nothing is sent."`
+	Metadata jobMetadata `json:"metadata" doc:"What was asked for."`
 }
 
 // jobMetadata is what was asked for, and why it is a job.
@@ -133,6 +135,9 @@ func (a *API) jobBody(j store.Job) jobBody {
 		Metadata: jobMetadata{FromDate: j.FromDate, ToDate: j.ToDate, DateModifier: j.Modifier,
 			Endpoint: "/v1/procedures/" + j.Procedure, EstimatedRows: j.EstimatedRows, Reason: j.Reason},
 	}
+	if j.WebhookURL != "" {
+		b.Webhook = string(store.DeliveryWaiting) // until there is something to send
+	}
 	if j.EstimatedBytes > 0 {
 		b.Metadata.EstimatedSize = known(float64(j.EstimatedBytes/1000) / 1000)
 	}
@@ -147,7 +152,7 @@ func (a *API) jobBody(j store.Job) jobBody {
 	case !j.CompletedAt.IsZero():
 		b.ExecutionTime = rounded(max(0, j.CompletedAt.Sub(j.StartedAt)))
 	case j.Status == store.Running:
-		b.ExecutionTime = rounded(max(0, a.Now().Sub(j.StartedAt)))
+		b.ExecutionTime = rounded(max(0, a.Jobs.Now().Sub(j.StartedAt)))
 	}
 	if j.Status == store.Completed {
 		b.Progress, b.TotalRows, b.FileSize = known(100), known(j.TotalRows), known(j.Size)
@@ -185,6 +190,9 @@ func (x *exchange) myJobs(policy admission.Policy) (*customer.Customer, *Error) 
 // myJob is the job of the address, which is the key's customer's.
 func (x *exchange) myJob(policy admission.Policy) (store.Job, *Error) {
 	who, e := x.myJobs(policy)
+	if e == nil {
+		e = x.noParameters()
+	}
 	if e != nil {
 		return store.Job{}, e
 	}
@@ -242,6 +250,7 @@ func (a *API) job(x *exchange) *Error {
 // sendJob answers with a job, and a fresh link to the result of one that is completed.
 func (x *exchange) sendJob(status int, j store.Job) *Error {
 	b := x.api.jobBody(j)
+	x.webhookStatuses(j.Customer, &b)
 	if j.Status == store.Completed && j.ObjectRemoved.IsZero() {
 		link, expires, e := x.link(j)
 		switch {
@@ -277,6 +286,7 @@ func (a *API) cancelJob(x *exchange) *Error {
 		return fromJobs(err)
 	}
 	b := a.jobBody(j)
+	x.webhookStatuses(j.Customer, &b)
 	if j.Status == store.Running {
 		b.Message = "The job was told to end, and does so within seconds."
 		x.w.Header().Set("Retry-After", seconds(pollAfter))
@@ -333,6 +343,7 @@ func (x *exchange) jobAccepted(j store.Job, replayed bool) {
 		x.applied("respond-async")
 	}
 	b := x.api.jobBody(j)
+	x.webhookStatuses(j.Customer, &b)
 	if !j.Status.Ended() {
 		h.Set("Retry-After", seconds(pollAfter))
 		b.Message = acceptedMessages[j.Reason] + " " + b.Message

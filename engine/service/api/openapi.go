@@ -45,7 +45,9 @@ var schemaNames = map[string]string{
 	"errorBody": "Error", "errorObject": "ErrorObject", "problemBody": "Problem", "listBody": "ProcedureList", "summaryBody": "ProcedureSummary",
 	"describeBody": "Procedure", "parameterBody": "Parameter", "columnBody": "Column", "limitsBody": "Limits", "requestBody": "Request",
 	"jobBody": "Job", "jobMetadata": "JobMetadata", "jobListBody": "JobList", "transitionBody": "JobTransition", "progressBody": "JobProgress",
-	"auditListBody": "AuditList", "auditBody": "AuditRow",
+	"auditListBody": "AuditList", "auditBody": "AuditRow", "webhookBody": "Webhook", "retryBody": "WebhookRetry", "secretBody": "WebhookSecret",
+	"testBody": "WebhookTest", "deliveryBody": "Delivery", "attemptBody": "DeliveryAttempt", "deliveryListBody": "DeliveryList", "resentBody": "Resent",
+	"announcedBody": "Maintenance",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -84,6 +86,8 @@ func (a *API) register() error {
 	}
 	d.others()
 	d.jobs()
+	d.webhooks()
+	d.maintenance()
 	a.mux.HandleFunc("POST /v1/procedures/{procedure}", handler(func(x *exchange) *Error {
 		if e := x.authenticate("procedures"); e != nil {
 			return e
@@ -126,7 +130,7 @@ func handler(operation func(x *exchange) *Error) http.HandlerFunc {
 // nothing answers where there is nothing, or nothing by that method.
 func (a *API) nothing(x *exchange) *Error {
 	var allow []string
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		other := x.r.Clone(x.ctx)
 		other.Method = method
 		if _, pattern := a.mux.Handler(other); pattern != "/" && pattern != "" {
@@ -154,6 +158,8 @@ func (a *API) tags() (out []*huma.Tag) {
 	slices.SortFunc(out, func(a, b *huma.Tag) int { return strings.Compare(a.Name, b.Name) })
 	return append(out, &huma.Tag{Name: tagCatalogue, Description: "What can be asked for."}, &huma.Tag{Name: tagRequests, Description: "What became of requests."},
 		&huma.Tag{Name: tagJobs, Description: "Results that are made in the background, and are fetched when they are there."},
+		&huma.Tag{Name: tagWebhooks, Description: "What is told of jobs, maintenance and limits, and how it went."},
+		&huma.Tag{Name: tagOperators, Description: "What operators do, with a key of their own from their own networks."},
 		&huma.Tag{Name: tagAudit, Description: "What was done with the customer's data, and by whom."})
 }
 
@@ -161,6 +167,8 @@ const (
 	tagCatalogue = "Catalogue"
 	tagRequests  = "Requests"
 	tagJobs      = "Jobs"
+	tagWebhooks  = "Webhooks"
+	tagOperators = "Operators"
 	tagAudit     = "Audit"
 )
 
@@ -184,7 +192,12 @@ func (d *describer) operation(op huma.Operation, run func(x *exchange) *Error) {
 		}}, nil
 	})
 	if body != nil {
-		d.document.Paths[op.Path].Post.RequestBody = body
+		item := d.document.Paths[op.Path]
+		for _, o := range []*huma.Operation{item.Post, item.Put} {
+			if o != nil && o.Method == op.Method {
+				o.RequestBody = body
+			}
+		}
 	}
 }
 

@@ -67,6 +67,7 @@ func (x *exchange) anonymous(e *Error) *Error {
 // take takes one of the requests of a policy that a key may make, and says in the header how many are left.
 func (x *exchange) take(policy admission.Policy, key string) *Error {
 	d := x.api.Admission.Take(policy, key)
+	x.limit = &d
 	if d.Limited {
 		name := strconv.Quote(string(d.Policy))
 		h := x.w.Header()
@@ -170,11 +171,12 @@ func (a *API) procedure(x *exchange, p *procedure) *Error {
 	switch {
 	case e != nil:
 		return e
-	case c.webhook != "":
-		return fail(WebhooksUnavailable)
 	case p.reference():
 		a.reference(x, o, false)
 		return nil
+	}
+	if e := x.mayHaveWebhook(o); e != nil {
+		return e
 	}
 	o.key = key
 	switch c.mode {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/diag"
@@ -68,7 +69,7 @@ func (p *procedure) readMembers(members []member, details []Detail) (*call, *Err
 		case f.name == fieldWebhook:
 			text, ok := m.value.(string)
 			if !ok || !validWebhook(text) {
-				add(InvalidParameter, f.name, "%s: expected an https address.", f.name)
+				add(InvalidParameter, f.name, "%s: %s", f.name, expectedWebhook)
 			}
 			c.webhook = text
 		case f.name == fieldPriority && !f.pipeline:
@@ -100,6 +101,13 @@ func (p *procedure) readMembers(members []member, details []Detail) (*call, *Err
 	c.settle()
 	if p.reference() {
 		c.mode = modeStream // whatever was asked for
+	}
+	if c.webhook != "" && c.mode == modeStream {
+		why := "mode asks for an answer with rows"
+		if p.reference() {
+			why = "a reference list is always answered with rows"
+		}
+		add(ConflictingParameters, fieldWebhook, "%s is for the events of a job, and %s.", fieldWebhook, why)
 	}
 	if n, ok := c.values[fieldLimit].(int64); ok && c.given[fieldLimit] != nil {
 		if n < 1 || n > maxPreview {
@@ -188,7 +196,13 @@ func (f *field) asText(value any) any {
 // maxWebhook bounds an address, in bytes.
 const maxWebhook = 2048
 
+// expectedWebhook is what is said of an address that cannot be one of a webhook.
+const expectedWebhook = "expected an https address with no user name and no fragment, of 2048 bytes of ASCII at most."
+
+// validWebhook reports whether a text can be the address of a webhook. Whether anything may be sent there is looked at
+// when it is, after its name was resolved.
 func validWebhook(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && len(text) <= maxWebhook
+	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && u.Fragment == "" && !strings.Contains(text, "#") &&
+		len(text) <= maxWebhook && printable(text, maxWebhook) == text && !strings.Contains(text, " ")
 }

@@ -103,6 +103,9 @@ func (c *checker) settings(w Spec) *Settings {
 	}
 	c.state(s, w)
 	c.jobs(w.Jobs)
+	s.AllowNetworks = c.networks(w.Webhooks.AllowNetworks, "webhooks", "allow_networks")
+	s.SourceAddresses = c.networks(w.Webhooks.SourceAddresses, "webhooks", "source_addresses")
+	c.mail(s, w.Mail)
 	s.Buckets = c.buckets(w)
 	seen := map[string]int{}
 	for i := range w.Customers {
@@ -245,6 +248,7 @@ func (c *checker) customer(w Spec, i int, seen map[string]int) Customer {
 			WithSuggestion(written.Bucket, names), at("bucket"))
 	}
 	out.Networks = c.networks(written.Networks, at("networks")...)
+	c.notify(written.Notify, w.Mail.Server, at)
 	c.allowed(written.Allow.Tables, at("allow", "tables")...)
 	c.allowed(written.Allow.Procedures, at("allow", "procedures")...)
 	if _, err := time.LoadLocation(written.TimeZone); err != nil {

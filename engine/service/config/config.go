@@ -25,7 +25,10 @@ type Settings struct {
 	Buckets        map[string]Bucket
 	AdminNetworks  []netip.Prefix
 	TrustedProxies []netip.Prefix
-	Customers      []Customer
+	// AllowNetworks are webhooks.allow_networks, and SourceAddresses webhooks.source_addresses.
+	AllowNetworks, SourceAddresses []netip.Prefix
+	MailPassword                   config.Secret
+	Customers                      []Customer
 }
 
 // Customer is a customer with its secrets.

@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // known are the secrets of the fixtures, by reference; those of files by the end of their paths.
 var known = map[string]string{
-	"env:DATA_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "env:KEY_ID": "id", "/s3.txt": "hunter2",
+	"env:DATA_KEY": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "env:KEY_ID": "id", "env:MAIL_PASSWORD": "hunter2 mail", "/s3.txt": "hunter2",
 	"command:vault read -field=keys secret/sunrise": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=",
 	"env:SUNRISE_DSN": "mysql://u:hunter2@db:3306/practice", "env:DEMO_DSN": "mysql://u:hunter2@127.0.0.1/demo",
 	"env:STATE_PATH": "/var/lib/hunter2", "env:STATE_WITHOUT": "mysql://u:hunter2@db:3306", "/state.txt": "mysql://u:hunter2@db:3306/record", "env:STATE": "mysql://u:hunter2@db:3306/record",
@@ -257,7 +257,7 @@ func TestJobs(t *testing.T) {
 		t.Fatal(said)
 	}
 	want := Jobs{Workers: 4, TimeLimit: 3 * time.Minute, TimeLimits: map[string]time.Duration{"special": 10 * time.Minute},
-		Retention: Retention{Link: 6 * time.Hour, Grace: time.Hour, Jobs: 90 * 24 * time.Hour}}
+		Retention: Retention{Link: 6 * time.Hour, Grace: time.Hour, Jobs: 90 * 24 * time.Hour, Audit: 7*365*24*time.Hour + 2*24*time.Hour}}
 	if !reflect.DeepEqual(s.Jobs, want) {
 		t.Errorf("%+v", s.Jobs)
 	}
@@ -378,4 +378,51 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("what was written is something else: %v\n%s", changes, b.String())
 		}
 	})
+}
+
+// TestNotify: where webhooks may go, the server of mail with the port of its TLS, and whom a customer's mail goes to.
+func TestNotify(t *testing.T) {
+	t.Parallel()
+	s, said := load(t, full(t), Options{Secret: secret})
+	if s == nil {
+		t.Fatal(said)
+	}
+	network := func(text string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(text)} }
+	if !slices.Equal(s.AllowNetworks, network("10.3.0.0/16")) || !slices.Equal(s.SourceAddresses, network("198.51.100.0/28")) {
+		t.Errorf("%v, %v", s.AllowNetworks, s.SourceAddresses)
+	}
+	if m := s.Mail; m.Server != "smtp.example.com" || m.Port != 587 || m.TLS != "starttls" || s.MailPassword.Reveal() != "hunter2 mail" {
+		t.Errorf("%+v", m)
+	}
+	if n := s.Customers[0].Notify; !slices.Equal(n.Emails, []string{"practice@example.com"}) || !slices.Equal(n.Events, []string{"job.completed", "job.failed", "webhook.disabled"}) {
+		t.Errorf("%+v", n)
+	}
+	for written, port := range map[string]int{"tls: tls": 465, "tls: starttls, port: 2525": 2525, "tls: none, port: 0": 25} {
+		change := []string{"mail: {", "mail: {" + written + ", "}
+		if strings.Contains(written, "none") {
+			change = append(change, "server: smtp.example.com", "server: localhost")
+		}
+		if s, said := load(t, full(t, change...), Options{Secret: secret}); s == nil || s.Mail.Port != port {
+			t.Errorf("%s: %v %s", written, s != nil, said)
+		}
+	}
+	was := known["env:MAIL_PASSWORD"]
+	other := func(ctx context.Context, reference string) (string, error) {
+		text, err := secret(ctx, reference)
+		return strings.Replace(text, was, "another", 1), err
+	}
+	to, said := load(t, full(t, "198.51.100.0/28", "198.51.100.0/29", "emails: [practice@example.com]", "emails: []"), Options{Secret: other})
+	if to == nil {
+		t.Fatal(said)
+	}
+	restarts := map[string]bool{}
+	for _, c := range Changes(s, to) {
+		restarts[c.Path] = c.Restart
+	}
+	// The paths of the two documents' folders differ too.
+	for path, restart := range map[string]bool{"webhooks.source_addresses": true, "mail.password (the secret)": true, "customers.sunrise.notify.emails": false} {
+		if is, there := restarts[path]; !there || is != restart {
+			t.Errorf("%s: %v, in %v", path, is, restarts)
+		}
+	}
 }

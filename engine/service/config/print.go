@@ -165,6 +165,9 @@ func Changes(from, to *Settings) []Change {
 	if from.Record != to.Record {
 		add("state (the secret)")
 	}
+	if from.MailPassword != to.MailPassword {
+		add("mail.password (the secret)")
+	}
 	before, after := byID(from.Customers), byID(to.Customers)
 	for _, id := range slices.Sorted(maps.Keys(before)) {
 		path := "customers." + id

@@ -29,6 +29,8 @@ type Spec struct {
 	DataKey        config.Secret         `config:"data_key" kind:"keys" doc:"Reference to the key, 32 bytes in base64, under which keys that the service makes are kept in the record, and objects in folders. Default a key that the service makes, in a file of the data directory; where there is none, it has to be given."`
 	Buckets        map[string]BucketSpec `config:"buckets" doc:"Where results of jobs are stored, by a name that customers refer to."`
 	Jobs           Jobs                  `config:"jobs" doc:"Who runs jobs, for how long, and how long their results are kept."`
+	Webhooks       Webhooks              `config:"webhooks" doc:"Where webhooks may go, and where they come from."`
+	Mail           Mail                  `config:"mail" doc:"The server that mail to customers is handed to."`
 	Limits         Limits                `config:"limits" doc:"What all customers share, and what one may have."`
 	Shutdown       Shutdown              `config:"shutdown" doc:"How the service ends."`
 	Secrets        map[string]string     `config:"secrets" doc:"References to secrets by name, for ${secret.NAME}."`
@@ -73,7 +75,8 @@ type Jobs struct {
 type Retention struct {
 	Link  time.Duration `config:"link" default:"12h" min:"1m" max:"168h" doc:"How long after the end of a job its result can be fetched; its links end then at the latest."`
 	Grace time.Duration `config:"grace" default:"1h" min:"0s" max:"720h" doc:"How long a result stays after its last link."`
-	Jobs  time.Duration `config:"jobs" default:"2160h" min:"24h" max:"87600h" doc:"How long jobs are listed after their end: 90 days."`
+	Jobs  time.Duration `config:"jobs" default:"2160h" min:"24h" max:"87600h" doc:"How long jobs, and deliveries of webhooks and mail, are listed after their end: 90 days."`
+	Audit time.Duration `config:"audit" default:"61368h" min:"8760h" max:"876000h" doc:"How long the audit is kept, of jobs and of everything else: 7 years."`
 }
 
 // Limits are those of the process, and of each customer.
@@ -129,6 +132,7 @@ type CustomerSpec struct {
 	EncryptionKeys []config.Secret         `config:"encryption_keys" kind:"keys" max:"16" doc:"References to encryption keys, the active one first. Keys that the service makes (customer key new) come before them."`
 	Allow          Allow                   `config:"allow" doc:"What custom_table may name."`
 	Networks       []string                `config:"networks" max:"256" doc:"Networks (CIDR) from which its keys are accepted. Default any."`
+	Notify         Notify                  `config:"notify" doc:"Whom mail goes to, and of what."`
 	Streams        int                     `config:"streams" min:"0" max:"1000" doc:"Streams at once; 0 is limits.streams."`
 	TimeZone       string                  `config:"time_zone" doc:"IANA time zone of the practice, ${customer.time_zone} of pipelines."`
 	Attributes     map[string]config.Value `config:"attributes" doc:"More of ${customer.NAME}, for pipelines of your own."`

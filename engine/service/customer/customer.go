@@ -95,7 +95,13 @@ type Customer struct {
 	Streams int
 	// Attributes are ${customer.NAME} of pipelines.
 	Attributes map[string]any
+	// Emails are who is written to, of the events MailOf.
+	Emails, MailOf []string
 }
+
+// MailEvents are the events that mail is sent of.
+var MailEvents = []string{"job." + string(store.JobCompleted), "job." + string(store.JobFailed), "job." + string(store.JobCancelled),
+	store.EventMaintenance, store.EventRateLimit, store.EventDisabled}
 
 // Principal is who a bearer key says is calling, and from where.
 type Principal struct {

@@ -20,6 +20,7 @@ type Record interface {
 	Access
 	BearerKeys
 	SealingKeys
+	Announcements
 }
 
 // Access is what decides who is let in. Version changes before a change of the others is acknowledged.

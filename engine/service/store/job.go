@@ -245,21 +245,28 @@ type Leftover struct {
 	// Seq names it.
 	Seq                   int64
 	Job, Customer, Bucket string
-	// Since is when the run lost its job.
+	// Since is when the run lost its job, or LookAgain behind that.
 	Since time.Time
 	// Keep is the object that counts; empty is none.
 	Keep string
 }
 
-// OutboxEvent is a change that customers are to be told of. It is written in the transaction of the change.
+// LookAgain is when what a run may have left is looked for once more: a store that was told to complete an object may do so
+// when who has told it is gone, and its leftovers are swept.
+const LookAgain = 2 * time.Hour
+
+// OutboxEvent is something that customers are to be told of. Where a job has changed it is written in the transaction of
+// the change.
 type OutboxEvent struct {
 	Seq           int64
 	Customer, Job string
-	// Event is job.completed, job.failed or job.cancelled.
+	// Event is job.completed, job.failed or job.cancelled; or one that is no job's, and then Job is empty.
 	Event string
 	// Transition is that of the job.
 	Transition int64
 	At         time.Time
+	// Data is what an event that is no job's says, as a JSON object.
+	Data []byte
 }
 
 // Queue is how many jobs wait, by class of their pipelines, and since when the oldest does.

@@ -93,9 +93,14 @@ type Delivery struct {
 	// Data is the member data of the body, without what is made anew at each attempt: s3_url and expires_at.
 	Data  []byte
 	State DeliveryState
-	// Batch names the request that it goes with, as one of several. It is fixed at the first attempt.
-	Batch     string
-	Attempts  int
+	// Batch names the request that it goes with, alone or as one of several. It is fixed at the first attempt, and
+	// another when it is sent again by hand.
+	Batch string
+	// Attempts counts those that were begun; it is that of the body.
+	Attempts int
+	// Tries counts the attempts that failed since it was queued, for the retry: those that were lost with their process
+	// do not count, and when it is sent again by hand they begin anew.
+	Tries     int
 	CreatedAt time.Time
 	// NextAt is when it may be tried, on the steady clock of leases.
 	NextAt time.Time
@@ -142,17 +147,64 @@ type Outcome struct {
 	After time.Duration
 }
 
-// Endpoint is how it stands with a receiver.
+// Endpoint is how it stands with a receiver. A record keeps one as long as there is something to know: what waits, what
+// is on its way, failures. None is an endpoint with which all is well.
 type Endpoint struct {
 	Customer string
 	Channel  Channel
 	Target   string
+	// Own is the customer's own endpoint. It is one, whatever its Target is.
+	Own bool
 	// Failures counts those in a row, and FailingSince is the first of them.
 	Failures     int
 	FailingSince time.Time
-	// OpenUntil is until when nothing is sent to it; then one delivery is tried. It is of the steady clock.
+	// OpenUntil is until when nothing is sent to it; then one delivery is tried. It is of the steady clock, as
+	// FailingSince is. OpenFor is how long it was opened for the last time.
 	OpenUntil time.Time
+	OpenFor   time.Duration
 	// DisabledAt is since when nothing is sent to it at all: what comes is dead at once. Zero is never.
 	DisabledAt     time.Time
 	DisabledReason string
+	// InFlight counts the requests that are on their way to it.
+	InFlight int
+	// Served is when it was last given one: the number of that taking among all.
+	Served int64
+	// PacedUntil is when its PerMinute lets the next request go, on the steady clock.
+	PacedUntil time.Time
+}
+
+// DeliveryLease is the right to send deliveries, all in one request, and to say what has become of it.
+type DeliveryLease struct {
+	Customer, Holder, Server string
+	// Deliveries are the identifiers of those that go together, and Fence the number of the taking, which is that of each.
+	Deliveries []string
+	Fence      int64
+}
+
+// ClaimedDeliveries is one delivery, or those of a batch, in order.
+type ClaimedDeliveries struct {
+	Deliveries []Delivery
+	Lease      DeliveryLease
+	// Webhook has the settings, where the deliveries are for the customer's own endpoint. It is zero otherwise.
+	Webhook Webhook
+}
+
+// Expansion is an event of the outbox with the deliveries that it becomes.
+type Expansion struct {
+	Event      OutboxEvent
+	Deliveries []Delivery
+}
+
+// DeliveryFilter chooses deliveries.
+type DeliveryFilter struct {
+	Customer string // required
+	// State, Event and Job are empty for all, and IDs names the deliveries if there are any.
+	State DeliveryState
+	Event string
+	Job   string
+	IDs   []string
+	// Since is the first and Until the end of CreatedAt, Until not included; zero is unbounded.
+	Since, Until time.Time
+	Limit        int
+	Offset       int64
 }

@@ -25,6 +25,8 @@ type Metrics struct {
 	refused   *prometheus.CounterVec
 	reloads   *prometheus.CounterVec
 	lost      prometheus.Counter
+
+	deliveries deliveries
 }
 
 // other is the label of what no table knows.
@@ -58,6 +60,7 @@ func NewMetrics(procedures []string, version string) *Metrics {
 	m.lost = prometheus.NewCounter(prometheus.CounterOpts{Namespace: "cipherstream", Name: "jobs_leases_lost_total",
 		Help: "Jobs that this process ran and lost, because it did not renew its leases in time."})
 	m.registry.MustRegister(m.lost)
+	m.newDeliveries()
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "cipherstream", Name: "build_info", Help: "The version, in a label."}, []string{"version"})
 	info.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -20,6 +20,8 @@ var secretPatterns = []struct {
 }{
 	// The credentials in a URL, to the last @ before the host.
 	{regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s"']*@`), "${1}" + Redacted + "@"},
+	// What follows the path of an address: the tokens of webhooks and of links stand there.
+	{regexp.MustCompile(`(?i)\b(https?://[^\s"'?<>]+)\?[^\s"'<>]+`), "${1}?" + Redacted},
 	// Keys of customers and operators, and secrets of webhooks.
 	{regexp.MustCompile(`\b(cs_(?:live|demo|admin)_)[A-Za-z0-9_-]{8,}`), "${1}" + Redacted},
 	{regexp.MustCompile(`\bwhsec_[A-Za-z0-9+/=_-]{8,}`), "whsec_" + Redacted},
@@ -30,8 +32,8 @@ var secretPatterns = []struct {
 	{regexp.MustCompile(`(?i)\b(X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential|signature|sig)=[^&\s"']+`), "${1}=" + Redacted},
 }
 
-// Redact takes out of a text what looks like a secret: credentials in URLs, API keys, encryption keys, signatures of
-// links. It is the last line, behind types that are never printed: nobody may rely on it.
+// Redact takes out of a text what looks like a secret: credentials and queries in URLs, API keys, encryption keys, secrets of
+// webhooks, signatures of links. It is the last line, behind types that are never printed: nobody may rely on it.
 func Redact(text string) string {
 	for _, p := range secretPatterns {
 		text = p.pattern.ReplaceAllString(text, p.stays)

@@ -33,6 +33,9 @@ var planted = []struct{ text, hidden string }{
 	{"Authorization: Bearer hunter2hunter2", "hunter2"},
 	{"authorization: basic hunter2hunter2==", "hunter2"},
 	{"whsec_hunter2hunter2hunter2", "hunter2"},
+	{"whsec_" + key, key[:20]},
+	{`Post "https://hooks.example.com/in?token=hunter2&a=b": EOF`, "hunter2"},
+	{"HTTPS://hooks.example.com/in?hunter2", "hunter2"},
 	{"the key is " + key + ".", key[:20]},
 	{`"` + key + `"`, key[:20]},
 	{"keys=" + key, key[:20]},
@@ -68,7 +71,7 @@ func (s stringer) String() string { return string(s) }
 func TestPlainTextStays(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"appointments_1700000000000_0123abcd", "req_0123456789abcdef01234567", "127.0.0.1:8080", "POST /v1/procedures/patients",
-		"sha256:0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e", "https://api.example.com/docs", "a@b.c", "cs_live_"} {
+		"sha256:0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e0f3e", "https://api.example.com/docs", "what is https://api.example.com/docs?", "a@b.c", "cs_live_"} {
 		if got := telemetry.Redact(text); got != text {
 			t.Errorf("%q became %q", text, got)
 		}
@@ -125,6 +128,39 @@ func TestMetricsAreBounded(t *testing.T) {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("%s is missing in\n%s", want, text)
 		}
+	}
+}
+
+// TestDeliveryMetrics: what is told to customers is counted by channel, event and outcome; the queue is absent where it cannot be
+// read; and nothing of an event that nobody knows is a label.
+func TestDeliveryMetrics(t *testing.T) {
+	t.Parallel()
+	m := telemetry.NewMetrics(nil, "1.2.3")
+	var fails error
+	m.Deliveries(func(context.Context) (telemetry.DeliveryQueue, error) {
+		return telemetry.DeliveryQueue{Waiting: 3, Dead: 2, Oldest: 90 * time.Second}, fails
+	})
+	m.Attempt("webhook", "job.completed", "again", 40*time.Millisecond)
+	m.Attempt("webhook", "https://hooks.example.com/", "final", time.Second)
+	m.DeliveryEnded("webhook", "job.completed", "dead")
+	m.BreakerOpened("webhook")
+	m.WebhookDisabled("gone")
+	text := scrape(t, m)
+	for _, want := range []string{
+		`cipherstream_delivery_attempts_total{channel="webhook",event="job.completed",verdict="again"} 1`,
+		`cipherstream_delivery_attempts_total{channel="webhook",event="other",verdict="final"} 1`,
+		`cipherstream_deliveries_ended_total{channel="webhook",event="job.completed",state="dead"} 1`,
+		`cipherstream_delivery_attempt_seconds_bucket{channel="webhook",le="0.05"} 1`,
+		`cipherstream_delivery_breakers_opened_total{channel="webhook"} 1`, `cipherstream_webhooks_disabled_total{reason="gone"} 1`,
+		"cipherstream_deliveries_waiting 3", "cipherstream_deliveries_dead 2", "cipherstream_deliveries_oldest_seconds 90", "cipherstream_deliveries_known 1",
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("%s is missing in\n%s", want, text)
+		}
+	}
+	fails = errors.New("the record is away")
+	if text := scrape(t, m); !strings.Contains(text, "cipherstream_deliveries_known 0\n") || strings.Contains(text, "cipherstream_deliveries_dead") {
+		t.Errorf("%s", text)
 	}
 }
 

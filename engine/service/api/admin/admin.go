@@ -33,6 +33,13 @@ type Manage interface {
 	Keys
 	Customers
 	SealingKeys
+	Announcements
+}
+
+// Announcements are what an operator tells customers.
+type Announcements interface {
+	// Announce tells every customer of a maintenance.
+	Announce(ctx context.Context, want customer.Maintenance) (customer.Announced, error)
 }
 
 // Keys are what an operator does with bearer keys.

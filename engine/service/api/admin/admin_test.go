@@ -147,13 +147,16 @@ func TestSameWork(t *testing.T) {
 	equal(t, must(client.ListSealingKeys(ctx, "live")), must(direct.ListSealingKeys(ctx, "live")))
 	equal(t, must(client.RetireSealingKey(ctx, "live", sealing.ID)).State, store.SealingRetired)
 
+	told := must(client.Announce(ctx, customer.Maintenance{StartsAt: noon, EndsAt: noon.Add(time.Hour), Message: "Updates, »at noon«."}))
+	equal(t, told, customer.Announced{Maintenance: customer.Maintenance{StartsAt: noon, EndsAt: noon.Add(time.Hour), Message: "Updates, »at noon«."}, Customers: 2})
+
 	// Who did it is the user at the other end.
 	for _, a := range must(record.AuditOf(ctx, "", time.Time{}, 99)) {
 		if !strings.HasPrefix(a.Who, "user:") || a.Who == "user:unknown" || a.From != "admin.sock" {
 			t.Errorf("the audit says %+v", a)
 		}
 	}
-	equal(t, len(must(record.AuditOf(ctx, "", time.Time{}, 99))), 9)
+	equal(t, len(must(record.AuditOf(ctx, "", time.Time{}, 99))), 10)
 }
 
 // TestSameRefusals: an error comes through the socket whole.
@@ -187,7 +190,11 @@ func TestSameRefusals(t *testing.T) {
 		"unknown's keys":      func(m admin.Manage) error { _, err := m.ListSealingKeys(ctx, "nobody"); return err },
 		"unknown's new key":   func(m admin.Manage) error { _, err := m.NewSealingKey(ctx, "nobody"); return err },
 		"unknown sealing key": func(m admin.Manage) error { _, err := m.ActivateSealingKey(ctx, "live", "0"); return err },
-		"unknown to retire":   func(m admin.Manage) error { _, err := m.RetireSealingKey(ctx, "live", "0"); return err },
+		"past maintenance": func(m admin.Manage) error {
+			_, err := m.Announce(ctx, customer.Maintenance{StartsAt: noon.Add(-2 * time.Hour), EndsAt: noon.Add(-time.Hour), Message: "x"})
+			return err
+		},
+		"unknown to retire": func(m admin.Manage) error { _, err := m.RetireSealingKey(ctx, "live", "0"); return err },
 	} {
 		got, want := fault.From(do(client)), fault.From(do(direct))
 		if want == nil || got == nil {

@@ -209,6 +209,12 @@ func (c *Client) RetireSealingKey(ctx context.Context, customer, id string) (k c
 	return k, err
 }
 
+// Announce has the service tell every customer of a maintenance.
+func (c *Client) Announce(ctx context.Context, want customer.Maintenance) (a customer.Announced, err error) {
+	err = c.ask(ctx, http.MethodPost, "maintenance", want, &a)
+	return a, err
+}
+
 func sealingPath(customer string) string {
 	return "customers/" + url.PathEscape(customer) + "/sealing-keys"
 }

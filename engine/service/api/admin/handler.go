@@ -62,6 +62,13 @@ var operations = map[string]operation{
 	"POST customers/{customer}/disable": func(r *http.Request, m Manage) (any, error) {
 		return bare(r, func() (any, error) { return m.Disable(r.Context(), r.PathValue("customer")) })
 	},
+	"POST maintenance": func(r *http.Request, m Manage) (any, error) {
+		var want customer.Maintenance
+		if err := decode(r, &want); err != nil {
+			return nil, err
+		}
+		return m.Announce(r.Context(), want)
+	},
 	"GET customers/{customer}/sealing-keys": func(r *http.Request, m Manage) (any, error) {
 		keys, err := m.ListSealingKeys(r.Context(), r.PathValue("customer"))
 		return sealingKeyList{keys}, err

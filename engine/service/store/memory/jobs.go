@@ -27,6 +27,7 @@ type jobs struct {
 	past        map[[2]string]store.Progress // by customer and procedure
 	keys        map[[3]string]store.IdempotencyEntry
 	outbox      []store.OutboxEvent
+	announced   int64 // how many there ever were
 	leftovers   []store.Leftover
 	leftoverSeq int64
 }
@@ -76,13 +77,12 @@ func (s *Store) write(j *job, step store.Step) {
 		}
 	}
 	if o := step.Outbox; o != nil {
-		o.Seq = int64(len(s.jobs.outbox)) + 1
-		s.jobs.outbox = append(s.jobs.outbox, *o)
+		s.announce(*o)
 	}
-	if l := step.Leftover; l != nil {
+	for _, l := range step.Leftovers {
 		s.jobs.leftoverSeq++
 		l.Seq = s.jobs.leftoverSeq
-		s.jobs.leftovers = append(s.jobs.leftovers, *l)
+		s.jobs.leftovers = append(s.jobs.leftovers, l)
 	}
 	s.audit = append(s.audit, step.Audit)
 }
@@ -475,6 +475,7 @@ func (s *Store) Outbox(ctx context.Context, after int64, most int) (list []store
 	err = s.do(ctx, false, nil, func() error {
 		for _, o := range s.jobs.outbox {
 			if o.Seq > after && len(list) < most {
+				o.Data = bytes.Clone(o.Data)
 				list = append(list, o)
 			}
 		}

@@ -28,6 +28,7 @@ type Store struct {
 	requests map[string]store.Request
 	audit    []store.Audit
 	jobs     jobs
+	hooks    hooks
 }
 
 // New returns an empty record.
@@ -38,6 +39,7 @@ func New() *Store { return NewAt(time.Now) }
 func NewAt(now func() time.Time) *Store {
 	return &Store{
 		disabled: map[string]bool{}, uses: map[[2]string]int64{}, requests: map[string]store.Request{}, jobs: newJobs(now),
+		hooks: newHooks(),
 	}
 }
 
@@ -365,6 +367,19 @@ func (s *Store) PruneRequests(ctx context.Context, before time.Time) (removed in
 				delete(s.requests, id)
 				removed++
 			}
+		}
+		return nil
+	})
+	return removed, err
+}
+
+// PruneAudit removes the audit from before a time.
+func (s *Store) PruneAudit(ctx context.Context, before time.Time) (removed int64, err error) {
+	err = s.do(ctx, false, nil, func() error {
+		kept := slices.DeleteFunc(slices.Clone(s.audit), func(a store.Audit) bool { return a.At.Before(instant(before)) })
+		removed = int64(len(s.audit) - len(kept))
+		if s.audit = kept; removed > 0 {
+			s.audit = append(s.audit, store.AuditPruned(removed, before, s.jobs.moment()))
 		}
 		return nil
 	})
