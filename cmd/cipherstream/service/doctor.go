@@ -45,6 +45,7 @@ const (
 	codeObject      = "doctor.object"
 	codeSlow        = "doctor.slow"
 	codeDurability  = "doctor.durability"
+	codeDeliveries  = "doctor.deliveries"
 )
 
 // What is worth a warning.
@@ -122,7 +123,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Look whether everything is there that the service needs",
 		Long: `Look whether everything is there that the service of a document needs: the record and how durable it
 is; every bucket, where an object is written, read and removed; disks; clocks; every customer's
-database with its grants, in which no row is read; and what expires soon, keys and certificates.
+database with its grants, in which no row is read; what expires soon, keys and certificates; and what
+customers were not told: deliveries that were given up, or wait for long.
 It works beside a service that runs, and where none does.
 
 Each finding is wrong, a warning, unchecked or fine. The exit code is that of the worst one: 3 where
@@ -352,6 +354,7 @@ func (d *doctor) record(ctx context.Context, r *findings) {
 			defer client.Close()
 			r.fine("a service runs with %s", d.set.Directory)
 			d.keys(ctx, r, client)
+			lookAtDeliveries(ctx, r, client)
 			return
 		}
 		if !fault.Is(err, admin.CodeNotRunning) {
@@ -389,7 +392,32 @@ func (d *doctor) record(ctx context.Context, r *findings) {
 		r.wrong(err)
 		return
 	}
-	d.keys(ctx, r, registry.Manage(customer.Actor{Who: "user:" + userName(), From: "local"}))
+	manage := registry.Manage(customer.Actor{Who: "user:" + userName(), From: "local"})
+	d.keys(ctx, r, manage)
+	lookAtDeliveries(ctx, r, manage)
+}
+
+// waitsLong is how long what customers are told may wait before it is worth a warning: a receiver may be down for some time.
+const waitsLong = 24 * time.Hour
+
+// lookAtDeliveries looks at what customers were not told.
+func lookAtDeliveries(ctx context.Context, r *findings, m admin.Announcements) {
+	found, err := m.Deliveries(ctx)
+	if err != nil {
+		r.wrong(err)
+		return
+	}
+	if found.Dead > 0 {
+		r.warn(fault.New(codeDeliveries, fault.Source, "%s deliveries to customers were given up", terminal.Grouped(found.Dead)).
+			WithHint("the receivers' owners see why with cipherstream webhook deliveries --status dead, and have them sent again with webhook retry"))
+	}
+	oldest := time.Duration(found.OldestSeconds * float64(time.Second))
+	if oldest > waitsLong {
+		r.warn(fault.New(codeDeliveries, fault.Source, "of %s deliveries that wait the oldest has waited for %s", terminal.Grouped(found.Waiting), oldest.Round(time.Minute)).
+			WithHint("where a service or a worker runs, its log says why: a receiver that is down, or the mail server"))
+		return
+	}
+	r.fine("%s deliveries wait", terminal.Grouped(found.Waiting))
 }
 
 // allKeys are those that customers call with, and those that their deliveries are sealed with.
