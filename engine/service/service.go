@@ -46,6 +46,7 @@ type Record interface {
 	// Queues are the jobs that wait and run, by procedure.
 	Queues(ctx context.Context) (map[string]store.Queue, error)
 	api.JobRecord
+	deliveryRecord
 }
 
 // Config is what a service is made of. Settings, Engine, Record and DataKey have to be given; they stay the caller's, who
@@ -81,6 +82,7 @@ type Service struct {
 	spools    *spool.Pool
 	jobs      *job.Manager // nil when there are none
 	accepts   *acceptance
+	hooks     *hooks
 	traces    *telemetry.Traces
 	public    *listener
 	ops       *listener // nil when there is none
@@ -119,8 +121,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	s.gauges(s.admission, spools)
+	s.hooks = newHooks(&cfg, s.metrics)
 	if cfg.Buckets != nil {
-		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers, &jobObserver{s.metrics, s.traces}); err != nil {
+		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers, &jobObserver{s.metrics, s.traces, s.hooks}); err != nil {
 			return nil, err
 		}
 		s.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
@@ -131,7 +134,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
-		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation,
+		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation, Operators: s.registry, Webhooks: s.hooks.api(&cfg),
 	}
 	if s.jobs != nil {
 		parts.Jobs, parts.JobRecord, parts.LinkKey, parts.JobsRefused = s.jobs, cfg.Record, cfg.DataKey.Derive("links"), s.accepts.refused
@@ -146,6 +149,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		}},
 		{name: "keys", every: time.Minute, do: s.registry.Flush, atEnd: true},
 	}
+	s.loops = append(s.loops, s.hooks.pruning())
 	if s.accepts != nil {
 		s.loops = append(s.loops, s.accepts.loop())
 	}

@@ -22,6 +22,7 @@ type Worker struct {
 	registry *customer.Registry
 	jobs     *job.Manager
 	accepts  *acceptance
+	hooks    *hooks
 	metrics  *telemetry.Metrics
 	traces   *telemetry.Traces
 	ops      *listener // nil when there is none
@@ -43,14 +44,15 @@ func NewWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
-	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers), &jobObserver{w.metrics, w.traces}); err != nil {
+	w.hooks = newHooks(&cfg, w.metrics)
+	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers), &jobObserver{w.metrics, w.traces, w.hooks}); err != nil {
 		return nil, err
 	}
 	w.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
 	jobGauges(w.metrics, &cfg, w.jobs, w.accepts)
 	w.metrics.Gauge("memory_used_bytes", "Memory that runs were given.", func() float64 { return float64(memory.Stats().Used) })
 	w.metrics.Gauge("memory_limit_bytes", "Memory that runs may be given.", func() float64 { return float64(memory.Stats().Memory) })
-	w.loops = []*loop{w.accepts.loop(), {name: "keys", every: time.Minute, do: w.registry.Flush, atEnd: true}}
+	w.loops = []*loop{w.accepts.loop(), {name: "keys", every: time.Minute, do: w.registry.Flush, atEnd: true}, w.hooks.pruning()}
 	return w, nil
 }
 
