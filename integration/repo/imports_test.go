@@ -62,7 +62,7 @@ var engineEdges = map[string][]string{
 	"engine/service/store/sqlite":    {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlrecord": {"engine/service/store"},
 	"engine/service/store/storetest": {"engine/service/store"},
-	"engine/service/webhook":         {"engine/service/store"},
+	"engine/service/webhook":         {"engine/service/job", "engine/service/store"},
 }
 
 var engineTestEdges = map[string][]string{
@@ -76,6 +76,7 @@ var engineTestEdges = map[string][]string{
 	"engine/service/binding":      {"engine/service/store/memory"},
 	"engine/service/job":          {"engine/service/admission", "engine/service/delivery", "engine/service/spool", "engine/service/store/memory"},
 	"engine/service/customer":     {"engine/service/store/memory"},
+	"engine/service/webhook":      {"engine/service/store/memory"},
 	"engine/service/signing":      {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
