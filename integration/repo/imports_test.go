@@ -86,7 +86,7 @@ var engineTestEdges = map[string][]string{
 // a noun of the command line knows no other, but that a run may start a sandbox. One that is not listed imports none.
 var commandEdges = map[string][]string{
 	"cmd/cipherstream": {"cmd/cipherstream/decrypt", "cmd/cipherstream/pipeline", "cmd/cipherstream/plugin", "cmd/cipherstream/sandbox",
-		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep"},
+		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep", "cmd/cipherstream/webhook"},
 	"cmd/cipherstream/cmdtest":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/decrypt":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/pipeline": {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
@@ -95,6 +95,7 @@ var commandEdges = map[string][]string{
 	"cmd/cipherstream/service":  {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/session":  {"cmd/cipherstream/terminal"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/webhook":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 }
 
 var commandTestEdges = map[string][]string{
@@ -106,6 +107,7 @@ var commandTestEdges = map[string][]string{
 	"cmd/cipherstream/service":  {"cmd/cipherstream/cmdtest"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/cmdtest", "cmd/cipherstream/pipeline"},
 	"cmd/cipherstream/terminal": {"cmd/cipherstream/golden"},
+	"cmd/cipherstream/webhook":  {"cmd/cipherstream/cmdtest"},
 }
 
 // edges and testEdges are the tables of the folders whose packages do not all see one another.

@@ -43,6 +43,7 @@ var dependencies = map[string]string{
 	"modernc.org/sqlite":                          "the sink of rows that writes an SQLite database, and the record of the service",
 	"gopkg.in/yaml.v3":                            "YAML nodes with positions",
 
+	"github.com/standard-webhooks/standard-webhooks/libraries":        "tests: how customers check the signatures of webhooks",
 	"github.com/prometheus/client_golang":                             "the service's metrics",
 	"go.opentelemetry.io/otel":                                        "the service's traces: trace contexts of requests, attributes of spans",
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp": "spans to a collector",

@@ -29,8 +29,8 @@ func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
 	return slices.Concat(
 		session.Under(session.Serving, a.serveCommand(), a.workerCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(),
-			a.stateCommand(), a.doctorCommand()),
-		session.Under(session.Calling, a.callCommand(), a.jobsCommand()),
+			a.maintenanceCommand(), a.stateCommand(), a.doctorCommand()),
+		session.Under(session.Calling, a.callCommand(), a.jobsCommand(), a.webhookCommand()),
 	)
 }
 

@@ -2,13 +2,18 @@ package api
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/integration/required"
 	"github.com/cipherstream/cipherstream/sdk/envelope"
@@ -141,5 +146,52 @@ func TestGuidesDecrypt(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGuideVerifies runs the program of the guide on what is signed, and on what was altered.
+func TestGuideVerifies(t *testing.T) {
+	t.Parallel()
+	python := program(t, "python3")
+	text, err := guideCode("webhook.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "webhook.py")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := bytes.Repeat([]byte{7}, 32)
+	secret, other := "whsec_"+base64.StdEncoding.EncodeToString(key), "whsec_"+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{8}, 32))
+	now := time.Now().Unix()
+	sign := func(id string, at int64, body string) string {
+		mac := hmac.New(sha256.New, key)
+		fmt.Fprintf(mac, "%s.%d.%s", id, at, body)
+		return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	}
+	const id, body = "del_1_ab", `{"event":"job.completed"}`
+	good := sign(id, now, body)
+	for name, c := range map[string]struct {
+		secrets, id string
+		at          int64
+		signature   string
+		body        string
+		taken       bool
+	}{
+		"as it is sent":     {secret, id, now, good, body, true},
+		"during a rotation": {other + "," + secret, id, now, "v1,AAAA " + good, body, true},
+		"another secret":    {other, id, now, good, body, false},
+		"another body":      {secret, id, now, good, body + " ", false},
+		"another id":        {secret, "del_1_ac", now, good, body, false},
+		"another time":      {secret, id, now + 1, good, body, false},
+		"too old":           {secret, id, now - 301, sign(id, now-301, body), body, false},
+		"of the future":     {secret, id, now + 400, sign(id, now+400, body), body, false},
+		"no signature":      {secret, id, now, "", body, false},
+	} {
+		cmd := exec.Command(python, file, c.id, strconv.FormatInt(c.at, 10), c.signature)
+		cmd.Env, cmd.Stdin = append(os.Environ(), "WEBHOOK_SECRETS="+c.secrets), strings.NewReader(c.body)
+		if out, err := cmd.CombinedOutput(); (err == nil) != c.taken || err != nil && !strings.Contains(string(out), "not to be believed") {
+			t.Errorf("%s: %v %s", name, err, out)
+		}
 	}
 }

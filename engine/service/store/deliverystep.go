@@ -252,9 +252,9 @@ type Attempted struct {
 // AttemptStep is what a process says of its request. Over tells which of the deliveries say nothing that is still so: the
 // progress of jobs that have ended; they are not tried again.
 func AttemptStep(r Receiver, sent []Delivery, o Outcome, retry Retry, over map[string]bool, at Moment) Attempted {
-	now, tries := instant(at.Now), 0
-	for _, d := range sent {
-		tries = max(tries, d.Tries+1)
+	now, tries := instant(at.Now), mostTries(sent)
+	if o.Verdict != Accepted {
+		tries++
 	}
 	state, next, ended := DeliveryDelivered, time.Time{}, now
 	switch o.Verdict {
@@ -277,10 +277,7 @@ func AttemptStep(r Receiver, sent []Delivery, o Outcome, retry Retry, over map[s
 			HTTPStatus: o.HTTPStatus, Code: o.Code, Message: o.Message,
 		})
 		d.State, d.NextAt, d.EndedAt, d.HTTPStatus, d.Code, d.Message = state, next, ended, o.HTTPStatus, o.Code, o.Message
-		if o.Verdict != Accepted {
-			d.Tries = tries
-		}
-		if d.State == DeliveryWaiting && over[d.ID] {
+		if d.Tries = tries; d.State == DeliveryWaiting && over[d.ID] {
 			*d = BuryStep(*d, DeliverySuperseded, at)
 		}
 	}
@@ -294,6 +291,14 @@ func AttemptStep(r Receiver, sent []Delivery, o Outcome, retry Retry, over map[s
 		a.failed(o, at)
 	}
 	return a
+}
+
+// mostTries is what counts for deliveries that go together.
+func mostTries(all []Delivery) (tries int) {
+	for _, d := range all {
+		tries = max(tries, d.Tries)
+	}
+	return tries
 }
 
 // failed notes a failure of the endpoint.
@@ -346,7 +351,7 @@ func LostAttemptStep(r Receiver, sent []Delivery, over map[string]bool, at Momen
 	a.Endpoint.InFlight = max(0, a.Endpoint.InFlight-1)
 	for i := range a.Deliveries {
 		d := &a.Deliveries[i]
-		d.State, d.NextAt, d.HTTPStatus, d.Code = DeliveryWaiting, instant(at.Steady), 0, DeliveryLost
+		d.State, d.Tries, d.NextAt, d.HTTPStatus, d.Code = DeliveryWaiting, mostTries(sent), instant(at.Steady), 0, DeliveryLost
 		d.Message = "the process that was sending it is gone"
 		a.Attempts = append(a.Attempts, Attempt{
 			Delivery: d.ID, Number: d.Attempts, At: d.LastAt, Code: d.Code, Message: d.Message,

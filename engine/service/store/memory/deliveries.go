@@ -108,6 +108,16 @@ func (h *hooks) heads(endpoint string) (all []*delivery) {
 	return all
 }
 
+// line has what another of its job is before go no more with those that it went with.
+func (h *hooks) line(endpoint string) {
+	heads := h.heads(endpoint)
+	for _, d := range h.waiting(endpoint) {
+		if !slices.Contains(heads, d) {
+			d.Batch = ""
+		}
+	}
+}
+
 // receiver is an endpoint with its settings.
 func (h *hooks) receiver(endpoint string) store.Receiver {
 	r := store.Receiver{}
@@ -121,17 +131,11 @@ func (h *hooks) receiver(endpoint string) store.Receiver {
 	return r
 }
 
-// tidy forgets endpoints of which there is nothing to know.
-func (h *hooks) tidy(forget func(store.Endpoint) bool) {
-	for key, e := range h.endpoints {
-		if forget(*e) && len(h.waiting(key)) == 0 {
-			delete(h.endpoints, key)
-		}
+// tidy forgets an endpoint of which there is nothing to know.
+func (h *hooks) tidy(key string, at store.Moment) {
+	if e := h.endpoints[key]; e != nil && e.Idle(at) && len(h.waiting(key)) == 0 {
+		delete(h.endpoints, key)
 	}
-}
-
-func (s *Store) tidy(at store.Moment) {
-	s.hooks.tidy(func(e store.Endpoint) bool { return e.Idle(at) })
 }
 
 // over are those of the deliveries that tell the progress of jobs that have ended.
@@ -159,6 +163,7 @@ func (s *Store) Expand(ctx context.Context, expansions []store.Expansion) (made 
 				twice[d.ID] = true
 			}
 		}
+		touched := map[string]bool{}
 		for _, x := range here {
 			before := len(s.jobs.outbox)
 			s.jobs.outbox = slices.DeleteFunc(s.jobs.outbox, func(o store.OutboxEvent) bool { return o.Seq == x.Event.Seq })
@@ -167,7 +172,7 @@ func (s *Store) Expand(ctx context.Context, expansions []store.Expansion) (made 
 			}
 			made++
 			if store.EndsJob(x.Event.Event) {
-				s.endProgress(x.Event.Customer, x.Event.Job, at)
+				s.endProgress(x.Event.Customer, x.Event.Job, touched, at)
 			}
 			for _, d := range x.Deliveries {
 				if err := s.hooks.queue(d, at); err != nil {
@@ -175,18 +180,25 @@ func (s *Store) Expand(ctx context.Context, expansions []store.Expansion) (made 
 				}
 			}
 		}
-		s.tidy(at)
+		for key := range touched {
+			s.hooks.tidy(key, at)
+		}
 		return nil
 	})
 	return made, err
 }
 
 // endProgress removes what waits to tell the progress of a job. What was tried stays, for its log.
-func (s *Store) endProgress(customer, job string, at store.Moment) {
+func (s *Store) endProgress(customer, job string, touched map[string]bool, at store.Moment) {
 	of := func(d *delivery) bool {
 		return d.Customer == customer && d.Job == job && d.Event == store.EventProgress && d.State == store.DeliveryWaiting
 	}
-	s.hooks.remove(func(d *delivery) bool { return of(d) && d.Attempts == 0 })
+	s.hooks.remove(func(d *delivery) bool {
+		if of(d) {
+			touched[d.endpoint] = true
+		}
+		return of(d) && d.Attempts == 0
+	})
 	for _, d := range s.hooks.deliveries {
 		if of(d) {
 			d.Delivery = store.BuryStep(d.Delivery, store.DeliverySuperseded, at)
@@ -255,7 +267,7 @@ func (s *Store) ClaimDeliveries(ctx context.Context, holder string) (claimed sto
 				for _, d := range all[:min(len(all), store.BuriedTogether)] {
 					d.Delivery = store.BuryStep(d.Delivery, code, at)
 				}
-				s.tidy(at)
+				s.hooks.tidy(key, at)
 				continue
 			}
 			claimed, ok = s.take(r, key, holder, at), true
@@ -312,22 +324,21 @@ func (s *Store) EndAttempt(ctx context.Context, l store.DeliveryLease, o store.O
 		if len(rows) == 0 {
 			return store.LostDeliveryLease(l)
 		}
-		s.attempted(rows, store.AttemptStep(s.hooks.receiver(rows[0].endpoint), sent, o, retry, s.over(sent), at))
-		s.tidy(at)
-		for _, d := range rows {
-			after = append(after, parcel(d.Delivery))
-		}
+		a := store.AttemptStep(s.hooks.receiver(rows[0].endpoint), sent, o, retry, s.over(sent), at)
+		s.attempted(rows, a, at)
+		after = a.Deliveries
 		return nil
 	})
 	return after, err
 }
 
 // attempted writes what an attempt comes to.
-func (s *Store) attempted(rows []*delivery, a store.Attempted) {
+func (s *Store) attempted(rows []*delivery, a store.Attempted, at store.Moment) {
 	for i, d := range rows {
 		d.Delivery, d.holder, d.server, d.lease = parcel(a.Deliveries[i]), "", "", time.Time{}
 		s.hooks.attempts[d.ID] = append(s.hooks.attempts[d.ID], a.Attempts[i])
 	}
+	s.hooks.line(rows[0].endpoint)
 	*s.hooks.endpoints[rows[0].endpoint] = a.Endpoint
 	of := s.hooks.share(rows[0].Customer)
 	of.inFlight = max(0, of.inFlight-1)
@@ -337,6 +348,7 @@ func (s *Store) attempted(rows []*delivery, a store.Attempted) {
 	if a.Outbox != nil {
 		s.announce(*a.Outbox)
 	}
+	s.hooks.tidy(rows[0].endpoint, at)
 }
 
 // RecoverDeliveries has those wait again whose leases are over.
@@ -367,10 +379,9 @@ func (s *Store) RecoverDeliveries(ctx context.Context) (recovered int, err error
 			for _, d := range requests[one] {
 				sent = append(sent, d.Delivery)
 			}
-			s.attempted(requests[one], store.LostAttemptStep(s.hooks.receiver(one.endpoint), sent, s.over(sent), at))
+			s.attempted(requests[one], store.LostAttemptStep(s.hooks.receiver(one.endpoint), sent, s.over(sent), at), at)
 			recovered += len(sent)
 		}
-		s.tidy(at)
 		return nil
 	})
 	return recovered, err
@@ -402,12 +413,7 @@ func (s *Store) Resend(ctx context.Context, f store.DeliveryFilter, by store.Act
 			s.hooks.know(d)
 			*s.hooks.endpoints[d.endpoint] = store.ResentEndpoint(*s.hooks.endpoints[d.endpoint], at)
 			changed = append(changed, d)
-			// What was the first of its job goes behind it, and no more with those that it went with.
-			for _, other := range s.hooks.deliveries {
-				if d.Job != "" && other.Job == d.Job && other.endpoint == d.endpoint && other.State == store.DeliveryWaiting && other.Seq > d.Seq {
-					other.Batch = ""
-				}
-			}
+			s.hooks.line(d.endpoint)
 		}
 		n = int64(len(changed))
 		for some := range slices.Chunk(changed, store.ResentTogether) {
@@ -423,7 +429,11 @@ func (s *Store) PruneDeliveries(ctx context.Context, before time.Time) (removed 
 	err = s.do(ctx, false, nil, func() error {
 		removed = s.hooks.remove(func(d *delivery) bool { return !d.active() && d.EndedAt.Before(instant(before)) })
 		at := s.jobs.moment()
-		s.hooks.tidy(func(e store.Endpoint) bool { return e.Forgotten(before, at) })
+		for key, e := range s.hooks.endpoints {
+			if e.Forgotten(before, at) && len(s.hooks.waiting(key)) == 0 {
+				delete(s.hooks.endpoints, key)
+			}
+		}
 		return nil
 	})
 	return removed, err

@@ -57,6 +57,11 @@ func (s *Store) Webhook(ctx context.Context, customer string) (found store.Webho
 	return found, err
 }
 
+// own names the endpoint of a customer.
+func own(customer string) string {
+	return store.EndpointKey(store.Delivery{Customer: customer, Channel: store.ByWebhook, Own: true})
+}
+
 // PutWebhook sets where a customer is told.
 func (s *Store) PutWebhook(ctx context.Context, w store.Webhook, audit store.Audit) error {
 	return s.do(ctx, false, []store.Audit{audit}, func() error {
@@ -65,9 +70,11 @@ func (s *Store) PutWebhook(ctx context.Context, w store.Webhook, audit store.Aud
 			w.CreatedAt = before.CreatedAt
 		}
 		s.hooks.webhooks[w.Customer] = w
-		if e := s.hooks.endpoints[store.EndpointKey(store.Delivery{Customer: w.Customer, Channel: store.ByWebhook, Own: true})]; e != nil {
+		key := own(w.Customer)
+		if e := s.hooks.endpoints[key]; e != nil {
 			*e = store.SetEndpoint(*e, w)
 		}
+		s.hooks.tidy(key, s.jobs.moment())
 		return nil
 	})
 }
@@ -79,6 +86,7 @@ func (s *Store) DeleteWebhook(ctx context.Context, customer string, audit store.
 			return unknown("webhook of", customer)
 		}
 		delete(s.hooks.webhooks, customer)
+		s.hooks.tidy(own(customer), s.jobs.moment())
 		return nil
 	})
 }
@@ -173,15 +181,16 @@ func endpointOrder(e store.Endpoint) string {
 	return strconv.FormatBool(!e.Own) + string(e.Channel) + " " + e.Target
 }
 
-// PutNotice puts an event into the outbox, unless one of that name was put for the customer less than a time ago.
+// PutNotice puts an event into the outbox, unless one of that name was put for the customer less than a time ago, by the
+// steady clock.
 func (s *Store) PutNotice(ctx context.Context, e store.OutboxEvent, name string, each time.Duration) (put bool, err error) {
 	err = s.do(ctx, false, nil, func() error {
-		key, now := [2]string{e.Customer, name}, s.jobs.now()
-		if last, told := s.hooks.notices[key]; told && now.Sub(last) < each {
+		key, now := [2]string{e.Customer, name}, s.jobs.moment()
+		if last, told := s.hooks.notices[key]; told && instant(now.Steady).Sub(last) < each {
 			return nil
 		}
-		s.hooks.notices[key], put = now, true
-		e.At = instant(now)
+		s.hooks.notices[key], put = instant(now.Steady), true
+		e.At = instant(now.Now)
 		s.announce(e)
 		return nil
 	})

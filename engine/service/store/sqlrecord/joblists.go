@@ -119,10 +119,10 @@ func (r *Record) PastRuns(ctx context.Context, customer, procedure string) (past
 func (r *Record) Outbox(ctx context.Context, after int64, most int) (all []store.OutboxEvent, err error) {
 	err = r.read(ctx, func(rows *sql.Rows) error {
 		var o store.OutboxEvent
-		err := rows.Scan(&o.Seq, &o.Customer, &o.Job, &o.Event, &o.Transition, moment{&o.At})
+		err := rows.Scan(&o.Seq, &o.Customer, &o.Job, &o.Event, &o.Transition, moment{&o.At}, &o.Data)
 		all = append(all, o)
 		return err
-	}, "SELECT seq, customer, job, event, transition, at FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", after, max(0, most))
+	}, "SELECT seq, customer, job, event, transition, at, data FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", after, max(0, most))
 	return all, err
 }
 

@@ -37,7 +37,7 @@ func (r *jobRow) write(tx Tx, before store.Status, step store.Step, now store.Mo
 			}
 		}
 	}
-	if l := step.Leftover; l != nil {
+	for _, l := range step.Leftovers {
 		if _, err := tx.Exec("INSERT INTO leftovers (job, customer, bucket, since) VALUES (?, ?, ?, ?)",
 			l.Job, l.Customer, l.Bucket, Micros(l.Since)); err != nil {
 			return err
@@ -51,7 +51,7 @@ func (r *jobRow) write(tx Tx, before store.Status, step store.Step, now store.Mo
 
 // announce puts an event into the outbox. It comes last in its transaction, because others may have to wait for its number.
 func announce(tx Tx, o store.OutboxEvent) error {
-	columns, args := "customer, job, event, transition, at", []any{o.Customer, o.Job, o.Event, o.Transition, Micros(o.At)}
+	columns, args := "customer, job, event, transition, at, data", []any{o.Customer, o.Job, o.Event, o.Transition, Micros(o.At), o.Data}
 	if tx.dialect.NextEvent != nil {
 		seq, err := tx.dialect.NextEvent(tx)
 		if err != nil {
@@ -362,6 +362,8 @@ func EndLeases(tx Tx) error {
 	if _, err := tx.Exec("UPDATE jobs SET lease_until = 0 WHERE status = 'running'"); err != nil {
 		return err
 	}
-	_, err := tx.Exec("UPDATE jobs SET not_before = 0 WHERE status = 'queued' AND not_before > 0")
-	return err
+	if _, err := tx.Exec("UPDATE jobs SET not_before = 0 WHERE status = 'queued' AND not_before > 0"); err != nil {
+		return err
+	}
+	return endDeliveryLeases(tx)
 }

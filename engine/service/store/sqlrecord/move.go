@@ -36,8 +36,15 @@ var tables = []table{
 	{"shares", "customer, queued, running, served", "customer", nil},
 	{"past_runs", `customer, "procedure", "rows", bytes`, `customer, "procedure"`, nil},
 	{"idempotency", "customer, route, idempotency_key, body, request, job, at", "customer, route, idempotency_key", []string{"body"}},
-	{"outbox", "seq, customer, job, event, transition, at", "seq", nil},
+	{"outbox", "seq, customer, job, event, transition, at, data", "seq", []string{"data"}},
 	{"leftovers", "seq, job, customer, bucket, since", "seq", nil},
+	{"webhooks", webhookColumns, "customer", []string{"headers"}},
+	{"webhook_secrets", "customer, pending, id, sealed, created_at, activates_at", "customer, pending", []string{"sealed"}},
+	{"deliveries", "seq, " + deliveryColumns, "seq", []string{"data"}},
+	{"delivery_attempts", "delivery, number, at, duration, http_status, code, message", "delivery, number", nil},
+	{"endpoints", "id, " + endpointColumns, "id", nil},
+	{"notices", "customer, name, at", "customer, name", nil},
+	{"delivery_shares", "customer, in_flight, served, due", "customer", nil},
 }
 
 // Moved is what a move has brought over: a table with its number of rows, and the SHA-256 of what they hold, which is the

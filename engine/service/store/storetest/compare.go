@@ -12,13 +12,16 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// Compare does some hundred random things to two records, and fails where one says or holds something else than the
+// Compare does more than a thousand random things to two records, and fails where one says or holds something else than the
 // other.
 func Compare(t *testing.T, random *rand.Rand, a, b Opened) {
 	t.Helper()
 	sideA, sideB := &side{Store: a.Store, advance: a.Advance}, &side{Store: b.Store, advance: b.Advance}
-	for step := range 600 {
+	for step := range 1200 {
 		what, do := choose(t.Context(), random)
+		if step%2 == 1 {
+			what, do = chooseDelivery(t.Context(), random)
+		}
 		resultA, errA := do(sideA)
 		resultB, errB := do(sideB)
 		if codeA, codeB := code(errA), code(errB); codeA != codeB {
@@ -36,6 +39,7 @@ type side struct {
 	Store
 	advance func(time.Duration)
 	leases  []store.Lease
+	sent    []store.DeliveryLease
 }
 
 // keep remembers a lease, and is what both sides have of it: their servers are not the same.
@@ -101,6 +105,7 @@ func choose(ctx context.Context, random *rand.Rand) (what string, do func(*side)
 		{"EndRequest", func(s *side) (any, error) { return none(s.EndRequest(ctx, r, audit, audit)) }},
 		{"Request", func(s *side) (any, error) { return s.Request(ctx, customer, request) }},
 		{"PruneRequests", func(s *side) (any, error) { return s.PruneRequests(ctx, at) }},
+		{"PruneAudit", func(s *side) (any, error) { return s.PruneAudit(ctx, at) }},
 		{"AuditOf", func(s *side) (any, error) { return s.AuditOf(ctx, customer, at, int(n)) }},
 		{"AuditOf all", func(s *side) (any, error) { return s.AuditOf(ctx, "", time.Time{}, 1000) }},
 	}

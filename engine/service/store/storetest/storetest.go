@@ -38,6 +38,7 @@ type Store interface {
 
 	AppendAudit(ctx context.Context, a store.Audit) error
 	AuditOf(ctx context.Context, customer string, since time.Time, most int) ([]store.Audit, error)
+	PruneAudit(ctx context.Context, before time.Time) (int64, error)
 
 	CreateJob(ctx context.Context, n store.NewJob) (job store.Job, lease store.Lease, replayed bool, err error)
 	ReserveIdempotency(ctx context.Context, i store.Idempotency) (job string, err error)
@@ -71,6 +72,7 @@ type Store interface {
 	ActivateWebhookSecret(ctx context.Context, customer, id string, audit store.Audit) error
 
 	PutOutbox(ctx context.Context, events []store.OutboxEvent, audit ...store.Audit) error
+	PutNotice(ctx context.Context, e store.OutboxEvent, name string, each time.Duration) (put bool, err error)
 	Expand(ctx context.Context, expansions []store.Expansion) (made int, err error)
 	PutProgress(ctx context.Context, d store.Delivery) error
 	ClaimDeliveries(ctx context.Context, holder string) (claimed store.ClaimedDeliveries, ok bool, err error)
@@ -110,6 +112,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"Prune":        (*suite).prune,
 		"Audit":        (*suite).audit,
 		"AuditIsPart":  (*suite).auditIsPart,
+		"PruneAudit":   (*suite).pruneAudit,
 		"Version":      (*suite).version,
 		"Text":         (*suite).text,
 		"Copies":       (*suite).copies,
@@ -135,6 +138,7 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"PastRuns":      (*suite).pastRuns,
 		"Queues":        (*suite).queues,
 		"Outbox":        (*suite).outbox,
+		"Notices":       (*suite).notices,
 		"JobText":       (*suite).jobText,
 		"JobCopies":     (*suite).jobCopies,
 		"JobsCancelled": (*suite).jobsCancelled,
@@ -201,6 +205,60 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"JobAudit":           (*suite).jobAudit,
 		"JobAuditIsPart":     (*suite).jobAuditIsPart,
 		"EveryChangeIsThere": (*suite).everyChangeIsThere,
+
+		"Webhook":             (*suite).webhook,
+		"WebhookDeleted":      (*suite).webhookDeleted,
+		"WebhookSecrets":      (*suite).webhookSecrets,
+		"Rotated":             (*suite).rotated,
+		"OneSecret":           (*suite).oneSecret,
+		"PutOutbox":           (*suite).putOutbox,
+		"ExpandOnce":          (*suite).expandOnce,
+		"ExpandRefused":       (*suite).expandRefused,
+		"ExpandedByMany":      (*suite).expandedByMany,
+		"Delivered":           (*suite).delivered,
+		"RetriedThree":        (*suite).retriedThree,
+		"RetriedDurably":      (*suite).retriedDurably,
+		"RetryAfter":          (*suite).retryAfter,
+		"FinalIsDead":         (*suite).finalIsDead,
+		"InOrderOfJob":        (*suite).inOrderOfJob,
+		"ProgressIsCoalesced": (*suite).progressIsCoalesced,
+		"NoProgressAfterEnd":  (*suite).noProgressAfterEnd,
+		"EndBeforeProgress":   (*suite).endBeforeProgress,
+		"DeliveryLists":       (*suite).deliveryLists,
+		"DeliveryOfAnother":   (*suite).deliveryOfAnother,
+		"WebhookStatuses":     (*suite).webhookStatuses,
+		"DeliveryQueues":      (*suite).deliveryQueues,
+		"PruneDeliveries":     (*suite).pruneDeliveries,
+		"DeliveriesClosed":    (*suite).deliveriesClosed,
+		"InFlightPerTarget":   (*suite).inFlightPerTarget,
+		"InFlightPerCustomer": (*suite).inFlightPerCustomer,
+		"FairOverCustomers":   (*suite).fairOverCustomers,
+		"FairOverEndpoints":   (*suite).fairOverEndpoints,
+		"BlockedEndpoint":     (*suite).blockedEndpoint,
+		"BreakerOpens":        (*suite).breakerOpens,
+		"BreakerWaits":        (*suite).breakerWaits,
+		"BreakerStays":        (*suite).breakerStays,
+		"MailWaits":           (*suite).mailWaits,
+		"ResentAtOnce":        (*suite).resentAtOnce,
+		"ResentAnew":          (*suite).resentAnew,
+		"ResentMany":          (*suite).resentMany,
+		"ResentBeforeOthers":  (*suite).resentBeforeOthers,
+		"Gone":                (*suite).gone,
+		"FailingForDays":      (*suite).failingForDays,
+		"DisabledWebhook":     (*suite).disabledWebhook,
+		"DeletedWebhook":      (*suite).deletedWebhook,
+		"AnotherURL":          (*suite).anotherURL,
+		"GoneRequest":         (*suite).goneRequest,
+		"GoneMail":            (*suite).goneMail,
+		"RateLimit":           (*suite).rateLimit,
+		"Batch":               (*suite).batch,
+		"BatchAnew":           (*suite).batchAnew,
+		"BatchOfJobs":         (*suite).batchOfJobs,
+		"AttemptLost":         (*suite).attemptLost,
+		"SendingOfAnother":    (*suite).sendingOfAnother,
+		"RecoveredRequests":   (*suite).recoveredRequests,
+		"OutOfService":        (*suite).outOfService,
+		"SentOnce":            (*suite).sentOnce,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
