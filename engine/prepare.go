@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
 )
@@ -25,6 +26,9 @@ func (e *Engine) LoadFile(path string) (*Document, diag.List) { return e.loader.
 // LoadTest reads a file that tests a pipeline. The test is nil when the diagnostics
 // say that it could not be had at all.
 func (e *Engine) LoadTest(file string) (*Test, diag.List) { return e.loader.Test(file) }
+
+// IsTest reports whether a file says that it tests a pipeline.
+func (e *Engine) IsTest(file string) bool { return e.loader.Kind(file) == document.KindTest }
 
 // Lint reports what is wrong with a pipeline or template of the catalogue whatever the values of its parameters are.
 // Filters of plugins are asked in their own programs.

@@ -28,6 +28,7 @@ func TestGolden(t *testing.T) {
 		{"help_run.txt", 0, []string{"help", "run"}},
 		{"help_sandbox_load.txt", 0, []string{"help", "sandbox", "load"}},
 		{"help_exit_codes.txt", 0, []string{"help", "exit-codes"}},
+		{"help_webhook.txt", 0, []string{"help", "webhook"}},
 	} {
 		t.Run(strings.Join(append([]string{c.file}, c.args...), " "), func(t *testing.T) {
 			got := cmdtest.Call(t, c.args...)

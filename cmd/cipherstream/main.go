@@ -15,12 +15,14 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/service"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/sweep"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/webhook"
 	"github.com/cipherstream/cipherstream/plugins/bundle"
 	"github.com/cipherstream/cipherstream/sdk"
 )
 
 // nouns are what the commands are about.
-var nouns = []session.Noun{pipeline.Commands, plugin.Commands, sandbox.Commands, sweep.Commands, decrypt.Commands, service.Commands}
+var nouns = []session.Noun{pipeline.Commands, plugin.Commands, sandbox.Commands, sweep.Commands, decrypt.Commands, service.Commands,
+	webhook.Commands}
 
 func main() {
 	// A plugin process comes first: nothing of the command line is set up for it.

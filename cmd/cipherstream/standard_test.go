@@ -18,6 +18,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/sandbox"
 	"github.com/cipherstream/cipherstream/plugins/aesgcm"
 	"github.com/cipherstream/cipherstream/plugins/ndjson"
+	"github.com/cipherstream/cipherstream/sdk/webhook"
 )
 
 // writers are command lines that write to standard output, of every command. DSN is a server's URL.
@@ -26,6 +27,11 @@ func writers(t *testing.T, dsn string) map[string][]string {
 	sealed, _ := cmdtest.Deliver(t, 20, ndjson.Stage(), aesgcm.Rows())
 	document := serviceDocument(t)
 	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_x")
+	t.Setenv("CIPHERSTREAM_WEBHOOK_SECRETS", webhook.NewSecret())
+	event := filepath.Join(t.TempDir(), "event")
+	if err := os.WriteFile(event, []byte("Webhook-Id: del_1\n\n{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	lines := map[string][]string{}
 	for _, line := range []string{
 		"", "help", "help run", "run --help", "help exit-codes", "version", "version --json", "list", "list --json",
@@ -42,6 +48,7 @@ func writers(t *testing.T, dsn string) map[string][]string {
 		"call patients --customer clinic --server " + fakeService(t), "call patients --json --customer clinic -o " + filepath.Join(t.TempDir(), "called") + " --server " + fakeService(t),
 		"doctor --config " + document, "doctor --json --config " + document, "jobs list --customer clinic --server " + fakeService(t),
 		"jobs list --json --customer clinic --server " + fakeService(t),
+		"webhook listen --plain --listen 127.0.0.1:0", "webhook verify " + event, "webhook verify --json " + event,
 		"run appointments --progress none --dsn " + dsn, "run appointments --json --isolation none --dsn " + dsn,
 		"run appointments --progress none --dsn " + dsn + " --job --bucket " + t.TempDir(),
 		"decrypt " + sealed + " --customer " + cmdtest.Customer + " --keys " + cmdtest.KeyFile(t, cmdtest.CurrentKey) + " --newer-than 2025-12-31",

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"os"
 	"strings"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
@@ -87,6 +88,21 @@ func (l *Loader) Test(name string) (*Test, diag.List) {
 	t := readTest(file, root, &diags)
 	t.Invalid = diags.HasErrors()
 	return t, diags.Normalise()
+}
+
+// Kind is the kind that a file on disk says that it is of; empty where it cannot be read, or says none. What is no regular file
+// is not read, because it may be read once only.
+func (l *Loader) Kind(name string) string {
+	if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() || l.NoFiles {
+		return ""
+	}
+	var diags diag.List
+	if _, root := l.onDisk(name, &diags); root != nil {
+		if kind := root.Get("kind"); kind != nil {
+			return kind.Text
+		}
+	}
+	return ""
 }
 
 func readTest(file string, root *Node, diags *diag.List) *Test {

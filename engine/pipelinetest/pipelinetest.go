@@ -92,12 +92,18 @@ type tester struct {
 	problems diag.List
 }
 
-// Run runs the cases of a test file, one after the other. When the diagnostics have
-// errors, the file is wrong and no case was run. The error is that of ctx.
-func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Result, diag.List, error) {
+// Lint finds what is wrong with a test file, without running a case. What is wrong with its pipeline is not of the file: cases
+// may expect it.
+func Lint(e *engine.Engine, file string) diag.List {
+	_, diags := load(e, file, Options{})
+	return diags
+}
+
+// load reads a test file and its pipeline; nil where the file is wrong.
+func load(e *engine.Engine, file string, o Options) (*tester, diag.List) {
 	test, diags := e.LoadTest(file)
 	if test == nil || test.Invalid {
-		return nil, diags, nil
+		return nil, diags
 	}
 	t := &tester{engine: e, options: o, test: test}
 	load, prepare, pipeline := e.Load, e.Prepare, test.Pipeline.Text
@@ -109,7 +115,7 @@ func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Resul
 		if len(problems) == 1 && problems[0].Line == 0 {
 			problems[0].Position = test.Pipeline.At
 		}
-		return nil, append(diags, problems...).Normalise(), nil
+		return nil, append(diags, problems...).Normalise()
 	}
 	t.doc = doc
 	t.prepared, t.problems = prepare(pipeline)
@@ -118,12 +124,22 @@ func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Resul
 		t.check(&test.Cases[i], &diags)
 	}
 	if diags = diags.Normalise(); diags.HasErrors() {
+		return nil, diags
+	}
+	return t, diags
+}
+
+// Run runs the cases of a test file, one after the other. When the diagnostics have
+// errors, the file is wrong and no case was run. The error is that of ctx.
+func Run(ctx context.Context, e *engine.Engine, file string, o Options) ([]Result, diag.List, error) {
+	t, diags := load(e, file, o)
+	if t == nil {
 		return nil, diags, nil
 	}
 	var results []Result
-	for i := range test.Cases {
+	for i := range t.test.Cases {
 		began := time.Now()
-		r, err := t.run(ctx, &test.Cases[i])
+		r, err := t.run(ctx, &t.test.Cases[i])
 		if err != nil {
 			return results, diags, err
 		}

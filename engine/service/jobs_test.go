@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,5 +162,29 @@ func TestServiceSaysWhetherJobsAreAccepted(t *testing.T) {
 	}
 	if err := s.Reload(t.Context(), set); err != nil || len(places.used) != 1 || places.used[0] != set {
 		t.Errorf("the buckets of a reload were not taken: %v", err)
+	}
+}
+
+// TestAuditIsKept: of the audit goes what is older than the setting says, by the record's clock, and nothing else.
+func TestAuditIsKept(t *testing.T) {
+	t.Parallel()
+	set := settings(t)
+	set.Jobs.Retention.Audit = 7 * 365 * 24 * time.Hour
+	s := newService(t, set, nil)
+	for what, age := range map[string]time.Duration{"old": set.Jobs.Retention.Audit + time.Hour, "kept": set.Jobs.Retention.Audit - time.Hour} {
+		if err := s.record.AppendAudit(t.Context(), store.Audit{At: time.Now().Add(-age), What: what, Customer: "two"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn := slices.IndexFunc(s.loops, func(l *loop) bool { return l.name == "audit" })
+	if turn < 0 {
+		t.Fatal("nothing prunes the audit")
+	}
+	if err := s.loops[turn].do(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.record.AuditOf(t.Context(), "two", time.Time{}, 9)
+	if err != nil || len(rows) != 1 || rows[0].What != "kept" {
+		t.Errorf("%+v, %v", rows, err)
 	}
 }

@@ -41,6 +41,7 @@ type Record interface {
 	customer.Record
 	api.Requests
 	PruneRequests(ctx context.Context, before time.Time) (int64, error)
+	PruneAudit(ctx context.Context, before time.Time) (int64, error)
 	// Of jobs.
 	job.Record
 	// Queues are the jobs that wait and run, by procedure.
@@ -145,6 +146,14 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.loops = []*loop{
 		{name: "requests", every: time.Hour, do: func(ctx context.Context) error {
 			_, err := cfg.Record.PruneRequests(ctx, cfg.Now().Add(-api.RequestAge))
+			return err
+		}},
+		{name: "audit", every: time.Hour, do: func(ctx context.Context) error {
+			now, err := cfg.Record.Clock(ctx) // its own: this machine's may be another
+			if err != nil {
+				return err
+			}
+			_, err = cfg.Record.PruneAudit(ctx, now.Add(-set.Jobs.Retention.Audit))
 			return err
 		}},
 		{name: "keys", every: time.Minute, do: s.registry.Flush, atEnd: true},

@@ -1,19 +1,15 @@
 package nodeplugin
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/cipherstream/cipherstream/integration/node"
 	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/integration/required"
 	"github.com/cipherstream/cipherstream/sdk"
@@ -48,9 +44,6 @@ var made struct {
 	err     error
 }
 
-// missing is an error that means that Node.js or a package of the registry cannot be had here.
-type missing struct{ error }
-
 // build makes the programs, once, and returns the folder that holds the plugin.
 func build(t testing.TB) string {
 	t.Helper()
@@ -62,7 +55,7 @@ func build(t testing.TB) string {
 			made.err = buildPlugin(filepath.Join(made.dir, "plugin"))
 		}
 	})
-	var absent missing
+	var absent node.Missing
 	if errors.As(made.err, &absent) {
 		required.Missing(t, made.err.Error())
 	}
@@ -83,10 +76,10 @@ func plugin(t testing.TB) string { return filepath.Join(build(t), "plugin", prog
 
 // buildPlugin builds the plugin in a copy of its folder, as its README says.
 func buildPlugin(dir string) error {
-	if err := findNode(); err != nil {
-		return missing{fmt.Errorf("the plugin needs Node.js 18 or later with npm: %w. Install them with `make deps` (Debian: apt-get install nodejs npm)", err)}
+	if err := node.Find(); err != nil {
+		return fmt.Errorf("the plugin needs Node.js 18 or later with npm: %w. Install them with `make deps` (Debian: apt-get install nodejs npm)", err)
 	}
-	modules, err := dependencies()
+	modules, err := node.Modules(sources)
 	if err != nil {
 		return err
 	}
@@ -96,79 +89,7 @@ func buildPlugin(dir string) error {
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		return err
 	}
-	return execute(dir, "npm", "run", "build")
-}
-
-// findNode looks for npm, and for Node.js where a plugin looks for it: the host gives it a PATH of three folders.
-func findNode() error {
-	for _, dir := range []string{"/usr/local/bin", "/usr/bin", "/bin"} {
-		if _, err := exec.LookPath(filepath.Join(dir, "node")); err == nil {
-			_, err := exec.LookPath("npm")
-			return err
-		}
-	}
-	return errors.New("no node in /usr/local/bin, /usr/bin or /bin")
-}
-
-// dependencies returns a node_modules with what package-lock.json pins. It is kept in the cache, because fetching it is
-// what takes time and a network.
-func dependencies() (string, error) {
-	cache := os.Getenv("CIPHERSTREAM_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", err
-		}
-		cache = filepath.Join(user, "cipherstream")
-	}
-	hash := sha256.New()
-	pinned := []string{"package.json", "package-lock.json", ".npmrc"}
-	for _, name := range pinned {
-		text, err := os.ReadFile(filepath.Join(sources, name))
-		if err != nil {
-			return "", err
-		}
-		hash.Write(text)
-	}
-	folder := filepath.Join(cache, "npm")
-	kept := filepath.Join(folder, hex.EncodeToString(hash.Sum(nil))[:16])
-	modules := filepath.Join(kept, "node_modules")
-	if _, err := os.Stat(modules); err == nil {
-		return modules, nil
-	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return "", err
-	}
-	fresh, err := os.MkdirTemp(folder, "fresh-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(fresh)
-	for _, name := range pinned {
-		if err := copyFile(filepath.Join(fresh, name), filepath.Join(sources, name)); err != nil {
-			return "", err
-		}
-	}
-	if err := execute(fresh, "npm", "ci", "--prefer-offline", "--cache", filepath.Join(folder, "downloads")); err != nil {
-		return "", missing{fmt.Errorf("the plugin's dependencies cannot be installed: %w", err)}
-	}
-	// Another test process may have been faster; its folder holds the same.
-	if err := os.Rename(fresh, kept); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
-	}
-	return modules, nil
-}
-
-// execute runs a program that may have to fetch something.
-func execute(dir, name string, args ...string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
-	}
-	return nil
+	return node.Execute(dir, "npm", "run", "build")
 }
 
 // copyTree copies the files of a folder, without what is built in it.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cipherstream/cipherstream/integration/node"
 )
 
 // TestBreaches: a filter that is written without the SDK, and breaks what it has declared, fails the run by its name;
@@ -43,7 +45,7 @@ func TestBreaches(t *testing.T) {
 func altered(t *testing.T, by *strings.Replacer) string {
 	t.Helper()
 	build(t)
-	modules, err := dependencies()
+	modules, err := node.Modules(sources)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +64,7 @@ func altered(t *testing.T, by *strings.Replacer) string {
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	if err := execute(dir, "npm", "run", "build"); err != nil {
+	if err := node.Execute(dir, "npm", "run", "build"); err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(dir, programName)

@@ -27,6 +27,9 @@ var Interpreter = sync.OnceValues(func() (string, error) { return environment("r
 // Schemathesis returns the path of a Python that has schemathesis, in an environment of its own.
 var Schemathesis = sync.OnceValues(func() (string, error) { return environment("schemathesis.txt") })
 
+// StandardWebhooks returns the path of a Python that has the library of Standard Webhooks, in an environment of its own.
+var StandardWebhooks = sync.OnceValues(func() (string, error) { return environment("webhooks.txt") })
+
 // environment makes the environment with the packages of a file of integration/scripts, if it is not there.
 func environment(requirements string) (string, error) {
 	_, file, _, ok := runtime.Caller(0)

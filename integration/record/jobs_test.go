@@ -253,7 +253,7 @@ func TestBrokenTransactions(t *testing.T) {
 					_, err := s.EndJob(ctx, lease, store.Ending{Event: store.JobFailed, Result: store.Result{Bucket: "b"}})
 					return err
 				}
-			}, "SELECT count(*) FROM leftovers WHERE job = ?"},
+			}, "SELECT count(*) = 2 FROM leftovers WHERE job = ?"},
 		} {
 			for nth, last := 1, false; !last; nth++ {
 				for _, answered := range []bool{false, true} {

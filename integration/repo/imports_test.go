@@ -62,6 +62,7 @@ var engineEdges = map[string][]string{
 	"engine/service/store/sqlite":    {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlrecord": {"engine/service/store"},
 	"engine/service/store/storetest": {"engine/service/store"},
+	"engine/service/webhook":         {"engine/service/job", "engine/service/store"},
 }
 
 var engineTestEdges = map[string][]string{
@@ -75,6 +76,7 @@ var engineTestEdges = map[string][]string{
 	"engine/service/binding":      {"engine/service/store/memory"},
 	"engine/service/job":          {"engine/service/admission", "engine/service/delivery", "engine/service/spool", "engine/service/store/memory"},
 	"engine/service/customer":     {"engine/service/store/memory"},
+	"engine/service/webhook":      {"engine/service/store/memory"},
 	"engine/service/signing":      {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
@@ -84,7 +86,7 @@ var engineTestEdges = map[string][]string{
 // a noun of the command line knows no other, but that a run may start a sandbox. One that is not listed imports none.
 var commandEdges = map[string][]string{
 	"cmd/cipherstream": {"cmd/cipherstream/decrypt", "cmd/cipherstream/pipeline", "cmd/cipherstream/plugin", "cmd/cipherstream/sandbox",
-		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep"},
+		"cmd/cipherstream/service", "cmd/cipherstream/session", "cmd/cipherstream/sweep", "cmd/cipherstream/webhook"},
 	"cmd/cipherstream/cmdtest":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/decrypt":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/pipeline": {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
@@ -93,6 +95,7 @@ var commandEdges = map[string][]string{
 	"cmd/cipherstream/service":  {"cmd/cipherstream/sandbox", "cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 	"cmd/cipherstream/session":  {"cmd/cipherstream/terminal"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
+	"cmd/cipherstream/webhook":  {"cmd/cipherstream/session", "cmd/cipherstream/terminal"},
 }
 
 var commandTestEdges = map[string][]string{
@@ -104,6 +107,7 @@ var commandTestEdges = map[string][]string{
 	"cmd/cipherstream/service":  {"cmd/cipherstream/cmdtest"},
 	"cmd/cipherstream/sweep":    {"cmd/cipherstream/cmdtest", "cmd/cipherstream/pipeline"},
 	"cmd/cipherstream/terminal": {"cmd/cipherstream/golden"},
+	"cmd/cipherstream/webhook":  {"cmd/cipherstream/cmdtest"},
 }
 
 // edges and testEdges are the tables of the folders whose packages do not all see one another.

@@ -8,6 +8,8 @@ import (
 
 // dependencies are the modules that this one uses itself, and why each is worth it.
 var dependencies = map[string]string{
+	"code.dny.dev/ssrf":                           "which addresses are public, for what is sent to webhooks",
+	"golang.org/x/net":                            "which headers of customers may be sent, and a server of names in tests",
 	"cel.dev/cel-go":                              "the expression language of when:, rules and row filters",
 	"github.com/apache/arrow/go/v15":              "the form of all data between stages",
 	"github.com/aws/aws-sdk-go-v2":                "the store of objects in S3: uploads in parts, presigned links",
@@ -41,6 +43,7 @@ var dependencies = map[string]string{
 	"modernc.org/sqlite":                          "the sink of rows that writes an SQLite database, and the record of the service",
 	"gopkg.in/yaml.v3":                            "YAML nodes with positions",
 
+	"github.com/standard-webhooks/standard-webhooks/libraries":        "tests: how customers check the signatures of webhooks",
 	"github.com/prometheus/client_golang":                             "the service's metrics",
 	"go.opentelemetry.io/otel":                                        "the service's traces: trace contexts of requests, attributes of spans",
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp": "spans to a collector",

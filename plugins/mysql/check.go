@@ -3,8 +3,11 @@ package mysql
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -12,7 +15,10 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-const codeMayWrite = "mysql.may_write"
+const (
+	codeMayWrite = "mysql.may_write"
+	codeClock    = "mysql.clock"
+)
 
 // CheckSource is part of sdk.SourceChecker: it connects, looks at the account's grants, and
 // has the statement prepared, which executes nothing. A CALL is not prepared; whether the
@@ -55,8 +61,16 @@ func (s *source) check(report *sdk.Report) (*arrow.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	if writing := writingPrivileges(grants); len(writing) > 0 {
+	if writing := writingGrants(grants); len(writing) > 0 {
 		report.Warn(mayWrite(writing))
+	}
+	began := time.Now()
+	if row, err := s.session.run("SELECT TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', UTC_TIMESTAMP(6))"); err == nil && len(row) == 1 {
+		if f := clockFault(row[0], began, time.Now()); f != nil {
+			report.Warn(f)
+		}
+	} else if err != nil && !isServerError(err) {
+		return nil, err
 	}
 	procedure, inDatabase := s.settings.Call, ""
 	if s.request != nil {
@@ -85,11 +99,46 @@ func (s *source) check(report *sdk.Report) (*arrow.Schema, error) {
 	return nil, nil
 }
 
+// clockSkew is by how much the clocks of server and machine may differ.
+const clockSkew = time.Minute
+
+// clockFault warns of a server whose clock, in microseconds since 1970, is another than this machine's, by which it was asked
+// between two times; nil where it is not, or does not say.
+func clockFault(says string, began, ended time.Time) *fault.Fault {
+	micros, err := strconv.ParseInt(says, 10, 64)
+	if err != nil {
+		return nil
+	}
+	server, off := time.UnixMicro(micros), time.Duration(0)
+	switch {
+	case server.Before(began.Add(-clockSkew)):
+		off = server.Sub(began)
+	case server.After(ended.Add(clockSkew)):
+		off = server.Sub(ended)
+	default:
+		return nil
+	}
+	return fault.New(codeClock, fault.Usage, "the server's clock and this machine's differ by %v", off.Round(time.Second)).
+		WithHint("let both follow one (NTP): days of a range, and the day that a following extract goes on with, are by the server's")
+}
+
+// mostGrants are those that a warning names.
+const mostGrants = 3
+
 // mayWrite warns of an account that may write.
-func mayWrite(privileges []string) *fault.Fault {
-	f := fault.New(codeMayWrite, fault.Usage, "the account may write: %s", strings.Join(privileges, ", "))
-	all := slices.Contains(privileges, "ALL") || slices.Contains(privileges, "ALL PRIVILEGES")
-	if all || slices.Contains(privileges, "FILE") {
+func mayWrite(writing []writingGrant) *fault.Fault {
+	var texts []string
+	files := false
+	for _, g := range writing {
+		quoted := strconv.Quote(g.String()) // a name may hold anything
+		texts = append(texts, quoted[1:len(quoted)-1])
+		files = files || slices.ContainsFunc(g.privileges, func(p string) bool { return p == "ALL" || p == "ALL PRIVILEGES" || p == "FILE" })
+	}
+	if more := len(texts) - mostGrants; more > 0 {
+		texts = append(texts[:mostGrants], fmt.Sprintf("and %d more grants", more))
+	}
+	f := fault.New(codeMayWrite, fault.Usage, "the account may write: %s", strings.Join(texts, "; "))
+	if files {
 		f.Message += "; by FILE, INTO OUTFILE in a procedure writes files on the server, which no read-only transaction holds back"
 	}
 	return f.WithHint("grants are the real guard: read with an account that has SELECT and EXECUTE and nothing else")

@@ -13,17 +13,26 @@ var readingPrivileges = []string{
 	"CREATE TEMPORARY TABLES", "LOCK TABLES", "REPLICATION CLIENT", "BINLOG MONITOR", "REPLICATION SLAVE", "SLAVE MONITOR", "PROXY",
 }
 
-// writingPrivileges reads the answer to SHOW GRANTS, a line for each grant, and lists the
-// privileges by which the account may write, sorted. EXECUTE is not among them, although a
+// writingGrant is what an account may write to, as the server names it, and by which privileges, sorted.
+type writingGrant struct {
+	on         string
+	privileges []string
+}
+
+func (g writingGrant) String() string { return strings.Join(g.privileges, ", ") + " on " + g.on }
+
+// writingGrants reads the answer to SHOW GRANTS, a line for each grant, and lists the
+// privileges by which the account may write. EXECUTE is not among them, although a
 // procedure may write with the rights of whoever made it; nor are MySQL's dynamic
 // privileges, whose names hold an underscore and which are about running the server.
-func writingPrivileges(grants []string) (privileges []string) {
+func writingGrants(grants []string) (writing []writingGrant) {
 	for _, line := range grants {
 		list, ok := strings.CutPrefix(line, "GRANT ")
-		list, _, on := strings.Cut(list, " ON ")
+		list, target, on := strings.Cut(list, " ON ")
 		if !ok || !on { // of a role
 			continue
 		}
+		var privileges []string
 		depth := 0
 		for _, privilege := range strings.FieldsFunc(list, func(r rune) bool {
 			switch r {
@@ -40,9 +49,13 @@ func writingPrivileges(grants []string) (privileges []string) {
 				privileges = append(privileges, privilege)
 			}
 		}
+		if len(privileges) > 0 {
+			slices.Sort(privileges)
+			target, _, _ = strings.Cut(target, " TO ")
+			writing = append(writing, writingGrant{strings.NewReplacer("`", "", `"`, "").Replace(target), slices.Compact(privileges)})
+		}
 	}
-	slices.Sort(privileges)
-	return slices.Compact(privileges)
+	return writing
 }
 
 // grants asks the server for the grants of the session's account, those of its active

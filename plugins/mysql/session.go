@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,8 +108,13 @@ func (ses *session) setUp(s *Settings) error {
 		return err
 	}
 	grants, err := ses.grants()
-	if privileges := writingPrivileges(grants); len(privileges) > 0 {
-		ses.facts["account_may_write"] = strings.Join(privileges, ", ")
+	if writing := writingGrants(grants); len(writing) > 0 {
+		var privileges []string
+		for _, g := range writing {
+			privileges = append(privileges, g.privileges...)
+		}
+		slices.Sort(privileges)
+		ses.facts["account_may_write"] = strings.Join(slices.Compact(privileges), ", ")
 	}
 	return err
 }

@@ -143,6 +143,8 @@ type LinkRequest struct {
 	TTL time.Duration
 	// Until is when it has to end at the latest, with the object; zero if the object stays.
 	Until time.Time
+	// Now is the time, where this machine's clock may be another; zero is this machine's.
+	Now time.Time
 	// FileName and ContentType replace those of the object for who follows the link.
 	FileName    string
 	ContentType string

@@ -9,6 +9,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/session"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine/diag"
+	"github.com/cipherstream/cipherstream/engine/pipelinetest"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -19,10 +20,11 @@ func (a *app) lintCommand() *cobra.Command {
 	var sarif bool
 	c := &cobra.Command{
 		Use:   "lint FILE...",
-		Short: "Check pipelines and templates",
+		Short: "Check pipelines, templates and their tests",
 		Long: `Check pipelines and templates, given as YAML files or as names of the catalogue:
 everything that is wrong with them whatever the values of their parameters are. Filters
 of this program are made and held against the columns that the pipeline declares.
+Files that test pipelines are checked too, but for what a run of their cases shows.
 Nothing is started, and no value of a secret is looked at.
 
 The exit code is 2 when there are errors; warnings alone don't change it.`,
@@ -44,9 +46,12 @@ The exit code is 2 when there are errors; warnings alone don't change it.`,
 			defer e.Close()
 			var list diag.List
 			for _, name := range args {
-				if isPath(name) {
+				switch {
+				case isPath(name) && e.IsTest(name):
+					list = append(list, pipelinetest.Lint(e, name)...)
+				case isPath(name):
 					list = append(list, e.LintFile(name)...)
-				} else {
+				default:
 					list = append(list, e.Lint(name)...)
 				}
 			}

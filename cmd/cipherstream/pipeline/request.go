@@ -18,8 +18,8 @@ import (
 
 // The parameters that flags of their own set.
 const (
-	formatParameter      = "output_format"
-	compressionParameter = "compression"
+	formatParameter      = session.FormatParameter
+	compressionParameter = session.CompressionParameter
 	encryptedParameter   = "encrypted"
 	modeParameter        = "mode"
 )

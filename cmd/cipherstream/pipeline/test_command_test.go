@@ -33,6 +33,32 @@ func TestPipelineTests(t *testing.T) {
 	}
 }
 
+// TestLintOfTests: a test is linted as one, beside pipelines; what is wrong with it is told, and no case is run.
+func TestLintOfTests(t *testing.T) {
+	files, err := filepath.Glob("../../../examples/pipelines/*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	if got := cmdtest.Call(t, append([]string{"lint"}, files...)...); got.Code != 0 || !strings.Contains(got.Stdout, "no problems") {
+		t.Errorf("%+v", got)
+	}
+	path := filepath.Join(t.TempDir(), "bad.test.yaml")
+	for text, want := range map[string]string{
+		"cases: []": "document.missing_key",
+		"cases: [{name: a, columns: [{name: a, type: int64}], rows: [{a: x}], expect: {output: a, rows: []}}]":    "document.",
+		"cases: [{name: a, columns: [{name: a, type: int64}], rows_file: none.csv, expect: {output: \"\"}}]":      "cannot be read",
+		"cases: [{name: fails, columns: [{name: a, type: int64}], rows: [{a: 1}], expect: {output: 'not this'}}]": "no problems",
+	} {
+		if err := os.WriteFile(path, []byte("apiVersion: cipherstream/v1\nkind: Test\npipeline: patients\n"+text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := cmdtest.Call(t, "lint", path)
+		if fine := want == "no problems"; (got.Code == 0) != fine || got.Code != 0 && got.Code != 2 || !strings.Contains(got.Stdout+got.Stderr, want) {
+			t.Errorf("%s: %+v", text, got)
+		}
+	}
+}
+
 // TestCatalogueHoldsNoTests: tests stand beside the catalogue, not in it.
 func TestCatalogueHoldsNoTests(t *testing.T) {
 	if err := fs.WalkDir(pipelines.FS(), ".", func(path string, _ fs.DirEntry, err error) error {

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,18 +65,18 @@ func (s *caller) unreached(ctx context.Context, err error) error {
 
 // callFlags are the flags of call.
 type callFlags struct {
-	remote     remote
-	customer   string
-	parameters []string
-	format     string
-	compress   string
-	mode       string
-	encrypted  bool
-	limit      int
-	output     string
-	keys       string
-	wait       bool
-	progress   string
+	remote      remote
+	customer    string
+	parameters  []string
+	format      string
+	compression string
+	mode        string
+	encrypted   bool
+	limit       int
+	output      string
+	keys        string
+	wait        bool
+	progress    string
 }
 
 func (a *app) callCommand() *cobra.Command {
@@ -85,7 +86,8 @@ func (a *app) callCommand() *cobra.Command {
 		Short: "Fetch an answer of a service, and check that it is whole",
 		Long: `Fetch the rows of a procedure from a service. They are written as they come; a file given
 with -o appears under its name when it is whole, and only then: its digest and its number of rows
-are those that the service says, in the header or behind the last byte. An answer that was cut is
+are those that the service says, in the header or behind the last byte. Its name says format and
+compression, as for run: appointments.csv.gz. An answer that was cut is
 an error, with the reason that the service gives.
 
 A request that becomes a job, because --mode job asks for one or because its answer is too large, is
@@ -96,7 +98,7 @@ With --decrypt, what comes is opened with the customer's encryption key, and hel
 receipt of the delivery.`,
 		Example: `  export CIPHERSTREAM_API_KEY=cs_live_…
   cipherstream call appointments --server https://api.example.com --customer sunrise \
-    -p from_date=2024-01-01 -p to_date=2024-01-31 -f csv -o appointments.csv
+    -p from_date=2024-01-01 -p to_date=2024-01-31 -o appointments.csv
   cipherstream call patients --server https://api.example.com --customer sunrise --pin sha256:… \
     -p from_date=2024-01-01 -p to_date=2024-01-31 --encrypted --decrypt file:keys.txt -o patients.ndjson`,
 		Args: a.oneArgument("one procedure"),
@@ -104,9 +106,9 @@ receipt of the delivery.`,
 	}
 	f.remote.flags(c, "a customer's key, env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS", envKey)
 	c.Flags().StringVar(&f.customer, "customer", "", "`ID` of the customer whose data is asked for")
-	c.Flags().StringArrayVarP(&f.parameters, "param", "p", nil, "`NAME=VALUE` of a field of the request; NAME:=JSON for what is no text (repeatable)")
-	c.Flags().StringVarP(&f.format, "format", "f", "", "`FORMAT` of the answer: ndjson, json, csv, parquet or arrow (default the service's)")
-	c.Flags().StringVarP(&f.compress, "compress", "c", "", "`COMPRESSION` of the answer: none, gzip, zip or zstd (default the service's)")
+	c.Flags().StringArrayVarP(&f.parameters, "parameter", "p", nil, "`NAME=VALUE` of a field of the request; NAME:=JSON for what is no text (repeatable)")
+	c.Flags().StringVarP(&f.format, "format", "f", "", "`FORMAT` of the answer: ndjson, json, csv, parquet or arrow (default by the name given with -o, or the service's)")
+	c.Flags().StringVarP(&f.compression, "compression", "c", "", "`COMPRESSION` of the answer: none, gzip, zip or zstd (default by the name given with -o, or the service's)")
 	c.Flags().StringVar(&f.mode, "mode", "", "`MODE` of the answer: auto, stream or job (default the service's)")
 	c.Flags().BoolVar(&f.wait, "wait", false, "wait for a request that becomes a job, and fetch its result")
 	c.Flags().StringVar(&f.progress, "progress", terminal.ProgressAuto, terminal.ProgressUsage)
@@ -139,7 +141,7 @@ func (f *callFlags) request() (map[string]any, error) {
 			body[raw] = json.RawMessage(value)
 		}
 	}
-	for name, value := range map[string]string{"customer_id": f.customer, "output_format": f.format, "compression": f.compress, "mode": f.mode} {
+	for name, value := range map[string]string{"customer_id": f.customer, session.FormatParameter: f.format, session.CompressionParameter: f.compression, "mode": f.mode} {
 		if _, twice := body[name]; twice && value != "" {
 			return nil, usage("%s is given by -p and by a flag of its own", name)
 		}
@@ -154,14 +156,57 @@ func (f *callFlags) request() (map[string]any, error) {
 		body["limit"] = f.limit
 	}
 	// They may have come by -p.
-	f.format, _ = body["output_format"].(string)
-	f.compress, _ = body["compression"].(string)
-	switch body["encrypted"] {
-	case nil, false, "false":
-	default:
-		f.encrypted = true
+	f.format, f.compression = textOf(body[session.FormatParameter]), textOf(body[session.CompressionParameter])
+	f.encrypted = !slices.Contains([]string{"", "false"}, textOf(body["encrypted"]))
+	return body, f.infer(body)
+}
+
+// textOf is a field of the body as text; empty where it is not there.
+func textOf(value any) string {
+	if raw, is := value.(json.RawMessage); is {
+		if json.Unmarshal(raw, &value) != nil {
+			return string(raw)
+		}
 	}
-	return body, nil
+	if value == nil {
+		return ""
+	}
+	return fmt.Sprint(value)
+}
+
+// infer asks for the format and the compression that the name of the output says, where nothing else says them, and refuses a
+// name that says something else than what comes. What is opened has no compression left.
+func (f *callFlags) infer(body map[string]any) error {
+	if f.output == "-" || f.output == "" {
+		return nil
+	}
+	said := session.ReadOutputName(f.output)
+	sealed := f.encrypted && f.keys == ""
+	if said.Sealed && !sealed {
+		if f.keys != "" {
+			return terminal.UsageFault("-o names %q, which is a sealed file's name, and with --decrypt it is opened", f.output).WithHint("give another name")
+		}
+		return session.NotSealed("-o", f.output)
+	}
+	var err error
+	if f.format, err = said.Infer("-o", f.output, session.FormatParameter, f.format, sealed); err != nil {
+		return err
+	}
+	switch {
+	case f.keys == "":
+		if f.compression, err = said.Infer("-o", f.output, session.CompressionParameter, f.compression, sealed); err != nil {
+			return err
+		}
+	case said.Compression != "":
+		return terminal.UsageFault("-o names %q, which is %s, and --decrypt takes compression off", f.output, said.Compression).
+			WithHint("give a name without that ending")
+	}
+	for name, value := range map[string]string{session.FormatParameter: f.format, session.CompressionParameter: f.compression} {
+		if _, given := body[name]; !given && value != "" {
+			body[name] = value
+		}
+	}
+	return nil
 }
 
 // summary is what a call came to.
@@ -332,8 +377,8 @@ func refused(answer *http.Response) error {
 	switch answer.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		class = fault.Connect
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		class = fault.Usage
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		class = fault.Usage // and not 409: nothing is wrong with what was asked, and a moment earlier or later it may be had
 	}
 	var f *fault.Fault
 	if json.Unmarshal(text, &body) != nil || body.Error.Code == "" {
@@ -518,7 +563,7 @@ func (s *caller) fetchAndOpen(ctx context.Context, answer *http.Response, out *s
 	}
 	counter := begin(counting[cmp.Or(f.format, "ndjson")], "")
 	opened, err := decrypt.Copy(ctx, io.MultiWriter(out, counter), kept, decrypt.Options{Ring: ring, Customer: f.customer, Receipt: proof, ExpectRun: done.RunID,
-		RequireReceipt: true, Decompress: f.compress != "" && f.compress != "none"})
+		RequireReceipt: true, Decompress: f.compression != "" && f.compression != "none"})
 	done.Opened = &opened
 	rows, counted, countErr := counter.finish()
 	if err != nil {

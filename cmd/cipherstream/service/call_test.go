@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
@@ -207,6 +208,7 @@ func TestCall(t *testing.T) {
 			"\n  details: a: needed (First day); D\n"},
 		{"details of another form", answer{status: 400, body: []byte(`{"error":{"code":"C","message":"m","details":{"a":1}}}`)}, 2, "\n  details: {\"a\":1}\n"},
 		{"no details", answer{status: 404, body: []byte(`{"error":{"code":"JOB_NOT_FOUND","message":"m","details":[]}}`)}, 2, "JOB_NOT_FOUND: m\n  request_id: "},
+		{"too late", answer{status: 409, body: []byte(`{"error":{"code":"JOB_ENDED","message":"m"}}`)}, 1, "JOB_ENDED: m"}, // nothing is wrong with the command line
 		{"key", answer{status: 401, body: []byte(`{"error":{"code":"INVALID_API_KEY","message":"x"}}`)}, 3, "INVALID_API_KEY"},
 		{"busy", answer{status: 429, headers: map[string]string{"Retry-After": "7"}, body: []byte(`{"error":{"code":"TOO_MANY_STREAMS","message":"x"}}`)}, 1, "retry_after: 7"},
 		{"a stranger", answer{status: 502, body: []byte("<html>")}, 1, "not as a CipherStream service does"},
@@ -253,6 +255,48 @@ func TestCallBody(t *testing.T) {
 	want := `{"columns":["x","y"],"compression":"none","customer_id":"c","encrypted":true,"limit":5,"mode":"stream","output_format":"ndjson","table_name":"a=b"}`
 	if string(text) != want {
 		t.Errorf("%s", text)
+	}
+}
+
+// TestCallNames: the name of the file says what is asked for, as for run, and one that says something else than what comes is
+// refused before anything is asked.
+func TestCallNames(t *testing.T) {
+	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_geheim")
+	t.Setenv("KEYS", base64.StdEncoding.EncodeToString(make([]byte, 32)))
+	var requests []map[string]any
+	server := httptest.NewServer(serve(t, answer{status: 503, body: []byte(`{"error":{"code":"ASKED","message":"m"}}`)}, &requests))
+	defer server.Close()
+	for _, c := range []struct{ name, args, want string }{
+		{"x.csv", "", "csv -"}, {"x.csv.gz", "", "csv gzip"}, {"x.parquet", "", "parquet -"}, {"x.zip", "-f json", "json zip"}, {"x", "", "- -"}, {"x.txt", "-f csv", "csv -"},
+		{"X.NDJSON.ZST", "", "ndjson zstd"}, {"x.csv", "-f csv", "csv -"}, {"x.csv", "--compression none", "csv none"}, {"x.json", "--parameter output_format=json", "json -"},
+		{"x.csv", `-p output_format:="csv"`, "csv -"}, {"x.csv.sealed.ndjson", "--encrypted", "csv -"}, {"x.ndjson", "-f csv --encrypted", "csv -"},
+		{"x.csv", "--decrypt env:KEYS", "csv -"}, {"x.csv", "-c gzip --decrypt env:KEYS", "csv gzip"},
+		{"x.csv", "-f ndjson", `x.csv", which is csv, but output_format is "ndjson"`}, {"x.csv", "-p output_format=json", `output_format is "json"`},
+		{"x.csv", `-p output_format:="json"`, `output_format is "json"`}, {"x.csv", "-c gzip", "is not compressed"}, {"x.csv.gz", "-c zstd", `compression is "zstd"`},
+		{"x.csv.sealed.ndjson", "", "is not sealed"}, {"x.csv.sealed.ndjson", "--decrypt env:KEYS", "it is opened"}, {"x.csv.gz", "--decrypt env:KEYS", "takes compression off"},
+	} {
+		requests = nil
+		r := cmdtest.Call(t, append([]string{"call", "patients", "--server", server.URL, "--customer", "c", "-o", filepath.Join(t.TempDir(), c.name)}, strings.Fields(c.args)...)...)
+		if len(requests) == 0 {
+			if r.Code != terminal.ExitUsage || !strings.Contains(r.Stderr, c.want) {
+				t.Errorf("%s %s: %+v", c.name, c.args, r)
+			}
+			continue
+		}
+		of := func(field string) any {
+			if value, is := requests[0][field]; is {
+				return value
+			}
+			return "-"
+		}
+		if got := fmt.Sprint(of("output_format"), " ", of("compression")); got != c.want {
+			t.Errorf("%s %s: asked for %s, want %s", c.name, c.args, got, c.want)
+		}
+	}
+	for _, old := range []string{"--param", "--compress"} { // one vocabulary with run
+		if r := cmdtest.Call(t, "call", "patients", "--server", server.URL, "--customer", "c", old, "x"); r.Code != terminal.ExitUsage || !strings.Contains(r.Stderr, "unknown flag") {
+			t.Errorf("%s: %+v", old, r)
+		}
 	}
 }
 

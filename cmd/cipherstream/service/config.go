@@ -75,7 +75,8 @@ func (a *app) configPrintCommand() *cobra.Command {
 		Use:   "print [FILE]",
 		Short: "Show the configuration with the defaults of what it does not say",
 		Long: `Show the settings in effect: what a document of kind Service says, service.yaml by default,
-and the defaults of what it does not. References stand in the place of secrets; no secret is read.`,
+and the defaults of what it does not. References stand in the place of secrets; no secret is read.
+With --json it is the same document as JSON.`,
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
 			path, err := document(args)
 			if err != nil {
@@ -85,7 +86,14 @@ and the defaults of what it does not. References stand in the place of secrets; 
 			if err != nil {
 				return err
 			}
-			return a.Print(set.Write)
+			if !a.JSON {
+				return a.Print(set.Write)
+			}
+			values, err := set.Values()
+			if err != nil {
+				return err
+			}
+			return a.Print(func(w io.Writer) error { return terminal.WriteJSON(w, values) })
 		}),
 	}
 }

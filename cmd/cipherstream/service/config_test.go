@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,12 +24,22 @@ func TestExampleConfig(t *testing.T) {
 	if printed.Code != terminal.ExitDone || strings.Contains(printed.Stdout, "geheim") || !strings.Contains(printed.Stdout, "max_wait: 5s") {
 		t.Errorf("%+v", printed)
 	}
-	again := filepath.Join(t.TempDir(), "service.yaml")
-	if err := os.WriteFile(again, []byte(printed.Stdout), 0o600); err != nil {
-		t.Fatal(err)
+	machine := cmdtest.Call(t, "config", "print", example, "--json")
+	if machine.Code != terminal.ExitDone || strings.Contains(machine.Stdout, "geheim") || !json.Valid([]byte(machine.Stdout)) {
+		t.Errorf("%+v", machine)
 	}
-	if r := cmdtest.Call(t, "config", "check", again, "--json"); r.Code != terminal.ExitDone || !strings.Contains(r.Stdout, `"customers": 1`) {
-		t.Errorf("%+v", r)
+	// What is JSON is YAML as well, so that both are the same document.
+	for _, text := range []string{printed.Stdout, machine.Stdout} {
+		again := filepath.Join(t.TempDir(), "service.yaml")
+		if err := os.WriteFile(again, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r := cmdtest.Call(t, "config", "check", again, "--json"); r.Code != terminal.ExitDone || !strings.Contains(r.Stdout, `"customers": 1`) {
+			t.Errorf("%+v", r)
+		}
+		if r := cmdtest.Call(t, "config", "print", again); r.Stdout != printed.Stdout {
+			t.Errorf("it is another document: %s, want %s", r.Stdout, printed.Stdout)
+		}
 	}
 }
 

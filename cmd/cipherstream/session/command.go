@@ -96,11 +96,25 @@ Exit codes:
 		return terminal.UsageFault("%v", err).WithHint("see %s --help", c.CommandPath())
 	})
 	for _, commands := range s.nouns {
-		root.AddCommand(commands(s)...)
+		for _, c := range commands(s) {
+			add(root, c)
+		}
 	}
 	root.AddCommand(s.versionCommand(), terminal.ExitCodesTopic())
 	root.SetHelpCommand(s.helpCommand())
 	return root
+}
+
+// add adds a command. Where a group of that name is there already, of another noun, what stands under it is added to that:
+// people look for all about one thing in one place, whichever package it is in.
+func add(root, c *cobra.Command) {
+	for _, there := range root.Commands() {
+		if there.Name() == c.Name() {
+			there.AddCommand(c.Commands()...)
+			return
+		}
+	}
+	root.AddCommand(c)
 }
 
 // Topic is a heading of the program's help.

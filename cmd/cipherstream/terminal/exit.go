@@ -96,7 +96,7 @@ leaves behind what is unfinished. Signals before that count as one.
 After 141 nothing is on standard error. Under "go run", which writes a line about every
 code but 0 and ends with 1 then, it is 0.
 
-"cipherstream sandbox", "cipherstream serve" and "cipherstream worker" run until they are
-interrupted, so that for them this is 0.`,
+"cipherstream sandbox", "cipherstream serve", "cipherstream worker" and "cipherstream
+webhook listen" run until they are interrupted, so that for them this is 0.`,
 	}
 }

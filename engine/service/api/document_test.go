@@ -189,7 +189,7 @@ func TestDocument(t *testing.T) {
 	}
 	for _, e := range table {
 		// Nobody is answered with it, and it is not of a single operation.
-		never := []Code{ClientGone, ServiceRestarted, MethodNotAllowed, WorkerLost}
+		never := []Code{ClientGone, ServiceRestarted, MethodNotAllowed, WorkerLost, NotServed}
 		if !documented[string(e.Code)] && !slices.Contains(never, e.Code) {
 			t.Errorf("no operation has %s", e.Code)
 		}

@@ -65,6 +65,7 @@ const (
 	StageFailed      Code = "STAGE_FAILED"
 	ServiceRestarted Code = "SERVICE_RESTARTED"
 	WorkerLost       Code = "WORKER_LOST"
+	NotServed        Code = "CUSTOMER_NOT_SERVED"
 
 	DatabaseUnavailable Code = "DATABASE_UNAVAILABLE"
 	DatabaseBusy        Code = "DATABASE_BUSY"
@@ -215,6 +216,8 @@ var table = []Entry{
 
 	{Code: WorkerLost, Status: http.StatusInternalServerError, Meaning: "The job was begun as often as it may be, and what ran it was lost each time.", Retryable: true,
 		Suggestion: "Order it again; if it happens again, tell the operator of the service the job_id."},
+	{Code: NotServed, Status: http.StatusInternalServerError, Meaning: "The job waited for a day, and nothing that runs jobs knew the customer.",
+		Suggestion: "Order it again; if it happens again, tell the operator of the service the job_id.", inner: []string{job.CodeUnserved}},
 
 	{Code: DatabaseUnavailable, Status: http.StatusServiceUnavailable, Meaning: "The customer's database cannot be reached.", Retryable: true,
 		Suggestion: "Try again later. Other customers are not affected.",

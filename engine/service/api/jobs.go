@@ -152,7 +152,7 @@ func (a *API) jobBody(j store.Job) jobBody {
 	case !j.CompletedAt.IsZero():
 		b.ExecutionTime = rounded(max(0, j.CompletedAt.Sub(j.StartedAt)))
 	case j.Status == store.Running:
-		b.ExecutionTime = rounded(max(0, a.Now().Sub(j.StartedAt)))
+		b.ExecutionTime = rounded(max(0, a.Jobs.Now().Sub(j.StartedAt)))
 	}
 	if j.Status == store.Completed {
 		b.Progress, b.TotalRows, b.FileSize = known(100), known(j.TotalRows), known(j.Size)
@@ -190,6 +190,9 @@ func (x *exchange) myJobs(policy admission.Policy) (*customer.Customer, *Error) 
 // myJob is the job of the address, which is the key's customer's.
 func (x *exchange) myJob(policy admission.Policy) (store.Job, *Error) {
 	who, e := x.myJobs(policy)
+	if e == nil {
+		e = x.noParameters()
+	}
 	if e != nil {
 		return store.Job{}, e
 	}

@@ -33,10 +33,12 @@ type jobs struct {
 	opened  []int64
 
 	manifest []byte // of what is completed next
+	now      func() time.Time
+	asked    store.Job // of Link
 }
 
 func newJobs(s *memory.Store) *jobs {
-	return &jobs{Store: s, changed: make(chan struct{}), objects: map[string][]byte{}, manifest: []byte(`{"rows":3}`)}
+	return &jobs{Store: s, changed: make(chan struct{}), objects: map[string][]byte{}, manifest: []byte(`{"rows":3}`), now: time.Now}
 }
 
 func (f *jobs) change() {
@@ -85,6 +87,8 @@ func (f *jobs) Wait(ctx context.Context, customer, id string, after int64) (stor
 	}
 }
 
+func (f *jobs) Now() time.Time { return f.now() }
+
 func (f *jobs) TimeLimit(string) time.Duration { return 0 }
 
 func (f *jobs) Progress(j store.Job) (int, time.Duration, bool) {
@@ -102,6 +106,9 @@ func (f *jobs) Link(_ context.Context, j store.Job, by store.Actor) (object.Link
 	if f.fails != nil {
 		return object.Link{}, f.fails
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = j
 	return f.link, nil
 }
 
@@ -448,6 +455,9 @@ func TestMistakesOfJobs(t *testing.T) {
 			if e := a.refusal(t); e.Code != c.code {
 				t.Errorf("%s of %s by %s: %s, want %s", operation, c.job, c.authorization, e.Code, c.code)
 			}
+		}
+		if e := s.do(method, "/v1/customers/clinic-7/jobs/"+mine.JobID+more+"?limit=1&wait=5", "").refusal(t); e.mistakes() != "UNKNOWN_FIELD limit, UNKNOWN_FIELD wait" {
+			t.Errorf("%s: %s", operation, e.mistakes())
 		}
 		wrong := map[string]string{"GET": "PUT", "POST": "GET"}[method]
 		if e := s.do(wrong, "/v1/customers/clinic-7/jobs/"+mine.JobID+more, "").refusal(t); e.Code != MethodNotAllowed {

@@ -25,6 +25,8 @@ type Jobs interface {
 	JobResults
 	// TimeLimit is how long a run may take that may become a job, by the class of its pipeline.
 	TimeLimit(class string) time.Duration
+	// Now is the record's clock, by which jobs and links go: this machine's may be another.
+	Now() time.Time
 	// Progress is how far a job is; known is false where nobody can say.
 	Progress(job store.Job) (percent int, remaining time.Duration, known bool)
 }

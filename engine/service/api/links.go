@@ -51,7 +51,7 @@ func (a *API) open(signed string) (p pass, ok bool) {
 	first, second, _ := strings.Cut(signed, ".")
 	text, err := encoding.DecodeString(first)
 	mac, wrong := encoding.DecodeString(second)
-	if len(a.LinkKey) == 0 || len(signed) > maxPass || err != nil || wrong != nil {
+	if a.Jobs == nil || len(a.LinkKey) == 0 || len(signed) > maxPass || err != nil || wrong != nil {
 		return p, false
 	}
 	if !hmac.Equal(mac, a.mac(string(text))) {
@@ -64,7 +64,7 @@ func (a *API) open(signed string) (p pass, ok bool) {
 	runs, err := strconv.Atoi(parts[2])
 	end, wrong := strconv.ParseInt(parts[4], 10, 64)
 	p = pass{customer: parts[0], job: parts[1], runs: runs, key: parts[3], expires: time.Unix(end, 0)}
-	return p, err == nil && wrong == nil && a.Now().Before(p.expires)
+	return p, err == nil && wrong == nil && a.Jobs.Now().Before(p.expires)
 }
 
 // link makes a fresh link to the result of a completed job, and says when it really ends. One of ours is a path here, to
@@ -72,9 +72,10 @@ func (a *API) open(signed string) (p pass, ok bool) {
 func (x *exchange) link(j store.Job) (address string, expires time.Time, failure *Error) {
 	a := x.api
 	gone := func() (string, time.Time, *Error) { return "", time.Time{}, fail(ResultExpired) }
-	if !j.ObjectRemoved.IsZero() || !j.ObjectExpires.IsZero() && !a.Now().Before(j.ObjectExpires) {
+	if !j.ObjectRemoved.IsZero() || !j.ObjectExpires.IsZero() && !a.Jobs.Now().Before(j.ObjectExpires) {
 		return gone()
 	}
+	j.MediaType = FormOf(j.Format, j.Compression, j.Encrypted, true).ContentType // that of a link of ours
 	l, err := a.Jobs.Link(x.ctx, j, x.actor())
 	switch {
 	case fault.Is(err, job.CodeNoObject):
@@ -85,7 +86,7 @@ func (x *exchange) link(j store.Job) (address string, expires time.Time, failure
 		return l.URL, l.Expires, nil
 	}
 	expires = j.ObjectExpires.Truncate(time.Second)
-	if !a.Now().Before(expires) {
+	if !a.Jobs.Now().Before(expires) {
 		return gone()
 	}
 	return objectsPath + a.sign(pass{j.Customer, j.ID, j.Runs, x.principal.KeyID, expires}), expires, nil

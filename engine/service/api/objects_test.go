@@ -87,7 +87,8 @@ func TestLinks(t *testing.T) {
 	var now atomic.Pointer[time.Time]
 	set := func(at time.Time) { now.Store(&at) }
 	set(time.Now())
-	s := newJobServer(t, func(c *Config) { c.Now = func() time.Time { return *now.Load() } })
+	s := newJobServer(t, func(c *Config) { c.Now = func() time.Time { return time.Now().AddDate(0, 0, 1) } }) // links go by another one
+	s.jobs.now = func() time.Time { return *now.Load() }
 	soon := now.Load().Add(time.Hour)
 	j := s.completed([]byte("x"))
 	good := s.linkOf(j.ID)
@@ -318,5 +319,25 @@ func TestBrokenObjects(t *testing.T) {
 	}
 	if strings.Contains(s.log.String(), strings.TrimPrefix(link, objectsPath)) {
 		t.Error("the log holds a link")
+	}
+}
+
+// TestTypesOfLinks: a link of the bucket's gives the same Content-Type as one of ours.
+func TestTypesOfLinks(t *testing.T) {
+	t.Parallel()
+	s := newJobServer(t, nil)
+	j := s.completed([]byte("x"))
+	ours := s.do("GET", s.linkOf(j.ID), "", "Authorization", "-").Header.Get("Content-Type")
+	s.jobs.link = object.Link{URL: "https://bucket.example.com/x?sig=1", Expires: time.Now().Add(time.Hour)}
+	s.do("GET", "/v1/customers/clinic-7/jobs/"+j.ID+"/download", "")
+	if theirs := s.jobs.asked.MediaType; ours == "" || theirs != ours {
+		t.Errorf("our link says %q, the bucket's %q", ours, theirs)
+	}
+	for _, f := range formats {
+		j := store.Job{Format: f.Name, Compression: "gzip", Result: store.Result{MediaType: "application/gzip"}}
+		x := &exchange{api: s.api, ctx: t.Context()}
+		if _, _, e := x.link(j); e != nil || s.jobs.asked.MediaType != FormOf(f.Name, "gzip", false, true).ContentType {
+			t.Errorf("%s: %q, %v", f.Name, s.jobs.asked.MediaType, e)
+		}
 	}
 }

@@ -257,7 +257,7 @@ func TestJobs(t *testing.T) {
 		t.Fatal(said)
 	}
 	want := Jobs{Workers: 4, TimeLimit: 3 * time.Minute, TimeLimits: map[string]time.Duration{"special": 10 * time.Minute},
-		Retention: Retention{Link: 6 * time.Hour, Grace: time.Hour, Jobs: 90 * 24 * time.Hour}}
+		Retention: Retention{Link: 6 * time.Hour, Grace: time.Hour, Jobs: 90 * 24 * time.Hour, Audit: 7*365*24*time.Hour + 2*24*time.Hour}}
 	if !reflect.DeepEqual(s.Jobs, want) {
 		t.Errorf("%+v", s.Jobs)
 	}

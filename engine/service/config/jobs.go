@@ -31,7 +31,8 @@ func (c *checker) state(s *Settings, w Spec) {
 	s.Shared = true
 	if w.DataKey.Reveal() == "" {
 		c.add(diag.At(c.doc.At("state"), CodeState, "the record is on a server, and no data_key is given").
-			WithHint("every service and worker opens the same keys: give them all one, openssl rand -base64 32"), at)
+			WithHint("every service and worker opens the same keys: give them all one. Of a record that was moved here it is that of the data directory that "+
+				"it was in, file:DIRECTORY/data.key; of a new one any, openssl rand -base64 32"), at)
 	}
 	if strings.Contains(w.State, "://") || strings.HasPrefix(w.State, "mysql:") {
 		u, err := mysqlurl.Parse(w.State)

@@ -19,16 +19,26 @@ import (
 // Write writes the settings in effect as a document: what was written, the defaults of what was not, and references in the
 // place of secrets. The arguments of a command stay out of it.
 func (s *Settings) Write(w io.Writer) error {
-	spec := s.Spec
-	spec.State = shownReference(spec.State)
-	document := mapping("apiVersion", scalar(document.APIVersion), "kind", scalar(Kind),
-		"metadata", mapping("name", scalar(s.Name)), "spec", node(reflect.ValueOf(spec)))
 	e := yaml.NewEncoder(w)
 	e.SetIndent(2)
-	if err := e.Encode(document); err != nil {
+	if err := e.Encode(s.document()); err != nil {
 		return err
 	}
 	return e.Close()
+}
+
+// Values is the document that Write writes as maps, lists and scalars, for JSON.
+func (s *Settings) Values() (map[string]any, error) {
+	var values map[string]any
+	err := s.document().Decode(&values)
+	return values, err
+}
+
+func (s *Settings) document() *yaml.Node {
+	spec := s.Spec
+	spec.State = shownReference(spec.State)
+	return mapping("apiVersion", scalar(document.APIVersion), "kind", scalar(Kind),
+		"metadata", mapping("name", scalar(s.Name)), "spec", node(reflect.ValueOf(spec)))
 }
 
 func scalar(value any) *yaml.Node {

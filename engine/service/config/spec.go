@@ -76,6 +76,7 @@ type Retention struct {
 	Link  time.Duration `config:"link" default:"12h" min:"1m" max:"168h" doc:"How long after the end of a job its result can be fetched; its links end then at the latest."`
 	Grace time.Duration `config:"grace" default:"1h" min:"0s" max:"720h" doc:"How long a result stays after its last link."`
 	Jobs  time.Duration `config:"jobs" default:"2160h" min:"24h" max:"87600h" doc:"How long jobs, and deliveries of webhooks and mail, are listed after their end: 90 days."`
+	Audit time.Duration `config:"audit" default:"61368h" min:"8760h" max:"876000h" doc:"How long the audit is kept, of jobs and of everything else: 7 years."`
 }
 
 // Limits are those of the process, and of each customer.

@@ -17,7 +17,8 @@ type bucket struct {
 	*memory.Bucket
 	signs bool // links
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	link object.LinkRequest // that was asked for last
 	// on is called before something is done; its error is that of the call, and nothing is done then.
 	on func(call, key string) error
 }
@@ -127,11 +128,21 @@ func (b *bucket) AbortUpload(ctx context.Context, of object.Unfinished) error {
 	return b.Bucket.AbortUpload(ctx, of)
 }
 
+// asked is the link that was asked for last.
+func (b *bucket) asked() object.LinkRequest {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.link
+}
+
 // Link gives one that ends as it was asked for.
 func (b *bucket) Link(_ context.Context, key string, request object.LinkRequest) (object.Link, error) {
 	if !b.signs {
 		return object.Link{}, nil
 	}
+	b.mu.Lock()
+	b.link = request
+	b.mu.Unlock()
 	expires := time.Now().Add(request.TTL)
 	if !request.Until.IsZero() && request.Until.Before(expires) {
 		expires = request.Until

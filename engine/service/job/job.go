@@ -37,6 +37,8 @@ const (
 	CodeStopping = "job.stopping"
 	// CodeNotServed: the process cannot run this customer's jobs; others may.
 	CodeNotServed = "job.not_served"
+	// CodeUnserved: no process has known the job's customer for UnservedTime.
+	CodeUnserved = "job.unserved"
 	// CodeInternal is the code of a defect.
 	CodeInternal = "job.internal"
 	// CodeNoObject: the job has no object, or none any more.

@@ -695,6 +695,106 @@ func TestNotServed(t *testing.T) {
 	})
 }
 
+// TestUnserved: a job of a customer that no process has known for a day has failed with a code, and customers are told; one
+// of a customer whose jobs another process runs waits on, however long.
+func TestUnserved(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		p := w.start("a", 1, deliver("one\n", 0))
+		p.customers.know("clinic")
+		create := func(customer string) store.Job {
+			order := p.order(customer)
+			order.Job.Bucket = "main"
+			job, _, err := p.Create(t.Context(), order)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return job
+		}
+		gone, another := create("gone"), create("gone")
+		time.Sleep(UnservedTime - time.Minute)
+		if j := w.now(gone); j.Status != store.Queued || j.Attempts != 0 {
+			t.Errorf("%+v", j)
+		}
+		young := create("gone")
+		for _, job := range []store.Job{gone, another} {
+			j := w.ended(job)
+			if took := j.CompletedAt.Sub(j.CreatedAt); j.Status != store.Failed || j.ErrorCode != "JOB.UNSERVED" || took > UnservedTime+2*longestSkip {
+				t.Errorf("after %s: %+v, %s", took, j, w.story(j))
+			}
+		}
+		if j := w.now(young); j.Status != store.Queued {
+			t.Errorf("%+v", j)
+		}
+		events, err := w.store.Outbox(t.Context(), 0, 9)
+		if err != nil || len(events) != 2 || events[0].Event != "job.failed" {
+			t.Errorf("%+v, %v", events, err)
+		}
+		w.none()
+
+		elsewhere := w.start("b", 1, deliver("one\n", 0))
+		elsewhere.customers.know("theirs")
+		waits := create("theirs") // until the other one, which has other work, comes to it
+		elsewhere.stop()
+		for range 20 { // jobs of that customer are run all the time
+			time.Sleep(UnservedTime / 10)
+			if j := w.now(waits); j.Status == store.Failed {
+				t.Fatalf("%+v, %s", j, w.story(j))
+			}
+			order := p.order("theirs")
+			order.Holder, order.Job.Bucket = "b", "main"
+			_, lease, _, err := w.store.CreateJob(t.Context(), order)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.store.EndJob(t.Context(), lease, store.Ending{Event: store.JobFailed, ErrorCode: "X"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestRecordsClock: where the clocks of processes are a day forward or back of the record's, links, estimates and the ends of
+// results are by the record's.
+func TestRecordsClock(t *testing.T) {
+	t.Parallel()
+	for name, off := range map[string]time.Duration{"forward": 24 * time.Hour, "back": -24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, w *world) {
+				p := w.start("a", 1, deliver("one\n", time.Minute), func(cfg *Config) {
+					cfg.Now = func() time.Time { return time.Now().Add(off) }
+				})
+				job := p.create("clinic")
+				time.Sleep(31 * time.Second)
+				if off := p.Now().Sub(time.Now()); off.Abs() > time.Second {
+					t.Errorf("the clock is %s off", off)
+				}
+				_, remaining, known := p.Progress(store.Job{Status: store.Running, Attempts: 1, StartedAt: time.Now().Add(-time.Minute),
+					Progress: store.Progress{Rows: 50, EstimatedRows: 200}})
+				if !known || remaining.Round(10*time.Second) != 3*time.Minute {
+					t.Errorf("%s remain", remaining)
+				}
+				job = w.ended(job)
+				if took := job.ObjectExpires.Sub(job.CompletedAt); took.Round(time.Minute) != 12*time.Hour {
+					t.Errorf("the result ends after %s", took)
+				}
+				link, err := p.Link(t.Context(), job, store.Actor{})
+				if err != nil || !link.Expires.Equal(job.ObjectExpires) {
+					t.Errorf("%+v, %v", link, err)
+				}
+				if now := w.bucket.asked().Now; now.Sub(time.Now()).Abs() > time.Second {
+					t.Errorf("the link is signed as of %s", now)
+				}
+				rows, err := w.store.AuditOf(t.Context(), "clinic", time.Time{}, 99)
+				if last := rows[len(rows)-1]; err != nil || last.What != "job.link" || last.At.Sub(time.Now()).Abs() > time.Second {
+					t.Errorf("%+v, %v", last, err)
+				}
+			})
+		})
+	}
+}
+
 // TestDatabaseAway: jobs of a customer whose database is away wait without losing their attempts one after another.
 func TestDatabaseAway(t *testing.T) {
 	t.Parallel()
@@ -905,6 +1005,18 @@ func TestSweep(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		if keys := w.bucket.keys(); len(keys) != 2 || keys[0] != job.ObjectKey || len(w.bucket.begun()) != 0 {
 			t.Errorf("%q, %q", keys, w.bucket.begun())
+		}
+		// The store completes what a run that is gone had told it to, when what that run has left was swept already.
+		up, err := w.bucket.Create(t.Context(), object.Key(job.ID, 1, ".txt"), object.About{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := up.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(store.LookAgain)
+		if keys := w.bucket.keys(); len(keys) != 2 || keys[0] != job.ObjectKey {
+			t.Errorf("%q", keys)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine"
@@ -23,6 +24,7 @@ type Manager struct {
 	life    context.Context // ended by Stop
 	end     context.CancelFunc
 	cut     chan struct{} // closed when Stop waits no longer
+	told    atomic.Pointer[reading]
 	loops   sync.WaitGroup
 
 	mu        sync.Mutex // guards what follows

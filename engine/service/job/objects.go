@@ -33,7 +33,7 @@ func (m *Manager) Link(ctx context.Context, job store.Job, by store.Actor) (obje
 	if err := m.extend(ctx, job, job.ObjectExpires, m.audit("job.link", job, by)); err != nil {
 		return object.Link{}, err
 	}
-	return bucket.Link(ctx, job.ObjectKey, object.LinkRequest{TTL: m.cfg.Retention.Link, Until: job.ObjectExpires,
+	return bucket.Link(ctx, job.ObjectKey, object.LinkRequest{TTL: m.cfg.Retention.Link, Until: job.ObjectExpires, Now: now,
 		FileName: job.FileName, ContentType: job.MediaType})
 }
 
@@ -91,7 +91,7 @@ func (m *Manager) extend(ctx context.Context, job store.Job, until time.Time, au
 }
 
 func (m *Manager) audit(what string, job store.Job, by store.Actor) store.Audit {
-	return store.Audit{At: m.cfg.Now(), Who: by.Who, What: what, Customer: job.Customer, From: by.From,
+	return store.Audit{At: m.Now(), Who: by.Who, What: what, Customer: job.Customer, From: by.From,
 		RequestID: by.RequestID, RunID: job.ID, Outcome: "ok", Details: map[string]string{"procedure": job.Procedure}}
 }
 
@@ -281,5 +281,21 @@ func (m *Manager) prune(ctx context.Context) error {
 func (m *Manager) clock(ctx context.Context) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	return m.cfg.Record.Clock(ctx)
+	now, err := m.cfg.Record.Clock(ctx)
+	if err == nil {
+		m.told.Store(&reading{now, time.Now()})
+	}
+	return now, err
+}
+
+// reading is what the record's clock has said, and when, by this process's monotonic one.
+type reading struct{ now, here time.Time }
+
+// Now is what the record's clock says, as far as this process can tell without asking: jobs and their links go by it, and
+// this machine's may be another. It is asked whenever there is something to be swept, and a link to be signed.
+func (m *Manager) Now() time.Time {
+	if last := m.told.Load(); last != nil {
+		return last.now.Add(time.Since(last.here))
+	}
+	return m.cfg.Now()
 }

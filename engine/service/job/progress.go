@@ -20,7 +20,7 @@ func (m *Manager) Progress(job store.Job) (percent int, remaining time.Duration,
 	}
 	rows := min(job.Rows, job.EstimatedRows)
 	percent = min(99, int(float64(rows)/float64(job.EstimatedRows)*100))
-	if elapsed := m.cfg.Now().Sub(job.StartedAt); job.Status == store.Running && job.Attempts == 1 && rows > 0 && elapsed > 0 {
+	if elapsed := m.Now().Sub(job.StartedAt); job.Status == store.Running && job.Attempts == 1 && rows > 0 && elapsed > 0 {
 		if left := float64(elapsed) / float64(rows) * float64(job.EstimatedRows-rows); left < math.MaxInt64 {
 			remaining = time.Duration(left).Round(time.Second)
 		}

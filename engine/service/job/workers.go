@@ -10,6 +10,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/binding"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -114,7 +115,7 @@ func (m *Manager) attempt(h *Held) (receipt *engine.Receipt, err error) {
 func (m *Manager) bind(h *Held, traceparent string) (*binding.Bound, error) {
 	c, err := m.cfg.Customers.Serves(h.ctx, h.job.Customer)
 	if err != nil {
-		return nil, fault.New(CodeNotServed, fault.Usage, "the customer is not served by this process: %w", err)
+		return nil, m.notServed(h, err)
 	}
 	pipeline, err := m.pipeline(h.job.Procedure)
 	if err != nil {
@@ -127,6 +128,45 @@ func (m *Manager) bind(h *Held, traceparent string) (*binding.Bound, error) {
 	return m.binder.Bind(h.ctx, binding.Order{Pipeline: pipeline, Customer: c, Parameters: given,
 		Sealed: h.job.Encrypted, Lines: h.job.Format == linesFormat, RunID: h.job.ID, StartedAt: m.cfg.Now(),
 		Timeout: m.TimeLimit(pipeline.Document().Metadata.Class), RequestID: h.job.RequestID, Traceparent: traceparent})
+}
+
+// UnservedTime is how long a job waits for a process that knows its customer. One of a customer that is out of service waits
+// until that one is in service again, and is not claimed at all.
+const UnservedTime = 24 * time.Hour
+
+// notServed is what becomes of a job of a customer that this process does not know: others may, who may have a longer
+// document, or a newer one. Where nobody has for UnservedTime, it is not going to be run.
+func (m *Manager) notServed(h *Held, err error) error {
+	if fault.Is(err, customer.CodeUnknown) && h.clock(time.Now()).Sub(h.job.CreatedAt) >= UnservedTime && !m.servedElsewhere(h) {
+		return unserved()
+	}
+	return fault.New(CodeNotServed, fault.Usage, "the customer is not served by this process: %w", err)
+}
+
+func unserved() error {
+	return fault.New(CodeUnserved, fault.Usage, "no process has known the customer for %v", UnservedTime).
+		WithHint("declare the customer, and order the job again")
+}
+
+// servedElsewhere reports whether another process runs jobs of this customer, or has ended one of late. Where that cannot be
+// known, it may be.
+func (m *Manager) servedElsewhere(h *Held) bool {
+	ctx, cancel := context.WithTimeout(h.ctx, recordTimeout)
+	defer cancel()
+	code, _, _ := m.cfg.Public(unserved())
+	for _, status := range []store.Status{store.Running, store.Completed, store.Failed} {
+		last, _, err := m.cfg.Record.Jobs(ctx, store.JobFilter{Customer: h.job.Customer, Status: status, Sort: store.UpdatedDesc, Limit: 2})
+		if err != nil {
+			return true
+		}
+		for _, j := range last {
+			late := h.clock(time.Now()).Sub(j.UpdatedAt) < UnservedTime
+			if j.ID != h.job.ID && j.ErrorCode != code && late {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // pipeline is a procedure's, which is prepared once.
@@ -182,23 +222,23 @@ type skip struct {
 	time  time.Duration
 }
 
-func (m *Manager) skip(customer string, first time.Duration) {
+func (m *Manager) skip(who string, first time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.skipped[customer]
+	s := m.skipped[who]
 	if s == nil {
 		s = &skip{time: first / 2}
-		m.skipped[customer] = s
+		m.skipped[who] = s
 	}
 	s.time = min(max(2*s.time, first), longestSkip)
 	s.until = time.Now().Add(s.time)
 }
 
 // serves says that a customer's jobs can be run.
-func (m *Manager) serves(customer string) {
+func (m *Manager) serves(who string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.skipped, customer)
+	delete(m.skipped, who)
 }
 
 // skips are the customers whose jobs are not claimed now.

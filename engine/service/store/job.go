@@ -245,11 +245,15 @@ type Leftover struct {
 	// Seq names it.
 	Seq                   int64
 	Job, Customer, Bucket string
-	// Since is when the run lost its job.
+	// Since is when the run lost its job, or LookAgain behind that.
 	Since time.Time
 	// Keep is the object that counts; empty is none.
 	Keep string
 }
+
+// LookAgain is when what a run may have left is looked for once more: a store that was told to complete an object may do so
+// when who has told it is gone, and its leftovers are swept.
+const LookAgain = 2 * time.Hour
 
 // OutboxEvent is something that customers are to be told of. Where a job has changed it is written in the transaction of
 // the change.

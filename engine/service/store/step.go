@@ -21,8 +21,8 @@ type Step struct {
 	Transition *Transition
 	// Outbox is set when the job has ended.
 	Outbox *OutboxEvent
-	// Leftover is set when a run ends that did not complete.
-	Leftover *Leftover
+	// Leftovers are set when a run ends that did not complete.
+	Leftovers []Leftover
 }
 
 // Moment is what a record's clock says.
@@ -119,7 +119,10 @@ func EndStep(j Job, e Ending, at Moment) (Step, error) {
 	default:
 		s.Job.ErrorCode, s.Job.ErrorMessage, s.Job.Suggestion = e.ErrorCode, e.ErrorMessage, e.Suggestion
 	}
-	s.Leftover = &Leftover{Job: j.ID, Customer: j.Customer, Bucket: e.Result.Bucket, Since: s.Job.UpdatedAt}
+	for _, later := range []time.Duration{0, LookAgain} {
+		s.Leftovers = append(s.Leftovers,
+			Leftover{Job: j.ID, Customer: j.Customer, Bucket: e.Result.Bucket, Since: s.Job.UpdatedAt.Add(later)})
+	}
 	return s, nil
 }
 
@@ -190,6 +193,12 @@ func (j Job) audit(what string, by Actor, now time.Time) Audit {
 		At: now, Who: by.Who, What: what, Customer: j.Customer, From: by.From, RequestID: by.RequestID, RunID: j.ID,
 		Outcome: "ok", Details: map[string]string{"procedure": j.Procedure, "attempt": strconv.Itoa(j.Attempts)},
 	}
+}
+
+// AuditPruned is what the audit says of rows that were removed because they are from before a time.
+func AuditPruned(rows int64, before time.Time, at Moment) Audit {
+	return Audit{At: instant(at.Now), Who: service.Who, What: "audit.prune", From: service.From, Outcome: "ok", Details: map[string]string{
+		"rows": strconv.FormatInt(rows, 10), "before": instant(before).Format(time.RFC3339)}}
 }
 
 // RemovedStep notes that the object of a completed job is gone.

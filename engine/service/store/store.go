@@ -123,7 +123,8 @@ type Request struct {
 	Receipt                           []byte // of a sealed delivery, as it was signed
 }
 
-// Audit is one row of the audit, which is never changed and never removed. It holds no row of data and no key.
+// Audit is one row of the audit, which is never changed, and removed when it is older than the audit is kept. It holds no
+// row of data and no key.
 type Audit struct {
 	At time.Time
 	// Who did it: "key:ID", "user:NAME" at the machine itself, or "service".

@@ -418,6 +418,10 @@ func (h Harness) links(t *testing.T) {
 	if got := h.Fetch(t, link.URL); !bytes.Equal(got.Content, content) || got.ContentType != "text/plain" || got.Disposition != `attachment; filename="for me.txt"` {
 		t.Errorf("the link gives %d bytes, %q, %q", len(got.Content), got.ContentType, got.Disposition)
 	}
+	tomorrow := time.Now().AddDate(0, 0, 1) // by a clock that is not this machine's
+	if link, err := b.Link(t.Context(), key, object.LinkRequest{TTL: time.Hour, Now: tomorrow}); err != nil || link.Expires.Sub(tomorrow.Add(time.Hour)).Abs() > time.Second {
+		t.Errorf("a link that is made at %s for an hour ends at %s: %v", tomorrow, link.Expires, err)
+	}
 	if link, err := b.Link(t.Context(), key, object.LinkRequest{TTL: -time.Second}); !fault.Is(err, "sink.link_ttl") {
 		t.Errorf("a link that has ended: %+v, %v", link, err)
 	}

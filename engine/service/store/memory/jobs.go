@@ -79,10 +79,10 @@ func (s *Store) write(j *job, step store.Step) {
 	if o := step.Outbox; o != nil {
 		s.announce(*o)
 	}
-	if l := step.Leftover; l != nil {
+	for _, l := range step.Leftovers {
 		s.jobs.leftoverSeq++
 		l.Seq = s.jobs.leftoverSeq
-		s.jobs.leftovers = append(s.jobs.leftovers, *l)
+		s.jobs.leftovers = append(s.jobs.leftovers, l)
 	}
 	s.audit = append(s.audit, step.Audit)
 }

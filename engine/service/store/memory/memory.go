@@ -373,6 +373,19 @@ func (s *Store) PruneRequests(ctx context.Context, before time.Time) (removed in
 	return removed, err
 }
 
+// PruneAudit removes the audit from before a time.
+func (s *Store) PruneAudit(ctx context.Context, before time.Time) (removed int64, err error) {
+	err = s.do(ctx, false, nil, func() error {
+		kept := slices.DeleteFunc(slices.Clone(s.audit), func(a store.Audit) bool { return a.At.Before(instant(before)) })
+		removed = int64(len(s.audit) - len(kept))
+		if s.audit = kept; removed > 0 {
+			s.audit = append(s.audit, store.AuditPruned(removed, before, s.jobs.moment()))
+		}
+		return nil
+	})
+	return removed, err
+}
+
 // AppendAudit adds a row to the audit.
 func (s *Store) AppendAudit(ctx context.Context, a store.Audit) error {
 	return s.do(ctx, false, []store.Audit{a}, func() error { return nil })

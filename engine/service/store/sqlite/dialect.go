@@ -21,8 +21,9 @@ func (s *Store) dialect() sqlrecord.Dialect {
 }
 
 // moment is the time. What is steady goes by the monotonic clock of the process. The server is this use of the file and
-// no other: a copy that is restored gives the same numbers to leases again.
+// no other: a copy that is restored gives other numbers to runs than the file that it was made of, see numberRuns, and may
+// be one that does not know that it is.
 func (s *Store) moment() store.Moment {
 	now := s.now()
-	return store.Moment{Now: now, Steady: s.opened.Add(s.passed(now)), Server: s.server}
+	return store.Moment{Now: now, Steady: s.opened.Add(s.passed(now)), Server: s.server, FirstRun: s.first}
 }

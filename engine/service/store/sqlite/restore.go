@@ -50,6 +50,9 @@ func Copy(ctx context.Context, dir, path string) (err error) {
 	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
 		return failed(err)
 	}
+	if err := nobodys(ctx, path); err != nil {
+		return failed(err)
+	}
 	if _, err := inspect(ctx, path); err != nil {
 		return err
 	}

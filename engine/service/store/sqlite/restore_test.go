@@ -92,3 +92,83 @@ func overwritten(text []byte) []byte {
 	}
 	return changed
 }
+
+// TestRestoredRunsAreOthers: a record that was made of a copy does not give its runs the numbers of runs that the other one
+// has begun since, because the keys of their objects have them; the same file goes on counting where it was.
+func TestRestoredRunsAreOthers(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	for name, restore := range map[string]func(t *testing.T, from, to string){
+		"backup and restore": func(t *testing.T, from, to string) {
+			copied := filepath.Join(t.TempDir(), "copy.db")
+			if err := errors.Join(Copy(ctx, from, copied), Restore(ctx, copied, to, time.Now)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"backup put over the file": func(t *testing.T, from, to string) {
+			if err := os.MkdirAll(to, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := Copy(ctx, from, filepath.Join(to, fileName)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"folder copied": func(t *testing.T, from, to string) {
+			if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(to, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, other := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "data")
+			claim := func(s *Store) int {
+				t.Helper()
+				j, l, ok, err := s.ClaimJob(ctx, "worker", nil)
+				if err != nil || !ok {
+					t.Fatal(ok, err)
+				}
+				if _, err := s.EndJob(ctx, l, store.Ending{Event: store.JobReturned}); err != nil {
+					t.Fatal(err)
+				}
+				return j.Runs
+			}
+			with := func(dir string, do func(s *Store)) {
+				t.Helper()
+				s, err := Open(ctx, dir, time.Now)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				do(s)
+			}
+			with(dir, func(s *Store) {
+				if _, _, _, err := s.CreateJob(ctx, store.NewJob{Job: store.Job{ID: "j", Customer: "c", Procedure: "p"}}); err != nil {
+					t.Fatal(err)
+				}
+				if n := claim(s); n != 1 {
+					t.Errorf("the first run has the number %d", n)
+				}
+			})
+			restore(t, dir, other)
+			last := 0
+			with(dir, func(s *Store) { // the same file
+				for range 5 {
+					last = claim(s)
+				}
+				if last != 6 {
+					t.Errorf("the run has the number %d", last)
+				}
+			})
+			with(other, func(s *Store) {})
+			with(other, func(s *Store) { // opened once before it takes jobs
+				if n := claim(s); n < last+1_000_000 {
+					t.Errorf("a run of the restored record has the number %d, as one of the other has or will soon", n)
+				}
+			})
+		})
+	}
+}

@@ -159,3 +159,18 @@ CREATE TRIGGER job_is_not_counted AFTER DELETE ON jobs BEGIN
 		AND procedure = OLD.procedure AND n = 0;
 END;
 `
+
+// counted is the fourth migration: what is one number for the whole record. Rows of the audit may be removed that are older
+// than audit_kept, and no others; file is whose the numbers of runs are, and first_run the least that it gives, see
+// numberRuns.
+const counted = `
+CREATE TABLE counters (
+	name  TEXT PRIMARY KEY,
+	value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO counters VALUES ('audit_kept', 0), ('file', 0), ('first_run', 1);
+DROP TRIGGER audit_is_not_removed;
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+	WHEN OLD.at >= coalesce((SELECT value FROM counters WHERE name = 'audit_kept'), 0)
+	BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
+`

@@ -38,6 +38,7 @@ type Store struct {
 	opened  time.Time
 	passed  func(now time.Time) time.Duration // since it was opened, by the monotonic clock
 	server  string                            // names this use of the file in leases
+	first   int                               // the least number of a run that begins
 	reading *sql.DB
 	writing *sql.DB
 	writer  *writer
@@ -104,6 +105,9 @@ func (s *Store) open(ctx context.Context) (err error) {
 			return errors.Join(coded(err), conn.Close())
 		}
 		idle = append(idle, c)
+	}
+	if s.first, err = numberRuns(ctx, conn, inUse, s.now()); err != nil {
+		return errors.Join(coded(err), conn.Close())
 	}
 	dialect := s.dialect()
 	s.writer = startWriter(conn, &dialect, func() error { return s.dir.there(fileName, inUse) })

@@ -308,6 +308,16 @@ func TestAuditIsAppendOnly(t *testing.T) {
 			t.Errorf("%s: expected a refusal, got %v", statement, err)
 		}
 	}
+	// What is older than it is kept goes by one way, and nothing else does then either.
+	if err := s.AppendAudit(t.Context(), store.Audit{At: noon.Add(time.Second), What: "kept"}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.PruneAudit(t.Context(), noon.Add(time.Second)); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	if _, err := db.Exec("DELETE FROM audit WHERE what = 'kept'"); err == nil || !strings.Contains(err.Error(), "append-only") {
+		t.Errorf("expected a refusal, got %v", err)
+	}
 }
 
 // child is a service that writes until it is killed. It says what was acknowledged, a line each.

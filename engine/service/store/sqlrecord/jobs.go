@@ -37,7 +37,7 @@ func (r *jobRow) write(tx Tx, before store.Status, step store.Step, now store.Mo
 			}
 		}
 	}
-	if l := step.Leftover; l != nil {
+	for _, l := range step.Leftovers {
 		if _, err := tx.Exec("INSERT INTO leftovers (job, customer, bucket, since) VALUES (?, ?, ?, ?)",
 			l.Job, l.Customer, l.Bucket, Micros(l.Since)); err != nil {
 			return err

@@ -113,6 +113,32 @@ func (r *Record) PruneRequests(ctx context.Context, before time.Time) (removed i
 // prunedTogether bounds for how long pruning keeps others from writing.
 const prunedTogether = 1000
 
+// PruneAudit removes the audit from before a time, which the triggers let nobody else do, and says so in the audit. It
+// returns how many rows went.
+func (r *Record) PruneAudit(ctx context.Context, before time.Time) (removed int64, err error) {
+	statement := r.db.DeleteSome("audit", "seq", "at < ?")
+	for {
+		var n int64
+		err := r.write(ctx, Change{Do: func(tx Tx) error {
+			now, err := tx.Clock()
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec("UPDATE counters SET value = ? WHERE name = 'audit_kept' AND value < ?",
+				Micros(before), Micros(before)); err != nil {
+				return err
+			}
+			if n, err = tx.Exec(statement, Micros(before), prunedTogether); err != nil || n == 0 {
+				return err
+			}
+			return appendAudit(tx, store.AuditPruned(n, before, now))
+		}})
+		if removed += n; err != nil || n < prunedTogether {
+			return removed, err
+		}
+	}
+}
+
 // AppendAudit adds a row to the audit.
 func (r *Record) AppendAudit(ctx context.Context, a store.Audit) error {
 	return r.write(ctx, Change{Do: func(tx Tx) error { return appendAudit(tx, a) }})

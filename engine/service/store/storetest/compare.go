@@ -105,6 +105,7 @@ func choose(ctx context.Context, random *rand.Rand) (what string, do func(*side)
 		{"EndRequest", func(s *side) (any, error) { return none(s.EndRequest(ctx, r, audit, audit)) }},
 		{"Request", func(s *side) (any, error) { return s.Request(ctx, customer, request) }},
 		{"PruneRequests", func(s *side) (any, error) { return s.PruneRequests(ctx, at) }},
+		{"PruneAudit", func(s *side) (any, error) { return s.PruneAudit(ctx, at) }},
 		{"AuditOf", func(s *side) (any, error) { return s.AuditOf(ctx, customer, at, int(n)) }},
 		{"AuditOf all", func(s *side) (any, error) { return s.AuditOf(ctx, "", time.Time{}, 1000) }},
 	}

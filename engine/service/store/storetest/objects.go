@@ -151,6 +151,15 @@ func (s *suite) leftovers() {
 	s.ok(s.store.LeftoverSwept(ctx, all[0].Seq))
 	s.ok(s.store.LeftoverSwept(ctx, all[0].Seq))
 	s.equal(left(late(), 9), all[1:])
+	s.ok(s.store.LeftoverSwept(ctx, all[1].Seq))
+	// Each is looked for once more: the store may have completed what it was told to by a run that is gone.
+	s.equal(len(left(first.Add(store.LookAgain), 9)), 0)
+	s.advance(store.LookAgain)
+	again := left(late(), 9)
+	s.equal(len(again), 2)
+	s.equal(again[0], store.Leftover{Seq: again[0].Seq, Job: "a", Customer: "c", Bucket: "main", Since: first.Add(store.LookAgain), Keep: "k"})
+	s.ok(s.store.LeftoverSwept(ctx, again[0].Seq))
+	s.equal(left(late(), 9), again[1:])
 }
 
 // leftByLost: each way in which a run does not complete leaves something to look for.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -357,6 +358,48 @@ func (s *suite) audit() {
 	s.equal(list("c", time.Time{}, 2), []string{"request.end", "3"})
 	s.equal(len(list("c", time.Time{}, 0)), 0)
 	s.equal(len(list("c", time.Time{}, -1)), 0)
+}
+
+// pruneAudit: what is older than a time goes, nothing else does, and the audit says so.
+func (s *suite) pruneAudit() {
+	ctx := s.Context()
+	const old, of = 1216, 32 // more than are removed together
+	var wg sync.WaitGroup
+	for g := range of {
+		wg.Go(func() {
+			for i := range old / of {
+				if err := s.store.AppendAudit(ctx, store.Audit{At: noon, What: fmt.Sprint("old", g*old/of+i), Customer: "c"}); err != nil {
+					s.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	s.ok(s.store.AppendAudit(ctx, store.Audit{At: after(time.Hour), What: "kept", Customer: "c"}))
+	s.advance(2 * time.Hour)
+	removed, err := s.store.PruneAudit(ctx, noon)
+	s.ok(err)
+	s.equal(removed, int64(0)) // they are of that time, not from before
+	removed, err = s.store.PruneAudit(ctx, after(time.Hour))
+	s.ok(err)
+	s.equal(removed, int64(old))
+	rows, err := s.store.AuditOf(ctx, "", time.Time{}, 9)
+	s.ok(err)
+	s.equal(rows[0].What, "kept")
+	told := 0
+	for _, a := range rows[1:] {
+		s.equal([]any{a.What, a.Who, a.Customer, a.Details["before"], a.At}, []any{"audit.prune", "service", "", noon.Add(time.Hour).UTC().Format(time.RFC3339), s.now()})
+		n, err := strconv.Atoi(a.Details["rows"])
+		s.ok(err)
+		told += n
+	}
+	s.equal(told, old)
+	removed, err = s.store.PruneAudit(ctx, after(time.Hour))
+	s.ok(err)
+	s.equal(removed, int64(0)) // and leaves no row of it
+	again, err := s.store.AuditOf(ctx, "", time.Time{}, 9)
+	s.ok(err)
+	s.equal(len(again), len(rows))
 }
 
 // auditIsPart: what is refused leaves no audit row.

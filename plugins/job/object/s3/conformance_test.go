@@ -3,6 +3,7 @@ package s3
 import (
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,5 +201,17 @@ func TestUnencrypted(t *testing.T) {
 			}
 			f.Check(t)
 		}
+	}
+}
+
+// TestLinkOfAnotherClock: a link is signed as of the time that is given, where this machine's clock is another: the store
+// refuses what was signed in the future, and counts from then.
+func TestLinkOfAnotherClock(t *testing.T) {
+	b := of(t, s3test.New(t), nil)
+	now := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
+	link, err := b.Link(t.Context(), "k", object.LinkRequest{TTL: time.Hour, Now: now})
+	if err != nil || !strings.Contains(link.URL, "X-Amz-Date=20310506T070809Z") || !strings.Contains(link.URL, "%2F20310506%2F") ||
+		!strings.Contains(link.URL, "X-Amz-Expires=3600") || !link.Expires.Equal(now.Add(time.Hour)) {
+		t.Errorf("%+v, %v", link, err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -242,7 +243,10 @@ func (b *Bucket) Link(ctx context.Context, key string, request object.LinkReques
 		}
 		return object.Link{}, b.noCredentials(err)
 	}
-	now := time.Now()
+	now := request.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
 	end := now.Add(request.TTL)
 	earlier := func(limit time.Time) {
 		if !limit.IsZero() && limit.Before(end) {
@@ -264,12 +268,26 @@ func (b *Bucket) Link(ctx context.Context, key string, request object.LinkReques
 	if request.FileName != "" {
 		input.ResponseContentDisposition = aws.String(object.Disposition(key, object.About{FileName: request.FileName}))
 	}
-	link, err := s3.NewPresignClient(b.client, s3.WithPresignExpires(left)).PresignGetObject(ctx, input)
+	link, err := s3.NewPresignClient(b.client, s3.WithPresignExpires(left), func(o *s3.PresignOptions) {
+		o.Presigner = presigner{v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }), now}
+	}).PresignGetObject(ctx, input)
 	if err != nil {
 		return object.Link{}, b.fault(ctx, "signing a link", err)
 	}
 	// The signature counts from when it was made, which is not before now.
 	return object.Link{URL: link.URL, Expires: now.Add(left).UTC().Truncate(time.Second)}, nil
+}
+
+// presigner signs as of a time that need not be this machine's.
+type presigner struct {
+	*v4.Signer
+	now time.Time
+}
+
+// PresignHTTP is what the client of the store signs with.
+func (p presigner) PresignHTTP(ctx context.Context, credentials aws.Credentials, r *http.Request, hash, service, region string, _ time.Time,
+	options ...func(*v4.SignerOptions)) (string, http.Header, error) {
+	return p.Signer.PresignHTTP(ctx, credentials, r, hash, service, region, p.now.UTC(), options...)
 }
 
 // Close gives up idle connections.

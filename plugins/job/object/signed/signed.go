@@ -51,7 +51,11 @@ func New(base, secret string) (*Signer, error) {
 
 // Link signs a link. It ends at a full second, not later than was asked for.
 func (s *Signer) Link(key string, request object.LinkRequest) (object.Link, error) {
-	end := time.Now().Add(request.TTL)
+	now := request.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	end := now.Add(request.TTL)
 	if !request.Until.IsZero() && request.Until.Before(end) {
 		end = request.Until
 	}
