@@ -5,8 +5,14 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/api"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/job"
 	"github.com/cipherstream/cipherstream/engine/service/signing"
+	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/telemetry"
+	"github.com/cipherstream/cipherstream/engine/service/webhook"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
 // deliveryRecord is what the record remembers of webhooks, and of what customers are told.
@@ -14,14 +20,42 @@ type deliveryRecord interface {
 	api.WebhookSettings
 	api.Deliveries
 	api.Notices
+	webhook.Record
 	signing.Record
 	PruneDeliveries(ctx context.Context, before time.Time) (int64, error)
 }
 
 // hooks are the part of a process that tells customers what has happened.
 type hooks struct {
-	cfg    *Config
-	keeper *signing.Keeper
+	cfg        *Config
+	keeper     *signing.Keeper
+	dispatcher *webhook.Dispatcher // nil until use
+}
+
+// noJobs are those of a process that has no place for results: there are none to tell of.
+type noJobs struct{}
+
+func (noJobs) Get(_ context.Context, _, id string) (store.Job, error) {
+	return store.Job{}, fault.New(store.CodeUnknown, fault.Usage, "there is no job %q", id)
+}
+
+func (noJobs) Link(context.Context, store.Job, store.Actor) (object.Link, error) {
+	return object.Link{}, fault.New(job.CodeNoObject, fault.Usage, "there are no results here")
+}
+
+func (noJobs) Progress(store.Job) (int, time.Duration, bool) { return 0, 0, false }
+
+// use makes the dispatcher of the process, which tells of these jobs: nil where it has none.
+func (h *hooks) use(jobs *job.Manager, registry *customer.Registry, metrics *telemetry.Metrics) (err error) {
+	var of webhook.Jobs = noJobs{}
+	if jobs != nil {
+		of = jobs
+	}
+	h.dispatcher, err = webhook.New(webhook.Config{
+		Record: h.cfg.Record, Secrets: h.keeper, Jobs: of, Customers: registry, Holder: holder(), Log: h.cfg.Log, Now: h.cfg.Now, Observer: metrics,
+		Poster: webhook.NewSender(webhook.SenderConfig{Allow: h.cfg.Settings.AllowNetworks, Roots: h.cfg.Roots}),
+	})
+	return err
 }
 
 func newHooks(cfg *Config, metrics *telemetry.Metrics) *hooks {
@@ -49,7 +83,11 @@ func (h *hooks) api(cfg *Config) *api.Webhooks {
 }
 
 // wake says that there may be something to tell. It never waits.
-func (h *hooks) wake() {}
+func (h *hooks) wake() {
+	if h.dispatcher != nil {
+		h.dispatcher.Wake()
+	}
+}
 
 // pruning forgets deliveries that ended long ago.
 func (h *hooks) pruning() *loop {

@@ -11,6 +11,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -67,6 +68,8 @@ type Config struct {
 	Level *slog.LevelVar
 	// Isolation spreads the stages of a run over processes. Default the engine's.
 	Isolation engine.Isolation
+	// Roots sign the certificates of those who receive webhooks. Default those of the system.
+	Roots *x509.CertPool
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
@@ -129,6 +132,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		}
 		s.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
 		jobGauges(s.metrics, &cfg, s.jobs, s.accepts)
+	}
+	if err := s.hooks.use(s.jobs, s.registry, s.metrics); err != nil {
+		return nil, err
 	}
 	parts := api.Config{
 		Engine: cfg.Engine, Tuning: tuning(set), Customers: s.registry, Admission: s.admission, Spools: spools, Requests: cfg.Record,
@@ -254,6 +260,7 @@ func (s *Service) Start(ctx context.Context) (err error) {
 	if s.jobs != nil {
 		s.jobs.Start()
 	}
+	s.hooks.dispatcher.Start()
 	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", cmp.Or(set.Directory, "on a server"), "customers", len(set.Customers),
 		"version", s.cfg.Version}
 	if pin := s.public.pin(); pin != "" {
@@ -313,6 +320,9 @@ func (s *Service) Stop(ctx context.Context) {
 		s.jobs.Stop(handedBack)
 		cancel()
 	}
+	sent, cancelSent := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
+	s.hooks.dispatcher.Stop(sent) // what is broken off is sent again by another process, or the next one
+	cancelSent()
 	for _, l := range s.loops {
 		l.stop()
 	}

@@ -48,6 +48,9 @@ func NewWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers), &jobObserver{w.metrics, w.traces, w.hooks}); err != nil {
 		return nil, err
 	}
+	if err := w.hooks.use(w.jobs, w.registry, w.metrics); err != nil {
+		return nil, err
+	}
 	w.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
 	jobGauges(w.metrics, &cfg, w.jobs, w.accepts)
 	w.metrics.Gauge("memory_used_bytes", "Memory that runs were given.", func() float64 { return float64(memory.Stats().Used) })
@@ -74,6 +77,7 @@ func (w *Worker) Start(ctx context.Context) (err error) {
 		l.start(w.cfg.Log)
 	}
 	w.jobs.Start()
+	w.hooks.dispatcher.Start()
 	attributes := []any{"workers", max(1, w.cfg.Settings.Jobs.Workers), "customers", len(w.cfg.Settings.Customers), "version", w.cfg.Version}
 	if w.ops != nil {
 		attributes = append(attributes, "operations", w.ops.address())
@@ -144,6 +148,7 @@ func (w *Worker) Stop(ctx context.Context) {
 	over, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
 	defer cancel()
 	w.jobs.Stop(over)
+	w.hooks.dispatcher.Stop(over)
 	for _, l := range w.loops {
 		l.stop()
 	}
