@@ -52,7 +52,7 @@ func (h *hooks) use(jobs *job.Manager, registry *customer.Registry, metrics *tel
 		of = jobs
 	}
 	h.dispatcher, err = webhook.New(webhook.Config{
-		Record: h.cfg.Record, Secrets: h.keeper, Jobs: of, Customers: registry, Holder: holder(), Log: h.cfg.Log, Now: h.cfg.Now, Observer: metrics,
+		Record: &watched{h.cfg.Record, metrics}, Secrets: h.keeper, Jobs: of, Customers: registry, Holder: holder(), Log: h.cfg.Log, Now: h.cfg.Now, Observer: metrics,
 		Poster: webhook.NewSender(webhook.SenderConfig{Allow: h.cfg.Settings.AllowNetworks, Roots: h.cfg.Roots}),
 	})
 	return err
@@ -80,6 +80,36 @@ func newHooks(cfg *Config, metrics *telemetry.Metrics) *hooks {
 // api is what the API needs of it.
 func (h *hooks) api(cfg *Config) *api.Webhooks {
 	return &api.Webhooks{Settings: cfg.Record, Secrets: h.keeper, Deliveries: cfg.Record, Notices: cfg.Record, Wake: h.wake, Sources: cfg.Settings.SourceAddresses}
+}
+
+// watched is the record of the dispatcher: it counts what becomes of endpoints that fail.
+type watched struct {
+	deliveryRecord
+	metrics *telemetry.Metrics
+}
+
+// EndAttempt says what has become of an attempt. Of one that was not accepted it looks at what that means for its endpoint.
+func (w *watched) EndAttempt(ctx context.Context, l store.DeliveryLease, o store.Outcome, retry store.Retry) ([]store.Delivery, error) {
+	after, err := w.deliveryRecord.EndAttempt(ctx, l, o, retry)
+	if err != nil || o.Verdict == store.Accepted || len(after) == 0 {
+		return after, err
+	}
+	of := after[0]
+	endpoints, unknown := w.Endpoints(ctx, of.Customer)
+	for _, e := range endpoints {
+		if unknown != nil || store.EndpointKey(store.Delivery{Customer: e.Customer, Channel: e.Channel, Target: e.Target, Own: e.Own}) != store.EndpointKey(of) {
+			continue
+		}
+		switch {
+		case !e.DisabledAt.IsZero() && o.Verdict == store.Gone:
+			w.metrics.WebhookDisabled("gone")
+		case !e.DisabledAt.IsZero():
+			w.metrics.WebhookDisabled("failing")
+		case !e.OpenUntil.IsZero():
+			w.metrics.BreakerOpened(string(e.Channel))
+		}
+	}
+	return after, nil
 }
 
 // wake says that there may be something to tell. It never waits.

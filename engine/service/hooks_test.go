@@ -25,9 +25,12 @@ func TestWebhooksAreSent(t *testing.T) {
 		body   []byte
 	}
 	came := make(chan request, 16)
-	receiver := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	receiver := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		came <- request{r.Header, body}
+		if r.URL.Path == "/gone" {
+			w.WriteHeader(http.StatusGone)
+		}
 	}))
 	defer receiver.Close()
 	for _, allowed := range []bool{false, true} {
@@ -112,6 +115,20 @@ func TestWebhooksAreSent(t *testing.T) {
 			if strings.Contains(string(text), "geheim") || strings.Contains(string(text), strings.TrimPrefix(receiver.URL, "https://")) {
 				t.Fatal("an address is in the metrics")
 			}
+		}
+		ask("PUT", hook, made.key, `{"webhook_url":"`+receiver.URL+`/gone"}`)
+		ask("POST", hook+"/test", made.key, "")
+		for counted := false; !counted; {
+			answer, err := do(t, http.MethodGet, "http://"+s.OperationsAddress()+"/metrics", "", "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			counted = strings.Contains(string(text), `cipherstream_webhooks_disabled_total{reason="gone"} 1`)
+		}
+		if text := string(ask("GET", hook, made.key, "")); !strings.Contains(text, `"status":"disabled"`) {
+			t.Error(text)
 		}
 		s.Stop(context.Background())
 		if said := made.log.String(); strings.Contains(said, "geheim") || strings.Contains(said, put.Secret) {
