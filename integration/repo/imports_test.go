@@ -62,6 +62,7 @@ var engineEdges = map[string][]string{
 	"engine/service/store/sqlite":    {"engine/service/store", "engine/service/store/sqlrecord"},
 	"engine/service/store/sqlrecord": {"engine/service/store"},
 	"engine/service/store/storetest": {"engine/service/store"},
+	"engine/service/mail":            {"engine/service/store"},
 	"engine/service/webhook":         {"engine/service/job", "engine/service/store"},
 }
 

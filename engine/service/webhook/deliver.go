@@ -54,7 +54,7 @@ func (d *Dispatcher) deliver(ctx context.Context, c store.ClaimedDeliveries) {
 	case err != nil:
 		log.WarnContext(ctx, "a delivery could not be made, and is tried again", "err", err)
 		return
-	case o.Code == CodeStopped:
+	case ctx.Err() != nil && o.Verdict == store.Again:
 		log.InfoContext(ctx, "a delivery was broken off, and is sent again")
 		return
 	}
