@@ -5,8 +5,10 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/api"
+	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/job"
+	"github.com/cipherstream/cipherstream/engine/service/mail"
 	"github.com/cipherstream/cipherstream/engine/service/signing"
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/telemetry"
@@ -51,8 +53,14 @@ func (h *hooks) use(jobs *job.Manager, registry *customer.Registry, metrics *tel
 	if jobs != nil {
 		of = jobs
 	}
+	var mailer webhook.Mailer
+	if h.cfg.Settings.Mail.Server != "" {
+		if mailer, err = Mailer(h.cfg.Settings); err != nil {
+			return err
+		}
+	}
 	h.dispatcher, err = webhook.New(webhook.Config{
-		Record: &watched{h.cfg.Record, metrics}, Secrets: h.keeper, Jobs: of, Customers: registry, Holder: holder(), Log: h.cfg.Log, Now: h.cfg.Now, Observer: metrics,
+		Record: &watched{h.cfg.Record, metrics}, Secrets: h.keeper, Jobs: of, Customers: registry, Holder: holder(), Log: h.cfg.Log, Now: h.cfg.Now, Observer: metrics, Mail: mailer,
 		Poster: webhook.NewSender(webhook.SenderConfig{Allow: h.cfg.Settings.AllowNetworks, Roots: h.cfg.Roots}),
 	})
 	return err
@@ -80,6 +88,15 @@ func newHooks(cfg *Config, metrics *telemetry.Metrics) *hooks {
 // api is what the API needs of it.
 func (h *hooks) api(cfg *Config) *api.Webhooks {
 	return &api.Webhooks{Settings: cfg.Record, Secrets: h.keeper, Deliveries: cfg.Record, Notices: cfg.Record, Wake: h.wake, Sources: cfg.Settings.SourceAddresses}
+}
+
+// Mailer is the sender of mail that settings with a mail server describe.
+func Mailer(set *config.Settings) (*mail.Sender, error) {
+	m := mail.Config{Server: set.Mail.Server, Port: set.Mail.Port, From: set.Mail.From, Username: set.Mail.Username, Password: set.MailPassword, TLS: mail.TLS(set.Mail.TLS)}
+	if len(set.Servers) > 0 {
+		m.API = set.Servers[0]
+	}
+	return mail.New(m)
 }
 
 // watched is the record of the dispatcher: it counts what becomes of endpoints that fail.

@@ -45,7 +45,7 @@ var engineEdges = map[string][]string{
 	"engine/sandbox/embedded": {"engine/sandbox"},
 
 	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
-		"engine/service/customer", "engine/service/job", "engine/service/signing", "engine/service/spool", "engine/service/store", "engine/service/store/datakey",
+		"engine/service/customer", "engine/service/job", "engine/service/mail", "engine/service/signing", "engine/service/spool", "engine/service/store", "engine/service/store/datakey",
 		"engine/service/telemetry", "engine/service/webhook"},
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/binding", "engine/service/customer",
 		"engine/service/delivery", "engine/service/job", "engine/service/signing", "engine/service/spool", "engine/service/store"},
