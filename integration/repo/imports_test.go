@@ -44,15 +44,9 @@ var engineEdges = map[string][]string{
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
 
-<<<<<<< HEAD
 	"engine/service": {"engine", "engine/diag", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
-		"engine/service/customer", "engine/service/job", "engine/service/schedule", "engine/service/spool", "engine/service/store", "engine/service/store/datakey",
-		"engine/service/telemetry"},
-=======
-	"engine/service": {"engine", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
-		"engine/service/customer", "engine/service/job", "engine/service/mail", "engine/service/signing", "engine/service/spool", "engine/service/store", "engine/service/store/datakey",
-		"engine/service/telemetry", "engine/service/webhook"},
->>>>>>> hookapi
+		"engine/service/customer", "engine/service/job", "engine/service/mail", "engine/service/schedule", "engine/service/signing", "engine/service/spool",
+		"engine/service/store", "engine/service/store/datakey", "engine/service/telemetry", "engine/service/webhook"},
 	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/binding", "engine/service/customer",
 		"engine/service/delivery", "engine/service/job", "engine/service/schedule", "engine/service/signing", "engine/service/spool", "engine/service/store"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
@@ -84,11 +78,8 @@ var engineTestEdges = map[string][]string{
 	"engine/service/binding":      {"engine/service/store/memory"},
 	"engine/service/job":          {"engine/service/admission", "engine/service/delivery", "engine/service/spool", "engine/service/store/memory"},
 	"engine/service/customer":     {"engine/service/store/memory"},
-<<<<<<< HEAD
 	"engine/service/schedule":     {"engine/service/store/memory"},
-=======
 	"engine/service/webhook":      {"engine/service/store/memory"},
->>>>>>> hookapi
 	"engine/service/signing":      {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},
