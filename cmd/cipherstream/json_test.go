@@ -40,7 +40,7 @@ func TestJSONOfEveryCommand(t *testing.T) {
 				args = append(args, "--json")
 			}
 			t.Run(line, func(t *testing.T) {
-				if path == "serve" || path == "sandbox" {
+				if slices.Contains([]string{"serve", "sandbox", "webhook listen"}, path) {
 					serves(t, args)
 					return
 				}
