@@ -90,36 +90,41 @@ func (s *Store) write(j *job, step store.Step) {
 // CreateJob makes a job.
 func (s *Store) CreateJob(ctx context.Context, n store.NewJob) (made store.Job, lease store.Lease, replayed bool, err error) {
 	err = s.do(ctx, false, nil, func() error {
-		if n.Idempotency != nil {
-			there, _, err := s.admit(*n.Idempotency)
-			if err != nil {
-				return err
-			}
-			if there != "" {
-				j, err := s.job(n.Idempotency.Customer, there)
-				if err != nil {
-					return err
-				}
-				made, replayed = clone(j.Job), true
-				return nil
-			}
-		}
-		if _, twice := s.jobs.byID[n.Job.ID]; twice {
-			return fault.New(store.CodeExists, fault.Usage, "there is a job %q already", n.Job.ID)
-		}
-		s.jobs.made++
-		j := &job{seq: s.jobs.made}
-		s.write(j, store.CreateStep(n, s.jobs.moment()))
-		s.jobs.byID[j.ID] = j
-		if i := n.Idempotency; i != nil {
-			s.reserve(*i, j.ID)
-		}
-		if made = clone(j.Job); n.Holder != "" {
-			lease = store.LeaseOf(made, s.jobs.server)
-		}
-		return nil
+		made, lease, replayed, err = s.createJob(n)
+		return err
 	})
 	return made, lease, replayed, err
+}
+
+// createJob is called with the lock held.
+func (s *Store) createJob(n store.NewJob) (made store.Job, lease store.Lease, replayed bool, err error) {
+	if n.Idempotency != nil {
+		there, _, err := s.admit(*n.Idempotency)
+		if err != nil {
+			return made, lease, false, err
+		}
+		if there != "" {
+			j, err := s.job(n.Idempotency.Customer, there)
+			if err != nil {
+				return made, lease, false, err
+			}
+			return clone(j.Job), lease, true, nil
+		}
+	}
+	if _, twice := s.jobs.byID[n.Job.ID]; twice {
+		return made, lease, false, fault.New(store.CodeExists, fault.Usage, "there is a job %q already", n.Job.ID)
+	}
+	s.jobs.made++
+	j := &job{seq: s.jobs.made}
+	s.write(j, store.CreateStep(n, s.jobs.moment()))
+	s.jobs.byID[j.ID] = j
+	if i := n.Idempotency; i != nil {
+		s.reserve(*i, j.ID)
+	}
+	if made = clone(j.Job); n.Holder != "" {
+		lease = store.LeaseOf(made, s.jobs.server)
+	}
+	return made, lease, false, nil
 }
 
 func idempotencyKey(i store.Idempotency) [3]string { return [3]string{i.Customer, i.Route, i.Key} }
