@@ -8,9 +8,11 @@ import (
 
 // dependencies are the modules that this one uses itself, and why each is worth it.
 var dependencies = map[string]string{
+	"github.com/wneessen/go-mail":                 "mail to customers: messages, STARTTLS, ways to log in",
 	"code.dny.dev/ssrf":                           "which addresses are public, for what is sent to webhooks",
 	"golang.org/x/net":                            "which headers of customers may be sent, and a server of names in tests",
 	"cel.dev/cel-go":                              "the expression language of when:, rules and row filters",
+	"github.com/adhocore/gronx":                   "what the fields of a cron expression mean",
 	"github.com/apache/arrow/go/v15":              "the form of all data between stages",
 	"github.com/aws/aws-sdk-go-v2":                "the store of objects in S3: uploads in parts, presigned links",
 	"github.com/aws/aws-sdk-go-v2/config":         "the credentials of the machine that the sink runs on",
