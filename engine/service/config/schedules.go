@@ -15,7 +15,7 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/config"
 )
 
-// CodeSchedule: a schedule does not go with the rest of the configuration.
+// CodeSchedule is the code of a schedule that does not go with the rest of the configuration.
 const CodeSchedule = "service.schedule"
 
 // Schedule is a document of kind Schedule.

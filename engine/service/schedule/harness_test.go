@@ -155,7 +155,7 @@ func (w *world) jobs() []store.Job {
 func (w *world) work(fails func() bool) (jobs []store.Job) {
 	w.Helper()
 	for {
-		j, lease, ok, err := w.record.ClaimJob(w.Context(), "worker", nil)
+		_, lease, ok, err := w.record.ClaimJob(w.Context(), "worker", nil)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -167,7 +167,8 @@ func (w *world) work(fails func() bool) (jobs []store.Job) {
 			since := w.clock.Now().Format(time.DateOnly)
 			e = store.Ending{Event: store.JobCompleted, Result: store.Result{Bucket: "main", ObjectKey: "k", Manifest: []byte(`{"next_since":"` + since + `"}`)}}
 		}
-		if j, err = w.record.EndJob(w.Context(), lease, e); err != nil {
+		j, err := w.record.EndJob(w.Context(), lease, e)
+		if err != nil {
 			w.Fatal(err)
 		}
 		jobs = append(jobs, j)
