@@ -59,7 +59,7 @@ func TestJSONOfEveryCommand(t *testing.T) {
 		for _, path := range leaves(tree()) {
 			// What these say when they have done something takes a service, a server or a program: their own tests have one.
 			elsewhere := []string{"plugin install", "plugin remove", "plugin replay", "plugin test", "sandbox load",
-				"state move", "state restore", "jobs get", "jobs watch", "jobs cancel", "jobs download", "worker"}
+				"state move", "state restore", "jobs get", "jobs watch", "jobs cancel", "jobs download", "worker", "schedule get", "schedule put", "schedule delete", "schedule run"}
 			if tried[path] == slices.Contains(elsewhere, path) && !strings.HasPrefix(path, "completion") {
 				t.Errorf("%s: it is tried: %v", path, tried[path])
 			}

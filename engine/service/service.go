@@ -24,6 +24,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/job"
+	"github.com/cipherstream/cipherstream/engine/service/schedule"
 	"github.com/cipherstream/cipherstream/engine/service/spool"
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
@@ -48,6 +49,7 @@ type Record interface {
 	// Queues are the jobs that wait and run, by procedure.
 	Queues(ctx context.Context) (map[string]store.Queue, error)
 	api.JobRecord
+	schedule.Record
 	deliveryRecord
 }
 
@@ -85,6 +87,7 @@ type Service struct {
 	admission *admission.Controller
 	spools    *spool.Pool
 	jobs      *job.Manager // nil when there are none
+	schedules *schedules   // nil when there are no jobs
 	accepts   *acceptance
 	hooks     *hooks
 	traces    *telemetry.Traces
@@ -132,6 +135,12 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		}
 		s.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
 		jobGauges(s.metrics, &cfg, s.jobs, s.accepts)
+		if s.schedules, err = newSchedules(&s.cfg, s.registry, s.metrics); err != nil {
+			return nil, err
+		}
+		if err := s.schedules.check(set); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.hooks.use(s.jobs, s.registry, s.metrics); err != nil {
 		return nil, err
@@ -145,6 +154,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if s.jobs != nil {
 		parts.Jobs, parts.JobRecord, parts.LinkKey, parts.JobsRefused = s.jobs, cfg.Record, cfg.DataKey.Derive("links"), s.accepts.refused
+		parts.Schedules = s.schedules
 	}
 	if s.api, err = api.New(parts); err != nil {
 		return nil, err
@@ -258,7 +268,11 @@ func (s *Service) Start(ctx context.Context) (err error) {
 		l.start(s.cfg.Log)
 	}
 	if s.jobs != nil {
+		if err = s.schedules.use(ctx, set); err != nil {
+			return err
+		}
 		s.jobs.Start()
+		s.schedules.Start()
 	}
 	s.hooks.dispatcher.Start()
 	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", cmp.Or(set.Directory, "on a server"), "customers", len(set.Customers),
@@ -315,6 +329,9 @@ func (s *Service) Stop(ctx context.Context) {
 			s.cfg.Log.WarnContext(ctx, "admin.sock was not closed properly", "err", err)
 		}
 	}
+	if s.schedules != nil {
+		s.schedules.Stop()
+	}
 	if s.jobs != nil { // those that requests became in the meantime, too
 		handedBack, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
 		s.jobs.Stop(handedBack)
@@ -349,6 +366,11 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 	if len(restart) > 0 {
 		return fault.New(CodeReload, fault.Usage, "these settings take effect at a start only: %v", restart).WithHint("restart the service, or leave them as they are")
 	}
+	if s.schedules != nil {
+		if err := s.schedules.check(to); err != nil {
+			return err
+		}
+	}
 	// The certificate is read anew even where its path is the same: that is what is renewed most.
 	pair, err := readCertificate(to.Listen.Certificate, to.Listen.Key)
 	if err != nil {
@@ -364,6 +386,11 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 			err = errors.Join(err, s.cfg.Buckets.Use(s.settings.Load()))
 		}
 		return err
+	}
+	if s.schedules != nil {
+		if err := s.schedules.use(ctx, to); err != nil {
+			return errors.Join(err, s.registry.Reload(ctx, customers(s.settings.Load()), s.settings.Load().AdminNetworks), s.cfg.Buckets.Use(s.settings.Load()))
+		}
 	}
 	// Nothing below can fail.
 	s.admission.Change(admitted(to))

@@ -158,6 +158,27 @@ func TestEnds(t *testing.T) {
 
 // TestCancel: a job that waits is cancelled at once, one that runs within seconds, wherever it runs; and it is not run
 // again.
+// TestProgressed: who is to be told of progress is, when the record has it.
+func TestProgressed(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		var told atomic.Int64
+		a := w.start("a", 1, deliver("one\ntwo\n", time.Minute), func(c *Config) {
+			c.Progressed = func(customer, id string) {
+				if j, err := w.store.Job(context.Background(), customer, id); err != nil || j.Status != store.Running || j.Rows != 2 {
+					t.Errorf("%+v, %v", j, err)
+				}
+				told.Add(1)
+			}
+		})
+		job := a.create("clinic")
+		w.ended(job)
+		if n, most := told.Load(), int64(time.Minute/store.RenewEvery)+1; n < 2 || n > most {
+			t.Errorf("told %d times in a minute", n)
+		}
+	})
+}
+
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
@@ -767,7 +788,7 @@ func TestRecordsClock(t *testing.T) {
 				})
 				job := p.create("clinic")
 				time.Sleep(31 * time.Second)
-				if off := p.Now().Sub(time.Now()); off.Abs() > time.Second {
+				if off := time.Until(p.Now()); off.Abs() > time.Second {
 					t.Errorf("the clock is %s off", off)
 				}
 				_, remaining, known := p.Progress(store.Job{Status: store.Running, Attempts: 1, StartedAt: time.Now().Add(-time.Minute),
@@ -783,11 +804,11 @@ func TestRecordsClock(t *testing.T) {
 				if err != nil || !link.Expires.Equal(job.ObjectExpires) {
 					t.Errorf("%+v, %v", link, err)
 				}
-				if now := w.bucket.asked().Now; now.Sub(time.Now()).Abs() > time.Second {
+				if now := w.bucket.asked().Now; time.Until(now).Abs() > time.Second {
 					t.Errorf("the link is signed as of %s", now)
 				}
 				rows, err := w.store.AuditOf(t.Context(), "clinic", time.Time{}, 99)
-				if last := rows[len(rows)-1]; err != nil || last.What != "job.link" || last.At.Sub(time.Now()).Abs() > time.Second {
+				if last := rows[len(rows)-1]; err != nil || last.What != "job.link" || time.Until(last.At).Abs() > time.Second {
 					t.Errorf("%+v, %v", last, err)
 				}
 			})
