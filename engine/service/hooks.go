@@ -136,6 +136,13 @@ func (h *hooks) wake() {
 	}
 }
 
+// progressed says that a job has come further. It never waits.
+func (h *hooks) progressed(customer, job string) {
+	if h.dispatcher != nil {
+		h.dispatcher.Progressed(customer, job)
+	}
+}
+
 // pruning forgets deliveries that ended long ago.
 func (h *hooks) pruning() *loop {
 	return &loop{name: "deliveries", every: time.Hour, do: func(ctx context.Context) error {

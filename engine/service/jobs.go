@@ -27,12 +27,12 @@ type Buckets interface {
 }
 
 // newJobs makes the manager of a process's jobs, with so many workers.
-func newJobs(cfg *Config, registry *customer.Registry, memory *admission.Controller, workers int, observer job.Observer) (
+func newJobs(cfg *Config, registry *customer.Registry, memory *admission.Controller, workers int, observer *jobObserver) (
 	*job.Manager, error) {
 	set := cfg.Settings
 	return job.New(job.Config{
 		Record: cfg.Record, Engine: cfg.Engine, Customers: registry, Buckets: cfg.Buckets, Memory: memory, Holder: holder(), Public: api.Public,
-		Workers: workers, TimeLimits: timeLimits(set.Jobs), Isolation: cfg.Isolation, RunMemory: int64(set.Limits.RunMemory), Log: cfg.Log, Now: cfg.Now, Observer: observer,
+		Workers: workers, TimeLimits: timeLimits(set.Jobs), Isolation: cfg.Isolation, RunMemory: int64(set.Limits.RunMemory), Log: cfg.Log, Now: cfg.Now, Observer: observer, Progressed: observer.hooks.progressed,
 		Retention: job.Retention{Link: set.Jobs.Retention.Link, Grace: set.Jobs.Retention.Grace, Listed: set.Jobs.Retention.Jobs},
 	})
 }
