@@ -41,6 +41,7 @@ func newJobs(cfg *Config, registry *customer.Registry, memory *admission.Control
 type jobObserver struct {
 	metrics *telemetry.Metrics
 	traces  *telemetry.Traces
+	hooks   *hooks
 }
 
 func (o *jobObserver) Run(ctx context.Context, j store.Job) job.RunObserver {
@@ -49,6 +50,7 @@ func (o *jobObserver) Run(ctx context.Context, j store.Job) job.RunObserver {
 
 func (o *jobObserver) Ended(j store.Job, outcome string, rows, bytes int64) {
 	o.metrics.Run(j.Procedure, "job", outcome, rows, bytes)
+	o.hooks.wake() // there may be something to tell
 	if outcome == job.OutcomeLost {
 		o.metrics.LeaseLost()
 	}

@@ -11,6 +11,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -49,6 +50,7 @@ type Record interface {
 	Queues(ctx context.Context) (map[string]store.Queue, error)
 	api.JobRecord
 	schedule.Record
+	deliveryRecord
 }
 
 // Config is what a service is made of. Settings, Engine, Record and DataKey have to be given; they stay the caller's, who
@@ -68,6 +70,8 @@ type Config struct {
 	Level *slog.LevelVar
 	// Isolation spreads the stages of a run over processes. Default the engine's.
 	Isolation engine.Isolation
+	// Roots sign the certificates of those who receive webhooks. Default those of the system.
+	Roots *x509.CertPool
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
@@ -85,6 +89,7 @@ type Service struct {
 	jobs      *job.Manager // nil when there are none
 	schedules *schedules   // nil when there are no jobs
 	accepts   *acceptance
+	hooks     *hooks
 	traces    *telemetry.Traces
 	public    *listener
 	ops       *listener // nil when there is none
@@ -123,8 +128,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	s.gauges(s.admission, spools)
+	s.hooks = newHooks(&cfg, s.metrics)
 	if cfg.Buckets != nil {
-		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers, &jobObserver{s.metrics, s.traces}); err != nil {
+		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers, &jobObserver{s.metrics, s.traces, s.hooks}); err != nil {
 			return nil, err
 		}
 		s.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
@@ -136,12 +142,15 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 			return nil, err
 		}
 	}
+	if err := s.hooks.use(s.jobs, s.registry, s.metrics); err != nil {
+		return nil, err
+	}
 	parts := api.Config{
 		Engine: cfg.Engine, Tuning: tuning(set), Customers: s.registry, Admission: s.admission, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
-		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation,
+		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation, Operators: s.registry, Webhooks: s.hooks.api(&cfg),
 	}
 	if s.jobs != nil {
 		parts.Jobs, parts.JobRecord, parts.LinkKey, parts.JobsRefused = s.jobs, cfg.Record, cfg.DataKey.Derive("links"), s.accepts.refused
@@ -165,6 +174,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		}},
 		{name: "keys", every: time.Minute, do: s.registry.Flush, atEnd: true},
 	}
+	s.loops = append(s.loops, s.hooks.pruning())
 	if s.accepts != nil {
 		s.loops = append(s.loops, s.accepts.loop())
 	}
@@ -264,6 +274,7 @@ func (s *Service) Start(ctx context.Context) (err error) {
 		s.jobs.Start()
 		s.schedules.Start()
 	}
+	s.hooks.dispatcher.Start()
 	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", cmp.Or(set.Directory, "on a server"), "customers", len(set.Customers),
 		"version", s.cfg.Version}
 	if pin := s.public.pin(); pin != "" {
@@ -326,6 +337,9 @@ func (s *Service) Stop(ctx context.Context) {
 		s.jobs.Stop(handedBack)
 		cancel()
 	}
+	sent, cancelSent := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
+	s.hooks.dispatcher.Stop(sent) // what is broken off is sent again by another process, or the next one
+	cancelSent()
 	for _, l := range s.loops {
 		l.stop()
 	}

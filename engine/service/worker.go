@@ -23,6 +23,7 @@ type Worker struct {
 	jobs      *job.Manager
 	schedules *schedules
 	accepts   *acceptance
+	hooks     *hooks
 	metrics   *telemetry.Metrics
 	traces    *telemetry.Traces
 	ops       *listener // nil when there is none
@@ -44,7 +45,11 @@ func NewWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
-	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers), &jobObserver{w.metrics, w.traces}); err != nil {
+	w.hooks = newHooks(&cfg, w.metrics)
+	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers), &jobObserver{w.metrics, w.traces, w.hooks}); err != nil {
+		return nil, err
+	}
+	if err := w.hooks.use(w.jobs, w.registry, w.metrics); err != nil {
 		return nil, err
 	}
 	w.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
@@ -54,7 +59,7 @@ func NewWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	w.metrics.Gauge("memory_used_bytes", "Memory that runs were given.", func() float64 { return float64(memory.Stats().Used) })
 	w.metrics.Gauge("memory_limit_bytes", "Memory that runs may be given.", func() float64 { return float64(memory.Stats().Memory) })
-	w.loops = []*loop{w.accepts.loop(), {name: "keys", every: time.Minute, do: w.registry.Flush, atEnd: true}}
+	w.loops = []*loop{w.accepts.loop(), {name: "keys", every: time.Minute, do: w.registry.Flush, atEnd: true}, w.hooks.pruning()}
 	return w, nil
 }
 
@@ -77,6 +82,7 @@ func (w *Worker) Start(ctx context.Context) (err error) {
 	}
 	w.jobs.Start()
 	w.schedules.Start()
+	w.hooks.dispatcher.Start()
 	attributes := []any{"workers", max(1, w.cfg.Settings.Jobs.Workers), "customers", len(w.cfg.Settings.Customers), "version", w.cfg.Version}
 	if w.ops != nil {
 		attributes = append(attributes, "operations", w.ops.address())
@@ -148,6 +154,7 @@ func (w *Worker) Stop(ctx context.Context) {
 	defer cancel()
 	w.schedules.Stop()
 	w.jobs.Stop(over)
+	w.hooks.dispatcher.Stop(over)
 	for _, l := range w.loops {
 		l.stop()
 	}

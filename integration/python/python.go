@@ -30,6 +30,9 @@ var Schemathesis = sync.OnceValues(func() (string, error) { return environment("
 // StandardWebhooks returns the path of a Python that has the library of Standard Webhooks, in an environment of its own.
 var StandardWebhooks = sync.OnceValues(func() (string, error) { return environment("webhooks.txt") })
 
+// Mail returns the path of a Python that has aiosmtpd, in an environment of its own.
+var Mail = sync.OnceValues(func() (string, error) { return environment("mail.txt") })
+
 // environment makes the environment with the packages of a file of integration/scripts, if it is not there.
 func environment(requirements string) (string, error) {
 	_, file, _, ok := runtime.Caller(0)

@@ -8,6 +8,7 @@ import (
 
 // dependencies are the modules that this one uses itself, and why each is worth it.
 var dependencies = map[string]string{
+	"github.com/wneessen/go-mail":                 "mail to customers: messages, STARTTLS, ways to log in",
 	"code.dny.dev/ssrf":                           "which addresses are public, for what is sent to webhooks",
 	"golang.org/x/net":                            "which headers of customers may be sent, and a server of names in tests",
 	"cel.dev/cel-go":                              "the expression language of when:, rules and row filters",

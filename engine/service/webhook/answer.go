@@ -27,10 +27,10 @@ const (
 	CodeAddress = "webhook.address"
 	// CodeHeaders: the custom headers cannot be sent.
 	CodeHeaders = "webhook.headers"
+	// CodeNoMail: it is mail, and the service sends none any more.
+	CodeNoMail = "webhook.no_mail"
 	// CodeStopped: the service ended in the middle of it.
 	CodeStopped = "webhook.stopped"
-	// CodeMessage: the body could not be made: the job's link, or the customer's secret, is not to be had.
-	CodeMessage = "webhook.message"
 )
 
 // answers say what a status comes to; the first that it is in counts.
