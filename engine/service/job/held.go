@@ -149,6 +149,9 @@ func (h *Held) renew() error {
 		h.lose()
 	case err == nil:
 		h.extend(began)
+		if told := h.manager.cfg.Progressed; told != nil {
+			told(h.job.Customer, h.job.ID)
+		}
 		if renewal.Cancel {
 			h.stop(fault.New(CodeCancelled, fault.Cancelled, "the job was cancelled"))
 		}

@@ -138,6 +138,8 @@ type Config struct {
 	RunMemory int64
 	// Observer, if set, is told of attempts.
 	Observer Observer
+	// Progressed, if set, is called when the record has been told how far a job is. It must not wait.
+	Progressed func(customer, job string)
 	// Log receives what operators should know. Default nowhere.
 	Log *slog.Logger
 	// Now is the clock of what is compared with the record's, and never of a lease. Default time.Now.

@@ -158,6 +158,27 @@ func TestEnds(t *testing.T) {
 
 // TestCancel: a job that waits is cancelled at once, one that runs within seconds, wherever it runs; and it is not run
 // again.
+// TestProgressed: who is to be told of progress is, when the record has it.
+func TestProgressed(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *world) {
+		var told atomic.Int64
+		a := w.start("a", 1, deliver("one\ntwo\n", time.Minute), func(c *Config) {
+			c.Progressed = func(customer, id string) {
+				if j, err := w.store.Job(context.Background(), customer, id); err != nil || j.Status != store.Running || j.Rows != 2 {
+					t.Errorf("%+v, %v", j, err)
+				}
+				told.Add(1)
+			}
+		})
+		job := a.create("clinic")
+		w.ended(job)
+		if n, most := told.Load(), int64(time.Minute/store.RenewEvery)+1; n < 2 || n > most {
+			t.Errorf("told %d times in a minute", n)
+		}
+	})
+}
+
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
