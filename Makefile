@@ -56,10 +56,11 @@ LONG          := ./integration/e2e ./integration/sandbox ./integration/service
 PROCESSES     := ./integration/debugging ./integration/examples ./integration/mysqlsource ./integration/nodeplugin \
 	./integration/python ./integration/scaffold ./plugins/bundle
 # Tests by name that start processes of their own binary, over and over, one after the other, and of values by the million or
-# of every byte of something, in one goroutine of their own or nearly so, which the
-# race detector makes many times slower as well. They run without it, in full; smaller tests of the same packages run with it.
-LARGE       := ./cmd/cipherstream/pipeline ./cmd/cipherstream/plugin ./sdk/stagetest/suite ./engine/decrypt ./engine/sandbox ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
-LARGE_TESTS := ^(TestForeignFiltersAreChecked|TestForeignFilterKeepsSecrets|TestPluginTestConfines|TestReplayIsConfined|TestForeignProcesses|TestBrokenProcessesFail|TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
+# of every byte of something, or of thousands of requests, or of hours of a clock of their own, in one goroutine of their own
+# or nearly so, which the race detector makes many times slower as well. They run without it, in full; smaller tests of the
+# same packages run with it: those of TestBucketForgotten's and TestEveryFieldOfEveryOperation's start the same loops and servers.
+LARGE       := ./cmd/cipherstream/pipeline ./cmd/cipherstream/plugin ./sdk/stagetest/suite ./engine/decrypt ./engine/sandbox ./engine/service/api ./engine/service/job ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
+LARGE_TESTS := ^(TestBucketForgotten|TestEveryFieldOfEveryOperation|TestForeignFiltersAreChecked|TestForeignFilterKeepsSecrets|TestPluginTestConfines|TestReplayIsConfined|TestForeignProcesses|TestBrokenProcessesFail|TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
 # As the programs that the tests start are built, and the linters read, so that every package is compiled once for all of
 # it, and once more for the race detector, which needs cgo.
 UNRACED := CGO_ENABLED=0 -vet=off -tags $(TAGS) -timeout 45m

@@ -40,13 +40,13 @@ func TestJSONOfEveryCommand(t *testing.T) {
 				args = append(args, "--json")
 			}
 			t.Run(line, func(t *testing.T) {
-				if path == "serve" || path == "sandbox" {
+				if slices.Contains([]string{"serve", "sandbox", "webhook listen"}, path) {
 					serves(t, args)
 					return
 				}
 				r := cmdtest.Call(t, args...)
-				// What doctor and lint say of a service that is nowhere, and of a bad pipeline.
-				well := r.Code == terminal.ExitDone || path == "doctor" || path == "lint" && r.Code == terminal.ExitUsage
+				// What these say of a service that is nowhere, an event of somebody else, and a bad pipeline.
+				well := r.Code == terminal.ExitDone || path == "doctor" || path == "webhook verify" || path == "lint" && r.Code == terminal.ExitUsage
 				said, errs := values(t, "standard output", r.Stdout), values(t, "standard error", r.Stderr)
 				if !well || len(said)+len(errs) == 0 {
 					t.Errorf("%+v", r)
@@ -57,11 +57,8 @@ func TestJSONOfEveryCommand(t *testing.T) {
 			tried[path] = true
 		}
 		for _, path := range leaves(tree()) {
-			// What these say when they have done something takes a service, a server or a program: their own tests have one.
-			elsewhere := []string{"plugin install", "plugin remove", "plugin replay", "plugin test", "sandbox load",
-				"state move", "state restore", "jobs get", "jobs watch", "jobs cancel", "jobs download", "worker"}
-			if tried[path] == slices.Contains(elsewhere, path) && !strings.HasPrefix(path, "completion") {
-				t.Errorf("%s: it is tried: %v", path, tried[path])
+			if !tried[path] && !slices.Contains(elsewhere, path) && !strings.HasPrefix(path, "completion") {
+				t.Errorf("nothing tries %s", path)
 			}
 		}
 	})

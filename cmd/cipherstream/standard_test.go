@@ -48,6 +48,7 @@ func writers(t *testing.T, dsn string) map[string][]string {
 		"call patients --customer clinic --server " + fakeService(t), "call patients --json --customer clinic -o " + filepath.Join(t.TempDir(), "called") + " --server " + fakeService(t),
 		"doctor --config " + document, "doctor --json --config " + document, "jobs list --customer clinic --server " + fakeService(t),
 		"jobs list --json --customer clinic --server " + fakeService(t),
+		"schedule list --customer clinic --server " + fakeService(t), "schedule list --json --customer clinic --server " + fakeService(t),
 		"webhook listen --plain --listen 127.0.0.1:0", "webhook verify " + event, "webhook verify --json " + event,
 		"run appointments --progress none --dsn " + dsn, "run appointments --json --isolation none --dsn " + dsn,
 		"run appointments --progress none --dsn " + dsn + " --job --bucket " + t.TempDir(),
@@ -94,13 +95,17 @@ func fakeService(t *testing.T) string {
 	return server.URL
 }
 
+// elsewhere are commands of which what they say goes the way of the others; to try them takes a server, or what another
+// command made.
+var elsewhere = []string{
+	"plugin install", "plugin remove", "plugin replay", "plugin test", "sandbox load",
+	"key revoke", "key rotate", "customer key activate", "customer key retire", "state backup", "state restore", "state move",
+	"jobs get", "jobs watch", "jobs cancel", "jobs download", "worker", "schedule get", "schedule put", "schedule delete", "schedule run",
+	"maintenance announce", "webhook delete", "webhook deliveries", "webhook get", "webhook retry", "webhook secret activate", "webhook secret rotate", "webhook set", "webhook test",
+}
+
 // TestWritersAreAll: a new command is tried with an output that is full, and with one that nobody reads.
 func TestWritersAreAll(t *testing.T) {
-	elsewhere := []string{ // what they say goes the way of the others; to try them takes a server, or what another command made
-		"plugin install", "plugin remove", "plugin replay", "plugin test", "sandbox load",
-		"key revoke", "key rotate", "customer key activate", "customer key retire", "state backup", "state restore", "state move",
-		"jobs get", "jobs watch", "jobs cancel", "jobs download", "worker",
-	}
 	lines := writers(t, "mysql://x")
 	for _, path := range leaves(tree()) {
 		tried := slices.Contains(elsewhere, path)

@@ -186,6 +186,11 @@ func read(file string, root *Node, diags *diag.List) *draft {
 			WithHint("cipherstream config check says what is wrong with it"))
 		return d
 	}
+	if kind := root.Get("kind"); kind != nil && kind.Text == KindSchedule {
+		diags.Add(diag.At(kind.At, CodeNotAllowed, "this is a schedule of jobs, and no pipeline").
+			WithHint("name it under schedules of a service's configuration; cipherstream config check says what is wrong with it"))
+		return d
+	}
 	r.object(root, "a pipeline", root.At,
 		field{"apiVersion", true, r.version},
 		field{"kind", true, r.choice(&d.kind, KindPipeline, KindTemplate)},

@@ -10,6 +10,9 @@ import (
 // KindService is the kind of the configuration of a service, which package engine/service/config reads.
 const KindService = "Service"
 
+// KindSchedule is the kind of a schedule of jobs, which package engine/service/schedule reads.
+const KindSchedule = "Schedule"
+
 // KindTest is the kind of files that test a pipeline. Such a file extends nothing
 // and is no Document; see Loader.Test.
 const KindTest = "Test"
@@ -260,6 +263,8 @@ func commandFor(kind string) string {
 		return "cipherstream test runs tests of pipelines"
 	case KindService:
 		return "cipherstream config check says what is wrong with the configuration of a service"
+	case KindSchedule:
+		return "the configuration of a service names schedules, and cipherstream config check says what is wrong with them"
 	}
 	return ""
 }

@@ -70,6 +70,7 @@ type surroundings struct {
 	Input       string // how reading standard input ends
 	Descriptors []int
 	CoreLimit   uint64
+	TimerSlack  int // of a thread, in nanoseconds
 }
 
 // inherited is the descriptors that this process got from its parent.
@@ -101,7 +102,7 @@ func (report) Open(context.Context) (*arrow.Schema, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {
 		return nil, err
 	}
-	see.CoreLimit = limit.Cur
+	see.CoreLimit, see.TimerSlack = limit.Cur, timerSlack()
 	text, err := json.Marshal(see)
 	if err != nil {
 		return nil, err

@@ -158,9 +158,17 @@ func cause(err error) string {
 	return err.Error()
 }
 
+// timerSlack is how late the system may wake up a thread of a plugin that sleeps, in nanoseconds; without it that is
+// 50 µs. A Go program has a thread that wakes up every 20 µs and the slack, as long as others make system calls that
+// take longer, and a write of a megabyte does. Those wake-ups took a tenth of the CPU of a run to a file. No stage
+// sleeps for less than milliseconds.
+const timerSlack = 1_000_000
+
 // prepareThread restricts the calling thread, and with it the processes that it starts. The thread keeps the
 // restrictions.
 func prepareThread(c confinement) error {
+	// It is inherited (PR_SET_TIMERSLACK(2const)). A system that does not take it only makes runs dearer.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0)
 	if c.thirdParty {
 		// No program that it executes gains rights: setuid, file capabilities
 		// (PR_SET_NO_NEW_PRIVS(2const)).

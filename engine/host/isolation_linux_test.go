@@ -4,7 +4,15 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
+
+// timerSlack is how late the system may wake this thread up by a timer, in nanoseconds.
+func timerSlack() int {
+	slack, _ := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	return slack
+}
 
 // confinable reports, without the code that is tested, whether the system lets this
 // user make the namespaces of a confined process.

@@ -3,6 +3,7 @@ package host_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -71,6 +72,9 @@ func TestSurroundings(t *testing.T) {
 			}
 			if !slices.Equal(see.Descriptors, []int{0, 1, 2, 3}) {
 				t.Errorf("it inherited the descriptors %v; 3 is the lifeline", see.Descriptors)
+			}
+			if want := 1_000_000; runtime.GOOS == "linux" && see.TimerSlack != want {
+				t.Errorf("its timers may be %d ns late, want %d: with less, Go's runtime wakes up thousands of times a second", see.TimerSlack, want)
 			}
 			if see.CoreLimit != 0 {
 				t.Errorf("core files may have %d bytes", see.CoreLimit)

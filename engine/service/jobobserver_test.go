@@ -22,7 +22,7 @@ func TestJobsAreObserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-	o := &jobObserver{telemetry.NewMetrics([]string{"visits"}, "1"), traces}
+	o := &jobObserver{telemetry.NewMetrics([]string{"visits"}, "1"), traces, &hooks{}}
 	j := store.Job{ID: "visits_1_2", Procedure: "visits", Trace: "00-" + trace + "-" + parent + "-01"}
 	run := o.Run(t.Context(), j)
 	if given := run.Traceparent(); !strings.HasPrefix(given, "00-"+trace+"-") || strings.Contains(given, parent) {

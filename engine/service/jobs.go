@@ -27,12 +27,12 @@ type Buckets interface {
 }
 
 // newJobs makes the manager of a process's jobs, with so many workers.
-func newJobs(cfg *Config, registry *customer.Registry, memory *admission.Controller, workers int, observer job.Observer) (
+func newJobs(cfg *Config, registry *customer.Registry, memory *admission.Controller, workers int, observer *jobObserver) (
 	*job.Manager, error) {
 	set := cfg.Settings
 	return job.New(job.Config{
 		Record: cfg.Record, Engine: cfg.Engine, Customers: registry, Buckets: cfg.Buckets, Memory: memory, Holder: holder(), Public: api.Public,
-		Workers: workers, TimeLimits: timeLimits(set.Jobs), Isolation: cfg.Isolation, RunMemory: int64(set.Limits.RunMemory), Log: cfg.Log, Now: cfg.Now, Observer: observer,
+		Workers: workers, TimeLimits: timeLimits(set.Jobs), Isolation: cfg.Isolation, RunMemory: int64(set.Limits.RunMemory), Log: cfg.Log, Now: cfg.Now, Observer: observer, Progressed: observer.hooks.progressed,
 		Retention: job.Retention{Link: set.Jobs.Retention.Link, Grace: set.Jobs.Retention.Grace, Listed: set.Jobs.Retention.Jobs},
 	})
 }
@@ -41,6 +41,7 @@ func newJobs(cfg *Config, registry *customer.Registry, memory *admission.Control
 type jobObserver struct {
 	metrics *telemetry.Metrics
 	traces  *telemetry.Traces
+	hooks   *hooks
 }
 
 func (o *jobObserver) Run(ctx context.Context, j store.Job) job.RunObserver {
@@ -49,6 +50,7 @@ func (o *jobObserver) Run(ctx context.Context, j store.Job) job.RunObserver {
 
 func (o *jobObserver) Ended(j store.Job, outcome string, rows, bytes int64) {
 	o.metrics.Run(j.Procedure, "job", outcome, rows, bytes)
+	o.hooks.wake() // there may be something to tell
 	if outcome == job.OutcomeLost {
 		o.metrics.LeaseLost()
 	}

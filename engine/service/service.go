@@ -11,6 +11,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/job"
+	"github.com/cipherstream/cipherstream/engine/service/schedule"
 	"github.com/cipherstream/cipherstream/engine/service/spool"
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
@@ -47,6 +49,8 @@ type Record interface {
 	// Queues are the jobs that wait and run, by procedure.
 	Queues(ctx context.Context) (map[string]store.Queue, error)
 	api.JobRecord
+	schedule.Record
+	deliveryRecord
 }
 
 // Config is what a service is made of. Settings, Engine, Record and DataKey have to be given; they stay the caller's, who
@@ -66,6 +70,8 @@ type Config struct {
 	Level *slog.LevelVar
 	// Isolation spreads the stages of a run over processes. Default the engine's.
 	Isolation engine.Isolation
+	// Roots sign the certificates of those who receive webhooks. Default those of the system.
+	Roots *x509.CertPool
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
@@ -81,7 +87,9 @@ type Service struct {
 	admission *admission.Controller
 	spools    *spool.Pool
 	jobs      *job.Manager // nil when there are none
+	schedules *schedules   // nil when there are no jobs
 	accepts   *acceptance
+	hooks     *hooks
 	traces    *telemetry.Traces
 	public    *listener
 	ops       *listener // nil when there is none
@@ -120,22 +128,33 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	s.gauges(s.admission, spools)
+	s.hooks = newHooks(&cfg, s.metrics)
 	if cfg.Buckets != nil {
-		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers, &jobObserver{s.metrics, s.traces}); err != nil {
+		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers, &jobObserver{s.metrics, s.traces, s.hooks}); err != nil {
 			return nil, err
 		}
 		s.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
 		jobGauges(s.metrics, &cfg, s.jobs, s.accepts)
+		if s.schedules, err = newSchedules(&s.cfg, s.registry, s.metrics); err != nil {
+			return nil, err
+		}
+		if err := s.schedules.check(set); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.hooks.use(s.jobs, s.registry, s.metrics); err != nil {
+		return nil, err
 	}
 	parts := api.Config{
 		Engine: cfg.Engine, Tuning: tuning(set), Customers: s.registry, Admission: s.admission, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
 		Servers: set.Servers, Version: cfg.Version,
 		TLS:     set.Listen.Certificate != "" || set.Listen.Plain == "proxy",
-		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation,
+		Metrics: s.metrics.Handler(), Isolation: cfg.Isolation, Operators: s.registry, Webhooks: s.hooks.api(&cfg),
 	}
 	if s.jobs != nil {
 		parts.Jobs, parts.JobRecord, parts.LinkKey, parts.JobsRefused = s.jobs, cfg.Record, cfg.DataKey.Derive("links"), s.accepts.refused
+		parts.Schedules = s.schedules
 	}
 	if s.api, err = api.New(parts); err != nil {
 		return nil, err
@@ -155,6 +174,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		}},
 		{name: "keys", every: time.Minute, do: s.registry.Flush, atEnd: true},
 	}
+	s.loops = append(s.loops, s.hooks.pruning())
 	if s.accepts != nil {
 		s.loops = append(s.loops, s.accepts.loop())
 	}
@@ -248,8 +268,13 @@ func (s *Service) Start(ctx context.Context) (err error) {
 		l.start(s.cfg.Log)
 	}
 	if s.jobs != nil {
+		if err = s.schedules.use(ctx, set); err != nil {
+			return err
+		}
 		s.jobs.Start()
+		s.schedules.Start()
 	}
+	s.hooks.dispatcher.Start()
 	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", cmp.Or(set.Directory, "on a server"), "customers", len(set.Customers),
 		"version", s.cfg.Version}
 	if pin := s.public.pin(); pin != "" {
@@ -304,11 +329,17 @@ func (s *Service) Stop(ctx context.Context) {
 			s.cfg.Log.WarnContext(ctx, "admin.sock was not closed properly", "err", err)
 		}
 	}
+	if s.schedules != nil {
+		s.schedules.Stop()
+	}
 	if s.jobs != nil { // those that requests became in the meantime, too
 		handedBack, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
 		s.jobs.Stop(handedBack)
 		cancel()
 	}
+	sent, cancelSent := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
+	s.hooks.dispatcher.Stop(sent) // what is broken off is sent again by another process, or the next one
+	cancelSent()
 	for _, l := range s.loops {
 		l.stop()
 	}
@@ -335,6 +366,11 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 	if len(restart) > 0 {
 		return fault.New(CodeReload, fault.Usage, "these settings take effect at a start only: %v", restart).WithHint("restart the service, or leave them as they are")
 	}
+	if s.schedules != nil {
+		if err := s.schedules.check(to); err != nil {
+			return err
+		}
+	}
 	// The certificate is read anew even where its path is the same: that is what is renewed most.
 	pair, err := readCertificate(to.Listen.Certificate, to.Listen.Key)
 	if err != nil {
@@ -350,6 +386,11 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 			err = errors.Join(err, s.cfg.Buckets.Use(s.settings.Load()))
 		}
 		return err
+	}
+	if s.schedules != nil {
+		if err := s.schedules.use(ctx, to); err != nil {
+			return errors.Join(err, s.registry.Reload(ctx, customers(s.settings.Load()), s.settings.Load().AdminNetworks), s.cfg.Buckets.Use(s.settings.Load()))
+		}
 	}
 	// Nothing below can fail.
 	s.admission.Change(admitted(to))

@@ -18,16 +18,18 @@ import (
 
 // Worker is a process that runs jobs, and answers nobody but operators.
 type Worker struct {
-	cfg      Config
-	registry *customer.Registry
-	jobs     *job.Manager
-	accepts  *acceptance
-	metrics  *telemetry.Metrics
-	traces   *telemetry.Traces
-	ops      *listener // nil when there is none
-	loops    []*loop
-	failed   chan error
-	stopping atomic.Bool
+	cfg       Config
+	registry  *customer.Registry
+	jobs      *job.Manager
+	schedules *schedules
+	accepts   *acceptance
+	hooks     *hooks
+	metrics   *telemetry.Metrics
+	traces    *telemetry.Traces
+	ops       *listener // nil when there is none
+	loops     []*loop
+	failed    chan error
+	stopping  atomic.Bool
 }
 
 // NewWorker makes a worker, which does nothing yet, of what a service is made of; Config.Buckets has to be given.
@@ -43,14 +45,21 @@ func NewWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
-	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers), &jobObserver{w.metrics, w.traces}); err != nil {
+	w.hooks = newHooks(&cfg, w.metrics)
+	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers), &jobObserver{w.metrics, w.traces, w.hooks}); err != nil {
+		return nil, err
+	}
+	if err := w.hooks.use(w.jobs, w.registry, w.metrics); err != nil {
 		return nil, err
 	}
 	w.accepts = &acceptance{record: cfg.Record, holder: holder(), log: cfg.Log}
 	jobGauges(w.metrics, &cfg, w.jobs, w.accepts)
+	if w.schedules, err = newSchedules(&w.cfg, w.registry, w.metrics); err != nil {
+		return nil, err
+	}
 	w.metrics.Gauge("memory_used_bytes", "Memory that runs were given.", func() float64 { return float64(memory.Stats().Used) })
 	w.metrics.Gauge("memory_limit_bytes", "Memory that runs may be given.", func() float64 { return float64(memory.Stats().Memory) })
-	w.loops = []*loop{w.accepts.loop(), {name: "keys", every: time.Minute, do: w.registry.Flush, atEnd: true}}
+	w.loops = []*loop{w.accepts.loop(), {name: "keys", every: time.Minute, do: w.registry.Flush, atEnd: true}, w.hooks.pruning()}
 	return w, nil
 }
 
@@ -72,6 +81,8 @@ func (w *Worker) Start(ctx context.Context) (err error) {
 		l.start(w.cfg.Log)
 	}
 	w.jobs.Start()
+	w.schedules.Start()
+	w.hooks.dispatcher.Start()
 	attributes := []any{"workers", max(1, w.cfg.Settings.Jobs.Workers), "customers", len(w.cfg.Settings.Customers), "version", w.cfg.Version}
 	if w.ops != nil {
 		attributes = append(attributes, "operations", w.ops.address())
@@ -141,7 +152,9 @@ func (w *Worker) Stop(ctx context.Context) {
 	}
 	over, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
 	defer cancel()
+	w.schedules.Stop()
 	w.jobs.Stop(over)
+	w.hooks.dispatcher.Stop(over)
 	for _, l := range w.loops {
 		l.stop()
 	}

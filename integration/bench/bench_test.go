@@ -167,6 +167,7 @@ func TestReport(t *testing.T) {
 		options: options{rows: 1_000_000, rounds: 2, output: "RAM", subjects: regexp.MustCompile("source|ndjson-(none|group|stage|filtered-(fused|third))")},
 		columns: 28, serverVersion: "10.11", outputs: map[string]output{"ndjson": {"abc", 5}},
 		use:    embeddedUse{memory: []float64{190 << 20, 201 << 20}, pooled: []float64{0.9, 1.8}, alone: []float64{1, 2}},
+		gate:   gated{with: []float64{1.01, 2.06, 3}, without: []float64{1, 2, 3}},
 		others: []written{{"cipherstream", 900, 0.5}, {"pyarrow 26", 1000, 0.25}},
 	}
 	var out bytes.Buffer
@@ -186,6 +187,7 @@ func TestReport(t *testing.T) {
 		"(largest: ndjson-stage) | 128 | 129 | | **missed** |",
 		"(PSS, highest round) | 200 | 201 | 190–201 | **missed** |",
 		"wall with a pool of 2 ÷ without | 1.00 | 0.90 | 0.90–0.90 | met |",
+		"with a gate before the commit: CPU ÷ without | 1.02 | 1.01 | 1.00–1.03 | met |",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())

@@ -9,7 +9,7 @@
 // Every output is checked: number of rows, and the same bytes in every round and
 // from every isolation. The rows of the Parquet file are written once more by our encoder,
 // pyarrow and DuckDB, to compare sizes and times. At the end an engine in this process, as a service has one, runs ten NDJSON
-// streams at once and bursts of short runs.
+// streams at once and bursts of short runs, and runs to a file with and without a gate before the commit.
 //
 // With -service it measures what customers of a service wait for instead, over HTTP on loopback, in the same way; with -jobs
 // what the service's jobs take, with results in MinIO.
@@ -53,7 +53,7 @@ func main() {
 	only := ""
 	flag.Int64Var(&o.rows, "rows", 1_000_000, "appointments to load and read")
 	flag.IntVar(&o.rounds, "rounds", 7, "measured rounds, after one that is not counted")
-	flag.StringVar(&only, "subjects", ".", "measure only subjects whose name matches this `REGEXP`, streams and burst among them; the client always runs")
+	flag.StringVar(&only, "subjects", ".", "measure only subjects whose name matches this `REGEXP`, streams, burst and gate among them; the client always runs")
 	flag.StringVar(&o.output, "output", "/dev/shm", "write output files to a new folder in `DIR`, best in RAM")
 	flag.BoolVar(&o.service, "service", false, "measure the service instead: latencies, and streams over HTTP")
 	flag.BoolVar(&o.jobs, "jobs", false, "measure jobs of the service instead: how fast they are accepted, taken, run and listed")
@@ -128,6 +128,9 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	if b.use, err = b.measureEmbedded(ctx); err != nil {
+		return err
+	}
+	if b.gate, err = b.measureGate(ctx); err != nil {
 		return err
 	}
 	return report(os.Stdout, b, results)

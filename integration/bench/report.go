@@ -18,6 +18,7 @@ func report(w io.Writer, b *bench, results map[string][]usage) error {
 	b.writers(&out)
 	b.aims(&out, results)
 	b.use.report(&out)
+	b.gate.report(&out)
 	_, err := io.WriteString(w, out.String())
 	return err
 }

@@ -69,6 +69,7 @@ type bench struct {
 	others  []written         // Parquet files of the same rows
 	key     string            // for sealed outputs
 	use     embeddedUse
+	gate    gated
 }
 
 // start starts the server, with memory for the whole table where the machine has

@@ -82,7 +82,7 @@ func (d *databases) empty(t *testing.T, name string) {
 		"TRUNCATE TABLE audit", "TRUNCATE TABLE leftovers", "DELETE FROM `keys`", "DELETE FROM disabled", "DELETE FROM sealing_keys", "DELETE FROM sealing_uses",
 		"DELETE FROM requests", "DELETE FROM jobs", "DELETE FROM job_transitions", "DELETE FROM shares", "DELETE FROM past_runs",
 		"DELETE FROM idempotency", "DELETE FROM outbox", "TRUNCATE TABLE deliveries", "DELETE FROM delivery_attempts", "DELETE FROM endpoints", "DELETE FROM delivery_shares",
-		"DELETE FROM webhooks", "DELETE FROM webhook_secrets", "UPDATE counters SET value = 0",
+		"DELETE FROM webhooks", "DELETE FROM webhook_secrets", "DELETE FROM schedules", "DELETE FROM notices", "UPDATE counters SET value = 0",
 	} {
 		if _, err := db.Exec(statement); err != nil {
 			t.Error(err)

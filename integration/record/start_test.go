@@ -257,6 +257,41 @@ func TestMove(t *testing.T) {
 		if _, err := from.AddSealingUses(ctx, "c", "s", 7); err != nil {
 			t.Fatal(err)
 		}
+		deliveries := map[string]store.Verdict{"delivered": store.Accepted, "dead": store.Final, "waiting": store.Again}
+		for id := range deliveries {
+			events, err := from.Outbox(ctx, 0, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			one := store.Delivery{
+				ID: id, Customer: "c", Channel: store.ByWebhook, Own: true, Event: events[0].Event, Job: events[0].Job, Data: []byte(`{"x":"` + "\U0001f9ea" + `"}`),
+			}
+			if n, err := from.Expand(ctx, []store.Expansion{{Event: events[0], Deliveries: []store.Delivery{one}}}); err != nil || n != 1 {
+				t.Fatal(n, err)
+			}
+		}
+		for _, err := range []error{
+			from.PutWebhook(ctx, store.Webhook{
+				Customer: "c", URL: "https://c.example/" + hostile, Events: []string{"job.completed"}, Enabled: true, Headers: []byte{0xff, 0},
+				Retry: store.Retry{Durable: true, Multiplier: 1.25},
+			}, store.Audit{}),
+			from.CreateWebhookSecret(ctx, store.WebhookSecret{Customer: "c", ID: "w", Sealed: []byte{0xff}}, store.Audit{}),
+			from.PutOutbox(ctx, []store.OutboxEvent{{Customer: "c", Event: store.EventMaintenance, Data: []byte{0xff, 0}}}),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range deliveries {
+			claimed, ok, err := from.ClaimDeliveries(ctx, "w")
+			if err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+			outcome := store.Outcome{Verdict: deliveries[claimed.Deliveries[0].ID], Code: "webhook.status", Message: hostile}
+			if _, err := from.EndAttempt(ctx, claimed.Lease, outcome, durably); err != nil {
+				t.Fatal(err)
+			}
+		}
 		to := open(t, on.DSN(on.Database()), mysql.Options{})
 		before := to.Version()
 		moved, err := sqlrecord.Move(ctx, from.Record, to.Record)
@@ -267,7 +302,11 @@ func TestMove(t *testing.T) {
 		for _, m := range moved {
 			rows[m.Table] = m.Rows
 		}
-		if rows["jobs"] != 250 || rows["keys"] != 1 || rows["outbox"] != 125 || rows["idempotency"] != 250 || rows["sealing_uses"] != 1 || rows["requests"] != 1 {
+		if rows["jobs"] != 250 || rows["keys"] != 1 || rows["outbox"] != 123 || rows["idempotency"] != 250 || rows["sealing_uses"] != 1 || rows["requests"] != 1 {
+			t.Errorf("moved were %v", rows)
+		}
+		if rows["webhooks"] != 1 || rows["webhook_secrets"] != 1 || rows["deliveries"] != 3 || rows["delivery_attempts"] != 3 || rows["endpoints"] != 1 ||
+			rows["delivery_shares"] != 1 {
 			t.Errorf("moved were %v", rows)
 		}
 		// Every table that there is has moved.
@@ -320,6 +359,15 @@ func TestMove(t *testing.T) {
 			all, _, err := s.Jobs(ctx, store.JobFilter{Customer: "c", Limit: 1000})
 			return all, err
 		})
+		same("webhook", func(s storetest.Store) (any, error) { return s.Webhook(ctx, "c") })
+		same("webhook secrets", func(s storetest.Store) (any, error) { return s.WebhookSecrets(ctx, "c") })
+		same("deliveries", func(s storetest.Store) (any, error) {
+			all, _, err := s.Deliveries(ctx, store.DeliveryFilter{Customer: "c", Limit: 1000})
+			return all, err
+		})
+		same("attempts", func(s storetest.Store) (any, error) { return s.Attempts(ctx, "c", "dead") })
+		same("endpoints", func(s storetest.Store) (any, error) { return s.Endpoints(ctx, "c") })
+		same("outbox", func(s storetest.Store) (any, error) { return s.Outbox(ctx, 0, 1000) })
 		same("audit", func(s storetest.Store) (any, error) { return s.AuditOf(ctx, "", time.Time{}, 10_000) })
 		// It goes on where the other has ended.
 		j, lease, ok, err := to.ClaimJob(ctx, "w", nil)
@@ -329,7 +377,7 @@ func TestMove(t *testing.T) {
 		if _, err := to.EndJob(ctx, lease, store.Ending{Event: store.JobFailed}); err != nil {
 			t.Fatal(err)
 		}
-		if events, err := to.Outbox(ctx, 125, 9); err != nil || len(events) != 1 || events[0].Seq != 126 {
+		if events, err := to.Outbox(ctx, 126, 9); err != nil || len(events) != 1 || events[0].Seq != 127 {
 			t.Errorf("the outbox goes on with %+v, %v", events, err)
 		}
 		if _, err := sqlrecord.Move(ctx, from.Record, to.Record); !fault.Is(err, store.CodeExists) {

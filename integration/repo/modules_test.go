@@ -12,6 +12,7 @@ var dependencies = map[string]string{
 	"code.dny.dev/ssrf":                           "which addresses are public, for what is sent to webhooks",
 	"golang.org/x/net":                            "which headers of customers may be sent, and a server of names in tests",
 	"cel.dev/cel-go":                              "the expression language of when:, rules and row filters",
+	"github.com/adhocore/gronx":                   "what the fields of a cron expression mean",
 	"github.com/apache/arrow/go/v15":              "the form of all data between stages",
 	"github.com/aws/aws-sdk-go-v2":                "the store of objects in S3: uploads in parts, presigned links",
 	"github.com/aws/aws-sdk-go-v2/config":         "the credentials of the machine that the sink runs on",

@@ -149,13 +149,18 @@ const requestTime = 15 * time.Second
 
 // try asks one of the services for something, as a client does that may not be answered.
 func (c *cluster) try(turn int, method, path, body string, header ...string) (*reply, error) {
+	return c.tryAs(c.key, turn, method, path, body, header...)
+}
+
+// tryAs is try with another key.
+func (c *cluster) tryAs(key string, turn int, method, path, body string, header ...string) (*reply, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, c.where(turn)+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Authorization", "Bearer "+c.key)
+	r.Header.Set("Authorization", "Bearer "+key)
 	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])

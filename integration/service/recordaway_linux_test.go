@@ -1,16 +1,20 @@
 package service
 
 import (
+	"bufio"
 	"encoding/json"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/cipherstream/cipherstream/integration/disk"
+	"github.com/cipherstream/cipherstream/integration/required"
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
@@ -79,7 +83,31 @@ func TestRecordRefuses(t *testing.T) {
 		disk.Small(t, small, "size=8m")
 		c := form(t, ordered(t), topology{serves: 1, jobs: 1}, loose+"  state: "+filepath.Join(small, "state")+"\n")
 		ballast := filepath.Join(small, "ballast")
-		c.refused(t, refusal{name: "full", begins: func(t *testing.T) {
+		// A file system that becomes read-only refuses what is written to files that are open: here by the kernel's tracing of calls.
+		strace, err := exec.LookPath("strace")
+		if err != nil {
+			required.Missing(t, "strace was not found; install it with `make deps`")
+		}
+		var traced *exec.Cmd
+		c.refused(t, refusal{name: "read-only", begins: func(t *testing.T) {
+			traced = exec.Command(strace, "-f", "-p", strconv.Itoa(c.nodes[0].cmd.Process.Pid), "-o", os.DevNull, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EROFS")
+			says, err := traced.StderrPipe()
+			if err == nil {
+				err = traced.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if line, err := bufio.NewReader(says).ReadString('\n'); err != nil || !strings.Contains(line, "attached") {
+				t.Fatalf("%q, %v", line, err)
+			}
+			go io.Copy(io.Discard, says)
+		}, ends: func(t *testing.T) {
+			if err := traced.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			_ = traced.Wait() // by the signal
+		}}, refusal{name: "full", begins: func(t *testing.T) {
 			f, err := os.Create(ballast)
 			if err != nil {
 				t.Fatal(err)

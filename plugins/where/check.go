@@ -103,6 +103,33 @@ func (c *compiler) checkComparison(at, a, b ast.Expr, o operation) {
 		return
 	}
 	c.problem(at.ID(), "%s is compared with %s", typeName(c.typeOf(a)), typeName(c.typeOf(b)))
+	if hint := comparisonHint(a, b, x, y); hint != "" && c.failed.Hint == "" {
+		c.failed.WithHint("%s", hint)
+	}
+}
+
+// comparisonHint says how to write a comparison of two classes that do not go together; empty where the expression
+// does not show what is meant.
+func comparisonHint(a, b ast.Expr, x, y class) string {
+	if x > y {
+		a, b, x, y = b, a, y, x
+	}
+	switch [2]class{x, y} {
+	case [2]class{classNumber, classText}:
+		switch {
+		case b.Kind() == ast.LiteralKind:
+			return "a number stands without quotes, as in id == 5"
+		case a.Kind() == ast.LiteralKind, a.Kind() == ast.CallKind && a.AsCall().FunctionName() == funcNumber:
+			return "text stands in quotes, as in code == '5'"
+		}
+	case [2]class{classNumber, classBool}, [2]class{classText, classBool}:
+		return "a boolean is compared with true or false, without quotes"
+	case [2]class{classNumber, classTime}:
+		return "a date stands in quotes, as in day >= '2024-12-31'"
+	case [2]class{classNumber, classSpan}:
+		return "a time of day stands in quotes, as in begins >= '08:30:00'"
+	}
+	return ""
 }
 
 // checkTime checks a text that is compared with a date or a time.

@@ -200,6 +200,27 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestComparisonHints: what does not go together is said with how to write it.
+func TestComparisonHints(t *testing.T) {
+	t.Parallel()
+	in := table(t, []string{"id int64", "status string", "amount decimal(10,2)", "day date", "clock time", "paid boolean"})
+	const number, text, boolean = "a number stands without quotes", "text stands in quotes", "true or false, without quotes"
+	for expression, want := range map[string]string{
+		"id == 'x'": number, "'5' < id": number, "amount == '1.5'": number, "id in [1, '2']": number,
+		"status > 5": text, "5.0 == status": text,
+		"paid == 1": boolean, "paid == 'true'": boolean,
+		"day == 20241231": "as in day >= '2024-12-31'", "clock > 830": "as in begins >= '08:30:00'",
+		"id == status": "", "day == clock": "",
+		"id == 'x' && day == 5": number, // that of the first
+	} {
+		_, err := newTestFilter(t, memory.DefaultAllocator, expression, false).Bind(in.Schema())
+		f := fault.From(err)
+		if f == nil || !strings.Contains(f.Message, "is compared with") || want == "" && f.Hint != "" || !strings.Contains(f.Hint, want) {
+			t.Errorf("%s: %v, hint %q; want %q", expression, err, f.Hint, want)
+		}
+	}
+}
+
 func TestCost(t *testing.T) {
 	t.Parallel()
 	in := table(t, []string{"i int64"}, []string{"1"})

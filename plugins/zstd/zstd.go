@@ -51,15 +51,16 @@ const (
 	// mostJobs bounds the jobs under way, and with them memory, on large machines.
 	mostJobs = 8
 	// slow is the pause between two pieces from which on what is there is given on at
-	// once: the encoder would hold it until megabytes have come.
-	slow = time.Second
+	// once: the encoder would hold it until megabytes have come. It is less than the second for which a source waits
+	// for more rows.
+	slow = 900 * time.Millisecond
 )
 
 type compressor struct {
 	level  zstd.EncoderLevel
 	sealed bool
 
-	// now is the clock, and idle the time since which no piece has come.
+	// now is the clock, and idle the time since which no piece has come, at first that of Begin.
 	now  func() time.Time
 	idle time.Time
 
@@ -83,7 +84,10 @@ func (c *compressor) Bind(in sdk.Media) (sdk.Media, error) {
 	return in, nil
 }
 
-func (c *compressor) Begin(*sdk.Output) error { return nil }
+func (c *compressor) Begin(*sdk.Output) error {
+	c.idle = c.now()
+	return nil
+}
 
 func (c *compressor) options() []zstd.EOption {
 	options := []zstd.EOption{
@@ -118,7 +122,7 @@ func (c *compressor) Compress(ctx context.Context, piece []byte, out *sdk.Output
 	if _, err := c.encoder.Write(piece); err != nil {
 		return broken(err)
 	}
-	if !c.idle.IsZero() && c.now().Sub(c.idle) >= slow {
+	if c.now().Sub(c.idle) >= slow {
 		if err := c.encoder.Flush(); err != nil {
 			return broken(err)
 		}

@@ -17,6 +17,7 @@ const example = "../../../examples/service.yaml"
 func TestExampleConfig(t *testing.T) {
 	t.Setenv("SUNRISE_DSN", "mysql://u:geheim@db.example.com/practice")
 	t.Setenv("SUNRISE_KEYS", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+	t.Setenv("MAIL_PASSWORD", "geheim too")
 	if r := cmdtest.Call(t, "config", "check", example); r.Code != terminal.ExitDone || !strings.Contains(r.Stdout, "good, 1 customer") || r.Stderr != "" {
 		t.Errorf("%+v", r)
 	}

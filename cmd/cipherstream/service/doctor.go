@@ -45,6 +45,7 @@ const (
 	codeObject      = "doctor.object"
 	codeSlow        = "doctor.slow"
 	codeDurability  = "doctor.durability"
+	codeDeliveries  = "doctor.deliveries"
 )
 
 // What is worth a warning.
@@ -121,9 +122,10 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look whether everything is there that the service needs",
 		Long: `Look whether everything is there that the service of a document needs: the record and how durable it
-is; every bucket, where an object is written, read and removed; disks; clocks; every customer's
-database with its grants, in which no row is read; and what expires soon, keys and certificates.
-It works beside a service that runs, and where none does.
+is; every bucket, where an object is written, read and removed; disks; clocks; the mail server, to
+which nothing is sent; every customer's database with its grants, in which no row is read; what
+expires soon, keys and certificates; and what customers were not told: deliveries that were given up,
+or wait for long. It works beside a service that runs, and where none does.
 
 Each finding is wrong, a warning, unchecked or fine. The exit code is that of the worst one: 3 where
 something cannot be reached or lets nobody in, 2 where a setting is wrong, 1 for anything else that
@@ -312,6 +314,9 @@ func (d *doctor) checks(diags diag.List) ([]check, error) {
 	for _, name := range slices.Sorted(maps.Keys(d.set.Buckets)) {
 		checks = append(checks, check{"bucket", name, func(ctx context.Context, r *findings) { d.bucket(ctx, r, name) }})
 	}
+	if d.set.Mail.Server != "" {
+		checks = append(checks, check{"mail", d.set.Mail.Server, d.mail})
+	}
 	for i := range d.set.Customers {
 		c := &d.set.Customers[i]
 		for _, procedure := range procedures {
@@ -352,6 +357,7 @@ func (d *doctor) record(ctx context.Context, r *findings) {
 			defer client.Close()
 			r.fine("a service runs with %s", d.set.Directory)
 			d.keys(ctx, r, client)
+			lookAtDeliveries(ctx, r, client)
 			return
 		}
 		if !fault.Is(err, admin.CodeNotRunning) {
@@ -389,7 +395,45 @@ func (d *doctor) record(ctx context.Context, r *findings) {
 		r.wrong(err)
 		return
 	}
-	d.keys(ctx, r, registry.Manage(customer.Actor{Who: "user:" + userName(), From: "local"}))
+	manage := registry.Manage(customer.Actor{Who: "user:" + userName(), From: "local"})
+	d.keys(ctx, r, manage)
+	lookAtDeliveries(ctx, r, manage)
+}
+
+// mail looks whether the mail server lets the service in. Nothing is sent.
+func (d *doctor) mail(ctx context.Context, r *findings) {
+	m, err := service.Mailer(d.set)
+	if err == nil {
+		err = m.Check(ctx)
+	}
+	if err != nil {
+		r.wrong(err)
+		return
+	}
+	r.fine("it can be reached and lets the service in; nothing was sent")
+}
+
+// waitsLong is how long what customers are told may wait before it is worth a warning: a receiver may be down for some time.
+const waitsLong = 24 * time.Hour
+
+// lookAtDeliveries looks at what customers were not told.
+func lookAtDeliveries(ctx context.Context, r *findings, m admin.Announcements) {
+	found, err := m.Deliveries(ctx)
+	if err != nil {
+		r.wrong(err)
+		return
+	}
+	if found.Dead > 0 {
+		r.warn(fault.New(codeDeliveries, fault.Source, "%s deliveries to customers were given up", terminal.Grouped(found.Dead)).
+			WithHint("the receivers' owners see why with cipherstream webhook deliveries --status dead, and have them sent again with webhook retry"))
+	}
+	oldest := time.Duration(found.OldestSeconds * float64(time.Second))
+	if oldest > waitsLong {
+		r.warn(fault.New(codeDeliveries, fault.Source, "of %s deliveries that wait the oldest has waited for %s", terminal.Grouped(found.Waiting), oldest.Round(time.Minute)).
+			WithHint("where a service or a worker runs, its log says why: a receiver that is down, or the mail server"))
+		return
+	}
+	r.fine("%s deliveries wait", terminal.Grouped(found.Waiting))
 }
 
 // allKeys are those that customers call with, and those that their deliveries are sealed with.

@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
 )
 
@@ -84,6 +86,33 @@ func TestDoctorCountsUses(t *testing.T) {
 		r := cmdtest.Call(t, "doctor", "--config", path)
 		if got := strings.Contains(r.Stdout, "the sealing key "+key.ID+" of one has sealed"); got != (all > 1<<31) {
 			t.Errorf("%d uses: %s", all, r.Stdout)
+		}
+	}
+}
+
+// TestDoctorLooksAtDeliveries: dead letters are a warning, and a mail server that cannot be reached is wrong.
+func TestDoctorLooksAtDeliveries(t *testing.T) {
+	path := document(t, "  mail: {server: 127.0.0.1, port: 1, from: noreply@example.com, tls: none}\n")
+	record, err := sqlite.Open(t.Context(), filepath.Join(filepath.Dir(path), "state"), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	err = record.PutOutbox(ctx, []store.OutboxEvent{{Customer: "one", Event: store.EventTest, Data: []byte("{}")}})
+	events, listed := record.Outbox(ctx, 0, 9)
+	if err := errors.Join(err, listed); err != nil || len(events) != 1 {
+		t.Fatal(err, events)
+	}
+	// The customer has no webhook any more: what is on its way to it is dead.
+	_, err = record.Expand(ctx, []store.Expansion{{Event: events[0], Deliveries: []store.Delivery{{ID: "del_1_ab", Customer: "one", Channel: store.ByWebhook, Own: true, Target: "https://hooks.example.com", Event: store.EventTest}}}})
+	_, _, claimed := record.ClaimDeliveries(ctx, "sender")
+	if err := errors.Join(err, claimed, record.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r := cmdtest.Call(t, "doctor", "--config", path, "--json")
+	for _, want := range []string{"1 deliveries to customers were given up", `"code": "doctor.deliveries"`, "the mail server cannot be used", `"code": "mail.connection"`} {
+		if !strings.Contains(r.Stdout, want) {
+			t.Errorf("%s is missing: %+v", want, r)
 		}
 	}
 }

@@ -30,7 +30,7 @@ func Commands(s *session.Session) []*cobra.Command {
 	return slices.Concat(
 		session.Under(session.Serving, a.serveCommand(), a.workerCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(),
 			a.maintenanceCommand(), a.stateCommand(), a.doctorCommand()),
-		session.Under(session.Calling, a.callCommand(), a.jobsCommand(), a.webhookCommand()),
+		session.Under(session.Calling, a.callCommand(), a.jobsCommand(), a.scheduleCommand(), a.webhookCommand()),
 	)
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
@@ -237,5 +238,9 @@ func TestMaintenanceAnnounce(t *testing.T) {
 		if r := announce(args...); r.Code != terminal.ExitUsage || r.Stderr == "" {
 			t.Errorf("%q: %+v", args, r)
 		}
+	}
+	from := time.Now().Add(time.Hour).UTC()
+	if r := announce("--from", from.Format(time.RFC3339), "--to", from.Add(time.Hour).Format(time.RFC3339), "--message", "Updates."); r.Code != 0 || !strings.HasPrefix(r.Stdout, "2 customers are told of the maintenance from ") {
+		t.Errorf("%+v", r)
 	}
 }

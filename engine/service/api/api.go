@@ -150,6 +150,8 @@ type Config struct {
 	Webhooks *Webhooks
 	// Operators do what only operators may. Default nobody does.
 	Operators Operators
+	// Schedules keeps schedules. Default there are none; they need Jobs.
+	Schedules Schedules
 	// LinkKey signs the links to objects of buckets that sign none themselves: at least 32 bytes, the same in all processes.
 	LinkKey []byte
 	// JobsRefused is asked for why no jobs are accepted now, a code, and says nothing where they are. Default they are.

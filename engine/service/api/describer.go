@@ -42,7 +42,8 @@ func (d *describer) components() {
 		Extensions: map[string]any{"x-errors": rows}}
 	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, binding.Receipt{},
 		jobBody{}, jobListBody{}, transitionBody{}, progressBody{}, auditListBody{}, job.Manifest{},
-		webhookBody{}, secretBody{}, testBody{}, deliveryBody{}, deliveryListBody{}, resentBody{}, announcedBody{}} {
+		webhookBody{}, secretBody{}, testBody{}, deliveryBody{}, deliveryListBody{}, resentBody{}, announcedBody{},
+		scheduleBody{}, scheduleListBody{}} {
 		d.registry.Schema(reflect.TypeOf(value), true, "")
 	}
 	forms := map[bool][]any{}

@@ -149,6 +149,33 @@ func TestGuidesDecrypt(t *testing.T) {
 	}
 }
 
+// TestGuideSetsAWebhook runs the program of the guide that sets a webhook and tests it.
+func TestGuideSetsAWebhook(t *testing.T) {
+	t.Parallel()
+	program(t, "curl")
+	h := newHookServer(t, nil)
+	text, err := guideCode("webhook.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cmd := exec.Command("sh", "-c", text)
+	if bash, err := exec.LookPath("bash"); err == nil {
+		cmd = exec.Command(bash, "-c", text)
+	}
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CIPHERSTREAM_URL="+h.URL, "CIPHERSTREAM_KEY=good", "CIPHERSTREAM_CUSTOMER=clinic-7")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	secret, err := os.ReadFile(filepath.Join(dir, "webhook.secret"))
+	if err != nil || !regexp.MustCompile(`^whsec_[A-Za-z0-9+/]{43}=\n$`).Match(secret) {
+		t.Errorf("%v: %q", err, secret)
+	}
+	if events, err := h.record.Outbox(t.Context(), 0, 10); err != nil || len(events) != 1 || events[0].Event != "webhook.test" {
+		t.Errorf("%v %v", events, err)
+	}
+}
+
 // TestGuideVerifies runs the program of the guide on what is signed, and on what was altered.
 func TestGuideVerifies(t *testing.T) {
 	t.Parallel()

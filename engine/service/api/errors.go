@@ -39,6 +39,11 @@ const (
 	RequestNotFound      Code = "REQUEST_NOT_FOUND"
 	ReceiptNotFound      Code = "RECEIPT_NOT_FOUND"
 	JobNotFound          Code = "JOB_NOT_FOUND"
+	ScheduleNotFound     Code = "SCHEDULE_NOT_FOUND"
+	ScheduleExists       Code = "SCHEDULE_EXISTS"
+	ScheduleManaged      Code = "SCHEDULE_MANAGED"
+	ScheduleBusy         Code = "SCHEDULE_BUSY"
+	TooManySchedules     Code = "TOO_MANY_SCHEDULES"
 	LinkInvalid          Code = "LINK_INVALID"
 	TableNotAvailable    Code = "TABLE_NOT_AVAILABLE"
 	CallNotAvailable     Code = "CALL_NOT_AVAILABLE"
@@ -157,6 +162,16 @@ var table = []Entry{
 		Suggestion: "PUT /v1/customers/{customer_id}/webhook makes one."},
 	{Code: DeliveryNotFound, Status: http.StatusNotFound, Meaning: "There is no such delivery of this customer, or it ended so long ago that it is listed no more.",
 		Suggestion: "Check delivery_id: GET /v1/customers/{customer_id}/webhook/deliveries lists them."},
+	{Code: ScheduleNotFound, Status: http.StatusNotFound, Meaning: "There is no such schedule of this customer.",
+		Suggestion: "Check schedule_id: GET /v1/customers/{customer_id}/schedules lists them."},
+	{Code: ScheduleExists, Status: http.StatusConflict, Meaning: "The customer has a schedule of this name already.",
+		Suggestion: "Give another name, or replace that one: PUT /v1/customers/{customer_id}/schedules/{schedule_id}."},
+	{Code: ScheduleManaged, Status: http.StatusConflict, Meaning: "The operator of the service keeps this schedule in a document, and it cannot be changed here.",
+		Suggestion: "Ask the operator of the service, or make a schedule of your own.", inner: []string{store.CodeScheduleDocument}},
+	{Code: ScheduleBusy, Status: http.StatusConflict, Meaning: "The last job of the schedule has not ended.",
+		Suggestion: "Wait until it has ended, or cancel it; last_job_id names it.", inner: []string{store.CodeScheduleBusy}},
+	{Code: TooManySchedules, Status: http.StatusConflict, Meaning: "The customer has as many schedules as it may have.",
+		Suggestion: "Delete one that is not needed any more."},
 	{Code: TableNotAvailable, Status: http.StatusNotFound, Meaning: "The table is not there, or the customer may not read it.",
 		Suggestion: "Check table_name, or have the table added to the customer's allow-list.",
 		inner:      []string{"mysql.table_not_available", "mysql.unknown_table"}},
@@ -240,7 +255,7 @@ var table = []Entry{
 	{Code: StorageUnavailable, Status: http.StatusServiceUnavailable, Meaning: "The place where results of jobs are kept cannot be used.", Retryable: true,
 		Suggestion: "Try again later.", inner: []string{"sink.", "object."}},
 	{Code: JobsNotAvailable, Status: http.StatusServiceUnavailable, Meaning: "The result is one for a background job, and there are none for this customer.",
-		Suggestion: "Ask for less, or with mode: stream.", inner: []string{"delivery.jobs_not_available"}},
+		Suggestion: "Ask for less, or with mode: stream.", inner: []string{"delivery.jobs_not_available", "schedule.no_bucket"}},
 	{Code: WebhooksUnavailable, Status: http.StatusServiceUnavailable, Meaning: "This service sends no webhooks.",
 		Suggestion: "Leave out webhook_url, and ask about jobs: GET /v1/customers/{customer_id}/jobs/{job_id}."},
 

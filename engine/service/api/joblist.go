@@ -118,7 +118,7 @@ type auditListBody struct {
 // auditBody is something that was done.
 type auditBody struct {
 	At        string            `json:"at" format:"date-time" doc:"When."`
-	Who       string            `json:"who" doc:"key:ID for an API key, link:ID for who had a link that this key got, operator, or service."`
+	Who       string            `json:"who" doc:"key:ID for an API key, link:ID for who had a link that this key got, schedule:ID for a schedule at its tick, operator, or service."`
 	What      string            `json:"what" doc:"What was done, such as job.created or key.revoke."`
 	From      string            `json:"from,omitempty" doc:"Address of who has asked."`
 	RequestID string            `json:"request_id,omitempty" doc:"Identifier of the request."`

@@ -48,6 +48,7 @@ var schemaNames = map[string]string{
 	"auditListBody": "AuditList", "auditBody": "AuditRow", "webhookBody": "Webhook", "retryBody": "WebhookRetry", "secretBody": "WebhookSecret",
 	"testBody": "WebhookTest", "deliveryBody": "Delivery", "attemptBody": "DeliveryAttempt", "deliveryListBody": "DeliveryList", "resentBody": "Resent",
 	"announcedBody": "Maintenance",
+	"scheduleBody":  "Schedule", "scheduleListBody": "ScheduleList", "scheduleWindowBody": "ScheduleWindow", "scheduleRunBody": "ScheduleRun",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -86,6 +87,7 @@ func (a *API) register() error {
 	}
 	d.others()
 	d.jobs()
+	d.schedules()
 	d.webhooks()
 	d.maintenance()
 	a.mux.HandleFunc("POST /v1/procedures/{procedure}", handler(func(x *exchange) *Error {
@@ -158,6 +160,7 @@ func (a *API) tags() (out []*huma.Tag) {
 	slices.SortFunc(out, func(a, b *huma.Tag) int { return strings.Compare(a.Name, b.Name) })
 	return append(out, &huma.Tag{Name: tagCatalogue, Description: "What can be asked for."}, &huma.Tag{Name: tagRequests, Description: "What became of requests."},
 		&huma.Tag{Name: tagJobs, Description: "Results that are made in the background, and are fetched when they are there."},
+		&huma.Tag{Name: tagSchedules, Description: "Jobs that are made again and again."},
 		&huma.Tag{Name: tagWebhooks, Description: "What is told of jobs, maintenance and limits, and how it went."},
 		&huma.Tag{Name: tagOperators, Description: "What operators do, with a key of their own from their own networks."},
 		&huma.Tag{Name: tagAudit, Description: "What was done with the customer's data, and by whom."})

@@ -47,6 +47,7 @@ const (
 type checker struct {
 	ctx     context.Context
 	doc     *document.Settings
+	loader  *document.Loader
 	options Options
 	folder  string
 	diags   diag.List
@@ -115,6 +116,7 @@ func (c *checker) settings(w Spec) *Settings {
 		c.add(diag.At(c.doc.At("customers"), CodeCustomer, "no customer is declared, so that every request is refused").AsWarning(), []string{"customers"})
 	}
 	c.withoutBuckets(w)
+	s.Schedules = c.schedules(w)
 	return s
 }
 

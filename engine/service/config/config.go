@@ -29,6 +29,8 @@ type Settings struct {
 	AllowNetworks, SourceAddresses []netip.Prefix
 	MailPassword                   config.Secret
 	Customers                      []Customer
+	// Schedules are those of the documents that Spec.Schedules names.
+	Schedules []Schedule
 }
 
 // Customer is a customer with its secrets.
@@ -76,7 +78,7 @@ func Load(ctx context.Context, path string, o Options) (settings *Settings, diag
 	if o.State != "" {
 		written.State = fromHere(o.State)
 	}
-	c := &checker{ctx: ctx, doc: doc, options: o, folder: filepath.Dir(path), diags: diags, keyAt: map[string]diag.Position{}}
+	c := &checker{ctx: ctx, doc: doc, loader: loader, options: o, folder: filepath.Dir(path), diags: diags, keyAt: map[string]diag.Position{}}
 	settings = c.settings(written)
 	if diags = c.diags.Normalise(); diags.HasErrors() {
 		settings = nil

@@ -142,7 +142,7 @@ type Change struct {
 // reloaded are the settings that a reload puts into effect. All others are looked at once, when the service starts.
 var reloaded = []string{"listen.certificate", "listen.key", "admin_networks", "trusted_proxies", "buckets", "limits.memory", "limits.run_memory",
 	"limits.streams", "limits.max_wait", "limits.rates", "limits.spool.memory", "limits.spool.answer", "limits.spool.process", "shutdown.grace",
-	"secrets", "customers", "log"}
+	"secrets", "customers", "schedules", "log"}
 
 // Changes says what differs, in the order of the document. Of a secret it says that it differs, and nothing more.
 func Changes(from, to *Settings) []Change {
@@ -162,6 +162,7 @@ func Changes(from, to *Settings) []Change {
 			add("buckets." + name + " (the secrets)")
 		}
 	}
+	changedSchedules(from, to, add)
 	if from.Record != to.Record {
 		add("state (the secret)")
 	}

@@ -35,6 +35,7 @@ type Spec struct {
 	Shutdown       Shutdown              `config:"shutdown" doc:"How the service ends."`
 	Secrets        map[string]string     `config:"secrets" doc:"References to secrets by name, for ${secret.NAME}."`
 	Customers      []CustomerSpec        `config:"customers" doc:"The customers, and what each may reach."`
+	Schedules      []string              `config:"schedules" max:"1000" doc:"Files with documents of kind Schedule, and folders of them: jobs that are made again and again."`
 	Plugins        string                `config:"plugins" doc:"Folder with plugins.lock and third-party plugins. Default none."`
 	Catalogue      string                `config:"catalogue" doc:"Folder with the pipelines of the catalogue instead of those of this program."`
 	Log            Log                   `config:"log" doc:"What is logged, as JSON, to standard error."`

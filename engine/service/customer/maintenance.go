@@ -9,12 +9,54 @@ import (
 	"unicode/utf8"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // Announcements are what customers are told that no job tells.
 type Announcements interface {
 	// PutOutbox puts events where deliveries are made of.
 	PutOutbox(ctx context.Context, events []store.OutboxEvent, audit ...store.Audit) error
+	// DeliveryQueues says how many deliveries wait and are dead, and since when the oldest waits.
+	DeliveryQueues(ctx context.Context) (waiting, dead int64, oldest time.Time, err error)
+	Clock(ctx context.Context) (time.Time, error)
+}
+
+// Deliveries is how it stands with what customers are told, whoever they are.
+type Deliveries struct {
+	Waiting int64 `json:"waiting"`
+	// Dead are those that were given up, and can be sent again.
+	Dead int64 `json:"dead"`
+	// OldestSeconds is how long the oldest has waited.
+	OldestSeconds float64 `json:"oldest_seconds"`
+}
+
+// Deliveries says how it stands with what customers are told.
+func (m *Manager) Deliveries(ctx context.Context) (d Deliveries, err error) {
+	waiting, dead, oldest, err := m.r.record.DeliveryQueues(ctx)
+	if err != nil {
+		return d, err
+	}
+	if d.Waiting, d.Dead = waiting, dead; !oldest.IsZero() {
+		now, err := m.r.record.Clock(ctx) // its own: this machine's may be another
+		if err != nil {
+			return d, err
+		}
+		d.OldestSeconds = max(0, now.Sub(oldest)).Seconds()
+	}
+	return d, nil
+}
+
+// Mail are the addresses that a customer is written to at, and the events that it is written of. None are those of a
+// customer that is not declared, or out of service.
+func (r *Registry) Mail(ctx context.Context, id string) (addresses, events []string, err error) {
+	c, err := r.Serves(ctx, id)
+	switch {
+	case fault.Is(err, CodeUnknown), fault.Is(err, CodeDisabled):
+		return nil, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return c.Emails, c.MailOf, nil
 }
 
 // Maintenance is a time in which the service may not answer, or not as it does otherwise.

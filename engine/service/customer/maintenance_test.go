@@ -46,6 +46,18 @@ func TestAnnounce(t *testing.T) {
 			b.refused(err, customer.CodeInvalid)
 		}
 	}
+	for id, want := range map[string][]string{"live": nil, "other": nil, "nobody": nil} {
+		addresses, _, err := b.Mail(t.Context(), id)
+		b.ok(err)
+		b.equal(addresses, want)
+	}
+	b.ok(b.Replace(t.Context(), []customer.Customer{{ID: "live", Emails: []string{"a@example.com"}, MailOf: []string{"job.failed"}}, {ID: "other", Emails: []string{"b@example.com"}}}))
+	addresses, of, err := b.Mail(t.Context(), "live")
+	b.ok(err)
+	b.equal([][]string{addresses, of}, [][]string{{"a@example.com"}, {"job.failed"}})
+	addresses, _, err = b.Mail(t.Context(), "other") // out of service
+	b.ok(err)
+	b.equal(len(addresses), 0)
 	if events, _ := b.record.Outbox(t.Context(), 0, 10); len(events) != 2 {
 		t.Errorf("%d events", len(events))
 	}

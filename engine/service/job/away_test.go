@@ -12,9 +12,9 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
 
-// TestBucketGone: a bucket that is away, or was taken out of the settings, keeps nobody else's from being removed, however
+// TestBucketForgotten: a bucket that is away, or was taken out of the settings, keeps nobody else's from being removed, however
 // much there is in it.
-func TestBucketGone(t *testing.T) {
+func TestBucketForgotten(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		for i := range 2 * mostAtOnce {

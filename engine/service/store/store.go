@@ -1,10 +1,11 @@
 // Package store holds the values of the record: what the service has to remember when it ends. They are the keys that
 // customers and operators call with, the keys that deliveries are sealed with, the switch that takes a customer out of
-// service, the requests of the last day, the jobs with all that is written when one changes, and the audit. It holds
-// values, codes, and the pure functions that say what a change of a job comes to: the interfaces stand in the packages
-// that use the record, the record itself in store/sqlite and store/mysql, its twin for tests in store/memory, and what
-// all of them have to do in store/storetest. No row of a customer's data ever passes through the record, and no secret
-// in the clear: of a bearer key it has the SHA-256, of a sealing key a sealed text.
+// service, the requests of the last day, the jobs with all that is written when one changes, the webhooks and the
+// deliveries of what customers are told, and the audit. It holds values, codes, and the pure functions that say what a
+// change of a job or of a delivery comes to: the interfaces stand in the packages that use the record, the record
+// itself in store/sqlite and store/mysql, its twin for tests in store/memory, and what all of them have to do in
+// store/storetest. No row of a customer's data ever passes through the record, and no secret in the clear: of a bearer
+// key it has the SHA-256, of a sealing key, of a webhook's secrets and of its headers a sealed text.
 //
 // Every change is whole, and on disk, when its method returns without an error, and its audit row is part of it. A
 // method that returns an error has changed nothing, but for CodeFailed and CodeClosed, of which it is not known.

@@ -40,6 +40,8 @@ type Manage interface {
 type Announcements interface {
 	// Announce tells every customer of a maintenance.
 	Announce(ctx context.Context, want customer.Maintenance) (customer.Announced, error)
+	// Deliveries says how it stands with what customers are told.
+	Deliveries(ctx context.Context) (customer.Deliveries, error)
 }
 
 // Keys are what an operator does with bearer keys.

@@ -150,6 +150,13 @@ func TestSameWork(t *testing.T) {
 	told := must(client.Announce(ctx, customer.Maintenance{StartsAt: noon, EndsAt: noon.Add(time.Hour), Message: "Updates, »at noon«."}))
 	equal(t, told, customer.Announced{Maintenance: customer.Maintenance{StartsAt: noon, EndsAt: noon.Add(time.Hour), Message: "Updates, »at noon«."}, Customers: 2})
 
+	must(record.Expand(ctx, []store.Expansion{{Event: must(record.Outbox(ctx, 0, 1))[0], Deliveries: []store.Delivery{{ID: "del_1", Customer: "live", Channel: store.ByMail, Target: "a@example.com"}}}}))
+	d := must(client.Deliveries(ctx))
+	if d.OldestSeconds < 0 || d.OldestSeconds > 600 {
+		t.Errorf("the oldest waits for %v s", d.OldestSeconds)
+	}
+	equal(t, []int64{d.Waiting, d.Dead}, []int64{1, 0})
+
 	// Who did it is the user at the other end.
 	for _, a := range must(record.AuditOf(ctx, "", time.Time{}, 99)) {
 		if !strings.HasPrefix(a.Who, "user:") || a.Who == "user:unknown" || a.From != "admin.sock" {

@@ -215,6 +215,12 @@ func (c *Client) Announce(ctx context.Context, want customer.Maintenance) (a cus
 	return a, err
 }
 
+// Deliveries has the service say how it stands with what customers are told.
+func (c *Client) Deliveries(ctx context.Context) (d customer.Deliveries, err error) {
+	err = c.ask(ctx, http.MethodGet, "deliveries", nil, &d)
+	return d, err
+}
+
 func sealingPath(customer string) string {
 	return "customers/" + url.PathEscape(customer) + "/sealing-keys"
 }

@@ -62,6 +62,7 @@ var operations = map[string]operation{
 	"POST customers/{customer}/disable": func(r *http.Request, m Manage) (any, error) {
 		return bare(r, func() (any, error) { return m.Disable(r.Context(), r.PathValue("customer")) })
 	},
+	"GET deliveries": func(r *http.Request, m Manage) (any, error) { return m.Deliveries(r.Context()) },
 	"POST maintenance": func(r *http.Request, m Manage) (any, error) {
 		var want customer.Maintenance
 		if err := decode(r, &want); err != nil {

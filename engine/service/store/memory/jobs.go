@@ -90,36 +90,41 @@ func (s *Store) write(j *job, step store.Step) {
 // CreateJob makes a job.
 func (s *Store) CreateJob(ctx context.Context, n store.NewJob) (made store.Job, lease store.Lease, replayed bool, err error) {
 	err = s.do(ctx, false, nil, func() error {
-		if n.Idempotency != nil {
-			there, _, err := s.admit(*n.Idempotency)
-			if err != nil {
-				return err
-			}
-			if there != "" {
-				j, err := s.job(n.Idempotency.Customer, there)
-				if err != nil {
-					return err
-				}
-				made, replayed = clone(j.Job), true
-				return nil
-			}
-		}
-		if _, twice := s.jobs.byID[n.Job.ID]; twice {
-			return fault.New(store.CodeExists, fault.Usage, "there is a job %q already", n.Job.ID)
-		}
-		s.jobs.made++
-		j := &job{seq: s.jobs.made}
-		s.write(j, store.CreateStep(n, s.jobs.moment()))
-		s.jobs.byID[j.ID] = j
-		if i := n.Idempotency; i != nil {
-			s.reserve(*i, j.ID)
-		}
-		if made = clone(j.Job); n.Holder != "" {
-			lease = store.LeaseOf(made, s.jobs.server)
-		}
-		return nil
+		made, lease, replayed, err = s.createJob(n)
+		return err
 	})
 	return made, lease, replayed, err
+}
+
+// createJob is called with the lock held.
+func (s *Store) createJob(n store.NewJob) (made store.Job, lease store.Lease, replayed bool, err error) {
+	if n.Idempotency != nil {
+		there, _, err := s.admit(*n.Idempotency)
+		if err != nil {
+			return made, lease, false, err
+		}
+		if there != "" {
+			j, err := s.job(n.Idempotency.Customer, there)
+			if err != nil {
+				return made, lease, false, err
+			}
+			return clone(j.Job), lease, true, nil
+		}
+	}
+	if _, twice := s.jobs.byID[n.Job.ID]; twice {
+		return made, lease, false, fault.New(store.CodeExists, fault.Usage, "there is a job %q already", n.Job.ID)
+	}
+	s.jobs.made++
+	j := &job{seq: s.jobs.made}
+	s.write(j, store.CreateStep(n, s.jobs.moment()))
+	s.jobs.byID[j.ID] = j
+	if i := n.Idempotency; i != nil {
+		s.reserve(*i, j.ID)
+	}
+	if made = clone(j.Job); n.Holder != "" {
+		lease = store.LeaseOf(made, s.jobs.server)
+	}
+	return made, lease, false, nil
 }
 
 func idempotencyKey(i store.Idempotency) [3]string { return [3]string{i.Customer, i.Route, i.Key} }
@@ -181,17 +186,18 @@ func (s *Store) ClaimJob(ctx context.Context, holder string, skip []string) (tak
 }
 
 func (s *Store) next(skip []string) *job {
-	running := map[string]int{}
+	running, now := map[string]int{}, s.jobs.moment().Steady
+	var ready []*job
 	for _, j := range s.jobs.byID {
-		if j.Status == store.Running {
+		switch {
+		case j.Status == store.Running:
 			running[j.Customer]++
+		case j.Status == store.Queued && !j.NotBefore.After(now) && !s.disabled[j.Customer] && !slices.Contains(skip, j.Customer):
+			ready = append(ready, j)
 		}
 	}
 	var best *job
-	for _, j := range s.jobs.byID {
-		if j.Status != store.Queued || j.NotBefore.After(s.jobs.moment().Steady) || s.disabled[j.Customer] || slices.Contains(skip, j.Customer) {
-			continue
-		}
+	for _, j := range ready {
 		if best == nil || cmp.Or(
 			cmp.Compare(running[j.Customer], running[best.Customer]),
 			cmp.Compare(s.jobs.served[j.Customer], s.jobs.served[best.Customer]),
@@ -266,12 +272,10 @@ func (s *Store) CancelJob(ctx context.Context, customer, id string, by store.Act
 // RecoverJobs ends the runs whose leases are over.
 func (s *Store) RecoverJobs(ctx context.Context) (recovered []store.Job, err error) {
 	err = s.do(ctx, false, nil, func() error {
-		all := s.inOrder()
-		slices.SortStableFunc(all, func(a, b *job) int { return instant(a.lease).Compare(instant(b.lease)) })
-		for _, j := range all {
-			if j.Status != store.Running || s.jobs.moment().Steady.Before(j.lease) {
-				continue
-			}
+		now := s.jobs.moment().Steady
+		lost := s.inOrder(func(j *job) bool { return j.Status == store.Running && !now.Before(j.lease) })
+		slices.SortStableFunc(lost, func(a, b *job) int { return instant(a.lease).Compare(instant(b.lease)) })
+		for _, j := range lost {
 			step, err := store.LostStep(j.Job, s.jobs.moment())
 			if err != nil {
 				return err
@@ -284,8 +288,15 @@ func (s *Store) RecoverJobs(ctx context.Context) (recovered []store.Job, err err
 	return recovered, err
 }
 
-func (s *Store) inOrder() []*job {
-	return slices.SortedFunc(maps.Values(s.jobs.byID), func(a, b *job) int { return cmp.Compare(a.seq, b.seq) })
+// inOrder are the jobs that are wanted, in the order in which they were made.
+func (s *Store) inOrder(wanted func(*job) bool) (jobs []*job) {
+	for _, j := range s.jobs.byID {
+		if wanted(j) {
+			jobs = append(jobs, j)
+		}
+	}
+	slices.SortFunc(jobs, func(a, b *job) int { return cmp.Compare(a.seq, b.seq) })
+	return jobs
 }
 
 func (s *Store) job(customer, id string) (*job, error) {
@@ -389,12 +400,13 @@ func (s *Store) ExtendObject(ctx context.Context, id string, until time.Time, au
 func (s *Store) ExpiredObjects(ctx context.Context, before time.Time, most int, passing ...string) (
 	list []store.Job, err error) {
 	err = s.do(ctx, false, nil, func() error {
-		var expired []*job
-		for _, j := range s.inOrder() {
-			if _, err := s.object(j.ID); err == nil && !slices.Contains(passing, j.Bucket) && !j.until.IsZero() && j.until.Before(instant(before)) {
-				expired = append(expired, j)
+		expired := s.inOrder(func(j *job) bool {
+			if j.until.IsZero() || !j.until.Before(instant(before)) || slices.Contains(passing, j.Bucket) {
+				return false
 			}
-		}
+			_, err := s.object(j.ID)
+			return err == nil
+		})
 		slices.SortStableFunc(expired, func(a, b *job) int { return a.until.Compare(b.until) })
 		for _, j := range expired[:min(len(expired), max(0, most))] {
 			j.going = true

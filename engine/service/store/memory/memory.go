@@ -29,6 +29,8 @@ type Store struct {
 	audit    []store.Audit
 	jobs     jobs
 	hooks    hooks
+
+	schedules map[string]*store.Schedule
 }
 
 // New returns an empty record.
@@ -39,7 +41,8 @@ func New() *Store { return NewAt(time.Now) }
 func NewAt(now func() time.Time) *Store {
 	return &Store{
 		disabled: map[string]bool{}, uses: map[[2]string]int64{}, requests: map[string]store.Request{}, jobs: newJobs(now),
-		hooks: newHooks(),
+		hooks:     newHooks(),
+		schedules: map[string]*store.Schedule{},
 	}
 }
 

@@ -228,7 +228,8 @@ var migrations = []string{
 		served          BIGINT NOT NULL,
 		paced_until     BIGINT NOT NULL,
 		due             BIGINT NOT NULL,
-		KEY endpoints_due (customer, due, served)
+		KEY endpoints_next (customer, served, id, due),
+		KEY endpoints_due (customer, due)
 	) {table}`,
 	`CREATE TABLE IF NOT EXISTS delivery_shares (
 		customer  VARCHAR(128) PRIMARY KEY,
@@ -249,6 +250,7 @@ var migrations = []string{
 		IF OLD.at >= coalesce((SELECT value FROM counters WHERE name = 'audit_kept'), 0)
 		THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the audit is append-only'; END IF`,
 	`DROP TRIGGER IF EXISTS audit_is_not_removed`,
+	scheduleTable,
 }
 
 // deliveryTable is that of deliveries. What waits for an endpoint is found in deliveries_first and deliveries_queued, whatever

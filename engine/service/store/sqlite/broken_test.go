@@ -169,53 +169,60 @@ func TestBrokenTransaction(t *testing.T) {
 					t.Fatal(err)
 				}
 
-				broken := &breaking{Conn: s.writer.conn, runs: runs}
-				broken.left.Store(-1)
-				dialect := s.dialect()
-				s.writer.tx = sqlrecord.NewTx(context.Background(), broken, &dialect)
-				before := content(t, s)
-				statements := 0
-				if runs {
-					statements = 1 // a transaction that was not begun has no answer that could be lost
-				}
-				for ; ; statements++ {
-					broken.left.Store(int64(statements))
-					broken.reached.Store(false)
-					err := change(ctx, p)
-					broken.left.Store(-1)
-					if !broken.reached.Load() {
-						if err != nil {
-							t.Fatalf("with nothing broken: %v", err)
-						}
-						break
-					}
-					if !fault.Is(err, store.CodeFailed) || !strings.Contains(err.Error(), errBroken.Error()) {
-						t.Fatalf("at statement %d: expected %s, got %v", statements, store.CodeFailed, err)
-					}
-					after := content(t, s)
-					if same(before, after) {
-						continue
-					}
-					// Only a commit whose answer was lost may have made it, and then a retry finds it made.
-					if !runs {
-						t.Fatalf("at statement %d something is half there:\n%v\nbefore:\n%v", statements, after, before)
-					}
-					broken.left.Store(int64(statements + 1))
-					broken.reached.Store(false)
-					_ = change(ctx, p) // refused, or made again
-					broken.left.Store(-1)
-					if broken.reached.Load() {
-						t.Fatalf("at statement %d something is there, and it was not the last one", statements)
-					}
-					break
-				}
-				if statements < 4 { // begin, savepoint, the change, release, commit
-					t.Fatalf("the change had %d statements", statements)
-				}
-				if same(before, content(t, s)) {
-					t.Fatal("the change has changed nothing")
-				}
+				breakEach(t, s, runs, func(ctx context.Context) error { return change(ctx, p) })
 			})
 		}
+	}
+}
+
+// breakEach has a change of one transaction break at each of its statements.
+func breakEach(t *testing.T, s *Store, runs bool, change func(context.Context) error) {
+	t.Helper()
+	ctx := t.Context()
+	broken := &breaking{Conn: s.writer.conn, runs: runs}
+	broken.left.Store(-1)
+	dialect := s.dialect()
+	s.writer.tx = sqlrecord.NewTx(context.Background(), broken, &dialect)
+	before := content(t, s)
+	statements := 0
+	if runs {
+		statements = 1 // a transaction that was not begun has no answer that could be lost
+	}
+	for ; ; statements++ {
+		broken.left.Store(int64(statements))
+		broken.reached.Store(false)
+		err := change(ctx)
+		broken.left.Store(-1)
+		if !broken.reached.Load() {
+			if err != nil {
+				t.Fatalf("with nothing broken: %v", err)
+			}
+			break
+		}
+		if !fault.Is(err, store.CodeFailed) || !strings.Contains(err.Error(), errBroken.Error()) {
+			t.Fatalf("at statement %d: expected %s, got %v", statements, store.CodeFailed, err)
+		}
+		after := content(t, s)
+		if same(before, after) {
+			continue
+		}
+		// Only a commit whose answer was lost may have made it, and then a retry finds it made.
+		if !runs {
+			t.Fatalf("at statement %d something is half there:\n%v\nbefore:\n%v", statements, after, before)
+		}
+		broken.left.Store(int64(statements + 1))
+		broken.reached.Store(false)
+		_ = change(ctx) // refused, or made again
+		broken.left.Store(-1)
+		if broken.reached.Load() {
+			t.Fatalf("at statement %d something is there, and it was not the last one", statements)
+		}
+		break
+	}
+	if statements < 4 { // begin, savepoint, the change, release, commit
+		t.Fatalf("the change had %d statements", statements)
+	}
+	if same(before, content(t, s)) {
+		t.Fatal("the change has changed nothing")
 	}
 }

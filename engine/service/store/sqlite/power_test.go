@@ -38,7 +38,6 @@ func trace(t *testing.T, path string) (calls []*call) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	line := regexp.MustCompile(`^(\d+) +(\w+)\((\d+)<([^>]*)>(?:\(deleted\))?(?:, "([^"]*)")?(?:, (\d+))?(.*)$`)
 	removed := regexp.MustCompile(` unlink(?:at)?\(.*"([^"]*)"`)
 	lastArgument := regexp.MustCompile(`^, (\d+)`)
 	resumed := regexp.MustCompile(`^(\d+) +<\.\.\. \w+ resumed>`)
@@ -61,45 +60,80 @@ func trace(t *testing.T, path string) (calls []*call) {
 			delete(open, m[1])
 			continue
 		}
-		m := line.FindStringSubmatch(strings.TrimSuffix(one, "\n"))
-		if m == nil {
+		m, ok := parse(strings.TrimSuffix(one, "\n"))
+		if !ok {
 			if r := removed.FindStringSubmatch(one); r != nil && !strings.HasSuffix(string(unescape(t, r[1])), "-journal") {
 				t.Fatalf("a file was removed, which is not expected here: %s", unescape(t, r[1])) // but the journal of the first moment
 			}
 			continue
 		}
-		thread, fd := m[1], m[3]
-		number, _ := strconv.ParseInt(m[6], 10, 64) // there is none where it means nothing
-		c := &call{name: m[2], file: string(unescape(t, m[4])), data: unescape(t, m[5]), from: n, to: n}
-		switch m[2] {
+		c := &call{name: m.name, file: string(unescape(t, m.file)), data: unescape(t, m.data), from: n, to: n}
+		switch m.name {
 		case "lseek":
-			position[fd] = number // SQLite seeks from the beginning, and before each write
+			position[m.fd] = m.number // SQLite seeks from the beginning, and before each write
 			continue
 		case "write":
-			c.at = position[fd]
-			position[fd] += int64(len(c.data))
-			if fd == "1" {
+			c.at = position[m.fd]
+			position[m.fd] += int64(len(c.data))
+			if m.fd == "1" {
 				c.name = "said"
 			}
 		case "pwrite64":
-			place := lastArgument.FindStringSubmatch(m[7])
+			place := lastArgument.FindStringSubmatch(m.rest)
 			if place == nil {
-				t.Fatalf("a pwrite64 without a place: %s", m[7][:min(len(m[7]), 80)])
+				t.Fatalf("a pwrite64 without a place: %s", m.rest[:min(len(m.rest), 80)])
 			}
 			c.name = "write"
 			c.at, _ = strconv.ParseInt(place[1], 10, 64) // digits
 		case "fsync", "fdatasync":
 			c.name = "sync"
 		case "ftruncate":
-			c.name, c.at = "truncate", number
+			c.name, c.at = "truncate", m.number
 		default:
 			continue
 		}
-		if strings.HasSuffix(m[7], "<unfinished ...>") {
-			c.to, open[thread] = never, c
+		if strings.HasSuffix(m.rest, "<unfinished ...>") {
+			c.to, open[m.thread] = never, c
 		}
 		calls = append(calls, c)
 	}
+}
+
+// line is a line of strace about a call whose first argument is a file: `1  write(2</x>, "\x00", 1) = 1`.
+type line struct {
+	thread, name, fd, file string
+	data                   string // the string that follows, or empty
+	number                 int64  // the number that follows, or 0
+	rest                   string
+}
+
+// parse reads a line, without a regular expression: most of them have thousands of bytes.
+func parse(text string) (l line, ok bool) {
+	var found [4]bool
+	l.thread, text, found[0] = strings.Cut(text, " ")
+	l.name, text, found[1] = strings.Cut(strings.TrimLeft(text, " "), "(")
+	l.fd, text, found[2] = strings.Cut(text, "<")
+	l.file, text, found[3] = strings.Cut(text, ">")
+	_, noNumber := strconv.Atoi(l.fd)
+	if found != [4]bool{true, true, true, true} || noNumber != nil || strings.ContainsAny(l.name, "<. ") {
+		return l, false
+	}
+	text = strings.TrimPrefix(text, "(deleted)")
+	if quoted, is := strings.CutPrefix(text, `, "`); is {
+		l.data, text, is = strings.Cut(quoted, `"`)
+		if !is {
+			return l, false
+		}
+	}
+	if after, is := strings.CutPrefix(text, ", "); is {
+		digits := after[:len(after)-len(strings.TrimLeft(after, "0123456789"))]
+		if digits != "" {
+			l.number, _ = strconv.ParseInt(digits, 10, 64) // digits
+			text = after[len(digits):]
+		}
+	}
+	l.rest = text
+	return l, true
 }
 
 // unescape reads the bytes that strace -xx writes.

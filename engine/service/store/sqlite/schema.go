@@ -94,7 +94,7 @@ CREATE INDEX audit_of_customer ON audit (customer, at);
 CREATE INDEX audit_at ON audit (at);
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
 CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
-`, jobSchema, jobCounts, webhookSchema, noticeSchema, counted}
+`, jobSchema, jobCounts, webhookSchema, noticeSchema, counted, scheduleSchema}
 
 // migrate brings the database to the version of the last migration, in one transaction. A newer one is refused: what a
 // newer program has written this one would read wrongly.

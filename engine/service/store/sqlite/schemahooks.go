@@ -100,7 +100,7 @@ CREATE TABLE endpoints (
 	due             INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX endpoints_of_customer ON endpoints (customer);
-CREATE INDEX endpoints_next ON endpoints (customer, served, id, due) WHERE due > 0;
+CREATE INDEX endpoints_next ON endpoints (customer, served, id, due) WHERE due <> 0;
 CREATE INDEX endpoints_due ON endpoints (customer, due) WHERE due > 0;
 
 -- What a customer has of the senders, and when the first of its endpoints is due.

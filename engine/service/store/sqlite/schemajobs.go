@@ -160,7 +160,7 @@ CREATE TRIGGER job_is_not_counted AFTER DELETE ON jobs BEGIN
 END;
 `
 
-// counted is the fourth migration: what is one number for the whole record. Rows of the audit may be removed that are older
+// counted is a migration: what is one number for the whole record. Rows of the audit may be removed that are older
 // than audit_kept, and no others; file is whose the numbers of runs are, and first_run the least that it gives, see
 // numberRuns.
 const counted = `

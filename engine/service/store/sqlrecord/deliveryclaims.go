@@ -35,7 +35,8 @@ func claim(tx Tx, holder string) (claimed store.ClaimedDeliveries, ok, again boo
 	if err != nil || d == nil {
 		return claimed, false, false, err
 	}
-	e, err := scanEndpoint(tx.Row(selectEndpoint+` WHERE customer = ? AND due > 0 AND due <= ? ORDER BY served, id LIMIT 1`,
+	// The conditions choose the index of the order, in which the first that is due is soon found.
+	e, err := scanEndpoint(tx.Row(selectEndpoint+` WHERE customer = ? AND due <> 0 AND due + 0 <= ? ORDER BY served, id LIMIT 1`,
 		d.customer, Micros(d.now.Steady)))
 	if errors.Is(err, sql.ErrNoRows) {
 		return claimed, false, true, d.close() // and it is due at another time
@@ -286,29 +287,31 @@ func (d *desk) over(all []store.Delivery) (map[string]bool, error) {
 // RecoverDeliveries has those wait again, at once, whose leases are over, and says how many there were.
 func (r *Record) RecoverDeliveries(ctx context.Context) (recovered int, err error) {
 	for {
-		n := 0
-		var found bool
+		n, more := 0, false
 		if err := r.write(ctx, Change{Do: func(tx Tx) (err error) {
-			n, found, err = recoverDeliveries(tx)
+			n, more, err = recoverDeliveries(tx)
 			return err
 		}}); err != nil {
 			return recovered, err
 		}
-		if recovered += n; !found {
+		if recovered += n; !more {
 			return recovered, nil
 		}
 	}
 }
 
-// recoverDeliveries recovers those of one customer; found says that there was one.
-func recoverDeliveries(tx Tx) (n int, found bool, err error) {
+// recoverDeliveries recovers those of one customer; more says that there is another.
+func recoverDeliveries(tx Tx) (n int, more bool, err error) {
 	now, err := tx.Clock()
 	if err != nil {
 		return 0, false, err
 	}
 	var customer string
-	err = tx.Row("SELECT customer FROM deliveries WHERE state = 'sending' AND lease_until <= ? ORDER BY lease_until LIMIT 1",
-		Micros(now.Steady)).Scan(&customer)
+	next := func() error {
+		return tx.Row("SELECT customer FROM deliveries WHERE state = 'sending' AND lease_until <= ? ORDER BY lease_until LIMIT 1",
+			Micros(now.Steady)).Scan(&customer)
+	}
+	err = next()
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -342,7 +345,10 @@ func recoverDeliveries(tx Tx) (n int, found bool, err error) {
 		}
 		n, rows = n+len(after), others
 	}
-	return n, true, nil
+	if err = next(); errors.Is(err, sql.ErrNoRows) {
+		return n, false, nil
+	}
+	return n, true, err
 }
 
 // endDeliveryLeases is part of EndLeases: what was on its way is nobody's, and a time that lies further ahead than any that

@@ -109,7 +109,10 @@ func choose(ctx context.Context, random *rand.Rand) (what string, do func(*side)
 		{"AuditOf", func(s *side) (any, error) { return s.AuditOf(ctx, customer, at, int(n)) }},
 		{"AuditOf all", func(s *side) (any, error) { return s.AuditOf(ctx, "", time.Time{}, 1000) }},
 	}
-	if random.IntN(3) > 0 {
+	switch random.IntN(4) {
+	case 0:
+		return chooseSchedule(ctx, random)
+	case 1, 2:
 		return chooseJob(ctx, random)
 	}
 	one := all[random.IntN(len(all))]
@@ -140,7 +143,7 @@ func chooseJob(ctx context.Context, random *rand.Rand) (what string, do func(*si
 			store.JobCompleted, store.JobCompleted, store.JobFailed, store.JobCancelled, store.JobRetried, store.JobReturned, store.JobClaimed,
 		}[random.IntN(7)],
 		ErrorCode: name("code", 2), Delay: time.Duration(n) * 10 * time.Second, Progress: progress, By: actor,
-		Result: store.Result{ObjectKey: name("key", 9), TotalRows: int64(n), ObjectExpires: at, Manifest: []byte("{}")},
+		Result: store.Result{ObjectKey: name("key", 9), TotalRows: int64(n), ObjectExpires: at, Manifest: []byte(`{"next_since":"2026-03-0` + fmt.Sprint(n) + `"}`)},
 	}
 	filter := store.JobFilter{
 		Customer: customer, Sort: []store.JobSort{"", store.CreatedAsc, store.UpdatedAsc, store.UpdatedDesc}[n], Limit: random.IntN(9),

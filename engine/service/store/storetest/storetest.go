@@ -61,6 +61,14 @@ type Store interface {
 	LeftoverSwept(ctx context.Context, seq int64) error
 	PruneJobs(ctx context.Context, before time.Time) (int64, error)
 
+	Schedules(ctx context.Context, customer string) ([]store.Schedule, error)
+	Schedule(ctx context.Context, customer, id string) (store.Schedule, error)
+	PutSchedule(ctx context.Context, s store.Schedule, audit store.Audit) (store.Schedule, error)
+	DeleteSchedule(ctx context.Context, customer, id string, audit store.Audit) error
+	DueSchedules(ctx context.Context, most int) ([]store.Schedule, error)
+	SettleSchedules(ctx context.Context, most int) (int, error)
+	Tick(ctx context.Context, t store.Tick) (job store.Job, done bool, err error)
+
 	Outbox(ctx context.Context, after int64, most int) ([]store.OutboxEvent, error)
 	Queues(ctx context.Context) (map[string]store.Queue, error)
 
@@ -201,6 +209,28 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"LeftByLost":      (*suite).leftByLost,
 		"PruneJobs":       (*suite).pruneJobs,
 		"PruneKeys":       (*suite).pruneKeys,
+
+		"Schedules":            (*suite).schedulesKept,
+		"ScheduleNames":        (*suite).scheduleNames,
+		"ScheduleOfAnother":    (*suite).scheduleOfAnother,
+		"ScheduleOfDocument":   (*suite).scheduleOfDocument,
+		"ScheduleReplaced":     (*suite).scheduleReplaced,
+		"ScheduleCovers":       (*suite).scheduleCovers,
+		"SchedulesDue":         (*suite).schedulesDue,
+		"SchedulesDueDisabled": (*suite).schedulesDueDisabled,
+		"SchedulesClockAhead":  (*suite).schedulesClockAhead,
+		"Ticked":               (*suite).ticked,
+		"TickedOnce":           (*suite).tickedOnce,
+		"TickOfAnotherMind":    (*suite).tickOfAnotherMind,
+		"TickSkipped":          (*suite).tickSkipped,
+		"TickOverlaps":         (*suite).tickOverlaps,
+		"TickWaits":            (*suite).tickWaits,
+		"TickNow":              (*suite).tickNow,
+		"TickIsWhole":          (*suite).tickIsWhole,
+		"Settled":              (*suite).settled,
+		"SettledFailed":        (*suite).settledFailed,
+		"SettledBeforeTick":    (*suite).settledBeforeTick,
+		"SettledForgotten":     (*suite).settledForgotten,
 
 		"JobAudit":           (*suite).jobAudit,
 		"JobAuditIsPart":     (*suite).jobAuditIsPart,

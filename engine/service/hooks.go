@@ -1,0 +1,155 @@
+package service
+
+import (
+	"context"
+	"time"
+
+	"github.com/cipherstream/cipherstream/engine/service/api"
+	"github.com/cipherstream/cipherstream/engine/service/config"
+	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/job"
+	"github.com/cipherstream/cipherstream/engine/service/mail"
+	"github.com/cipherstream/cipherstream/engine/service/signing"
+	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/engine/service/telemetry"
+	"github.com/cipherstream/cipherstream/engine/service/webhook"
+	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/object"
+)
+
+// deliveryRecord is what the record remembers of webhooks, and of what customers are told.
+type deliveryRecord interface {
+	api.WebhookSettings
+	api.Deliveries
+	api.Notices
+	webhook.Record
+	signing.Record
+	PruneDeliveries(ctx context.Context, before time.Time) (int64, error)
+}
+
+// hooks are the part of a process that tells customers what has happened.
+type hooks struct {
+	cfg        *Config
+	keeper     *signing.Keeper
+	dispatcher *webhook.Dispatcher // nil until use
+}
+
+// noJobs are those of a process that has no place for results: there are none to tell of.
+type noJobs struct{}
+
+func (noJobs) Get(_ context.Context, _, id string) (store.Job, error) {
+	return store.Job{}, fault.New(store.CodeUnknown, fault.Usage, "there is no job %q", id)
+}
+
+func (noJobs) Link(context.Context, store.Job, store.Actor) (object.Link, error) {
+	return object.Link{}, fault.New(job.CodeNoObject, fault.Usage, "there are no results here")
+}
+
+func (noJobs) Progress(store.Job) (int, time.Duration, bool) { return 0, 0, false }
+
+// use makes the dispatcher of the process, which tells of these jobs: nil where it has none.
+func (h *hooks) use(jobs *job.Manager, registry *customer.Registry, metrics *telemetry.Metrics) (err error) {
+	var of webhook.Jobs = noJobs{}
+	if jobs != nil {
+		of = jobs
+	}
+	var mailer webhook.Mailer
+	if h.cfg.Settings.Mail.Server != "" {
+		if mailer, err = Mailer(h.cfg.Settings); err != nil {
+			return err
+		}
+	}
+	h.dispatcher, err = webhook.New(webhook.Config{
+		Record: &watched{h.cfg.Record, metrics}, Secrets: h.keeper, Jobs: of, Customers: registry, Holder: holder(), Log: h.cfg.Log, Now: h.cfg.Now, Observer: metrics, Mail: mailer,
+		Poster: webhook.NewSender(webhook.SenderConfig{Allow: h.cfg.Settings.AllowNetworks, Roots: h.cfg.Roots}),
+	})
+	return err
+}
+
+func newHooks(cfg *Config, metrics *telemetry.Metrics) *hooks {
+	h := &hooks{cfg: cfg, keeper: signing.New(cfg.Record, cfg.DataKey, cfg.Now)}
+	metrics.Deliveries(func(ctx context.Context) (found telemetry.DeliveryQueue, err error) {
+		waiting, dead, oldest, err := cfg.Record.DeliveryQueues(ctx)
+		if err != nil {
+			return found, err
+		}
+		if found.Waiting, found.Dead = waiting, dead; !oldest.IsZero() {
+			now, err := cfg.Record.Clock(ctx) // its own: this machine's may be another
+			if err != nil {
+				return found, err
+			}
+			found.Oldest = max(0, now.Sub(oldest))
+		}
+		return found, nil
+	})
+	return h
+}
+
+// api is what the API needs of it.
+func (h *hooks) api(cfg *Config) *api.Webhooks {
+	return &api.Webhooks{Settings: cfg.Record, Secrets: h.keeper, Deliveries: cfg.Record, Notices: cfg.Record, Wake: h.wake, Sources: cfg.Settings.SourceAddresses}
+}
+
+// Mailer is the sender of mail that settings with a mail server describe.
+func Mailer(set *config.Settings) (*mail.Sender, error) {
+	m := mail.Config{Server: set.Mail.Server, Port: set.Mail.Port, From: set.Mail.From, Username: set.Mail.Username, Password: set.MailPassword, TLS: mail.TLS(set.Mail.TLS)}
+	if len(set.Servers) > 0 {
+		m.API = set.Servers[0]
+	}
+	return mail.New(m)
+}
+
+// watched is the record of the dispatcher: it counts what becomes of endpoints that fail.
+type watched struct {
+	deliveryRecord
+	metrics *telemetry.Metrics
+}
+
+// EndAttempt says what has become of an attempt. Of one that was not accepted it looks at what that means for its endpoint.
+func (w *watched) EndAttempt(ctx context.Context, l store.DeliveryLease, o store.Outcome, retry store.Retry) ([]store.Delivery, error) {
+	after, err := w.deliveryRecord.EndAttempt(ctx, l, o, retry)
+	if err != nil || o.Verdict == store.Accepted || len(after) == 0 {
+		return after, err
+	}
+	of := after[0]
+	endpoints, unknown := w.Endpoints(ctx, of.Customer)
+	for _, e := range endpoints {
+		if unknown != nil || store.EndpointKey(store.Delivery{Customer: e.Customer, Channel: e.Channel, Target: e.Target, Own: e.Own}) != store.EndpointKey(of) {
+			continue
+		}
+		switch {
+		case !e.DisabledAt.IsZero() && o.Verdict == store.Gone:
+			w.metrics.WebhookDisabled("gone")
+		case !e.DisabledAt.IsZero():
+			w.metrics.WebhookDisabled("failing")
+		case !e.OpenUntil.IsZero():
+			w.metrics.BreakerOpened(string(e.Channel))
+		}
+	}
+	return after, nil
+}
+
+// wake says that there may be something to tell. It never waits.
+func (h *hooks) wake() {
+	if h.dispatcher != nil {
+		h.dispatcher.Wake()
+	}
+}
+
+// progressed says that a job has come further. It never waits.
+func (h *hooks) progressed(customer, job string) {
+	if h.dispatcher != nil {
+		h.dispatcher.Progressed(customer, job)
+	}
+}
+
+// pruning forgets deliveries that ended long ago.
+func (h *hooks) pruning() *loop {
+	return &loop{name: "deliveries", every: time.Hour, do: func(ctx context.Context) error {
+		now, err := h.cfg.Record.Clock(ctx)
+		if err == nil {
+			_, err = h.cfg.Record.PruneDeliveries(ctx, now.Add(-h.cfg.Settings.Jobs.Retention.Jobs))
+		}
+		return err
+	}}
+}
