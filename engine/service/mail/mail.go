@@ -140,8 +140,10 @@ func (s *Sender) send(ctx context.Context, d store.Delivery) store.Outcome {
 // client is one for one message.
 func (s *Sender) client(ctx context.Context) (*mail.Client, error) {
 	cfg := &tls.Config{ServerName: s.cfg.Server, RootCAs: s.cfg.Roots, MinVersion: tls.VersionTLS12}
+	// The time of the message is the end of ctx, which closes the connection; the library's own is behind it, so that an end
+	// is always told as what it is.
 	options := []mail.Option{
-		mail.WithPort(s.cfg.Port), mail.WithTimeout(s.cfg.Timeout), mail.WithTLSConfig(cfg), mail.WithTLSPolicy(mail.TLSMandatory),
+		mail.WithPort(s.cfg.Port), mail.WithTimeout(2 * s.cfg.Timeout), mail.WithTLSConfig(cfg), mail.WithTLSPolicy(mail.TLSMandatory),
 		mail.WithoutNoop(), mail.WithoutRset(), mail.WithDialContextFunc(func(dialing context.Context, network, address string) (net.Conn, error) {
 			c, err := (&net.Dialer{}).DialContext(dialing, network, address)
 			if err != nil {
