@@ -22,6 +22,7 @@ KILLS     ?= 2000
 DEATHS    ?= 100
 SOAK      ?= 5m
 JOB_ROUNDS ?= 300
+HANGING   ?= 10000
 STALLS    ?= 100
 
 # What is tested with Go alone: no server, no other program.
@@ -84,7 +85,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service bench-jobs build docs proto clean
+.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service bench-jobs bench-webhooks build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -140,6 +141,9 @@ bench-service: deps ## the service side by side with run and the mariadb client:
 
 bench-jobs: deps ## jobs of the service: accepted, taken, run and listed, and one large one beside run --job (ROWS=1000000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -jobs -rows $(ROWS) -rounds $(ROUNDS)
+
+bench-webhooks: deps ## deliveries of webhooks beside 10,000 that wait for a receiver that hangs: how long they take (HANGING=10000)
+	$(GO) test -tags $(TAGS) -count=1 -v -run '^TestSlowReceiver$$' ./integration/service -hanging $(HANGING) -timed 1000
 
 build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and macOS, amd64 and arm64
 	@for platform in $(PLATFORMS); do \

@@ -36,6 +36,8 @@ type topology struct {
 	endpoint string
 	// serves and workers are how many processes there are, and jobs how many jobs a serve takes from the queue.
 	serves, workers, jobs int
+	// variables are in the environment of all processes.
+	variables []string
 }
 
 // cluster is a service with jobs, of as many processes as its topology says, on one document. Its customer is clinic.
@@ -78,7 +80,7 @@ func form(t *testing.T, db *dbtest.Server, of topology, settings string) *cluste
 		settings += "  buckets: {results: {url: \"" + address + "\", access_key_id: \"env:STORE_KEY\", secret_access_key: \"env:STORE_SECRET\"}}\n"
 	}
 	settings += fmt.Sprintf("  jobs: {workers: %d}\n", of.jobs)
-	c.deployment = declare(t, nil, settings, tenant{id: "clinic", dsn: db.DSN(db.Database()), more: ", bucket: results"})
+	c.deployment = declare(t, slices.Clone(of.variables), settings, tenant{id: "clinic", dsn: db.DSN(db.Database()), more: ", bucket: results"})
 	if of.record != nil {
 		key := make([]byte, 32)
 		_, _ = rand.Read(key) // never fails

@@ -454,6 +454,24 @@ func (c *cluster) audit(turn int, to map[string][]string) error {
 // all asks for everything, when nothing goes on any more and what was left behind is swept.
 func (c *cluster) all(t *testing.T, h *history) {
 	t.Helper()
+	c.allEnded(t, h)
+	c.details(t, h)
+	h.Swept = true
+	completed := 0
+	for _, j := range h.Jobs {
+		if j.Status == store.Completed {
+			completed++
+		}
+	}
+	again(t, strconv.Itoa(completed)+" objects and nothing else", func(int) bool {
+		h.Objects = c.stored(t)
+		return len(h.Objects) == completed
+	})
+}
+
+// allEnded lists the jobs when every one of them has ended.
+func (c *cluster) allEnded(t *testing.T, h *history) {
+	t.Helper()
 	again(t, "the end of all jobs", func(turn int) bool {
 		h.Jobs = nil
 		for {
@@ -467,17 +485,5 @@ func (c *cluster) all(t *testing.T, h *history) {
 			}
 		}
 		return !slices.ContainsFunc(h.Jobs, func(j listed) bool { return !j.Status.Ended() })
-	})
-	c.details(t, h)
-	h.Swept = true
-	completed := 0
-	for _, j := range h.Jobs {
-		if j.Status == store.Completed {
-			completed++
-		}
-	}
-	again(t, strconv.Itoa(completed)+" objects and nothing else", func(int) bool {
-		h.Objects = c.stored(t)
-		return len(h.Objects) == completed
 	})
 }
