@@ -34,22 +34,23 @@ type hooks struct {
 	dispatcher *webhook.Dispatcher // nil until use
 }
 
-// noJobs are those of a process that has no place for results: there are none to tell of.
-type noJobs struct{}
+// elsewhere are the jobs of a process that has no place for results: they are in the record, where others may have made
+// them, and who has their results makes the links.
+type elsewhere struct{ record Record }
 
-func (noJobs) Get(_ context.Context, _, id string) (store.Job, error) {
-	return store.Job{}, fault.New(store.CodeUnknown, fault.Usage, "there is no job %q", id)
+func (e elsewhere) Get(ctx context.Context, customer, id string) (store.Job, error) {
+	return e.record.Job(ctx, customer, id)
 }
 
-func (noJobs) Link(context.Context, store.Job, store.Actor) (object.Link, error) {
-	return object.Link{}, fault.New(job.CodeNoObject, fault.Usage, "there are no results here")
+func (elsewhere) Link(_ context.Context, j store.Job, _ store.Actor) (object.Link, error) {
+	return object.Link{}, fault.New(CodeElsewhere, fault.Connect, "the result of the job %q is not in reach of this process", j.ID)
 }
 
-func (noJobs) Progress(store.Job) (int, time.Duration, bool) { return 0, 0, false }
+func (elsewhere) Progress(store.Job) (int, time.Duration, bool) { return 0, 0, false }
 
 // use makes the dispatcher of the process, which tells of these jobs: nil where it has none.
 func (h *hooks) use(jobs *job.Manager, registry *customer.Registry, metrics *telemetry.Metrics) (err error) {
-	var of webhook.Jobs = noJobs{}
+	var of webhook.Jobs = elsewhere{h.cfg.Record}
 	if jobs != nil {
 		of = jobs
 	}

@@ -36,6 +36,8 @@ import (
 const (
 	CodeListen = "service.listen"
 	CodeReload = "service.reload"
+	// CodeElsewhere: this process has no place for results.
+	CodeElsewhere = "service.elsewhere"
 )
 
 // Record is what the service remembers.

@@ -165,23 +165,22 @@ func TestSlowPieces(t *testing.T) {
 	c, _ := sample.NewCompressor(t, Stage(), `{}`, sdk.Media{})
 	now := time.Unix(0, 0)
 	c.(*compressor).now = func() time.Time { return now }
-	stage := c.(sdk.Compressor)
 	var out sdk.Output
-	if err := stage.Begin(&out); err != nil {
+	if err := c.Begin(&out); err != nil {
 		t.Fatal(err)
 	}
 	text := rows(t, 3*40_000)
 	for i, pause := range []time.Duration{time.Second, time.Millisecond, time.Second} {
 		now = now.Add(pause)
 		before := len(out.Data)
-		if err := stage.Compress(t.Context(), text[i*40_000:(i+1)*40_000], &out); err != nil {
+		if err := c.Compress(t.Context(), text[i*40_000:(i+1)*40_000], &out); err != nil {
 			t.Fatal(err)
 		}
 		if given, want := len(out.Data) > before, pause >= time.Second; given != want {
 			t.Errorf("piece %d, after %s: given on %t, want %t", i, pause, given, want)
 		}
 	}
-	if err := stage.End(&out); err != nil {
+	if err := c.End(&out); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(expand(t, out.Data), text[:3*40_000]) {

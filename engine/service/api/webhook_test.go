@@ -327,7 +327,7 @@ func TestRotateSecret(t *testing.T) {
 		t.Errorf("%+v", second)
 	}
 	at, err := time.Parse(time.RFC3339, second.ActivatesAt)
-	if err != nil || at.Sub(time.Now()).Round(time.Hour) != 7*24*time.Hour {
+	if err != nil || time.Until(at).Round(time.Hour) != 7*24*time.Hour {
 		t.Errorf("it is activated at %s", second.ActivatesAt)
 	}
 	if b := read[webhookBody](t, h.do("GET", hook, "")); b.SecretID != first.SecretID || b.PendingSecretID != second.SecretID || b.PendingActivates != second.ActivatesAt || b.Secret != "" {

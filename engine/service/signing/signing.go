@@ -18,7 +18,7 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// CodeNothingPending: no rotation has made a secret that could be activated.
+// CodeNothingPending says that no rotation has made a secret that could be activated.
 const CodeNothingPending = "signing.nothing_pending"
 
 // Prefix begins every secret, and 32 bytes in standard base64 follow it, as Standard Webhooks has it.
