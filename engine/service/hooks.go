@@ -48,11 +48,26 @@ func (elsewhere) Link(_ context.Context, j store.Job, _ store.Actor) (object.Lin
 
 func (elsewhere) Progress(store.Job) (int, time.Duration, bool) { return 0, 0, false }
 
+// linked are the jobs of a process. Where a bucket signs no links, they are of the service, if it is known where that is reached.
+type linked struct {
+	*job.Manager
+	key  []byte
+	base string
+}
+
+func (l linked) Link(ctx context.Context, j store.Job, by store.Actor) (object.Link, error) {
+	link, err := l.Manager.Link(ctx, j, by)
+	if err != nil || link.URL != "" || l.base == "" {
+		return link, err
+	}
+	return api.ObjectLink(l.base, l.key, j, by.Who), nil
+}
+
 // use makes the dispatcher of the process, which tells of these jobs: nil where it has none.
 func (h *hooks) use(jobs *job.Manager, registry *customer.Registry, metrics *telemetry.Metrics) (err error) {
 	var of webhook.Jobs = elsewhere{h.cfg.Record}
 	if jobs != nil {
-		of = jobs
+		of = linked{jobs, h.cfg.DataKey.Derive("links"), api.Base(h.cfg.Settings.Servers)}
 	}
 	var mailer webhook.Mailer
 	if h.cfg.Settings.Mail.Server != "" {
@@ -94,9 +109,7 @@ func (h *hooks) api(cfg *Config) *api.Webhooks {
 // Mailer is the sender of mail that settings with a mail server describe.
 func Mailer(set *config.Settings) (*mail.Sender, error) {
 	m := mail.Config{Server: set.Mail.Server, Port: set.Mail.Port, From: set.Mail.From, Username: set.Mail.Username, Password: set.MailPassword, TLS: mail.TLS(set.Mail.TLS)}
-	if len(set.Servers) > 0 {
-		m.API = set.Servers[0]
-	}
+	m.API = api.Base(set.Servers)
 	return mail.New(m)
 }
 

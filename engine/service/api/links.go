@@ -30,14 +30,14 @@ type pass struct {
 }
 
 // sign makes a pass what nobody else can make: a segment of an address.
-func (a *API) sign(p pass) string {
+func (p pass) sign(key []byte) string {
 	text := fmt.Sprintf("%s\n%s\n%d\n%s\n%d", p.customer, p.job, p.runs, p.key, p.expires.Unix())
 	encoding := base64.RawURLEncoding
-	return encoding.EncodeToString([]byte(text)) + "." + encoding.EncodeToString(a.mac(text))
+	return encoding.EncodeToString([]byte(text)) + "." + encoding.EncodeToString(macOf(key, text))
 }
 
-func (a *API) mac(text string) []byte {
-	h := hmac.New(sha256.New, a.LinkKey)
+func macOf(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
 	h.Write([]byte("cipherstream object link v1\n" + text))
 	return h.Sum(nil)
 }
@@ -54,7 +54,7 @@ func (a *API) open(signed string) (p pass, ok bool) {
 	if a.Jobs == nil || len(a.LinkKey) == 0 || len(signed) > maxPass || err != nil || wrong != nil {
 		return p, false
 	}
-	if !hmac.Equal(mac, a.mac(string(text))) {
+	if !hmac.Equal(mac, macOf(a.LinkKey, string(text))) {
 		return p, false
 	}
 	parts := strings.Split(string(text), "\n")
@@ -85,25 +85,40 @@ func (x *exchange) link(j store.Job) (address string, expires time.Time, failure
 	case l.URL != "":
 		return l.URL, l.Expires, nil
 	}
-	expires = j.ObjectExpires.Truncate(time.Second)
-	if !a.Jobs.Now().Before(expires) {
+	ours := ObjectLink("", a.LinkKey, j, x.principal.KeyID)
+	if !a.Jobs.Now().Before(ours.Expires) {
 		return gone()
 	}
-	return objectsPath + a.sign(pass{j.Customer, j.ID, j.Runs, x.principal.KeyID, expires}), expires, nil
+	return ours.URL, ours.Expires, nil
+}
+
+// ObjectLink is a link of ours to the result of a completed job whose bucket signs none, at the service that is reached at
+// base. It is good as long as the result, for whoever has it; by is who got it, for the audit.
+func ObjectLink(base string, key []byte, j store.Job, by string) object.Link {
+	expires := j.ObjectExpires.Truncate(time.Second)
+	return object.Link{URL: base + objectsPath + pass{j.Customer, j.ID, j.Runs, by, expires}.sign(key), Expires: expires}
 }
 
 // base is the address that clients reach the service at, where it is known, or the one that this client has used.
 func (x *exchange) base() string {
-	for _, server := range x.api.Servers {
-		if strings.HasPrefix(server, "http://") || strings.HasPrefix(server, "https://") {
-			return strings.TrimSuffix(server, "/")
-		}
+	if known := Base(x.api.Servers); known != "" {
+		return known
 	}
 	scheme := "http://"
 	if x.api.TLS || x.r.TLS != nil {
 		scheme = "https://"
 	}
 	return scheme + x.r.Host
+}
+
+// Base is where clients reach a service whose base URLs are these, without a slash at the end; empty where they do not say it.
+func Base(servers []string) string {
+	for _, server := range servers {
+		if strings.HasPrefix(server, "http://") || strings.HasPrefix(server, "https://") {
+			return strings.TrimSuffix(server, "/")
+		}
+	}
+	return ""
 }
 
 // disposition is the name under which the result of a job is saved.

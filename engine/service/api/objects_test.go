@@ -125,11 +125,11 @@ func TestLinks(t *testing.T) {
 		refused(what, objectsPath+path, code)
 	}
 	foreign := &API{Config: Config{LinkKey: []byte("another key of 32 bytes and more")}}
-	refused("of another service", objectsPath+foreign.sign(pass{"clinic-7", j.ID, j.Runs, "key_good", soon}), LinkInvalid)
-	refused("of another taking", objectsPath+s.api.sign(pass{"clinic-7", j.ID, j.Runs + 1, "key_good", soon}), ResultExpired)
-	refused("of another customer", objectsPath+s.api.sign(pass{"clinic-8", j.ID, j.Runs, "key_good", soon}), ResultExpired)
+	refused("of another service", objectsPath+pass{"clinic-7", j.ID, j.Runs, "key_good", soon}.sign(foreign.LinkKey), LinkInvalid)
+	refused("of another taking", objectsPath+pass{"clinic-7", j.ID, j.Runs + 1, "key_good", soon}.sign(s.api.LinkKey), ResultExpired)
+	refused("of another customer", objectsPath+pass{"clinic-8", j.ID, j.Runs, "key_good", soon}.sign(s.api.LinkKey), ResultExpired)
 	waits := s.order()
-	refused("of a job that waits", objectsPath+s.api.sign(pass{"clinic-7", waits.JobID, 0, "key_good", soon}), ResultExpired)
+	refused("of a job that waits", objectsPath+pass{"clinic-7", waits.JobID, 0, "key_good", soon}.sign(s.api.LinkKey), ResultExpired)
 	if e := s.do("POST", good, "").refusal(t); e.Code != MethodNotAllowed {
 		t.Errorf("%s", e.Code)
 	}

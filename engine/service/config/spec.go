@@ -24,7 +24,7 @@ type Spec struct {
 	Operations     Operations            `config:"operations" doc:"A listener of its own for metrics and health, for operators only."`
 	AdminNetworks  []string              `config:"admin_networks" default:"[\"127.0.0.0/8\",\"::1/128\"]" doc:"Networks (CIDR) from which keys of scope admin are accepted."`
 	TrustedProxies []string              `config:"trusted_proxies" doc:"Networks (CIDR) of proxies whose X-Forwarded-For is believed. Default none: the address of who connects counts."`
-	Servers        []string              `config:"servers" doc:"Base URLs that the OpenAPI document names, such as https://api.example.com. Default the one that was asked."`
+	Servers        []string              `config:"servers" doc:"Base URLs that the OpenAPI document names, such as https://api.example.com. Default the one that was asked. Webhooks and mail, which nobody asks for, have links to the service only where one is given."`
 	State          string                `config:"state" default:"state" doc:"Where the record of keys, requests and jobs is: a data directory, which one process has at a time, or a reference to the URL of a MySQL or MariaDB server, mysql://user:password@host:3306/database, which as many services and workers share as are wanted."`
 	DataKey        config.Secret         `config:"data_key" kind:"keys" doc:"Reference to the key, 32 bytes in base64, under which keys that the service makes are kept in the record, and objects in folders. Default a key that the service makes, in a file of the data directory; where there is none, it has to be given."`
 	Buckets        map[string]BucketSpec `config:"buckets" doc:"Where results of jobs are stored, by a name that customers refer to."`
