@@ -121,6 +121,7 @@ func TestScheduleMistakes(t *testing.T) {
 		{nightly(`,"crown":1`), UnknownField, "UNKNOWN_FIELD crown"},
 		{`{"name":"n","procedure":"visits","cron":"30 25 * * *","time_zone":"Mars/Phobos","overlap":"never","jitter":"48h","request":{"rows":"x","from":"2024-01-01"}}`, InvalidRequest,
 			"INVALID_PARAMETER /request/rows, INVALID_PARAMETER cron, INVALID_PARAMETER jitter, INVALID_PARAMETER overlap, INVALID_PARAMETER time_zone, MISSING_PARAMETER /request/from_date, UNKNOWN_FIELD /request/from"},
+		{`{"name":"","procedure":"","cron":"","time_zone":"","request":{"from_date":"2024-01-01"}}`, InvalidParameter, "INVALID_PARAMETER cron, INVALID_PARAMETER name, INVALID_PARAMETER procedure"},
 		{`{"name":"n","procedure":"visits","cron":"0 0 30 2 *","request":{"from_date":"2024-01-01"}}`, InvalidParameter, "INVALID_PARAMETER cron"},
 		{`{"name":"n","procedure":"vists","cron":"0 0 * * *"}`, UnknownProcedure, "UNKNOWN_PROCEDURE procedure"},
 		{`{"name":"n","procedure":"places","cron":"0 0 * * *"}`, ConflictingParameters, "CONFLICTING_PARAMETERS procedure"},

@@ -17,11 +17,11 @@ const Kind = document.KindSchedule
 // Spec is a schedule as it is written: under spec of a document, whose name is its metadata.name, and as the body of a
 // request, whose customer stands in the address.
 type Spec struct {
-	Name      string                  `config:"name,required" max:"64" doc:"Its name, one of the customer's."`
-	Customer  string                  `config:"customer,required" max:"64" doc:"Whose data it is: the id of a customer."`
-	Procedure string                  `config:"procedure,required" max:"255" doc:"What is asked for, as of POST /v1/procedures/{procedure}."`
+	Name      string                  `config:"name,required" min:"1" max:"64" doc:"Its name, one of the customer's."`
+	Customer  string                  `config:"customer,required" min:"1" max:"64" doc:"Whose data it is: the id of a customer."`
+	Procedure string                  `config:"procedure,required" min:"1" max:"255" doc:"What is asked for, as of POST /v1/procedures/{procedure}."`
 	Request   map[string]config.Value `config:"request" doc:"The fields of that request, without customer_id and mode. A list is written as text in JSON."`
-	Cron      string                  `config:"cron,required" max:"200" doc:"When: minute, hour, day of the month, month and day of the week, such as \"30 2 * * *\". A time that the clock leaps over comes right after the gap, and one that comes twice is taken once."`
+	Cron      string                  `config:"cron,required" min:"1" max:"200" doc:"When: minute, hour, day of the month, month and day of the week, such as \"30 2 * * *\". A time that the clock leaps over comes right after the gap, and one that comes twice is taken once."`
 	TimeZone  string                  `config:"time_zone" doc:"IANA time zone of cron. Default the customer's, else UTC."`
 	Overlap   string                  `config:"overlap" enum:"skip,queue" default:"skip" doc:"What happens at a tick while the job of one before has not ended: no job is made, or one when that has ended."`
 	Missed    string                  `config:"missed" enum:"once,skip" default:"once" doc:"What happens with ticks at which no service ran: one job is made for all of them, or none."`
