@@ -128,7 +128,7 @@ func TestSchedulePut(t *testing.T) {
 		}
 	}
 	f.refuse = "SCHEDULE_MANAGED"
-	if r := f.run(t, "put", write("nightly", "c", "0 3 * * *")); r.Code == 0 || !strings.Contains(r.Stderr, "SCHEDULE_MANAGED") {
+	if r := f.run(t, "put", write("nightly", "c", "0 3 * * *")); r.Code != 1 || !strings.Contains(r.Stderr, "SCHEDULE_MANAGED") {
 		t.Errorf("%+v", r)
 	}
 }
