@@ -293,7 +293,7 @@ func (a *app) becameJob(ctx context.Context, s *caller, answer *http.Response, f
 	case err != nil:
 		return err
 	case f.wait:
-		return a.download(ctx, &customerJobs{s, f.customer}, j.ID, &downloadFlags{output: f.output, progress: f.progress, wait: true}, ring)
+		return a.download(ctx, &customerJobs{&ofCustomer{s, f.customer}}, j.ID, &downloadFlags{output: f.output, progress: f.progress, wait: true}, ring)
 	case !asked:
 		return fault.New(codeJob, fault.Source, "the request has become job %s, and nothing was fetched", j.ID).WithDetail("job_id", j.ID).
 			WithHint("cipherstream jobs download %s --wait fetches it; call --wait does so by itself", j.ID)

@@ -43,7 +43,7 @@ type downloadFlags struct {
 	wait                   bool
 }
 
-func (a *app) jobsDownloadCommand(f *jobsFlags) *cobra.Command {
+func (a *app) jobsDownloadCommand(f *customerFlags) *cobra.Command {
 	var d downloadFlags
 	c := &cobra.Command{
 		Use:   "download JOB",

@@ -106,37 +106,16 @@ func (j *remoteJob) progress(elapsed time.Duration) string {
 	return diag.Printable(text) + "  " + terminal.Clock(elapsed)
 }
 
-// jobsFlags say whose jobs are meant, and where.
-type jobsFlags struct {
-	remote   remote
-	customer string
-}
-
 // customerJobs are the jobs of a customer of a service.
-type customerJobs struct {
-	*caller
-	customer string
-}
+type customerJobs struct{ *ofCustomer }
 
-func (f *jobsFlags) jobs(ctx context.Context) (*customerJobs, error) {
-	if f.customer == "" {
-		return nil, terminal.UsageFault("no customer is given").WithHint("give --customer ID")
-	}
-	s, err := f.remote.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &customerJobs{s, f.customer}, nil
+func (f *customerFlags) jobs(ctx context.Context) (*customerJobs, error) {
+	s, err := f.of(ctx)
+	return &customerJobs{s}, err
 }
 
 // path is that of a job, or of all of them, and of what is asked of it.
-func (s *customerJobs) path(parts ...string) string {
-	path := "/v1/customers/" + url.PathEscape(s.customer) + "/jobs"
-	for _, part := range parts {
-		path += "/" + url.PathEscape(part)
-	}
-	return path
-}
+func (s *customerJobs) path(parts ...string) string { return s.under("jobs", parts...) }
 
 // maxJobs bounds a list of jobs, in bytes, and maxJob one job.
 const (
@@ -175,7 +154,7 @@ func (s *customerJobs) job(ctx context.Context, id string, header ...string) (*r
 }
 
 func (a *app) jobsCommand() *cobra.Command {
-	var f jobsFlags
+	var f customerFlags
 	c := &cobra.Command{
 		Use:   "jobs",
 		Short: "List, watch, cancel and download jobs of a service",
@@ -199,7 +178,7 @@ type jobList struct {
 	Offset int64       `json:"offset"`
 }
 
-func (a *app) jobsListCommand(f *jobsFlags) *cobra.Command {
+func (a *app) jobsListCommand(f *customerFlags) *cobra.Command {
 	var filter struct {
 		status, procedure, from, to, sort string
 		limit                             int
@@ -272,7 +251,7 @@ func writeJobs(w io.Writer, list *jobList) error {
 	return err
 }
 
-func (a *app) jobsGetCommand(f *jobsFlags) *cobra.Command {
+func (a *app) jobsGetCommand(f *customerFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "get JOB",
 		Short: "Say how far a job is",
@@ -324,7 +303,7 @@ func (a *app) showJob(j *remoteJob, text json.RawMessage) error {
 	})
 }
 
-func (a *app) jobsCancelCommand(f *jobsFlags) *cobra.Command {
+func (a *app) jobsCancelCommand(f *customerFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cancel JOB",
 		Short: "Tell a job to end",
@@ -356,7 +335,7 @@ has been cancelled stays so, and one that has ended otherwise is an error.`,
 	}
 }
 
-func (a *app) jobsWatchCommand(f *jobsFlags) *cobra.Command {
+func (a *app) jobsWatchCommand(f *customerFlags) *cobra.Command {
 	var progress string
 	c := &cobra.Command{
 		Use:   "watch JOB",

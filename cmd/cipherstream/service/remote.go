@@ -98,3 +98,32 @@ func (r *remote) client() (*http.Client, error) {
 		},
 	}, nil
 }
+
+// customerFlags say whose things are meant, and where.
+type customerFlags struct {
+	remote   remote
+	customer string
+}
+
+// ofCustomer is what a service has of one customer.
+type ofCustomer struct {
+	*caller
+	customer string
+}
+
+func (f *customerFlags) of(ctx context.Context) (*ofCustomer, error) {
+	if f.customer == "" {
+		return nil, terminal.UsageFault("no customer is given").WithHint("give --customer ID")
+	}
+	s, err := f.remote.caller(ctx)
+	return &ofCustomer{s, f.customer}, err
+}
+
+// under is the path of a kind of things, and of parts of it.
+func (s *ofCustomer) under(kind string, parts ...string) string {
+	path := "/v1/customers/" + url.PathEscape(s.customer) + "/" + kind
+	for _, part := range parts {
+		path += "/" + url.PathEscape(part)
+	}
+	return path
+}

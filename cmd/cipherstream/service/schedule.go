@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -51,7 +50,7 @@ type remoteSchedule struct {
 }
 
 func (a *app) scheduleCommand() *cobra.Command {
-	var f jobsFlags
+	var f customerFlags
 	c := &cobra.Command{
 		Use:   "schedule",
 		Short: "List, make, run and delete schedules of a service",
@@ -70,13 +69,7 @@ can be run, and not changed.`,
 }
 
 // schedulePath is that of a schedule, or of all of them, and of what is asked of it.
-func (s *customerJobs) schedulePath(parts ...string) string {
-	path := "/v1/customers/" + url.PathEscape(s.customer) + "/schedules"
-	for _, part := range parts {
-		path += "/" + url.PathEscape(part)
-	}
-	return path
-}
+func (s *customerJobs) schedulePath(parts ...string) string { return s.under("schedules", parts...) }
 
 // change sends what changes a schedule, and gives the answer as it came; empty is one without a body.
 func (s *customerJobs) change(ctx context.Context, method, path string, body []byte) (json.RawMessage, error) {
@@ -116,7 +109,7 @@ func (s *customerJobs) schedule(ctx context.Context, name string) (*remoteSchedu
 	return nil, fault.New(codeSchedule, fault.Usage, "the customer has no schedule %q", name).WithHint("cipherstream schedule list shows those that there are")
 }
 
-func (a *app) scheduleListCommand(f *jobsFlags) *cobra.Command {
+func (a *app) scheduleListCommand(f *customerFlags) *cobra.Command {
 	var next int
 	c := &cobra.Command{
 		Use:   "list",
@@ -176,7 +169,7 @@ func writeSchedules(w io.Writer, all []remoteSchedule, next int) error {
 	return err
 }
 
-func (a *app) scheduleGetCommand(f *jobsFlags) *cobra.Command {
+func (a *app) scheduleGetCommand(f *customerFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "get NAME",
 		Short: "Show a schedule",
@@ -229,7 +222,7 @@ func (a *app) showSchedule(one *remoteSchedule, text json.RawMessage) error {
 	})
 }
 
-func (a *app) schedulePutCommand(f *jobsFlags) *cobra.Command {
+func (a *app) schedulePutCommand(f *customerFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "put FILE",
 		Short: "Make a schedule of a document, or replace the one of its name",
@@ -300,7 +293,7 @@ func (a *app) scheduleBody(path, customer string) (name string, body []byte, err
 	return doc.Metadata.Name, body, err
 }
 
-func (a *app) scheduleDeleteCommand(f *jobsFlags) *cobra.Command {
+func (a *app) scheduleDeleteCommand(f *customerFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a schedule; its jobs stay",
@@ -328,7 +321,7 @@ func (a *app) scheduleDeleteCommand(f *jobsFlags) *cobra.Command {
 	}
 }
 
-func (a *app) scheduleRunCommand(f *jobsFlags) *cobra.Command {
+func (a *app) scheduleRunCommand(f *customerFlags) *cobra.Command {
 	var wait bool
 	var progress string
 	c := &cobra.Command{

@@ -19,7 +19,7 @@ func watching(t *testing.T, handler http.HandlerFunc) *watch {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	w := newWatch(&customerJobs{&caller{client: server.Client(), server: server.URL, key: "k"}, "c"}, "j")
+	w := newWatch(&customerJobs{&ofCustomer{&caller{client: server.Client(), server: server.URL, key: "k"}, "c"}}, "j")
 	w.pause, w.longest, w.patience = time.Millisecond, 5*time.Millisecond, 50*time.Millisecond
 	return w
 }

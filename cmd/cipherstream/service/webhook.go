@@ -89,10 +89,7 @@ type remoteDelivery struct {
 }
 
 // webhookFlags say whose webhook is meant, and where.
-type webhookFlags struct {
-	remote   remote
-	customer string
-}
+type webhookFlags struct{ customerFlags }
 
 // flags are those of one command: whoever stands beside it under "webhook" asks no service.
 func (f *webhookFlags) flags(c *cobra.Command) *cobra.Command {
@@ -102,30 +99,15 @@ func (f *webhookFlags) flags(c *cobra.Command) *cobra.Command {
 }
 
 // customerWebhook is the webhook of a customer of a service.
-type customerWebhook struct {
-	*caller
-	customer string
-}
+type customerWebhook struct{ *ofCustomer }
 
 func (f *webhookFlags) webhook(ctx context.Context) (*customerWebhook, error) {
-	if f.customer == "" {
-		return nil, terminal.UsageFault("no customer is given").WithHint("give --customer ID")
-	}
-	s, err := f.remote.caller(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &customerWebhook{s, f.customer}, nil
+	s, err := f.of(ctx)
+	return &customerWebhook{s}, err
 }
 
 // path is that of the webhook, and of what belongs to it.
-func (s *customerWebhook) path(parts ...string) string {
-	path := "/v1/customers/" + url.PathEscape(s.customer) + "/webhook"
-	for _, part := range parts {
-		path += "/" + url.PathEscape(part)
-	}
-	return path
-}
+func (s *customerWebhook) path(parts ...string) string { return s.under("webhook", parts...) }
 
 // ask asks, and gives the answer as it came beside what it says.
 func (s *customerWebhook) ask(ctx context.Context, method, path string, body any, into any) (json.RawMessage, error) {
