@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/webhook"
 )
 
 // webhookCodes are errors of every operation on a customer's webhooks.
@@ -51,8 +52,8 @@ func webhookSchema() *huma.Schema {
 		fieldEvents: {Type: huma.TypeArray, MinItems: ptr(1), UniqueItems: true, Items: &huma.Schema{Type: huma.TypeString, Enum: events}, Nullable: true,
 			Description: "The events that are sent. Default all but job.progress.", Default: slices.Clone(defaultEvents)},
 		fieldEnabled: flag("Whether they are. true also enables an endpoint that the service has disabled.", true),
-		fieldHeaders: {Type: huma.TypeObject, Nullable: true, MaxProperties: ptr(mostHeaders),
-			AdditionalProperties: &huma.Schema{Type: huma.TypeString, MinLength: ptr(1), MaxLength: ptr(maxHeaderValue)},
+		fieldHeaders: {Type: huma.TypeObject, Nullable: true, MaxProperties: ptr(webhook.MostHeaders),
+			AdditionalProperties: &huma.Schema{Type: huma.TypeString, MinLength: ptr(1), MaxLength: ptr(webhook.MaxHeaderValue)},
 			Description: "Headers to send with each delivery, such as Authorization. They are kept sealed and never shown again; a value of *** keeps the one that is " +
 				"there, as long as webhook_url stays on the same host."},
 		fieldRetry: {Type: huma.TypeObject, Nullable: true, AdditionalProperties: false, Description: "How often, and when, a delivery that fails is tried. Not with retry_policy.",

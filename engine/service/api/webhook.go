@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/signing"
 	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/engine/service/webhook"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -380,14 +380,14 @@ func (f *fields) headers(secrets WebhookSecrets, before store.Webhook, address s
 		value, ok := within.values[name].(string)
 		at := pointerOf(fieldHeaders, name)
 		switch {
-		case !headerName(name):
+		case !webhook.HeaderName(name):
 			f.wrong(at, "this is no name of a header.")
-		case reservedHeader(name):
+		case webhook.ReservedHeader(name):
 			f.wrong(at, "the header %s is the service's own.", name)
 		case seen[strings.ToLower(name)]:
 			f.add(DuplicateField, at, name+" is given twice: capitals make no difference.")
-		case !ok || !headerValue(value):
-			f.wrong(at, "expected 1 to %d printable characters of ASCII, with no space before or behind them.", maxHeaderValue)
+		case !ok || !webhook.HeaderValue(value):
+			f.wrong(at, "expected 1 to %d printable characters of ASCII, with no space before or behind them.", webhook.MaxHeaderValue)
 		case value == hiddenValue && kept[name] == "":
 			f.wrong(at, "%s stands for a value that is there already, and there is none.", hiddenValue)
 		case value == hiddenValue && hostOf(address) != hostOf(before.URL):
@@ -399,43 +399,10 @@ func (f *fields) headers(secrets WebhookSecrets, before store.Webhook, address s
 		out[name] = value
 		size += len(name) + len(value)
 	}
-	if len(out) > mostHeaders || size > maxHeaders {
-		f.wrong(fieldHeaders, "expected %d headers at most, of %d bytes in all.", mostHeaders, maxHeaders)
+	if len(out) > webhook.MostHeaders || size > webhook.MaxHeaders {
+		f.wrong(fieldHeaders, "expected %d headers at most, of %d bytes in all.", webhook.MostHeaders, webhook.MaxHeaders)
 	}
 	return out, nil
-}
-
-// Bounds of custom headers.
-const (
-	mostHeaders    = 20
-	maxHeaderValue = 4096
-	maxHeaders     = 8192
-)
-
-// headerName reports whether a text is a token of RFC 9110.
-func headerName(name string) bool {
-	return name != "" && len(name) <= 128 && !strings.ContainsFunc(name, func(r rune) bool {
-		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
-	})
-}
-
-// headerValue reports whether a text goes into a header as it is, and into no more than one.
-func headerValue(value string) bool {
-	return value != "" && len(value) <= maxHeaderValue && strings.TrimSpace(value) == value &&
-		!strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
-}
-
-// reservedHeaders are those that say how a request is to be read, or that the service sends itself; and all that begin with
-// one of reservedPrefixes.
-var (
-	reservedHeaders = []string{"accept-encoding", "connection", "content-digest", "content-encoding", "content-length", "content-type", "date", "expect",
-		"host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "via", "forwarded"}
-	reservedPrefixes = []string{"proxy-", "sec-", "webhook-", "x-cipherstream-", "x-forwarded-"}
-)
-
-func reservedHeader(name string) bool {
-	name = strings.ToLower(name)
-	return slices.Contains(reservedHeaders, name) || slices.ContainsFunc(reservedPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
 // mayHaveWebhook says why an order with an address for its events can have none; nil when it can, or has no address. An

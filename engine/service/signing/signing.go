@@ -7,7 +7,6 @@ package signing
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"time"
@@ -16,16 +15,11 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/webhook"
 )
 
 // CodeNothingPending says that no rotation has made a secret that could be activated.
 const CodeNothingPending = "signing.nothing_pending"
-
-// Prefix begins every secret, and 32 bytes in standard base64 follow it, as Standard Webhooks has it.
-const (
-	Prefix = "whsec_"
-	size   = 32
-)
 
 // RotateAfter is how long after a rotation the new secret takes the place of the old one by itself.
 const RotateAfter = 7 * 24 * time.Hour
@@ -204,11 +198,9 @@ func (k *Keeper) activate(ctx context.Context, s store.WebhookSecret, by store.A
 }
 
 func (k *Keeper) make(ctx context.Context, customer string, pending bool, what string, by store.Actor) (Issued, error) {
-	var raw [size]byte
 	var name [6]byte
-	_, _ = rand.Read(raw[:]) // never fails (crypto/rand)
-	_, _ = rand.Read(name[:])
-	text := Prefix + base64.StdEncoding.EncodeToString(raw[:])
+	_, _ = rand.Read(name[:]) // never fails (crypto/rand)
+	text := webhook.NewSecret()
 	now := k.now().UTC().Truncate(time.Microsecond)
 	s := store.WebhookSecret{Customer: customer, ID: "wsk_" + hex.EncodeToString(name[:]), CreatedAt: now, Pending: pending}
 	if pending {

@@ -53,7 +53,7 @@ func TestFirst(t *testing.T) {
 	t.Parallel()
 	k, record, _ := setup(t)
 	current, pending := texts(t, k, "one")
-	if raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimPrefix(current, Prefix)); err != nil || len(raw) != 32 || pending != "" {
+	if raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimPrefix(current, "whsec_")); err != nil || len(raw) != 32 || pending != "" {
 		t.Errorf("%d bytes, %v", len(raw), err)
 	}
 	if again, _ := texts(t, k, "one"); again != current {

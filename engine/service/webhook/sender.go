@@ -13,14 +13,12 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"code.dny.dev/ssrf"
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -171,47 +169,6 @@ func CheckURL(text string) error {
 		return bad("has a user or a password in it, which would be sent to whoever answers; use a header")
 	case u.Fragment != "" || strings.Contains(text, "#"):
 		return bad("has a fragment, which is never sent")
-	}
-	return nil
-}
-
-// Bounds of custom headers.
-const (
-	mostHeaders     = 20
-	mostHeaderBytes = 8 << 10
-)
-
-// ownHeaders are those that say how a request is to be read, or that the service sends itself; and all that begin with one
-// of ownPrefixes.
-var (
-	ownHeaders = []string{"accept-encoding", "connection", "content-digest", "content-encoding", "content-length", "content-type",
-		"date", "expect", "forwarded", "host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
-		"user-agent", "via"}
-	ownPrefixes = []string{"proxy-", "sec-", "webhook-", "x-cipherstream-", "x-forwarded-"}
-)
-
-// CheckHeaders says why custom headers cannot be sent: they would be read as something else than the one header that each
-// is, or be taken for one of the service's own.
-func CheckHeaders(headers map[string]string) error {
-	bad := func(why string) error { return fault.New(CodeHeaders, fault.Usage, "a custom header %s", why) }
-	size, seen := 0, map[string]bool{}
-	for name, value := range headers {
-		lower := strings.ToLower(name)
-		switch {
-		case !httpguts.ValidHeaderFieldName(name):
-			return bad("has a name that is none")
-		case slices.Contains(ownHeaders, lower) || slices.ContainsFunc(ownPrefixes, func(p string) bool { return strings.HasPrefix(lower, p) }):
-			return bad("has the name of one of the service's own")
-		case !httpguts.ValidHeaderFieldValue(value) || strings.TrimSpace(value) != value:
-			return bad("has a value with a line end, another control character, or a space at one of its ends")
-		case seen[lower]:
-			return bad("is given twice")
-		}
-		seen[lower] = true
-		size += len(name) + len(value)
-	}
-	if len(headers) > mostHeaders || size > mostHeaderBytes {
-		return fault.New(CodeHeaders, fault.Usage, "there are more than %d custom headers, or %d bytes of them", mostHeaders, mostHeaderBytes)
 	}
 	return nil
 }

@@ -335,7 +335,7 @@ func TestHeaders(t *testing.T) {
 		many["X-"+strconv.Itoa(i)] = "x"
 	}
 	for _, bad := range []map[string]string{
-		{"": "x"}, {"A B": "x"}, {"A:": "x"}, {"A\r\nB": "x"}, {"Ä": "x"}, {"X-A": "a\r\nX-B: c"}, {"X-A": "a\nb"}, {"X-A": "a\x00"}, {"X-A": "\x7f"}, {"X-A": " a"}, {"X-A": "a\t"},
+		{"": "x"}, {"A B": "x"}, {"A:": "x"}, {"A\r\nB": "x"}, {"Ä": "x"}, {"X-A": "a\r\nX-B: c"}, {"X-A": "a\nb"}, {"X-A": "a\x00"}, {"X-A": "\x7f"}, {"X-A": " a"}, {"X-A": "a\t"}, {"X-A": "a\tb"}, {"X-A": ""}, {"X-A": "ä"},
 		{"Host": "x"}, {"host": "x"}, {"HOST": "x"}, {"Content-Length": "1"}, {"Transfer-Encoding": "chunked"}, {"Connection": "close"}, {"Keep-Alive": "1"},
 		{"Upgrade": "h2c"}, {"TE": "trailers"}, {"Trailer": "X"}, {"Expect": "100-continue"}, {"Proxy-Authorization": "x"}, {"Content-Type": "text/plain"},
 		{"Content-Encoding": "gzip"}, {"Accept-Encoding": "gzip"}, {"HTTP2-Settings": "x"}, {"User-Agent": "x"}, {"X-CipherStream-Signature": "x"}, {"x-cipherstream-other": "x"}, {"Webhook-Id": "x"},
@@ -349,7 +349,7 @@ func TestHeaders(t *testing.T) {
 			t.Errorf("%v: %+v", bad, o)
 		}
 	}
-	for _, good := range []map[string]string{nil, {"Authorization": "Bearer x"}, {"X-API-Key": "a b\tc"}, {"Cookie": "a=b"}} {
+	for _, good := range []map[string]string{nil, {"Authorization": "Bearer x"}, {"X-API-Key": "a b"}, {"Cookie": "a=b"}} {
 		if err := CheckHeaders(good); err != nil {
 			t.Errorf("%v: %v", good, err)
 		}
