@@ -494,7 +494,9 @@ type mortal struct {
 	mu     sync.Mutex
 	call   string
 	behind bool
-	dead   bool
+	// nothing says of a call that took no delivery that it did not.
+	nothing func() bool
+	dead    bool
 }
 
 func (m *mortal) at(call string, do func() error) error {
@@ -506,10 +508,12 @@ func (m *mortal) at(call string, do func() error) error {
 	if m.call != call {
 		return do()
 	}
-	m.dead = true
 	if m.behind {
-		_ = do()
+		if err := do(); err == nil && call == "claim" && m.nothing() {
+			return nil // there was nothing to take yet: it is killed behind the call that takes something
+		}
 	}
+	m.dead = true
 	return errKilled
 }
 
@@ -524,7 +528,11 @@ func (m *mortal) Expand(ctx context.Context, all []store.Expansion) (made int, e
 }
 
 func (m *mortal) ClaimDeliveries(ctx context.Context, holder string) (c store.ClaimedDeliveries, ok bool, err error) {
-	err = m.at("claim", func() error { c, ok, err = m.Store.ClaimDeliveries(ctx, holder); return err })
+	err = m.at("claim", func() error {
+		c, ok, err = m.Store.ClaimDeliveries(ctx, holder)
+		m.nothing = func() bool { return !ok }
+		return err
+	})
 	return c, ok, err
 }
 
