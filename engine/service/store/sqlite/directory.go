@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -38,7 +39,7 @@ func lockDirectory(path string) (*directory, error) {
 	if d.lock, err = os.OpenFile(d.file(lockName), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, privateMode); err != nil {
 		return nil, d.failed(err)
 	}
-	if err := flock(d.lock); err != nil {
+	if err := acquire(d.lock); err != nil {
 		holder := holderOf(d.lock)
 		d.lock.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
@@ -90,6 +91,21 @@ func makePrivate(path string) error {
 	return nil
 }
 
+// lockPatience is how long the lock of a process that is gone is waited for. One that it was starting when it was killed has
+// the file open too, until it runs a program of its own.
+const lockPatience = 2 * time.Second
+
+// acquire takes the lock. That of a process which goes on is not waited for.
+func acquire(f *os.File) error {
+	for over := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 200) {
+		err := flock(f)
+		pid := holderPID(f)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || pid == 0 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || time.Now().After(over) {
+			return err
+		}
+	}
+}
+
 func flock(f *os.File) error {
 	for {
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EINTR) {
@@ -98,10 +114,19 @@ func flock(f *os.File) error {
 	}
 }
 
+// holderPID is the process that has the lock, or had it last; 0 where it has not said.
+func holderPID(lock *os.File) int {
+	text, _ := io.ReadAll(io.NewSectionReader(lock, 0, 32)) // without it the process has no number
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid < 0 {
+		return 0
+	}
+	return pid
+}
+
 // holderOf names the process that has the lock, as far as it has said.
 func holderOf(lock *os.File) string {
-	text, _ := io.ReadAll(io.NewSectionReader(lock, 0, 32)) // without it the process has no number
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 0 {
+	if pid := holderPID(lock); pid > 0 {
 		return fmt.Sprintf("process %d", pid)
 	}
 	return "another process"

@@ -1,0 +1,45 @@
+package sqlite
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestLockOfAKilledProcess: what a process was starting when it was killed has its lock a moment longer; the next service
+// waits for that, and does not refuse.
+func TestLockOfAKilledProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, directoryMode); err != nil {
+		t.Fatal(err)
+	}
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, privateMode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer left.Close()
+	if _, err := fmt.Fprintln(left, gone.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := flock(left); err != nil {
+		t.Fatal(err)
+	}
+	let := time.AfterFunc(100*time.Millisecond, func() { _ = syscall.Flock(int(left.Fd()), syscall.LOCK_UN) })
+	defer let.Stop()
+	d, err := lockDirectory(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.unlock(); err != nil {
+		t.Error(err)
+	}
+}
