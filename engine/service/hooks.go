@@ -69,6 +69,10 @@ func (h *hooks) use(jobs *job.Manager, registry *customer.Registry, metrics *tel
 	if jobs != nil {
 		of = linked{jobs, h.cfg.DataKey.Derive("links"), api.Base(h.cfg.Settings.Servers)}
 	}
+	metrics.Deliveries(func(ctx context.Context) (telemetry.DeliveryQueue, error) {
+		d, err := registry.Manage(customer.Actor{}).Deliveries(ctx)
+		return telemetry.DeliveryQueue{Waiting: d.Waiting, Dead: d.Dead, Oldest: time.Duration(d.OldestSeconds * float64(time.Second))}, err
+	})
 	var mailer webhook.Mailer
 	if h.cfg.Settings.Mail.Server != "" {
 		if mailer, err = Mailer(h.cfg.Settings); err != nil {
@@ -82,23 +86,8 @@ func (h *hooks) use(jobs *job.Manager, registry *customer.Registry, metrics *tel
 	return err
 }
 
-func newHooks(cfg *Config, metrics *telemetry.Metrics) *hooks {
-	h := &hooks{cfg: cfg, keeper: signing.New(cfg.Record, cfg.DataKey, cfg.Now)}
-	metrics.Deliveries(func(ctx context.Context) (found telemetry.DeliveryQueue, err error) {
-		waiting, dead, oldest, err := cfg.Record.DeliveryQueues(ctx)
-		if err != nil {
-			return found, err
-		}
-		if found.Waiting, found.Dead = waiting, dead; !oldest.IsZero() {
-			now, err := cfg.Record.Clock(ctx) // its own: this machine's may be another
-			if err != nil {
-				return found, err
-			}
-			found.Oldest = max(0, now.Sub(oldest))
-		}
-		return found, nil
-	})
-	return h
+func newHooks(cfg *Config) *hooks {
+	return &hooks{cfg: cfg, keeper: signing.New(cfg.Record, cfg.DataKey, cfg.Now)}
 }
 
 // api is what the API needs of it.
@@ -108,9 +97,8 @@ func (h *hooks) api(cfg *Config) *api.Webhooks {
 
 // Mailer is the sender of mail that settings with a mail server describe.
 func Mailer(set *config.Settings) (*mail.Sender, error) {
-	m := mail.Config{Server: set.Mail.Server, Port: set.Mail.Port, From: set.Mail.From, Username: set.Mail.Username, Password: set.MailPassword, TLS: mail.TLS(set.Mail.TLS)}
-	m.API = api.Base(set.Servers)
-	return mail.New(m)
+	return mail.New(mail.Config{Server: set.Mail.Server, Port: set.Mail.Port, From: set.Mail.From, Username: set.Mail.Username,
+		Password: set.MailPassword, TLS: mail.TLS(set.Mail.TLS), API: api.Base(set.Servers)})
 }
 
 // watched is the record of the dispatcher: it counts what becomes of endpoints that fail.

@@ -130,7 +130,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	s.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
 	s.gauges(s.admission, spools)
-	s.hooks = newHooks(&cfg, s.metrics)
+	s.hooks = newHooks(&cfg)
 	if cfg.Buckets != nil {
 		if s.jobs, err = newJobs(&cfg, s.registry, s.admission, set.Jobs.Workers, &jobObserver{s.metrics, s.traces, s.hooks}); err != nil {
 			return nil, err

@@ -45,7 +45,7 @@ func NewWorker(ctx context.Context, cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w.metrics = telemetry.NewMetrics(cfg.Engine.Names(), cfg.Version)
-	w.hooks = newHooks(&cfg, w.metrics)
+	w.hooks = newHooks(&cfg)
 	if w.jobs, err = newJobs(&cfg, w.registry, memory, max(1, cfg.Settings.Jobs.Workers), &jobObserver{w.metrics, w.traces, w.hooks}); err != nil {
 		return nil, err
 	}

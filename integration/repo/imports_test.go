@@ -52,7 +52,7 @@ var engineEdges = map[string][]string{
 		"engine/service/webhook"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
 	"engine/service/binding":         {"engine", "engine/diag", "engine/document", "engine/service/customer"},
-	"engine/service/config":          {"engine/diag", "engine/document", "engine/service/customer", "engine/service/schedule"},
+	"engine/service/config":          {"engine/diag", "engine/document", "engine/service/customer", "engine/service/mail", "engine/service/schedule"},
 	"engine/service/customer":        {"engine", "engine/service/store", "engine/service/store/datakey"},
 	"engine/service/telemetry":       {"engine"},
 	"engine/service/delivery":        {"engine", "engine/service/admission", "engine/service/spool"},

@@ -20,7 +20,6 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service"
 	"github.com/cipherstream/cipherstream/engine/service/api"
 	"github.com/cipherstream/cipherstream/engine/service/config"
-	"github.com/cipherstream/cipherstream/engine/service/schedule"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -98,15 +97,19 @@ func (s *customerJobs) schedules(ctx context.Context) ([]remoteSchedule, json.Ra
 }
 
 // schedule finds one by its name or identifier.
-func (s *customerJobs) schedule(ctx context.Context, name string) (*remoteSchedule, error) {
+func (f *customerFlags) schedule(ctx context.Context, name string) (*customerJobs, *remoteSchedule, error) {
+	s, err := f.jobs(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	all, _, err := s.schedules(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if i := slices.IndexFunc(all, func(one remoteSchedule) bool { return one.ID == name || one.Name == name }); i >= 0 {
-		return &all[i], nil
+		return s, &all[i], nil
 	}
-	return nil, fault.New(codeSchedule, fault.Usage, "the customer has no schedule %q", name).WithHint("cipherstream schedule list shows those that there are")
+	return nil, nil, fault.New(codeSchedule, fault.Usage, "the customer has no schedule %q", name).WithHint("cipherstream schedule list shows those that there are")
 }
 
 func (a *app) scheduleListCommand(f *customerFlags) *cobra.Command {
@@ -175,11 +178,7 @@ func (a *app) scheduleGetCommand(f *customerFlags) *cobra.Command {
 		Short: "Show a schedule",
 		Args:  a.oneArgument("the name or the id of one schedule"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
-			s, err := f.jobs(c.Context())
-			if err != nil {
-				return err
-			}
-			found, err := s.schedule(c.Context(), args[0])
+			s, found, err := f.schedule(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -262,35 +261,22 @@ name of the document. It is the document that a service's configuration can name
 // scheduleBody is a document as the body of a request.
 func (a *app) scheduleBody(path, customer string) (name string, body []byte, err error) {
 	loader := &documents.Loader{}
-	doc, diags := loader.Settings(path, schedule.Kind, schedule.DocumentSpec)
-	if doc != nil && !diags.HasErrors() {
-		spec, err := schedule.Decode(schedule.DocumentSpec, doc.JSON)
-		if err != nil {
-			return "", nil, err
-		}
-		for _, p := range spec.Check() {
-			d := diag.At(doc.At(p.Path...), p.Code, "%s", diag.Printable(p.Error()))
-			if p.Hint != "" {
-				d = d.WithHint("%s", p.Hint)
-			}
-			diags.Add(d)
-		}
-		if spec.Customer != customer {
-			diags.Add(diag.At(doc.At("customer"), documents.CodeNotAllowed, "the schedule is one of the customer %q, and --customer names %q",
-				diag.Printable(spec.Customer), diag.Printable(customer)))
-		}
+	one, diags := config.ReadSchedule(loader, path)
+	if one != nil && one.Customer != "" && one.Customer != customer {
+		diags.Add(diag.At(one.At("customer"), documents.CodeNotAllowed, "the schedule is one of the customer %q, and --customer names %q",
+			diag.Printable(one.Customer), diag.Printable(customer)))
 	}
 	if err := a.Check(loader.Source, diags.Normalise()); err != nil {
 		return "", nil, err
 	}
 	members := map[string]any{}
-	if err := json.Unmarshal(doc.JSON, &members); err != nil {
+	if err := json.Unmarshal(one.JSON(), &members); err != nil {
 		return "", nil, err
 	}
 	delete(members, "customer")
-	members["name"] = doc.Metadata.Name
+	members["name"] = one.Name
 	body, err = json.Marshal(members)
-	return doc.Metadata.Name, body, err
+	return one.Name, body, err
 }
 
 func (a *app) scheduleDeleteCommand(f *customerFlags) *cobra.Command {
@@ -299,24 +285,14 @@ func (a *app) scheduleDeleteCommand(f *customerFlags) *cobra.Command {
 		Short: "Delete a schedule; its jobs stay",
 		Args:  a.oneArgument("the name or the id of one schedule"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
-			s, err := f.jobs(c.Context())
-			if err != nil {
-				return err
-			}
-			found, err := s.schedule(c.Context(), args[0])
+			s, found, err := f.schedule(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			if _, err := s.change(c.Context(), http.MethodDelete, s.schedulePath(found.ID), nil); err != nil {
 				return err
 			}
-			return a.Print(func(w io.Writer) error {
-				if a.JSON {
-					return terminal.WriteJSON(w, map[string]any{"schedule_id": found.ID, "deleted": true})
-				}
-				_, err := fmt.Fprintf(w, "schedule %s is deleted\n", found.Name)
-				return err
-			})
+			return a.done(map[string]any{"schedule_id": found.ID, "deleted": true}, "schedule %s is deleted", found.Name)
 		}),
 	}
 }
@@ -331,11 +307,7 @@ func (a *app) scheduleRunCommand(f *customerFlags) *cobra.Command {
 are. While its last job has not ended there is no other one. With --wait its end is waited for.`,
 		Args: a.oneArgument("the name or the id of one schedule"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
-			s, err := f.jobs(c.Context())
-			if err != nil {
-				return err
-			}
-			found, err := s.schedule(c.Context(), args[0])
+			s, found, err := f.schedule(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -23,6 +23,11 @@ const CodeOrder = "api.order"
 // Mistakes are what is wrong with an order, with the fields that it is about; nil is nothing.
 func (o *Orders) Mistakes(customer, procedure string, request []byte) []Detail {
 	_, e := o.read(customer, procedure, request)
+	return mistakesOf(e)
+}
+
+// mistakesOf is what an error says of an order, with the fields that it is about; nil is nothing.
+func mistakesOf(e *Error) []Detail {
 	switch {
 	case e == nil:
 		return nil

@@ -329,7 +329,8 @@ func (x *exchange) scheduledOrder(who *customer.Customer, spec schedule.Spec, wr
 		example = spec.RawRequest // what is wrong with its window is said elsewhere
 	}
 	orders := &Orders{x.api.procedures}
-	for _, d := range orders.Mistakes(who.ID, spec.Procedure, example) {
+	c, e := orders.read(who.ID, spec.Procedure, example)
+	for _, d := range mistakesOf(e) {
 		switch {
 		case d.Code == string(UnknownProcedure) || d.Field == "" && d.Code == string(ConflictingParameters):
 			d.Field = "procedure"
@@ -344,7 +345,6 @@ func (x *exchange) scheduledOrder(who *customer.Customer, spec schedule.Spec, wr
 		return details
 	}
 	p := x.api.procedures[spec.Procedure]
-	c, e := orders.read(who.ID, spec.Procedure, example)
 	if e == nil && who.Bucket == "" {
 		e = fail(JobsNotAvailable)
 	}

@@ -2,7 +2,7 @@ package config
 
 import (
 	"cmp"
-	"net/mail"
+	netmail "net/mail"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +10,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
+	"github.com/cipherstream/cipherstream/engine/service/mail"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/mysqlurl"
 )
@@ -62,10 +63,10 @@ func (c *checker) mail(s *Settings, w Mail) {
 		c.add(diag.At(c.doc.At(at("server")...), CodeMail, "%q is no name of a server", diag.Printable(w.Server)).
 			WithHint("write its name alone, such as smtp.example.com; its port stands in mail.port"), at("server"))
 	}
-	if a, err := mail.ParseAddress(w.From); err != nil {
+	if a, err := netmail.ParseAddress(w.From); err != nil {
 		c.add(diag.At(c.doc.At(at("from")...), CodeMail, "%q is no address that mail can come from", diag.Printable(w.From)).
 			WithHint("write CipherStream <noreply@example.com>, or the address alone"), at("from"))
-	} else if !mailAddress(a.Address) {
+	} else if !mail.Address(a.Address) {
 		c.wrong(CodeMail, at("from"), "%q is no address that every mail server takes", diag.Printable(w.From))
 	}
 	if (w.Username == "") != (reference == "") {
@@ -82,7 +83,7 @@ func (c *checker) notify(n Notify, server string, at func(path ...string) []stri
 	for i, address := range n.Emails {
 		place := at("notify", "emails", strconv.Itoa(i))
 		switch {
-		case !mailAddress(address):
+		case !mail.Address(address):
 			c.add(diag.At(c.doc.At(place...), CodeMail, "%q is no address of mail", diag.Printable(address)).
 				WithHint("write it alone, such as practice@example.com"), place)
 		case slices.Contains(n.Emails[:i], address):
@@ -100,12 +101,4 @@ func (c *checker) notify(n Notify, server string, at func(path ...string) []stri
 		c.add(diag.At(c.doc.At(at("notify", "emails")...), CodeMail, "mail is to be sent, and no server is given that takes it").
 			WithHint("give one under mail.server"), at("notify", "emails"))
 	}
-}
-
-// mailAddress reports whether a text is an address, with no name beside it, that every server takes: no line is ended
-// in it, and no quoting is needed.
-func mailAddress(text string) bool {
-	a, err := mail.ParseAddress(text)
-	return err == nil && a.Name == "" && a.Address == text && len(text) <= 254 &&
-		!strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"<>(),;:\[]`, r) })
 }

@@ -67,25 +67,36 @@ func (c *checker) documents(path string, at []string) []string {
 	return files
 }
 
-func (c *checker) schedule(w Spec, file string, names map[[2]string]string) *Schedule {
-	doc, diags := c.loader.Settings(file, schedule.Kind, schedule.DocumentSpec)
-	c.diags = append(c.diags, diags...)
+// ReadSchedule reads a document of kind Schedule, and says what is wrong with it by itself. It is nil where nothing can be
+// made of the document.
+func ReadSchedule(loader *document.Loader, file string) (*Schedule, diag.List) {
+	doc, diags := loader.Settings(file, schedule.Kind, schedule.DocumentSpec)
 	if doc == nil {
-		return nil
+		return nil, diags
 	}
 	spec, err := schedule.Decode(schedule.DocumentSpec, doc.JSON)
 	if err != nil {
-		c.diags.Add(diag.At(doc.At(), document.CodeNotAllowed, "%v", err))
-		return nil
+		diags.Add(diag.At(doc.At(), document.CodeNotAllowed, "%v", err))
+		return nil, diags
 	}
 	spec.Name = doc.Metadata.Name
 	one := &Schedule{Spec: spec, document: doc}
 	for _, p := range spec.Check() {
-		c.diags.Add(one.Problem(p))
+		diags.Add(one.Problem(p))
 	}
-	if spec.Customer == "" {
+	return one, diags
+}
+
+// JSON is spec of the document, as it is written.
+func (s *Schedule) JSON() []byte { return s.document.JSON }
+
+func (c *checker) schedule(w Spec, file string, names map[[2]string]string) *Schedule {
+	one, diags := ReadSchedule(c.loader, file)
+	c.diags = append(c.diags, diags...)
+	if one == nil || one.Customer == "" {
 		return one
 	}
+	doc, spec := one.document, one.Spec
 	i := slices.IndexFunc(w.Customers, func(known CustomerSpec) bool { return known.ID == spec.Customer })
 	switch {
 	case i < 0:
