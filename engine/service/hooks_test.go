@@ -43,13 +43,7 @@ func TestWebhooksAreSent(t *testing.T) {
 		cfg := made.cfg
 		cfg.Roots = x509.NewCertPool()
 		cfg.Roots.AddCert(receiver.Certificate())
-		s, err := New(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		s := startOf(t, cfg)
 		defer s.Stop(context.Background())
 		operator, err := s.Registry().Manage(customer.Actor{Who: "user:test"}).CreateKey(t.Context(), customer.NewKey{Admin: true})
 		if err != nil {

@@ -132,13 +132,7 @@ func TestServiceSaysWhetherJobsAreAccepted(t *testing.T) {
 	cfg := made.cfg
 	places := &places{}
 	cfg.Buckets = places
-	s, err := New(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s := startOf(t, cfg)
 	defer s.Stop(context.Background())
 	ready := func() string {
 		t.Helper()

@@ -45,13 +45,7 @@ func TestSchedulesOfDocuments(t *testing.T) {
 	made := newService(t, set, nil)
 	cfg := made.cfg
 	cfg.Buckets = &places{}
-	s, err := New(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s := startOf(t, cfg)
 	defer s.Stop(context.Background())
 	there := func() string {
 		t.Helper()

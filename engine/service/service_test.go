@@ -172,6 +172,19 @@ func newService(t *testing.T, set *config.Settings, held *gate) *service {
 	return s
 }
 
+// startOf starts a service of its own parts, which the caller stops.
+func startOf(t *testing.T, cfg Config) *Service {
+	t.Helper()
+	s, err := New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func start(t *testing.T, set *config.Settings, held *gate) *service {
 	t.Helper()
 	s := newService(t, set, held)
