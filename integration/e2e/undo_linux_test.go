@@ -176,8 +176,9 @@ func TestDeathEndsUpload(t *testing.T) {
 // no unfinished file or object, and no upload.
 func TestMemoryLimitLeavesNothing(t *testing.T) {
 	t.Parallel()
-	// The rows are small until something has arrived and could be seen, and then larger than the process may be.
-	const swelling = "SELECT n, IF(n = 11000, SLEEP(1), 0) AS pause, REPEAT('x', IF(n < 12000, 5000, 12000000)) AS filler FROM numbers ORDER BY n"
+	// The rows are small until something has arrived and could be seen, also where nobody looks for seconds because the machine is
+	// busy, and then larger than the process may be.
+	const swelling = "SELECT n, IF(n = 11000, SLEEP(5), 0) AS pause, REPEAT('x', IF(n < 12000, 5000, 12000000)) AS filler FROM numbers ORDER BY n"
 	memory := func(limit string) death {
 		return death{args: []string{"--plugin-memory", limit}, kill: func(*started) {}, code: 1, fault: "plugin.exited", says: "was ended: it used "}
 	}

@@ -33,11 +33,11 @@ func TestLockOfAKilledProcess(t *testing.T) {
 	if err := flock(left); err != nil {
 		t.Fatal(err)
 	}
-	let := time.AfterFunc(100*time.Millisecond, func() { _ = syscall.Flock(int(left.Fd()), syscall.LOCK_UN) })
-	defer let.Stop()
+	fd, released := int(left.Fd()), make(chan error, 1)
+	time.AfterFunc(100*time.Millisecond, func() { released <- syscall.Flock(fd, syscall.LOCK_UN) })
 	d, err := lockDirectory(dir)
-	if err != nil {
-		t.Fatal(err)
+	if unlocked := <-released; err != nil || unlocked != nil {
+		t.Fatal(err, unlocked)
 	}
 	if err := d.unlock(); err != nil {
 		t.Error(err)
