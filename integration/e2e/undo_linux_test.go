@@ -279,7 +279,9 @@ func (w *workspace) die(args []string, begun func()) {
 	s := w.start(append([]string{"run"}, args...)...)
 	begun()
 	w.killAll()
-	<-s.ended
+	if r := <-s.ended; r.code != 128+int(syscall.SIGKILL) {
+		w.Fatalf("it ended with %d before it was killed:\n%s", r.code, r.stderr)
+	}
 	w.nothingRuns()
 }
 
