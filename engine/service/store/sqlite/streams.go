@@ -24,7 +24,10 @@ const (
 )
 
 // streamSchema is that of such a file: "CSst" is its mark.
-var streamSchema = schema{application: 0x43537374, what: "the database of a stream", migrations: streamMigrations}
+var streamSchema = schema{
+	application: 0x43537374, what: "the database of a stream", migrations: streamMigrations,
+	disown: "UPDATE state SET origin = 'copy' WHERE origin <> ''", owner: "state",
+}
 
 // streams are those of them that are open.
 type streams struct {
@@ -158,7 +161,7 @@ func (s *Store) openStream(ctx context.Context, customer string, made bool) (f *
 
 // openWriting is the connection that writes.
 func (f *streamFile) openWriting(ctx context.Context, path string) (conn *sql.Conn, err error) {
-	if f.writing, err = sql.Open("sqlite", dsn(path)); err != nil {
+	if f.writing, err = sql.Open("sqlite", dsn(path, "cache_size(-8192)")); err != nil { // in KiB: a piece changes many pages
 		return nil, coded(err)
 	}
 	f.writing.SetMaxOpenConns(1)
