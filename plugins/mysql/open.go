@@ -330,52 +330,6 @@ func (r *Reader) Close() error {
 	return nil
 }
 
-// Packets are the answer to a command of the protocol.
-type Packets struct {
-	session *Session
-	what    string
-}
-
-// Command sends a command that no statement stands for, such as COM_REGISTER_SLAVE or COM_BINLOG_DUMP_GTID, and gives
-// the packets of its answer; each has at most largest bytes. What it is called is for messages. Whoever has read as many
-// packets as the answer has may ask the next thing of the session; an answer without an end, as that to
-// COM_BINLOG_DUMP, ends with the session.
-func (s *Session) Command(what string, command byte, payload []byte, largest int) (*Packets, error) {
-	if err := s.idle(); err != nil {
-		return nil, err
-	}
-	s.ses.c.limit = bound{largest, "the answer to " + what}
-	if err := s.ses.c.command(command, payload); err != nil {
-		s.shut(err)
-		return nil, err
-	}
-	return &Packets{session: s, what: what}, nil
-}
-
-// Next gives the next packet, which is valid until the next call. An error packet is a fault, and one that ends the
-// answer (EOF) is io.EOF.
-func (p *Packets) Next(ctx context.Context) ([]byte, error) {
-	s := p.session
-	if s.broken != nil {
-		return nil, s.broken
-	}
-	defer s.ses.watch(ctx)()
-	packet, err := s.ses.c.next()
-	switch {
-	case err != nil:
-	case len(packet) == 0:
-		err = protocolFault("an empty packet in the answer to %s", p.what)
-	case packet[0] == headerError:
-		err = parseError(packet)
-	case packet[0] == headerEOF && len(packet) < 9:
-		return nil, io.EOF
-	}
-	if err != nil {
-		return nil, s.failed(ctx, "the command "+p.what, err)
-	}
-	return packet, nil
-}
-
 // unknownClocks reports a TIMESTAMP whose local time nobody can tell.
 func unknownClocks(column string) error {
 	return fault.New(codeTimeZone, fault.Source, "column %q is a TIMESTAMP, and nobody can tell which zone the server's clocks are those of", column).
