@@ -71,6 +71,7 @@ func (g *generator) grown() []Table {
 		{"deposit", depositColumns, of(depositPart), g.ledger(depositPart, g.deposit)},
 		{"discount", discountColumns, of(discountPart), g.ledger(discountPart, g.discount)},
 		{"expense", expenseColumns, of(expensePart) + g.appointments/overheads, g.expenses()},
+		{"log_entry", logColumns, g.logEntries(), g.logEntry},
 	}
 }
 

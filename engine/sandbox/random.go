@@ -33,6 +33,7 @@ const (
 	forStaff
 	forList
 	forDeletion
+	forLog
 )
 
 func sequence(seed, purpose uint64, row int64) random {
