@@ -90,6 +90,12 @@ const (
 	NothingPending   Code = "NO_PENDING_SECRET"
 	DeliveryNotEnded Code = "DELIVERY_NOT_ENDED"
 
+	DataStreamNotFound    Code = "DATA_STREAM_NOT_FOUND"
+	DataStreamEnabled     Code = "DATA_STREAM_ENABLED"
+	ChannelEmpty          Code = "CHANNEL_EMPTY"
+	DataStreamRefused     Code = "DATA_STREAM_REFUSED"
+	DataStreamUnavailable Code = "DATA_STREAM_NOT_AVAILABLE"
+
 	ClientGone Code = "CLIENT_GONE"
 )
 
@@ -198,6 +204,15 @@ var table = []Entry{
 		Suggestion: "POST /v1/customers/{customer_id}/webhook/rotate-secret makes one.", inner: []string{signing.CodeNothingPending}},
 	{Code: DeliveryNotEnded, Status: http.StatusConflict, Meaning: "The delivery has not ended: it waits, or is on its way.",
 		Suggestion: "Wait until its status is delivered or dead."},
+	{Code: DataStreamNotFound, Status: http.StatusNotFound, Meaning: "The customer has no data stream.",
+		Suggestion: "PUT /v1/customers/{customer_id}/data-stream sets one up."},
+	{Code: DataStreamEnabled, Status: http.StatusConflict, Meaning: "The data stream is enabled, and what is asked for is possible only while it is not.",
+		Suggestion: "POST /v1/customers/{customer_id}/data-stream/disable first.", inner: []string{store.CodeStreamEnabled}},
+	{Code: ChannelEmpty, Status: http.StatusConflict, Meaning: "No table belongs to a channel that is to be sent.",
+		Suggestion: "Leave the channel out of channels, or have the operator of the service add tables to it.", inner: []string{"changes.channel_empty"}},
+	{Code: DataStreamRefused, Status: http.StatusConflict, Meaning: "The practice's database cannot be followed exactly as it is, and nothing is sent otherwise.",
+		Suggestion: "Tell the operator of the service the code in details: cipherstream data-stream check says what to change in the database.",
+		inner:      []string{"changes."}},
 	{Code: ResultExpired, Status: http.StatusGone, Meaning: "The result of the job was kept until its time was over, and is gone.",
 		Suggestion: "Order it again.", inner: []string{job.CodeNoObject, object.CodeMissing}},
 	{Code: PreconditionFailed, Status: http.StatusPreconditionFailed, Meaning: "The result is not the one that If-Match or If-Unmodified-Since names.",
@@ -258,6 +273,9 @@ var table = []Entry{
 		Suggestion: "Ask for less, or with mode: stream.", inner: []string{"delivery.jobs_not_available", "schedule.no_bucket"}},
 	{Code: WebhooksUnavailable, Status: http.StatusServiceUnavailable, Meaning: "This service sends no webhooks.",
 		Suggestion: "Leave out webhook_url, and ask about jobs: GET /v1/customers/{customer_id}/jobs/{job_id}."},
+
+	{Code: DataStreamUnavailable, Status: http.StatusServiceUnavailable, Meaning: "There is no data stream for this customer.",
+		Suggestion: "Ask the operator of the service to name the pipeline of the customer's data stream.", inner: []string{"changes.no_pipeline"}},
 
 	// It is never answered with: nobody is there to read it. It is the code of the request's outcome.
 	{Code: ClientGone, Status: 499, Meaning: "The client went away before the answer had ended.", Retryable: true,
@@ -342,7 +360,7 @@ func fromError(err error) *Error {
 	entry := entryOf(f)
 	e := fail(entry.Code)
 	e.Inner, e.cause, e.RetryAfter = f.Code, err, retryAfter(f)
-	if entry.Status >= 500 && entry.Code != Internal || strings.HasPrefix(f.Code, "mysql.") {
+	if entry.Status >= 500 && entry.Code != Internal || strings.HasPrefix(f.Code, "mysql.") || entry.Code == DataStreamRefused {
 		e.Details = []Detail{{Code: f.Code}} // why somebody is not let in is not told closer than the table does
 	}
 	return e
