@@ -133,10 +133,16 @@ type CustomerSpec struct {
 	EncryptionKeys []config.Secret         `config:"encryption_keys" kind:"keys" max:"16" doc:"References to encryption keys, the active one first. Keys that the service makes (customer key new) come before them."`
 	Allow          Allow                   `config:"allow" doc:"What custom_table may name."`
 	Networks       []string                `config:"networks" max:"256" doc:"Networks (CIDR) from which its keys are accepted. Default any."`
+	DataStream     DataStream              `config:"data_stream" doc:"Where the changes come from that its data stream sends."`
 	Notify         Notify                  `config:"notify" doc:"Whom mail goes to, and of what."`
 	Streams        int                     `config:"streams" min:"0" max:"1000" doc:"Streams at once; 0 is limits.streams."`
 	TimeZone       string                  `config:"time_zone" doc:"IANA time zone of the practice, ${customer.time_zone} of pipelines."`
 	Attributes     map[string]config.Value `config:"attributes" doc:"More of ${customer.NAME}, for pipelines of your own."`
+}
+
+// DataStream says where the changes come from that a customer's data stream sends.
+type DataStream struct {
+	Pipeline string `config:"pipeline" doc:"Pipeline whose only stage is a source of changes, mysql-changes or mysql-poll: the path of a file, such as ./streams/sunrise.yaml, or the name of one of this program's, such as practice. It says which tables belong to which channel. Default none: the customer has no data stream."`
 }
 
 // Allow is what may be named.
