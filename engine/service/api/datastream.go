@@ -7,73 +7,28 @@ import (
 	"encoding/pem"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/admission"
+	"github.com/cipherstream/cipherstream/engine/service/changes"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/pin"
 )
 
-// DataStreams are the data streams of customers. What is unknown is store.CodeUnknown.
+// DataStreams are the data streams of customers; *changes.Manager has them. What is unknown is store.CodeUnknown.
 type DataStreams interface {
 	// Put sets one up, or changes what is set up. Settings without a secret keep the one that is there.
-	Put(ctx context.Context, customer string, s StreamSettings, by store.Actor) (StreamView, error)
-	Get(ctx context.Context, customer string) (StreamView, error)
-	Enable(ctx context.Context, customer string, by store.Actor) (StreamView, error)
-	Disable(ctx context.Context, customer string, by store.Actor) (StreamView, error)
+	Put(ctx context.Context, customer string, s changes.Settings, by store.Actor) (changes.View, error)
+	Get(ctx context.Context, customer string) (changes.View, error)
+	Enable(ctx context.Context, customer string, by store.Actor) (changes.View, error)
+	Disable(ctx context.Context, customer string, by store.Actor) (changes.View, error)
 	// Reset has the documents of a channel above a number read again, or says how many that would be.
-	Reset(ctx context.Context, customer, channel string, above int64, anew, dry bool, by store.Actor) (StreamReset, error)
+	Reset(ctx context.Context, customer, channel string, above int64, anew, dry bool, by store.Actor) (changes.ResetResult, error)
 }
-
-// StreamSettings are what a customer sets up.
-type StreamSettings struct {
-	URL string
-	// Secret is the bearer text that requests carry; empty keeps the one that is there.
-	Secret string
-	// Certificate and Pins are as in store.Stream.
-	Certificate string
-	Pins        []string
-	// OrganizationID is what requests name the customer; empty is its identifier.
-	OrganizationID    string
-	RecordsPerRequest int
-	RequestsPerMinute int
-	Channels          []string
-	ContentEncoding   bool
-}
-
-// StreamView is a stream as it is: what is set up, without its secret, and how far it is.
-type StreamView struct {
-	store.Stream // without Secret
-	State        store.StreamState
-	// Held says that a process has the stream: it reads and sends.
-	Held bool
-	// Paused is the channel for whose sake nothing is read; empty is none.
-	Paused string
-	// Last are the last requests, by channel, as far as they are known here.
-	Last map[string]StreamRequest
-}
-
-// StreamRequest is a request to the receiver, and what came of it.
-type StreamRequest struct {
-	At          time.Time
-	First, Last int64
-	Documents   int
-	// Status is that of the answer, 0 where there was none; Processed what the receiver has said to have; Code what was wrong.
-	Status    int
-	Processed int64
-	Code      string
-	// Failures are the requests in a row that were not answered well, and NextAt is when it is tried again.
-	Failures int
-	NextAt   time.Time
-}
-
-// StreamReset says what a reset has done, or would do.
-type StreamReset struct{ Documents int64 }
 
 // dataStreamPath is where the data stream of a customer is.
 const dataStreamPath = "/v1/customers/{customer_id}/data-stream"
@@ -105,9 +60,6 @@ const (
 	mostPins              = 2
 )
 
-// streamChannels are the channels that there are.
-var streamChannels = []string{"entities", "logs"}
-
 // dataStreamBody is a data stream as customers see it.
 type dataStreamBody struct {
 	CustomerID      string   `json:"customer_id" doc:"Whose it is."`
@@ -122,9 +74,9 @@ type dataStreamBody struct {
 	ContentEncoding bool     `json:"content_encoding" doc:"Whether requests have the header Content-Encoding beside Encoding."`
 	Enabled         bool     `json:"enabled" doc:"Whether it is sent."`
 
-	State  string                  `json:"status" enum:"disabled,waiting,running,failing,stopped" doc:"disabled: it is not enabled; waiting: no process has it yet; running; failing: the receiver does not take what is sent, which is tried again; stopped: it does not go on by itself, see error."`
-	Error  *dataStreamErrorBody    `json:"error,omitempty" doc:"Why it is stopped. Enabling it again lets it go on once that is mended."`
-	Paused string                  `json:"paused_by,omitempty" enum:"entities,logs" doc:"The channel whose waiting documents are as many as may wait: nothing more is read until the receiver has taken some."`
+	State  string                  `json:"status" enum:"disabled,starting,running,failing,stopped" doc:"disabled: it is not enabled; starting: nothing was read yet; running; failing: the receiver does not take what is sent, or the database cannot be read, which is tried again; stopped: it does not go on by itself, see error."`
+	Error  *dataStreamErrorBody    `json:"error,omitempty" nullable:"false" doc:"Why it is stopped, or why reading fails. Enabling one that is stopped lets it go on once that is mended."`
+	Paused []string                `json:"paused_by,omitempty" nullable:"false" enum:"entities,logs" doc:"The channels whose waiting documents are as many as may wait: nothing more is read until the receiver has taken some."`
 	Status []dataStreamChannelBody `json:"channel_status" nullable:"false" doc:"How far each channel is."`
 
 	CreatedAt string `json:"created_at" format:"date-time" doc:"When it was put for the first time."`
@@ -133,7 +85,8 @@ type dataStreamBody struct {
 
 // dataStreamErrorBody says why a stream stands.
 type dataStreamErrorBody struct {
-	Code       string `json:"code" doc:"What went wrong: a code of the part of the service that has stopped."`
+	Code       string `json:"code" doc:"What went wrong."`
+	Message    string `json:"message,omitempty" doc:"The same in words."`
 	At         string `json:"at" format:"date-time" doc:"When."`
 	Suggestion string `json:"suggestion,omitempty" doc:"What to do."`
 }
@@ -141,6 +94,7 @@ type dataStreamErrorBody struct {
 // dataStreamChannelBody is how far a channel is.
 type dataStreamChannelBody struct {
 	Channel        string                 `json:"channel" enum:"entities,logs" doc:"The channel."`
+	Enabled        bool                   `json:"enabled" doc:"Whether it is sent."`
 	Sequence       int64                  `json:"sequence" doc:"The last number that a document was given."`
 	Acknowledged   int64                  `json:"acknowledged" doc:"The last number that the receiver has said to have."`
 	AcknowledgedAt string                 `json:"acknowledged_at,omitempty" format:"date-time" doc:"When it said so."`
@@ -149,20 +103,23 @@ type dataStreamChannelBody struct {
 	Waiting        int64                  `json:"waiting" doc:"Documents that wait to be acknowledged."`
 	WaitingBytes   int64                  `json:"waiting_bytes" doc:"Their size as it is kept."`
 	Again          int64                  `json:"reset_remaining,omitempty" doc:"Documents that a reset has still to read again."`
-	Last           *dataStreamRequestBody `json:"last_request,omitempty" doc:"The last request, of those that the process has sent which has the stream."`
+	Last           *dataStreamRequestBody `json:"last_request,omitempty" nullable:"false" doc:"The last request. Absent: none was sent yet."`
 }
 
 // dataStreamRequestBody is a request to the receiver, and what came of it.
 type dataStreamRequestBody struct {
-	At         string `json:"at" format:"date-time" doc:"When it was sent."`
-	First      int64  `json:"first" doc:"Number of its first document."`
-	Last       int64  `json:"last" doc:"Number of its last document."`
-	Documents  int    `json:"documents" doc:"How many documents it had."`
-	HTTPStatus int    `json:"http_status,omitempty" doc:"Status of the answer. Absent where there was none."`
-	Processed  int64  `json:"max_sequence_processed,omitempty" doc:"What the receiver has said to have."`
-	Code       string `json:"error_code,omitempty" doc:"What was wrong with the answer. Absent where it was good."`
-	Failures   int    `json:"failures,omitempty" doc:"How many requests in a row were not answered well."`
-	NextAt     string `json:"next_attempt_at,omitempty" format:"date-time" doc:"When it is tried again."`
+	At         string  `json:"at" format:"date-time" doc:"When it was sent."`
+	First      int64   `json:"first" doc:"Number of its first document."`
+	Last       int64   `json:"last" doc:"Number of its last document."`
+	Documents  int     `json:"documents" doc:"How many documents it had."`
+	Bytes      int     `json:"bytes" doc:"Their bytes, before compression."`
+	Seconds    float64 `json:"duration_seconds" doc:"How long the answer took."`
+	HTTPStatus int     `json:"http_status,omitempty" doc:"Status of the answer. Absent where there was none."`
+	Processed  int64   `json:"max_sequence_processed,omitempty" doc:"What the receiver has said to have."`
+	Code       string  `json:"error_code,omitempty" doc:"What was wrong with the answer. Absent where it was good."`
+	Message    string  `json:"error_message,omitempty" doc:"The same in words."`
+	Suggestion string  `json:"suggestion,omitempty" doc:"What to do."`
+	NextAt     string  `json:"next_attempt_at,omitempty" format:"date-time" doc:"When it is tried again."`
 }
 
 // resetBody is what a reset does.
@@ -199,11 +156,11 @@ func fromStreams(err error) *Error {
 }
 
 // sendDataStream answers with a stream.
-func (x *exchange) sendDataStream(v StreamView, err error) *Error {
+func (x *exchange) sendDataStream(v changes.View, err error) *Error {
 	if err != nil {
 		return fromStreams(err)
 	}
-	x.send(http.StatusOK, typeJSON, x.api.dataStreamBody(v))
+	x.send(http.StatusOK, typeJSON, dataStreamBodyOf(v))
 	return nil
 }
 
@@ -234,7 +191,7 @@ func (a *API) putDataStream(x *exchange) *Error {
 	if err != nil && !fault.Is(err, store.CodeUnknown) {
 		return fromError(err)
 	}
-	s := f.streamSettings(before.URL)
+	s := f.streamSettings(before.Settings.URL)
 	enabled := f.flag(fieldEnabled, before.Enabled)
 	if e := f.mistakes(); e != nil {
 		return e
@@ -251,15 +208,15 @@ func (a *API) putDataStream(x *exchange) *Error {
 }
 
 // streamSettings are those of a stream, whose address was another one before; empty is that there was none.
-func (f *fields) streamSettings(before string) StreamSettings {
-	s := StreamSettings{
+func (f *fields) streamSettings(before string) changes.Settings {
+	s := changes.Settings{
 		URL:               f.webhookURL(fieldStreamURL),
-		RecordsPerRequest: int(f.whole(fieldPerRequest, 100, 1, mostPerRequest)),
+		RecordsPerRequest: int(f.whole(fieldPerRequest, 500, 1, mostPerRequest)),
 		RequestsPerMinute: int(f.whole(fieldPerMinute, 60, 1, mostRequestsPerMinute)),
-		Channels:          f.someOf(fieldChannels, streamChannels, streamChannels[:1]),
+		Channels:          f.someOf(fieldChannels, changes.Channels, changes.Channels[:1]),
 		ContentEncoding:   f.flag(fieldEncoding, false),
 	}
-	s.Secret = f.sharedSecret(s.URL, before)
+	s.Secret = config.NewSecret(f.sharedSecret(s.URL, before))
 	if s.OrganizationID, _ = f.text(fieldOrganization); s.OrganizationID != printable(s.OrganizationID, mostOrganization) {
 		f.wrong(fieldOrganization, "expected %d printable characters at most.", mostOrganization)
 	}
@@ -338,7 +295,7 @@ func pinOf(text string) (string, bool) {
 }
 
 // switchDataStream answers what enables or disables the stream, which takes no fields.
-func (x *exchange) switchDataStream(to func(s DataStreams, ctx context.Context, customer string, by store.Actor) (StreamView, error)) *Error {
+func (x *exchange) switchDataStream(to func(s DataStreams, ctx context.Context, customer string, by store.Actor) (changes.View, error)) *Error {
 	who, e := x.myDataStream()
 	if e != nil {
 		return e
@@ -368,7 +325,7 @@ func (a *API) resetDataStream(x *exchange) *Error {
 	if e != nil {
 		return e
 	}
-	b := resetBody{Channel: f.oneOf(fieldChannel, "", streamChannels), Above: f.whole(fieldAbove, 0, 0, math.MaxInt64),
+	b := resetBody{Channel: f.oneOf(fieldChannel, "", changes.Channels), Above: f.whole(fieldAbove, 0, 0, math.MaxInt64),
 		Anew: f.flag(fieldAnew, false), DryRun: f.flag(fieldDry, false)}
 	if f.values[fieldChannel] == nil {
 		f.add(MissingParameter, fieldChannel, fieldChannel+" is missing.")
@@ -391,54 +348,60 @@ func (a *API) resetDataStream(x *exchange) *Error {
 // The states of a data stream.
 const (
 	streamDisabled = "disabled"
-	streamWaiting  = "waiting"
+	streamStarting = "starting"
 	streamRunning  = "running"
 	streamFailing  = "failing"
 	streamStopped  = "stopped"
 )
 
-func (a *API) dataStreamBody(v StreamView) *dataStreamBody {
+func dataStreamBodyOf(v changes.View) *dataStreamBody {
+	s := v.Settings
 	b := &dataStreamBody{
-		CustomerID: v.Customer, URL: v.URL, SharedSecret: hiddenValue, Certificate: v.Certificate, Pins: v.Pins, OrganizationID: or(v.OrganizationID, v.Customer),
-		PerRequest: v.RecordsPerRequest, PerMinute: v.RequestsPerMinute, Channels: v.Channels, ContentEncoding: v.ContentEncoding, Enabled: v.Enabled,
-		State: streamRunning, Paused: v.Paused, Status: []dataStreamChannelBody{}, CreatedAt: timeText(v.CreatedAt), UpdatedAt: timeText(v.UpdatedAt),
+		CustomerID: v.Customer, URL: s.URL, SharedSecret: hiddenValue, Certificate: s.Certificate, Pins: s.Pins, OrganizationID: or(s.OrganizationID, v.Customer),
+		PerRequest: s.RecordsPerRequest, PerMinute: s.RequestsPerMinute, Channels: s.Channels, ContentEncoding: s.ContentEncoding, Enabled: v.Enabled,
+		State: streamRunning, Error: streamError(v.Fault), Paused: v.Paused, Status: []dataStreamChannelBody{},
+		CreatedAt: timeText(v.CreatedAt), UpdatedAt: timeText(v.UpdatedAt),
 	}
-	failing := false
-	for _, name := range streamChannels {
-		if slices.Contains(v.Channels, name) {
-			c := a.dataStreamChannel(name, v)
-			failing = failing || c.Last != nil && c.Last.Failures > 0
-			b.Status = append(b.Status, c)
-		}
+	failing := v.Reading != nil
+	for _, c := range v.Channels {
+		failing = failing || c.Last != nil && c.Last.Code != ""
+		b.Status = append(b.Status, dataStreamChannel(c))
 	}
 	switch {
 	case !v.Enabled:
 		b.State = streamDisabled
 	case v.Fault != nil:
 		b.State = streamStopped
-	case !v.Held:
-		b.State = streamWaiting
 	case failing:
 		b.State = streamFailing
+	case !v.Copied:
+		b.State = streamStarting
 	}
-	if v.Fault != nil {
-		// What it says may name a host or a statement: it is for the operator.
-		b.Error = &dataStreamErrorBody{Code: v.Fault.Code, At: timeText(v.Fault.At), Suggestion: entryOf(&fault.Fault{Code: v.Fault.Code}).Suggestion}
+	if b.Error == nil {
+		b.Error = streamError(v.Reading)
 	}
 	return b
 }
 
-func (a *API) dataStreamChannel(name string, v StreamView) dataStreamChannelBody {
-	at := v.State.Channels[name]
-	c := dataStreamChannelBody{Channel: name, Sequence: at.Sequence, Acknowledged: at.Acknowledged, AcknowledgedAt: timeOf(at.AcknowledgedAt),
-		Lag: at.Sequence - at.Acknowledged, Waiting: at.Waiting, WaitingBytes: at.WaitingBytes, Again: at.Again}
-	if at.Waiting > 0 && !at.OldestAt.IsZero() {
-		seconds := max(0, a.Now().Sub(at.OldestAt)).Seconds()
+// streamError is what is told of a fault of a stream, which holds what customers may know.
+func streamError(f *store.StreamFault) *dataStreamErrorBody {
+	if f == nil {
+		return nil
+	}
+	return &dataStreamErrorBody{Code: f.Code, Message: f.Message, Suggestion: f.Hint, At: timeText(f.At)}
+}
+
+func dataStreamChannel(v changes.ChannelView) dataStreamChannelBody {
+	c := dataStreamChannelBody{Channel: v.Name, Enabled: v.Enabled, Sequence: v.Sequence, Acknowledged: v.Acknowledged, AcknowledgedAt: timeOf(v.AcknowledgedAt),
+		Lag: v.Lag, Waiting: v.Waiting, WaitingBytes: v.WaitingBytes, Again: v.ChannelState.Again}
+	if v.LagTime > 0 {
+		seconds := v.LagTime.Seconds()
 		c.LagSeconds = &seconds
 	}
-	if last, known := v.Last[name]; known {
-		c.Last = &dataStreamRequestBody{At: timeText(last.At), First: last.First, Last: last.Last, Documents: last.Documents, HTTPStatus: last.Status,
-			Processed: last.Processed, Code: last.Code, Failures: last.Failures, NextAt: timeOf(last.NextAt)}
+	if last := v.Last; last != nil {
+		c.Last = &dataStreamRequestBody{At: timeText(last.At), First: last.First, Last: last.Last, Documents: last.Documents, Bytes: last.Bytes,
+			Seconds: float64(last.Milliseconds) / 1000, HTTPStatus: last.HTTPStatus, Processed: last.Acknowledged, Code: last.Code, Message: last.Message,
+			Suggestion: last.Hint, NextAt: timeOf(last.RetryAt)}
 	}
 	return c
 }

@@ -16,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/service/changes"
 	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/pin"
 )
@@ -26,25 +28,29 @@ const myStream = "/v1/customers/clinic-7/data-stream"
 // streams are data streams in memory, that neither read nor send.
 type streams struct {
 	mu     sync.Mutex
-	set    map[string]StreamSettings
-	views  map[string]StreamView
+	set    map[string]changes.Settings
+	views  map[string]changes.View
 	refuse error // what enabling is refused with
 	did    []string
 }
 
-func (s *streams) Put(_ context.Context, customer string, to StreamSettings, by store.Actor) (StreamView, error) {
+func (s *streams) Put(_ context.Context, customer string, to changes.Settings, by store.Actor) (changes.View, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	to.Secret = cmp.Or(to.Secret, s.set[customer].Secret)
+	s.set[customer] = to
 	v := s.views[customer]
-	v.Customer, v.URL, v.Certificate, v.Pins, v.OrganizationID = customer, to.URL, to.Certificate, to.Pins, to.OrganizationID
-	v.RecordsPerRequest, v.RequestsPerMinute, v.Channels, v.ContentEncoding = to.RecordsPerRequest, to.RequestsPerMinute, to.Channels, to.ContentEncoding
-	s.set[customer], s.views[customer] = to, v
+	to.Secret = config.Secret{}
+	v.Customer, v.Settings, v.Channels = customer, to, nil
+	for _, name := range changes.Channels {
+		v.Channels = append(v.Channels, changes.ChannelView{Name: name, Enabled: slices.Contains(to.Channels, name)})
+	}
+	s.views[customer] = v
 	s.did = append(s.did, "put "+by.Who)
 	return v, nil
 }
 
-func (s *streams) Get(_ context.Context, customer string) (StreamView, error) {
+func (s *streams) Get(_ context.Context, customer string) (changes.View, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.views[customer]
@@ -54,7 +60,7 @@ func (s *streams) Get(_ context.Context, customer string) (StreamView, error) {
 	return v, nil
 }
 
-func (s *streams) turn(customer, what string, to bool, by store.Actor) (StreamView, error) {
+func (s *streams) turn(customer, what string, to bool, by store.Actor) (changes.View, error) {
 	v, err := s.Get(context.Background(), customer)
 	if err != nil {
 		return v, err
@@ -70,33 +76,33 @@ func (s *streams) turn(customer, what string, to bool, by store.Actor) (StreamVi
 	return v, nil
 }
 
-func (s *streams) Enable(_ context.Context, customer string, by store.Actor) (StreamView, error) {
+func (s *streams) Enable(_ context.Context, customer string, by store.Actor) (changes.View, error) {
 	return s.turn(customer, "enable", true, by)
 }
 
-func (s *streams) Disable(_ context.Context, customer string, by store.Actor) (StreamView, error) {
+func (s *streams) Disable(_ context.Context, customer string, by store.Actor) (changes.View, error) {
 	return s.turn(customer, "disable", false, by)
 }
 
-func (s *streams) Reset(ctx context.Context, customer, channel string, above int64, anew, dry bool, _ store.Actor) (StreamReset, error) {
+func (s *streams) Reset(ctx context.Context, customer, channel string, above int64, anew, dry bool, _ store.Actor) (changes.ResetResult, error) {
 	v, err := s.Get(ctx, customer)
 	switch {
 	case err != nil:
-		return StreamReset{}, err
+		return changes.ResetResult{}, err
 	case v.Enabled:
-		return StreamReset{}, fault.New(store.CodeStreamEnabled, fault.Usage, "it is enabled")
+		return changes.ResetResult{}, fault.New(store.CodeStreamEnabled, fault.Usage, "it is enabled")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.did = append(s.did, fmt.Sprintf("reset %s above %d, anew %t, dry %t", channel, above, anew, dry))
-	return StreamReset{Documents: v.State.Channels[channel].Sequence - above}, nil
+	return changes.ResetResult{Documents: v.Channels[slices.Index(changes.Channels, channel)].Sequence - above}, nil
 }
 
 // newStreaming is a server with data streams.
-func newStreaming(t *testing.T, now func() time.Time) (*server, *streams) {
+func newStreaming(t *testing.T) (*server, *streams) {
 	t.Helper()
-	all := &streams{set: map[string]StreamSettings{}, views: map[string]StreamView{}}
-	return newServer(t, func(c *Config) { c.DataStreams, c.Now = all, now }), all
+	all := &streams{set: map[string]changes.Settings{}, views: map[string]changes.View{}}
+	return newServer(t, func(c *Config) { c.DataStreams = all }), all
 }
 
 func (a answered) stream(t *testing.T) (b dataStreamBody) {
@@ -112,21 +118,21 @@ func (a answered) stream(t *testing.T) (b dataStreamBody) {
 // TestDataStream sets one up, enables it, looks at it, disables and resets it.
 func TestDataStream(t *testing.T) {
 	t.Parallel()
-	s, all := newStreaming(t, nil)
+	s, all := newStreaming(t)
 	if e := s.do("GET", myStream, "").refusal(t); e.Code != DataStreamNotFound {
 		t.Errorf("%s", e.Code)
 	}
 	put := s.do("PUT", myStream, `{"url":"https://receiver.example.com/documents","shared_secret":"very-secret-1"}`)
 	b := put.stream(t)
-	if b.SharedSecret != hiddenValue || b.PerRequest != 100 || b.PerMinute != 60 || !slices.Equal(b.Channels, []string{"entities"}) || b.Enabled || b.State != "disabled" ||
-		b.OrganizationID != "clinic-7" || b.ContentEncoding || len(b.Status) != 1 || b.Status[0].Channel != "entities" {
+	if b.SharedSecret != hiddenValue || b.PerRequest != 500 || b.PerMinute != 60 || !slices.Equal(b.Channels, []string{"entities"}) || b.Enabled || b.State != "disabled" ||
+		b.OrganizationID != "clinic-7" || b.ContentEncoding || len(b.Status) != 2 || b.Status[0].Channel != "entities" || !b.Status[0].Enabled || b.Status[1].Enabled {
 		t.Errorf("%s", put.body)
 	}
-	if all.set["clinic-7"].Secret != "very-secret-1" {
+	if all.set["clinic-7"].Secret.Reveal() != "very-secret-1" {
 		t.Errorf("the secret was not handed on")
 	}
 	// What is left out has its default, but for the secret; enabled stays.
-	if on := s.do("POST", myStream+"/enable", "").stream(t); !on.Enabled || on.State != "waiting" {
+	if on := s.do("POST", myStream+"/enable", "").stream(t); !on.Enabled || on.State != "starting" {
 		t.Errorf("%+v", on)
 	}
 	again := s.do("PUT", myStream, `{"url":"https://receiver.example.com/other","channels":["logs","entities"],"records_per_request":1000,"rate_limit_per_minute":300,
@@ -134,7 +140,7 @@ func TestDataStream(t *testing.T) {
 	if b = again.stream(t); !b.Enabled || b.PerRequest != 1000 || b.PerMinute != 300 || b.OrganizationID != "org-7" || !b.ContentEncoding || len(b.Status) != 2 {
 		t.Errorf("%s", again.body)
 	}
-	if all.set["clinic-7"].Secret != "very-secret-1" {
+	if all.set["clinic-7"].Secret.Reveal() != "very-secret-1" {
 		t.Errorf("the secret was lost")
 	}
 	if e := s.do("POST", myStream+"/reset", `{"channel":"entities"}`).refusal(t); e.Code != DataStreamEnabled {
@@ -145,7 +151,7 @@ func TestDataStream(t *testing.T) {
 	}
 	all.mu.Lock()
 	v := all.views["clinic-7"]
-	v.State.Channels = map[string]store.ChannelState{"entities": {Sequence: 1007}}
+	v.Channels[0].Sequence = 1007
 	all.views["clinic-7"] = v
 	all.mu.Unlock()
 	reset := s.do("POST", myStream+"/reset", `{"channel":"entities","above":1000,"dry_run":true}`)
@@ -170,9 +176,9 @@ func TestDataStream(t *testing.T) {
 func TestDataStreamStatus(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2024, 2, 1, 12, 0, 0, 0, time.UTC)
-	s, all := newStreaming(t, func() time.Time { return now })
+	s, all := newStreaming(t)
 	s.do("PUT", myStream, `{"url":"https://receiver.example.com/","shared_secret":"x","enabled":true,"channels":["entities","logs"]}`).stream(t)
-	set := func(change func(v *StreamView)) dataStreamBody {
+	set := func(change func(v *changes.View)) dataStreamBody {
 		all.mu.Lock()
 		v := all.views["clinic-7"]
 		change(&v)
@@ -180,39 +186,47 @@ func TestDataStreamStatus(t *testing.T) {
 		all.mu.Unlock()
 		return s.do("GET", myStream, "").stream(t)
 	}
-	b := set(func(v *StreamView) {
-		v.Held = true
-		v.State.Channels = map[string]store.ChannelState{"entities": {Sequence: 1200, Acknowledged: 1000, AcknowledgedAt: now.Add(-time.Minute), Waiting: 180,
-			WaitingBytes: 9000, OldestAt: now.Add(-90 * time.Second), Again: 3}, "logs": {Sequence: 4, Acknowledged: 4}}
+	b := set(func(v *changes.View) {
+		v.Copied = true
+		v.Channels[0].ChannelState = store.ChannelState{Sequence: 1200, Acknowledged: 1000, AcknowledgedAt: now.Add(-time.Minute), Waiting: 180, WaitingBytes: 9000, Again: 3}
+		v.Channels[0].Lag, v.Channels[0].LagTime = 200, 90*time.Second
+		v.Channels[1].ChannelState = store.ChannelState{Sequence: 4, Acknowledged: 4}
+		v.Channels[1].Last = &changes.Request{At: now, First: 3, Last: 4, Documents: 2, Bytes: 99, Milliseconds: 12, HTTPStatus: 200, Acknowledged: 4}
 	})
 	first, second := b.Status[0], b.Status[1]
 	if b.State != "running" || first.Lag != 200 || first.LagSeconds == nil || *first.LagSeconds != 90 || first.Waiting != 180 || first.WaitingBytes != 9000 || first.Again != 3 ||
-		first.AcknowledgedAt != "2024-02-01T11:59:00.000Z" || first.Last != nil || second.Lag != 0 || second.LagSeconds != nil {
+		first.AcknowledgedAt != "2024-02-01T11:59:00.000Z" || first.Last != nil || second.Lag != 0 || second.LagSeconds != nil ||
+		*second.Last != (dataStreamRequestBody{At: "2024-02-01T12:00:00.000Z", First: 3, Last: 4, Documents: 2, Bytes: 99, Seconds: .012, HTTPStatus: 200, Processed: 4}) {
 		t.Errorf("%+v", b)
 	}
-	b = set(func(v *StreamView) {
-		v.Paused = "entities"
-		v.Last = map[string]StreamRequest{"entities": {At: now, First: 1001, Last: 1100, Documents: 90, Status: 503, Code: "changes.answer_status", Failures: 2, NextAt: now.Add(4 * time.Second)}}
+	b = set(func(v *changes.View) {
+		v.Paused = []string{"entities"}
+		v.Channels[0].Last = &changes.Request{At: now, First: 1001, Last: 1100, Documents: 90, HTTPStatus: 503, Code: "changes.answer_status", Message: "503", Hint: "look",
+			RetryAt: now.Add(4 * time.Second)}
 	})
-	if b.State != "failing" || b.Paused != "entities" || *b.Status[0].Last != (dataStreamRequestBody{At: "2024-02-01T12:00:00.000Z", First: 1001, Last: 1100, Documents: 90,
-		HTTPStatus: 503, Code: "changes.answer_status", Failures: 2, NextAt: "2024-02-01T12:00:04.000Z"}) {
+	if b.State != "failing" || !slices.Equal(b.Paused, []string{"entities"}) || *b.Status[0].Last != (dataStreamRequestBody{At: "2024-02-01T12:00:00.000Z", First: 1001, Last: 1100, Documents: 90,
+		HTTPStatus: 503, Code: "changes.answer_status", Message: "503", Suggestion: "look", NextAt: "2024-02-01T12:00:04.000Z"}) {
 		t.Errorf("%+v %+v", b, b.Status[0].Last)
 	}
-	b = set(func(v *StreamView) {
-		v.Fault = &store.StreamFault{Code: "changes.table_changed", Message: "ALTER TABLE patients on db.internal", Hint: "SELECT", At: now}
+	b = set(func(v *changes.View) {
+		v.Channels[0].Last = nil
+		v.Reading = &store.StreamFault{Code: "DATABASE_UNAVAILABLE", At: now}
 	})
-	if b.State != "stopped" || b.Error == nil || b.Error.Code != "changes.table_changed" || b.Error.Suggestion == "" {
+	if b.State != "failing" || b.Error == nil || b.Error.Code != "DATABASE_UNAVAILABLE" {
 		t.Errorf("%+v", b)
 	}
-	if text := string(s.do("GET", myStream, "").body); strings.Contains(text, "db.internal") || strings.Contains(text, "SELECT") {
-		t.Errorf("it tells %s", text)
+	b = set(func(v *changes.View) {
+		v.Fault = &store.StreamFault{Code: "changes.table_changed", Message: "the table has changed", Hint: "reset it", At: now}
+	})
+	if b.State != "stopped" || *b.Error != (dataStreamErrorBody{"changes.table_changed", "the table has changed", "2024-02-01T12:00:00.000Z", "reset it"}) {
+		t.Errorf("%+v", b)
 	}
 }
 
 // TestDataStreamMistakes: every mistake is told at once.
 func TestDataStreamMistakes(t *testing.T) {
 	t.Parallel()
-	s, all := newStreaming(t, nil)
+	s, all := newStreaming(t)
 	for body, want := range map[string]string{
 		`{}`: "MISSING_PARAMETER shared_secret, MISSING_PARAMETER url",
 		`{"url":"http://x.example.com","shared_secret":"***","records_per_request":1001,"rate_limit_per_minute":301,"channels":["audit"],"content_encoding":1,"enabled":"yes"}`: "INVALID_PARAMETER /channels/0, INVALID_PARAMETER content_encoding, INVALID_PARAMETER enabled, " +
@@ -252,7 +266,7 @@ func TestDataStreamMistakes(t *testing.T) {
 // TestDataStreamTrust: a certificate and pins, in either form.
 func TestDataStreamTrust(t *testing.T) {
 	t.Parallel()
-	s, all := newStreaming(t, nil)
+	s, all := newStreaming(t)
 	receiver := httptest.NewTLSServer(nil)
 	defer receiver.Close()
 	of := pin.Of(receiver.Certificate())
@@ -268,7 +282,7 @@ func TestDataStreamTrust(t *testing.T) {
 // TestDataStreamRefusals: who may not, what is not there, and what cannot be followed.
 func TestDataStreamRefusals(t *testing.T) {
 	t.Parallel()
-	s, all := newStreaming(t, nil)
+	s, all := newStreaming(t)
 	for key, want := range map[string]Code{"other": CustomerNotFound, "jobless": ScopeMissing, "nobody": InvalidAPIKey} {
 		if e := s.do("GET", myStream, "", "Authorization", "Bearer "+key).refusal(t); e.Code != want {
 			t.Errorf("%s: %s", key, e.Code)
@@ -289,7 +303,7 @@ func TestDataStreamRefusals(t *testing.T) {
 		class       fault.Class
 	}{
 		{"changes.channel_empty", string(ChannelEmpty), fault.Usage}, {"changes.binlog_format", string(DataStreamRefused), fault.Source},
-		{"changes.no_pipeline", string(DataStreamUnavailable), fault.Usage}, {"mysql.connect", string(DatabaseUnavailable), fault.Connect},
+		{"changes.no_pipeline", string(DataStreamUnavailable), fault.Usage}, {"changes.ending", string(DataStreamEnding), fault.Usage}, {"changes.channel_new", string(ChannelNew), fault.Usage}, {"mysql.connect", string(DatabaseUnavailable), fault.Connect},
 	} {
 		all.mu.Lock()
 		all.refuse = fault.New(c.inner, c.class, "db.internal says SELECT").WithHint("SELECT")
@@ -297,7 +311,7 @@ func TestDataStreamRefusals(t *testing.T) {
 		a := s.do("POST", myStream+"/enable", "")
 		e := a.refusal(t)
 		told := len(e.Details) == 1 && e.Details[0].Code == c.inner
-		if string(e.Code) != c.want || told != (e.Code != ChannelEmpty) {
+		if string(e.Code) != c.want || told != (entries[e.Code].Status >= 500 || e.Code == DataStreamRefused) {
 			t.Errorf("%s: %s", c.inner, a.body)
 		}
 	}
@@ -310,7 +324,7 @@ func TestDataStreamRefusals(t *testing.T) {
 func TestGuideSetsADataStream(t *testing.T) {
 	t.Parallel()
 	program(t, "curl")
-	s, all := newStreaming(t, nil)
+	s, all := newStreaming(t)
 	text, err := guideCode("data_stream.sh")
 	if err != nil {
 		t.Fatal(err)

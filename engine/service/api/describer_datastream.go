@@ -5,6 +5,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/cipherstream/cipherstream/engine/service/changes"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 )
 
@@ -20,7 +21,7 @@ func dataStreamSchema() *huma.Schema {
 	number := func(text string, most, otherwise int) *huma.Schema {
 		return &huma.Schema{Type: huma.TypeInteger, Description: text, Minimum: ptr(1.0), Maximum: ptr(float64(most)), Default: otherwise, Nullable: true}
 	}
-	channels := []any{streamChannels[0], streamChannels[1]}
+	channels := []any{changes.Channels[0], changes.Channels[1]}
 	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: false, Required: []string{fieldStreamURL}, Properties: map[string]*huma.Schema{
 		fieldStreamURL: {Type: huma.TypeString, Format: "uri", Pattern: "^https://", MaxLength: ptr(maxWebhook),
 			Description: "Where documents are sent. Addresses that are not public are refused when something is sent."},
@@ -32,10 +33,10 @@ func dataStreamSchema() *huma.Schema {
 			Description: "SHA-256 of the public key (SPKI) of the receiver's certificate, as base64 or as sha256: and hexadecimal digits; two while it is renewed. " +
 				"The certificate may then be signed by itself."},
 		fieldOrganization: {Type: huma.TypeString, MaxLength: ptr(mostOrganization), Nullable: true, Description: "What requests call the customer. Default its customer_id."},
-		fieldPerRequest:   number("Documents in a request at most. A request stays below 8 MiB whatever that is.", mostPerRequest, 100),
+		fieldPerRequest:   number("Documents in a request at most. A request stays below 8 MiB whatever that is.", mostPerRequest, 500),
 		fieldPerMinute:    number("Requests in any minute at most.", mostRequestsPerMinute, 60),
 		fieldChannels: {Type: huma.TypeArray, MinItems: ptr(1), UniqueItems: true, Items: &huma.Schema{Type: huma.TypeString, Enum: channels}, Nullable: true,
-			Description: "The channels that are sent: entities are clinical data and configuration, logs what the practice's software logs.", Default: streamChannels[:1]},
+			Description: "The channels that are sent: entities are clinical data and configuration, logs what the practice's software logs. They change only while the stream is disabled.", Default: changes.Channels[:1]},
 		fieldEncoding: {Type: huma.TypeBoolean, Default: false, Nullable: true,
 			Description: "Send Content-Encoding: gzip beside Encoding: gzip, for a receiver whose framework inflates by itself."},
 		fieldEnabled: {Type: huma.TypeBoolean, Nullable: true, Description: "Whether it is sent, as by enable and disable. Default as it is; of a new one false."},
@@ -45,7 +46,7 @@ func dataStreamSchema() *huma.Schema {
 // resetSchema describes what a reset is asked with.
 func resetSchema() *huma.Schema {
 	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: false, Required: []string{fieldChannel}, Properties: map[string]*huma.Schema{
-		fieldChannel: {Type: huma.TypeString, Enum: []any{streamChannels[0], streamChannels[1]}, Description: "The channel."},
+		fieldChannel: {Type: huma.TypeString, Enum: []any{changes.Channels[0], changes.Channels[1]}, Description: "The channel."},
 		fieldAbove: {Type: huma.TypeInteger, Format: "int64", Minimum: ptr(0.0), Default: 0, Nullable: true,
 			Description: "Documents whose latest number is above this one are sent again. 0 is all."},
 		fieldAnew: {Type: huma.TypeBoolean, Default: false, Nullable: true,
@@ -60,7 +61,7 @@ func (d *describer) dataStreams() {
 	id.Schema.Pattern, id.Schema.MinLength, id.Schema.MaxLength = customer.IDPattern, ptr(1), ptr(64)
 	common := []Code{CustomerNotFound, DataStreamUnavailable, UnknownField, DuplicateField, InvalidRequest}
 	body := append([]Code{InvalidJSON, BodyTimeout, BodyTooLarge, UnsupportedMediaType, MissingParameter, InvalidParameter}, common...)
-	refused := []Code{ChannelEmpty, DataStreamRefused, DatabaseUnavailable, SourceFailed, StageFailed}
+	refused := []Code{ChannelEmpty, ChannelNew, DataStreamEnding, DataStreamEnabled, DataStreamRefused, DatabaseUnavailable, SourceFailed, StageFailed}
 	with := func(codes []Code, more ...Code) []Code { return append(append([]Code{}, codes...), more...) }
 	operation := func(op huma.Operation, run func(x *exchange) *Error) {
 		op.Tags, op.Parameters = []string{tagDataStream}, []*huma.Param{id}
@@ -90,8 +91,8 @@ func (d *describer) dataStreams() {
 	operation(huma.Operation{OperationID: "reset_data_stream", Method: http.MethodPost, Path: dataStreamPath + "/reset", Summary: "Send documents again",
 		Description: "Of one channel, while the stream is disabled. Each document above a number, deleted ones too, is read again and gets a new number above all that were given, " +
 			"in the old order: no number ever has two contents. It begins when the stream is enabled.",
-		Responses:   d.answered("DataStreamReset", with(body, ConflictingParameters, DataStreamNotFound, DataStreamEnabled)...),
-		RequestBody: content(resetSchema(), map[string]any{fieldChannel: streamChannels[0], fieldAbove: 0, fieldDry: true}, true)}, a.resetDataStream)
+		Responses:   d.answered("DataStreamReset", with(body, ConflictingParameters, DataStreamNotFound, DataStreamEnabled, DataStreamEnding)...),
+		RequestBody: content(resetSchema(), map[string]any{fieldChannel: changes.Channels[0], fieldAbove: 0, fieldDry: true}, true)}, a.resetDataStream)
 
 	d.document.Webhooks["data_stream"] = d.dataStreamRequest()
 }
@@ -101,7 +102,7 @@ func (d *describer) dataStreamRequest() *huma.PathItem {
 	number := func(text string) *huma.Schema {
 		return &huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: ptr(1.0), Description: text}
 	}
-	channel := &huma.Schema{Type: huma.TypeString, Enum: []any{streamChannels[0], streamChannels[1]}, Description: "The channel."}
+	channel := &huma.Schema{Type: huma.TypeString, Enum: []any{changes.Channels[0], changes.Channels[1]}, Description: "The channel."}
 	organization := &huma.Schema{Type: huma.TypeString, Description: "organization_id of the data stream."}
 	document := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Required: []string{"id", "type"}, Description: "A row, flat; of one that was deleted nothing but id, type and deleted.",
 		Properties: map[string]*huma.Schema{

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/service/changes"
 	"github.com/cipherstream/cipherstream/engine/service/job"
 	"github.com/cipherstream/cipherstream/engine/service/signing"
 	"github.com/cipherstream/cipherstream/engine/service/store"
@@ -92,7 +93,9 @@ const (
 
 	DataStreamNotFound    Code = "DATA_STREAM_NOT_FOUND"
 	DataStreamEnabled     Code = "DATA_STREAM_ENABLED"
+	DataStreamEnding      Code = "DATA_STREAM_ENDING"
 	ChannelEmpty          Code = "CHANNEL_EMPTY"
+	ChannelNew            Code = "CHANNEL_NEW"
 	DataStreamRefused     Code = "DATA_STREAM_REFUSED"
 	DataStreamUnavailable Code = "DATA_STREAM_NOT_AVAILABLE"
 
@@ -132,7 +135,8 @@ var table = []Entry{
 	{Code: InvalidParameter, Status: http.StatusBadRequest, Meaning: "A field has a value that it does not take.",
 		Suggestion: "Give a value as details says.",
 		inner: []string{"parameter.invalid", "parameter.not_allowed", "mysql.request", "mysql.argument", "mysql.argument_count",
-			"mysql.unknown_column", "mysql.date_column", "mysql.time_zone"}},
+			"mysql.unknown_column", "mysql.date_column", "mysql.time_zone", changes.CodeSettings, changes.CodeChannelUnknown,
+			store.CodeStreamSequence}},
 	{Code: InvalidDateRange, Status: http.StatusBadRequest, Meaning: "to_date is before from_date.",
 		Suggestion: "Give from_date and to_date in order; they may be equal.", inner: []string{"mysql.date_range"}},
 	{Code: ConflictingParameters, Status: http.StatusBadRequest, Meaning: "Fields are given that do not go together.",
@@ -208,8 +212,12 @@ var table = []Entry{
 		Suggestion: "PUT /v1/customers/{customer_id}/data-stream sets one up."},
 	{Code: DataStreamEnabled, Status: http.StatusConflict, Meaning: "The data stream is enabled, and what is asked for is possible only while it is not.",
 		Suggestion: "POST /v1/customers/{customer_id}/data-stream/disable first.", inner: []string{store.CodeStreamEnabled}},
+	{Code: DataStreamEnding, Status: http.StatusConflict, Meaning: "The data stream was disabled, and what has it is about to end its work.", Retryable: true,
+		Suggestion: "Wait for some seconds, and send the request again.", inner: []string{changes.CodeEnding}},
+	{Code: ChannelNew, Status: http.StatusConflict, Meaning: "A channel is to be sent whose tables were not followed so far.",
+		Suggestion: "Reset the stream with anew: true while it is disabled, so that all tables are copied first.", inner: []string{changes.CodeChannelNew}},
 	{Code: ChannelEmpty, Status: http.StatusConflict, Meaning: "No table belongs to a channel that is to be sent.",
-		Suggestion: "Leave the channel out of channels, or have the operator of the service add tables to it.", inner: []string{"changes.channel_empty"}},
+		Suggestion: "Leave the channel out of channels, or have the operator of the service add tables to it.", inner: []string{changes.CodeChannelEmpty}},
 	{Code: DataStreamRefused, Status: http.StatusConflict, Meaning: "The practice's database cannot be followed exactly as it is, and nothing is sent otherwise.",
 		Suggestion: "Tell the operator of the service the code in details: cipherstream data-stream check says what to change in the database.",
 		inner:      []string{"changes."}},
@@ -275,7 +283,7 @@ var table = []Entry{
 		Suggestion: "Leave out webhook_url, and ask about jobs: GET /v1/customers/{customer_id}/jobs/{job_id}."},
 
 	{Code: DataStreamUnavailable, Status: http.StatusServiceUnavailable, Meaning: "There is no data stream for this customer.",
-		Suggestion: "Ask the operator of the service to name the pipeline of the customer's data stream.", inner: []string{"changes.no_pipeline"}},
+		Suggestion: "Ask the operator of the service to name the pipeline of the customer's data stream.", inner: []string{changes.CodeNoPipeline}},
 
 	// It is never answered with: nobody is there to read it. It is the code of the request's outcome.
 	{Code: ClientGone, Status: 499, Meaning: "The client went away before the answer had ended.", Retryable: true,
