@@ -82,13 +82,20 @@ type Retention struct {
 
 // Limits are those of the process, and of each customer.
 type Limits struct {
-	Memory    config.Size   `config:"memory" default:"1GiB" min:"64MiB" doc:"Memory that all runs together may have."`
-	RunMemory config.Size   `config:"run_memory" default:"32MiB" min:"16MiB" doc:"Buffers of one run."`
-	Streams   int           `config:"streams" default:"10" min:"1" max:"1000" doc:"Streams that one customer may have at once."`
-	MaxWait   time.Duration `config:"max_wait" default:"5s" min:"0s" max:"10m" doc:"How long a stream waits for memory before it is refused."`
-	Rates     Rates         `config:"rates" doc:"Requests that one key, or one address, may make."`
-	Spool     Spool         `config:"spool" doc:"Where answers wait until they are whole."`
-	Warm      int           `config:"warm" default:"1" min:"0" max:"64" doc:"Plugin processes that are kept started in advance."`
+	Memory     config.Size   `config:"memory" default:"1GiB" min:"64MiB" doc:"Memory that all runs together may have."`
+	RunMemory  config.Size   `config:"run_memory" default:"32MiB" min:"16MiB" doc:"Buffers of one run."`
+	Streams    int           `config:"streams" default:"10" min:"1" max:"1000" doc:"Streams that one customer may have at once."`
+	MaxWait    time.Duration `config:"max_wait" default:"5s" min:"0s" max:"10m" doc:"How long a stream waits for memory before it is refused."`
+	Rates      Rates         `config:"rates" doc:"Requests that one key, or one address, may make."`
+	Spool      Spool         `config:"spool" doc:"Where answers wait until they are whole."`
+	DataStream Waiting       `config:"data_stream" doc:"What of one channel of a data stream may wait for its receiver. Beyond that nothing is read, for any channel, until the receiver has taken some."`
+	Warm       int           `config:"warm" default:"1" min:"0" max:"64" doc:"Plugin processes that are kept started in advance."`
+}
+
+// Waiting bounds what waits of a channel of a data stream.
+type Waiting struct {
+	Documents int         `config:"documents" default:"100000" min:"1000" max:"100000000" doc:"Documents."`
+	Bytes     config.Size `config:"bytes" default:"256MiB" min:"16MiB" doc:"Their bytes, as they are kept in the record."`
 }
 
 // Rates are token buckets, by policy.
