@@ -3,6 +3,7 @@ package store
 import (
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -139,6 +140,9 @@ func (a Append) Check() error {
 				return fault.New(CodeStreamDocument, fault.Usage, "change %d: the channel or the type of a document is a text of %d bytes", i, len(name)).
 					WithHint("both are texts of 1 to %d bytes", LongestName)
 			}
+		}
+		if !utf8.ValidString(c.Channel) || !utf8.ValidString(c.Type) || !utf8.ValidString(c.ID) {
+			return fault.New(CodeStreamDocument, fault.Usage, "change %d: the channel, the type or the identifier of a document is no UTF-8", i)
 		}
 	}
 	return nil

@@ -13,18 +13,18 @@ import (
 
 // numberRuns is the least number of a run that begins with this file. The record may be a copy of another that went on
 // after it was made: runs of its jobs that this one knows nothing of have left objects, whose keys have their numbers. So a
-// file that is not the one that was opened last numbers its runs from the time on, in seconds, as a server does that takes
+// file that is not the one that was opened last numbers its runs, and the fences of streams, from the time on, in seconds, as a server does that takes
 // another's place (see package mysql). What Copy writes is no file's until it is opened.
 func numberRuns(ctx context.Context, conn *sql.Conn, file os.FileInfo, now time.Time) (first int, err error) {
-	id, last, jobs := fileID(file), int64(0), false
+	id, last, used := fileID(file), int64(0), false
 	if err := conn.QueryRowContext(ctx, `SELECT (SELECT value FROM counters WHERE name = 'file'),
-		(SELECT value FROM counters WHERE name = 'first_run'), EXISTS (SELECT 1 FROM jobs)`).Scan(&last, &first, &jobs); err != nil {
+		(SELECT value FROM counters WHERE name = 'first_run'), EXISTS (SELECT 1 FROM jobs) OR EXISTS (SELECT 1 FROM streams)`).Scan(&last, &first, &used); err != nil {
 		return 0, err
 	}
 	if last == id {
 		return first, nil
 	}
-	if jobs {
+	if used {
 		first = max(first, int(now.Unix()))
 	}
 	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
