@@ -34,6 +34,7 @@ const (
 	forList
 	forDeletion
 	forLog
+	forChange
 )
 
 func sequence(seed, purpose uint64, row int64) random {
