@@ -123,6 +123,21 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestStreamTwins does the same of streams to both implementations and compares what they say.
+func TestStreamTwins(t *testing.T) {
+	eachServer(t, func(t *testing.T, on *servers.Server) {
+		d := &databases{on: on}
+		for seed := range uint64(2) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				clock := storetest.NewClock()
+				storetest.CompareStreams(t, rand.New(rand.NewPCG(seed, 1)), d.opened(t),
+					storetest.Opened{Store: memory.NewAt(clock.Now), Advance: clock.Advance})
+			})
+		}
+	})
+}
+
 // TestTwins does the same to both implementations and compares what they say.
 func TestTwins(t *testing.T) {
 	eachServer(t, func(t *testing.T, on *servers.Server) {

@@ -66,6 +66,8 @@ var engineEdges = map[string][]string{
 	"engine/service/store/storetest": {"engine/service/store"},
 	"engine/service/mail":            {"engine/service/store"},
 	"engine/service/webhook":         {"engine/service/job", "engine/service/store"},
+	"engine/service/changes": {"engine", "engine/service/customer", "engine/service/store", "engine/service/store/datakey",
+		"engine/service/webhook"},
 }
 
 var engineTestEdges = map[string][]string{
@@ -81,6 +83,7 @@ var engineTestEdges = map[string][]string{
 	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/schedule":     {"engine/service/store/memory"},
 	"engine/service/webhook":      {"engine/service/store/memory"},
+	"engine/service/changes":      {"engine/service/store/memory"},
 	"engine/service/signing":      {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},

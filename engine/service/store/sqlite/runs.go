@@ -52,9 +52,9 @@ func fileID(file os.FileInfo) int64 {
 	return 1
 }
 
-// nobodys has a copy of a record belong to no file. One with an older schema, which has no such number, is not changed: its
-// runs are numbered anew when it is migrated.
-func nobodys(ctx context.Context, path string) error {
+// nobodys has a copy belong to no file. One of a record with an older schema, which has no such number, is not changed: its runs
+// are numbered anew when it is migrated.
+func (s schema) nobodys(ctx context.Context, path string) error {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -66,9 +66,9 @@ func nobodys(ctx context.Context, path string) error {
 	}
 	defer db.Close()
 	var known bool
-	if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'counters')").Scan(&known); err != nil || !known {
+	if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)", s.owner).Scan(&known); err != nil || !known {
 		return err
 	}
-	_, err = db.ExecContext(ctx, "UPDATE counters SET value = 0 WHERE name = 'file'")
+	_, err = db.ExecContext(ctx, s.disown)
 	return err
 }

@@ -102,10 +102,15 @@ type schema struct {
 	application int
 	what        string
 	migrations  []string
+	// disown has a copy belong to no file; it changes the table owner.
+	disown, owner string
 }
 
 // recordSchema is the record's.
-var recordSchema = schema{application: applicationID, what: "the record", migrations: migrations}
+var recordSchema = schema{
+	application: applicationID, what: "the record", migrations: migrations,
+	disown: "UPDATE counters SET value = 0 WHERE name = 'file'", owner: "counters",
+}
 
 // migrate brings a database to the version of the last migration, in one transaction. A newer one is refused: what a
 // newer program has written this one would read wrongly.

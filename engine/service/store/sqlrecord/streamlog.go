@@ -1,6 +1,7 @@
 package sqlrecord
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -48,11 +49,16 @@ func (l *StreamLog) begin(ctx context.Context, lost bool) error {
 		if err := tx.Row("SELECT origin = '' FROM " + l.db.Prefix + "state WHERE id = 1").Scan(&fresh); err != nil {
 			return err
 		}
-		if fresh && !lost {
+		// A record that was restored, or whose server has taken another's place, knows nothing of streams that were made since.
+		now, err := tx.Clock()
+		if err != nil {
+			return err
+		}
+		if fresh && !lost && now.FirstRun <= 1 {
 			_, err := tx.Exec("UPDATE " + l.db.Prefix + "state SET origin = " + l.db.Origin + " WHERE id = 1")
 			return err
 		}
-		_, err := l.open(tx, 0, false)
+		_, err = l.open(tx, 0, false)
 		return err
 	}})
 }
@@ -334,13 +340,20 @@ func (n *numbering) number(c *store.Change) {
 // write writes what was numbered: the index, the documents that wait, and the channels.
 func (l *StreamLog) write(tx Tx, n *numbering) error {
 	documents, waiting := l.many(tx, "REPLACE", "documents", streamDocumentColumns), l.many(tx, "INSERT", "waiting", streamWaitingColumns)
+	latest := make([]numbered, 0, len(n.waiting))
 	for _, w := range n.waiting {
 		if err := waiting.add(len(w.Sealed), w.Channel, w.sequence, w.Type, w.ID, w.Deleted, Micros(w.CommittedAt), len(w.Sealed), w.Sealed); err != nil {
 			return err
 		}
-		if n.known[nameOf(w.Change)].Sequence != w.sequence {
-			continue // it is changed again here
+		if n.known[nameOf(w.Change)].Sequence == w.sequence { // else it is changed again here
+			latest = append(latest, w)
 		}
+	}
+	// The index is gone through from one end to the other, and not to and fro.
+	slices.SortFunc(latest, func(a, b numbered) int {
+		return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Type, b.Type), cmp.Compare(a.ID, b.ID))
+	})
+	for _, w := range latest {
 		key, made := idKey(w.ID)
 		id := sql.NullString{String: w.ID, Valid: made}
 		if err := documents.add(len(w.ID), w.Channel, w.Type, key, id, w.sequence, w.Deleted, w.Digest[:]); err != nil {
