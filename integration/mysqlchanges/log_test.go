@@ -28,30 +28,39 @@ type server struct {
 // Exec runs a script in the database.
 func (s server) Exec(sql string) { s.Server.Exec("USE " + s.database + "; " + sql) }
 
-// on runs tests on a server of each sort, which they share.
-func on(t *testing.T, tests map[string]func(t *testing.T, s server), mysqlArgs ...string) {
-	for kind, start := range map[string]func() *servers.Server{
-		"mysql": func() *servers.Server {
-			return servers.PrivateMySQL(t, append(append([]string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}, logging...), mysqlArgs...)...)
-		},
-		"mariadb": func() *servers.Server { return servers.PrivateMariaDB(t, logging...) },
-	} {
-		s := start()
-		for name, test := range tests {
-			t.Run(name+"/"+kind, func(t *testing.T) {
-				t.Parallel()
-				own := s.For(t)
-				test(t, server{own, own.NewDatabase()})
-			})
-		}
+// start starts a server of a sort that writes a log.
+func start(t *testing.T, kind string, args ...string) *servers.Server {
+	if kind == "mariadb" {
+		return servers.PrivateMariaDB(t, append(logging, args...)...)
 	}
+	return servers.PrivateMySQL(t, append(append([]string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}, logging...), args...)...)
 }
 
-// TestStreams runs what needs no server of its own.
+// TestStreams runs the tests that share a server of each sort, and then those that spoil its log.
 func TestStreams(t *testing.T) {
-	on(t, map[string]func(t *testing.T, s server){
-		"log": testLog, "changes": testChanges, "resume": testResume,
-	})
+	t.Parallel()
+	for _, kind := range []string{"mysql", "mariadb"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, kind)
+			t.Run("follow", func(t *testing.T) {
+				for name, test := range map[string]func(t *testing.T, s server){
+					"log": testLog, "changes": testChanges, "resume": testResume, "verdicts": testVerdicts, "harmless": testHarmless, "copy": testCopy,
+					"again": testAgain, "compressed": testCompressed, "keys": testKeys,
+				} {
+					t.Run(name, func(t *testing.T) {
+						t.Parallel()
+						own := s.For(t)
+						test(t, server{own, own.NewDatabase()})
+					})
+				}
+			})
+			t.Run("lost", func(t *testing.T) {
+				own := s.For(t)
+				testLost(t, server{own, own.NewDatabase()})
+			})
+		})
+	}
 }
 
 func session(t *testing.T, s server) *mysql.Session {
