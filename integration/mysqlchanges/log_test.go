@@ -63,9 +63,21 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-func session(t *testing.T, s server) *mysql.Session {
+// kinds starts a server of each sort for a test that needs ones of its own.
+func kinds(t *testing.T, test func(t *testing.T, s *servers.Server), mysqlArgs ...string) {
+	t.Run("mysql", func(t *testing.T) {
+		t.Parallel()
+		test(t, start(t, "mysql", mysqlArgs...))
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		t.Parallel()
+		test(t, start(t, "mariadb"))
+	})
+}
+
+func session(t *testing.T, s *servers.Server) *mysql.Session {
 	t.Helper()
-	c, err := mysql.Connect(context.Background(), mysql.Settings{URL: config.NewSecret(s.DSN(s.database)), ConnectTimeout: 10 * time.Second, KeepAlive: 15 * time.Second,
+	c, err := mysql.Connect(context.Background(), mysql.Settings{URL: config.NewSecret(s.DSN(s.Database())), ConnectTimeout: 10 * time.Second, KeepAlive: 15 * time.Second,
 		TimeZone: "server", TLS: "auto", NetWriteTimeout: time.Hour, Protocol: "auto", ZeroDates: "error", Geometry: "wkb", MaxRowSize: 64 << 20, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +90,7 @@ var readerID = uint32(1000)
 func follow(t *testing.T, s server, from binlog.Position) (*binlog.Reader, error) {
 	t.Helper()
 	readerID++
-	r, err := binlog.Open(context.Background(), session(t, s), from, binlog.Config{ServerID: readerID, UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", readerID), Heartbeat: time.Second, LargestEvent: 64 << 20})
+	r, err := binlog.Open(context.Background(), session(t, s.Server), from, binlog.Config{ServerID: readerID, UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", readerID), Heartbeat: time.Second, LargestEvent: 64 << 20})
 	if err == nil {
 		t.Cleanup(func() { r.Close() })
 	}
@@ -116,7 +128,7 @@ func events(t *testing.T, r *binlog.Reader) (list []string) {
 }
 
 func testLog(t *testing.T, s server) {
-	c := session(t, s)
+	c := session(t, s.Server)
 	defer c.Close()
 	from, err := binlog.Current(context.Background(), c)
 	if err != nil {

@@ -27,10 +27,10 @@ func testVerdicts(t *testing.T, s server) {
 		"statement format": {"SET SESSION binlog_format = 'STATEMENT'; UPDATE a SET v = 'by statement' WHERE id = 1", "changes.statement", ""},
 		"minimal image":    {"SET SESSION binlog_row_image = 'MINIMAL'; UPDATE a SET v = 'other' WHERE id = 1", "changes.row_image", ""},
 		"noblob image":     {"SET SESSION binlog_row_image = 'NOBLOB'; UPDATE a SET id = 5 WHERE id = 1", "changes.row_image", ""},
-		"partial JSON": {"SET SESSION binlog_row_value_options = 'PARTIAL_JSON'; UPDATE j SET v = JSON_SET(v, '$.a', 2)", "changes.partial_json", "mysql"},
-		"XA":           {"XA START 'x'; INSERT INTO a VALUES (9, 'xa'); XA END 'x'; XA PREPARE 'x'; XA COMMIT 'x'", "changes.xa", ""},
-		"partitions":   {"ALTER TABLE a ENGINE=InnoDB PARTITION BY HASH (id) PARTITIONS 2", "changes.table_changed", ""},
-		"replace":      {"CREATE OR REPLACE TABLE a (id INT PRIMARY KEY, v TEXT)", "changes.table_changed", "mariadb"},
+		"partial JSON":     {"SET SESSION binlog_row_value_options = 'PARTIAL_JSON'; UPDATE j SET v = JSON_SET(v, '$.a', 2)", "changes.partial_json", "mysql"},
+		"XA":               {"XA START 'x'; INSERT INTO a VALUES (9, 'xa'); XA END 'x'; XA PREPARE 'x'; XA COMMIT 'x'", "changes.xa", ""},
+		"partitions":       {"ALTER TABLE a ENGINE=InnoDB PARTITION BY HASH (id) PARTITIONS 2", "changes.table_changed", ""},
+		"replace":          {"CREATE OR REPLACE TABLE a (id INT PRIMARY KEY, v TEXT)", "changes.table_changed", "mariadb"},
 	} {
 		if c.only == "mysql" && mariaDB || c.only == "mariadb" && !mariaDB {
 			continue
@@ -75,7 +75,7 @@ ALTER TABLE a ADD INDEX by_v (v(10)); DROP INDEX by_v ON a; CREATE INDEX i ON a 
 CREATE VIEW w AS SELECT * FROM a; CREATE PROCEDURE p() UPDATE a SET v = 'called' WHERE id = 1; CALL p(); CREATE TABLE IF NOT EXISTS a (id INT);
 CREATE TEMPORARY TABLE temporary (id INT); INSERT INTO temporary VALUES (1); DROP TEMPORARY TABLE temporary; CREATE TABLE copied (PRIMARY KEY (id)) AS SELECT id, v FROM a;
 CREATE TRIGGER later BEFORE UPDATE ON a FOR EACH ROW SET NEW.v = CONCAT(NEW.v, '!'); UPDATE a SET v = 'y'; FLUSH TABLES; FLUSH BINARY LOGS;
-CREATE TABLE m (id INT) ENGINE=MyISAM; INSERT INTO m VALUES (1); BEGIN; SAVEPOINT s; INSERT INTO a VALUES (2, 'never'); INSERT INTO m VALUES (2); ROLLBACK TO s; INSERT INTO a VALUES (3, 'kept'); COMMIT;
+CREATE TABLE m (id INT) ENGINE=MyISAM; INSERT INTO m VALUES (1); BEGIN; SAVEPOINT s; INSERT INTO a VALUES (2, 'never'); ROLLBACK TO s; INSERT INTO a VALUES (3, 'kept'); COMMIT;
 SET SESSION sql_log_bin = 0; SET SESSION sql_log_bin = 1; INSERT INTO a VALUES (100, 'last')`)
 	st.until("the last row", func() bool { return st.copy["a/100"] != "" })
 	st.same(s, "a")
@@ -99,7 +99,7 @@ func testLost(t *testing.T, s server) {
 		return st.next(ctx)
 	}
 	s.Exec("INSERT INTO a VALUES (2, 'x'); FLUSH BINARY LOGS; INSERT INTO a VALUES (3, 'x'); FLUSH BINARY LOGS; INSERT INTO a VALUES (4, 'x')")
-	c := session(t, s)
+	c := session(t, s.Server)
 	defer c.Close()
 	end, err := binlog.Current(context.Background(), c)
 	if err != nil {
