@@ -349,6 +349,8 @@ func (c *checker) column(i int, column *Column, in *input) error {
 		return differs("another name")
 	}
 	switch in.code {
+	case typeYear: // counts as UNSIGNED
+		c.numbers++
 	case typeTiny, typeShort, typeInt24, typeLong, typeLongLong, typeFloat, typeDouble, typeNewDecimal:
 		n := c.numbers
 		c.numbers++

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"compress/flate"
 	"compress/zlib"
+	"encoding/binary"
 	"encoding/hex"
 	"io"
 	"net/netip"
-
-	"github.com/cipherstream/cipherstream/sdk/fault"
+	"strconv"
 )
 
 // What only MariaDB has: columns that are COMPRESSED, and the types INET4, INET6 and UUID.
@@ -86,9 +86,39 @@ func decodeINET6(d *Decoder, _ *input, out *output, v []byte) error {
 	return nil
 }
 
-// appendINET6 writes an address as the server does.
+// appendINET6 writes an address as the server does: the first of the longest runs of zeros is left out, be it one, and the
+// end is that of an IPv4 address where nothing but such a run stands before it, or the ffff of a mapped one.
 func appendINET6(out []byte, address [16]byte) []byte {
-	return netip.AddrFrom16(address).AppendTo(out)
+	const words = 8
+	word := func(i int) uint64 { return uint64(binary.BigEndian.Uint16(address[2*i:])) }
+	gap, length := -1, 0
+	for i := 0; i < words; i++ {
+		from := i
+		for i < words && word(i) == 0 {
+			i++
+		}
+		if i-from > length {
+			gap, length = from, i-from
+		}
+	}
+	for i := 0; i < words; i++ {
+		switch {
+		case i == gap:
+			if i == 0 {
+				out = append(out, ':')
+			}
+			out = append(out, ':')
+			i += length - 1
+		case i == 6 && gap == 0 && (length == 6 || length == 5 && word(5) == 0xffff):
+			return netip.AddrFrom4([4]byte(address[12:])).AppendTo(out)
+		default:
+			out = strconv.AppendUint(out, word(i), 16)
+			if i < words-1 {
+				out = append(out, ':')
+			}
+		}
+	}
+	return out
 }
 
 // decodeUUID reads a UUID.
@@ -97,9 +127,12 @@ func decodeUUID(d *Decoder, _ *input, out *output, v []byte) error {
 	if err != nil {
 		return err
 	}
-	out.values = hex.AppendEncode(out.values, v)
+	for i, part := range [][]byte{v[:4], v[4:6], v[6:8], v[8:10], v[10:]} {
+		if i > 0 {
+			out.values = append(out.values, '-')
+		}
+		out.values = hex.AppendEncode(out.values, part)
+	}
 	out.end()
 	return nil
 }
-
-var _ = fault.New
