@@ -34,7 +34,7 @@ func testResume(t *testing.T, s server) {
 	s.Exec(createA)
 	first := open(t, s, ofA("a"))
 	s.Exec("INSERT INTO a VALUES (-1, 'first')")
-	first.until("a position", func() bool { return first.position != "" })
+	first.until("a position", func() bool { return first.copy["a/-1"] != "" })
 	start := first.position
 	first.changes = nil
 	var script strings.Builder

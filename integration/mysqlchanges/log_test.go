@@ -28,35 +28,56 @@ type server struct {
 // Exec runs a script in the database.
 func (s server) Exec(sql string) { s.Server.Exec("USE " + s.database + "; " + sql) }
 
-// on runs tests on a server of each sort, which they share.
-func on(t *testing.T, tests map[string]func(t *testing.T, s server), mysqlArgs ...string) {
-	for kind, start := range map[string]func() *servers.Server{
-		"mysql": func() *servers.Server {
-			return servers.PrivateMySQL(t, append(append([]string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}, logging...), mysqlArgs...)...)
-		},
-		"mariadb": func() *servers.Server { return servers.PrivateMariaDB(t, logging...) },
-	} {
-		s := start()
-		for name, test := range tests {
-			t.Run(name+"/"+kind, func(t *testing.T) {
-				t.Parallel()
-				own := s.For(t)
-				test(t, server{own, own.NewDatabase()})
+// start starts a server of a sort that writes a log.
+func start(t *testing.T, kind string, args ...string) *servers.Server {
+	if kind == "mariadb" {
+		return servers.PrivateMariaDB(t, append(logging, args...)...)
+	}
+	return servers.PrivateMySQL(t, append(append([]string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}, logging...), args...)...)
+}
+
+// TestStreams runs the tests that share a server of each sort, and then those that spoil its log.
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"mysql", "mariadb"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, kind)
+			t.Run("follow", func(t *testing.T) {
+				for name, test := range map[string]func(t *testing.T, s server){
+					"log": testLog, "changes": testChanges, "resume": testResume, "verdicts": testVerdicts, "harmless": testHarmless, "copy": testCopy,
+					"again": testAgain, "compressed": testCompressed, "keys": testKeys,
+				} {
+					t.Run(name, func(t *testing.T) {
+						t.Parallel()
+						own := s.For(t)
+						test(t, server{own, own.NewDatabase()})
+					})
+				}
 			})
-		}
+			t.Run("lost", func(t *testing.T) {
+				own := s.For(t)
+				testLost(t, server{own, own.NewDatabase()})
+			})
+		})
 	}
 }
 
-// TestStreams runs what needs no server of its own.
-func TestStreams(t *testing.T) {
-	on(t, map[string]func(t *testing.T, s server){
-		"log": testLog, "changes": testChanges, "resume": testResume,
+// kinds starts a server of each sort for a test that needs ones of its own.
+func kinds(t *testing.T, test func(t *testing.T, s *servers.Server), mysqlArgs ...string) {
+	t.Run("mysql", func(t *testing.T) {
+		t.Parallel()
+		test(t, start(t, "mysql", mysqlArgs...))
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		t.Parallel()
+		test(t, start(t, "mariadb"))
 	})
 }
 
-func session(t *testing.T, s server) *mysql.Session {
+func session(t *testing.T, s *servers.Server) *mysql.Session {
 	t.Helper()
-	c, err := mysql.Connect(context.Background(), mysql.Settings{URL: config.NewSecret(s.DSN(s.database)), ConnectTimeout: 10 * time.Second, KeepAlive: 15 * time.Second,
+	c, err := mysql.Connect(context.Background(), mysql.Settings{URL: config.NewSecret(s.DSN(s.Database())), ConnectTimeout: 10 * time.Second, KeepAlive: 15 * time.Second,
 		TimeZone: "server", TLS: "auto", NetWriteTimeout: time.Hour, Protocol: "auto", ZeroDates: "error", Geometry: "wkb", MaxRowSize: 64 << 20, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +90,7 @@ var readerID = uint32(1000)
 func follow(t *testing.T, s server, from binlog.Position) (*binlog.Reader, error) {
 	t.Helper()
 	readerID++
-	r, err := binlog.Open(context.Background(), session(t, s), from, binlog.Config{ServerID: readerID, UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", readerID), Heartbeat: time.Second, LargestEvent: 64 << 20})
+	r, err := binlog.Open(context.Background(), session(t, s.Server), from, binlog.Config{ServerID: readerID, UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", readerID), Heartbeat: time.Second, LargestEvent: 64 << 20})
 	if err == nil {
 		t.Cleanup(func() { r.Close() })
 	}
@@ -107,7 +128,7 @@ func events(t *testing.T, r *binlog.Reader) (list []string) {
 }
 
 func testLog(t *testing.T, s server) {
-	c := session(t, s)
+	c := session(t, s.Server)
 	defer c.Close()
 	from, err := binlog.Current(context.Background(), c)
 	if err != nil {

@@ -22,8 +22,8 @@ type checkpoint struct {
 	Of string `json:"of,omitempty"`
 	// Tables are digests of name and columns of the tables that are copied, and of the one that is being copied.
 	Tables []string `json:"tables,omitempty"`
-	// Copying is the last of Tables, with the last key that was delivered, in the words of package snapshot.
-	Copying json.RawMessage `json:"copying,omitempty"`
+	// Copying is the last of Tables, with the id of the last row of it that was delivered.
+	Copying *string `json:"copying,omitempty"`
 }
 
 const checkpointVersion = 1

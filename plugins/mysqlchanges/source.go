@@ -15,9 +15,12 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/internal/changerow"
 	"github.com/cipherstream/cipherstream/plugins/mysql"
 	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/binlog"
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/preflight"
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/snapshot"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/changes"
 	"github.com/cipherstream/cipherstream/sdk/fault"
+	"github.com/cipherstream/cipherstream/sdk/stage"
 )
 
 const (
@@ -61,9 +64,10 @@ type source struct {
 	prepared map[string]bool
 
 	copies   []string // checkpoint.Tables
-	copier   *copier  // nil when everything is copied
-	page     *page    // that is to be joined with the log, or nil
-	window   bool     // the transaction is one that the page may have seen or not
+	copier   *copier
+	pager    *snapshot.Pager // on control, or nil
+	page     *page           // that is to be joined with the log, or nil
+	window   bool            // the transaction is one that the page may have seen or not
 	target   binlog.Position
 	position string    // the last one that was given, for Checkpoint
 	given    time.Time // when
@@ -130,6 +134,9 @@ func (s *source) open(ctx context.Context) (err error) {
 			s.env.Fact(name, value)
 		}
 	}
+	if err := s.judge(ctx); err != nil {
+		return err
+	}
 	from, err := s.start(ctx)
 	if err != nil {
 		return err
@@ -147,6 +154,20 @@ func (s *source) open(ctx context.Context) (err error) {
 	return s.follow(ctx, from)
 }
 
+// judge refuses a server that cannot be followed, and says what makes it unwise.
+func (s *source) judge(ctx context.Context) error {
+	findings, err := s.find(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if f.Level == stage.LevelWarning {
+			s.env.Log.Warn(f.Fault.Message, "code", f.Fault.Code, "hint", f.Fault.Hint)
+		}
+	}
+	return preflight.Err(findings)
+}
+
 // connect opens the session for everything but the log, unless it is there.
 func (s *source) connect(ctx context.Context) (err error) {
 	if s.control != nil {
@@ -159,6 +180,28 @@ func (s *source) connect(ctx context.Context) (err error) {
 	return nil
 }
 
+// CheckSource is part of sdk.SourceChecker: it says what keeps the server from being followed, and what makes it unwise.
+func (s *source) CheckSource(ctx context.Context, report *sdk.Report) *arrow.Schema {
+	if err := s.connect(ctx); err != nil {
+		report.Wrong(err)
+		return nil
+	}
+	defer s.shutControl()
+	findings, err := s.find(ctx)
+	if err != nil {
+		report.Wrong(err)
+		return nil
+	}
+	report.Findings = append(report.Findings, findings...)
+	return changes.Schema()
+}
+
+func (s *source) find(ctx context.Context) ([]sdk.Finding, error) {
+	return preflight.Check(ctx, s.control, preflight.Options{
+		Tables: s.settings.Tables, Cascades: s.settings.Cascades, ServerID: uint32(s.settings.ServerID), Copied: s.resume != nil && s.resume.Copying == nil,
+	})
+}
+
 // start reads the catalogue and says where in the log to begin.
 func (s *source) start(ctx context.Context) (from binlog.Position, err error) {
 	if s.tables, err = readCatalogue(ctx, s.control, &s.settings); err != nil {
@@ -167,7 +210,7 @@ func (s *source) start(ctx context.Context) (from binlog.Position, err error) {
 	if s.resume == nil {
 		// Between two looks at the columns, so that what is altered after the place is altered in the log.
 		for {
-			if from, err = binlog.Current(ctx, s.control); err != nil {
+			if from, err = snapshot.Start(ctx, s.control); err != nil {
 				return from, err
 			}
 			again, err := readCatalogue(ctx, s.control, &s.settings)
@@ -179,7 +222,7 @@ func (s *source) start(ctx context.Context) (from binlog.Position, err error) {
 			}
 			s.tables = again
 		}
-		s.copier = newCopier(s.tables.list, nil)
+		s.copier = &copier{tables: s.tables.list}
 		return from, nil
 	}
 	var left []*table
@@ -195,9 +238,10 @@ func (s *source) start(ctx context.Context) (from binlog.Position, err error) {
 			left = append(left, t)
 		}
 	}
-	if len(left) > 0 {
-		slices.SortStableFunc(left, func(a, b *table) int { return s.resume.order(a) - s.resume.order(b) })
-		s.copier = newCopier(left, s.resume)
+	slices.SortStableFunc(left, func(a, b *table) int { return s.resume.order(a) - s.resume.order(b) })
+	s.copier = &copier{tables: left}
+	if len(left) > 0 && s.resume.order(left[0]) == 0 {
+		s.copier.after = s.resume.Copying
 	}
 	s.tx.delivered = s.resume.Taken
 	if s.resume.Of != digest(s.tables.names()) {
@@ -245,7 +289,7 @@ func (s *source) next(ctx context.Context) (arrow.Record, error) {
 			}
 			return nil, s.failure
 		}
-		if s.builder.Rows() >= s.env.BatchRows || s.builder.Bytes() >= int64(s.env.BatchBytes) {
+		if s.full() {
 			return s.batch()
 		}
 		record, err := s.join(ctx)
@@ -302,29 +346,34 @@ func (s *source) join(ctx context.Context) (arrow.Record, error) {
 			if record, err := s.deliver(); record != nil || err != nil {
 				return record, err
 			}
-		case s.copier != nil && s.copier.left():
+		case len(s.copier.tables) > 0:
 			if err := s.turn(ctx); err != nil {
 				if err := s.recover(ctx, err); err != nil {
 					return nil, err
 				}
 			}
 		case s.again == nil:
-			if s.control != nil {
-				_ = s.control.Close() // it was for the copy
-				s.control = nil
-			}
+			s.shutControl() // it was for the copy
 			return nil, nil
 		case s.reader.Place().Compare(s.target) < 0:
 			return nil, nil
-		case s.copier == nil || !s.copier.asked:
-			s.copier = newAsker(s.tables.list, s.again)
-		default:
-			if s.builder.Rows() > 0 || s.moved || s.position == "" {
-				return s.batch()
+		case len(s.again.Documents) > 0:
+			if err := s.ask(ctx); err != nil {
+				if err := s.recover(ctx, err); err != nil {
+					return nil, err
+				}
 			}
+		case s.builder.Rows() > 0 || s.moved || s.position == "":
+			return s.batch()
+		default:
 			return nil, io.EOF
 		}
 	}
+}
+
+// full says whether the batch is as large as one shall be.
+func (s *source) full() bool {
+	return s.builder.Rows() >= s.env.BatchRows || s.builder.Bytes() >= int64(s.env.BatchBytes)
 }
 
 // batch gives what was collected, with a position behind it.
@@ -333,8 +382,8 @@ func (s *source) batch() (arrow.Record, error) {
 	if c.Taken > 0 {
 		c.Of = digest(s.tables.names())
 	}
-	if s.copier != nil {
-		c.Tables, c.Copying = s.copier.progress(s.copies)
+	if s.copier.after != nil {
+		c.Tables, c.Copying = append(slices.Clone(s.copies), s.copier.tables[0].entry()), s.copier.after
 	}
 	text, err := c.text()
 	if err != nil {
@@ -363,9 +412,6 @@ func (s *source) recover(ctx context.Context, why error) error {
 	s.page, s.tx.maps = nil, nil
 	for wait, until := 100*time.Millisecond, time.Now().Add(s.settings.Reconnect); ; wait = min(2*wait, longestWait) {
 		err := s.follow(ctx, from)
-		if err == nil && (s.copier != nil && s.copier.left() || s.again != nil) {
-			err = s.connect(ctx)
-		}
 		switch {
 		case err == nil:
 			return nil
@@ -385,9 +431,7 @@ func (s *source) recover(ctx context.Context, why error) error {
 }
 
 func (s *source) shutControl() {
-	if s.copier != nil {
-		s.copier.release()
-	}
+	s.pager = nil
 	if s.control != nil {
 		_ = s.control.Close()
 		s.control = nil

@@ -56,6 +56,11 @@ func (c *catalogue) folded(name string) string {
 	return name
 }
 
+// ofType is the table whose documents have a type.
+func (c *catalogue) ofType(kind string) *table {
+	return c.list[slices.IndexFunc(c.list, func(t *table) bool { return t.setting.Type == kind })]
+}
+
 // shapes is what all tables are like.
 func (c *catalogue) shapes() string {
 	var b strings.Builder
