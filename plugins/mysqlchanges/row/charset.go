@@ -50,7 +50,7 @@ func findCharset(name string) *charset {
 // tables has a file for each character set that is not one of Unicode, as MySQL's server has it: compressed, for each
 // code the character (16 bits, little-endian), 0 where the code is none, and a question mark where Unicode has no such
 // character. First come the codes of one byte, then, where there are such, those of two by both bytes, those of three by
-// the last two, and those of four of GB 18030 by their order. TestCharsetTables makes them with -update, from a server.
+// the last two, and those of four of GB 18030 by their order. TestServers makes them with -update, from MySQL.
 //
 //go:embed charsets
 var tables embed.FS
