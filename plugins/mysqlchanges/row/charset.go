@@ -17,17 +17,9 @@ type charset struct {
 	append func(out, text []byte) ([]byte, bool)
 }
 
-// canonical gives the one name of a character set that has two.
-func canonical(name string) string {
-	if name == "utf8" {
-		return "utf8mb3"
-	}
-	return name
-}
-
 // findCharset is nil for an unknown one.
 func findCharset(name string) *charset {
-	switch canonical(name) {
+	switch name {
 	case "utf8mb4", "binary":
 		return &charset{appendRaw} // the server hands it on unseen
 	case "utf8mb3":
@@ -227,6 +219,3 @@ func appendUTF32(out, text []byte) ([]byte, bool) {
 	}
 	return out, true
 }
-
-// charsetOf is the character set of a collation by its number, empty where it is not known.
-func charsetOf(id uint64) string { return "" }

@@ -80,7 +80,7 @@ func quote(text string) string {
 
 // literal quotes a text for SQL.
 func literal(text string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + "'"
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`, "\x00", `\0`).Replace(text) + "'"
 }
 
 // testJSON compares MySQL's binary documents with the text that the server gives.
@@ -96,7 +96,6 @@ func testJSON(t *testing.T, db logged) {
 		"JSON_ARRAY(CAST('9999-12-31 23:59:59.999999' AS DATETIME(6)), CAST('0000-00-00' AS DATE))",
 		"CAST(x'00ff' AS JSON)", "JSON_ARRAY(REPEAT(x'61', 56), REPEAT(x'61', 57), REPEAT(x'61', 58), REPEAT(x'ff', 200), x'')",
 		"JSON_OBJECT('bit', b'101', 'year', CAST(2024 AS YEAR), 'g', ST_GeomFromText('POINT(1 2)'), 'e', '')",
-		"CAST(CAST(x'0102' AS CHAR CHARACTER SET utf8mb4) AS JSON)",
 		"'[]'", "'{}'", "'\"\"'", "'null'", "'{\"\": {\"\": []}}'", "NULL", "'[-0.0, 0.0, 0e0, -0, 1e-400]'",
 		"CONCAT(REPEAT('[', 100), REPEAT(']', 100))", "CONCAT(REPEAT('{\"a\":', 99), '1', REPEAT('}', 99))",
 		"CONCAT('[', REPEAT('1,', 40000), '1]')", "CONCAT('[', REPEAT('1234567,', 40000), '\"x\"]')", "CONCAT('[', REPEAT('\"abc\",', 40000), 'null]')",

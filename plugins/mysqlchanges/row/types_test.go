@@ -284,9 +284,9 @@ func testOldFormats(t *testing.T, db logged) {
 // testLabels: labels come from the log where it has them, and are never guessed.
 func testLabels(t *testing.T, db logged) {
 	db.Exec("SET GLOBAL binlog_row_metadata = FULL")
-	db.Exec("CREATE TABLE labels (id INT NOT NULL PRIMARY KEY, e ENUM('a','🙂','x?','it''s \\') , s SET('🙂','ü','?') CHARACTER SET utf16, l ENUM('ü','?') CHARACTER SET latin1)")
+	db.Exec("CREATE TABLE labels (id INT NOT NULL PRIMARY KEY, e ENUM('a','🙂','x?','it''s \\\\') , s SET('🙂','ü','?') CHARACTER SET utf16, l ENUM('ü','?') CHARACTER SET latin1)")
 	insert := func(id int) string {
-		return fmt.Sprintf("INSERT INTO labels VALUES (%d, '🙂', '🙂,?', 'ü'), (%d, 'x?', 'ü', '?'), (%d, 'it''s \\', '', NULL)", id, id+1, id+2)
+		return fmt.Sprintf("INSERT INTO labels VALUES (%d, '🙂', '🙂,?', 'ü'), (%d, 'x?', 'ü', '?'), (%d, 'it''s \\\\', '', NULL)", id, id+1, id+2)
 	}
 	db.sameAsSelected(t, "labels", insert(1), nil, Options{})
 	db.Exec("SET GLOBAL binlog_row_metadata = MINIMAL; DELETE FROM labels")
