@@ -21,6 +21,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/api"
 	"github.com/cipherstream/cipherstream/engine/service/api/admin"
+	"github.com/cipherstream/cipherstream/engine/service/changes"
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/job"
@@ -53,6 +54,7 @@ type Record interface {
 	api.JobRecord
 	schedule.Record
 	deliveryRecord
+	changes.Record
 }
 
 // Config is what a service is made of. Settings, Engine, Record and DataKey have to be given; they stay the caller's, who

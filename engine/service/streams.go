@@ -20,11 +20,9 @@ type streams struct {
 	pipelines atomic.Pointer[map[string]*engine.Prepared]
 }
 
-// newStreams makes them, where the process has an engine for them, and a record that remembers them; nil otherwise. Nothing is
-// done before Start.
+// newStreams makes them, where the process has an engine for them; nil otherwise. Nothing is done before Start.
 func newStreams(cfg *Config, registry *customer.Registry, metrics *telemetry.Metrics) (*streams, error) {
-	record, remembers := cfg.Record.(changes.Record)
-	if cfg.Streams == nil || !remembers {
+	if cfg.Streams == nil {
 		return nil, nil
 	}
 	s := &streams{engine: cfg.Streams}
@@ -35,7 +33,7 @@ func newStreams(cfg *Config, registry *customer.Registry, metrics *telemetry.Met
 	s.use(prepared)
 	limits := cfg.Settings.Limits
 	s.Manager, err = changes.New(changes.Config{
-		Record: record, Key: cfg.DataKey, Holder: holder(), Public: api.Public, Observer: metrics.Streams(cfg.Now), Log: cfg.Log,
+		Record: cfg.Record, Key: cfg.DataKey, Holder: holder(), Public: api.Public, Observer: metrics.Streams(cfg.Now), Log: cfg.Log,
 		Sources: &changes.Pipelines{Engine: cfg.Streams, Customers: registry, Pipeline: s.pipeline, Isolation: cfg.Isolation,
 			RunMemory: int64(limits.RunMemory), Log: cfg.Log},
 		Poster: changes.NewPoster(changes.PosterConfig{Allow: cfg.Settings.AllowNetworks, Roots: cfg.Roots}),
