@@ -49,7 +49,7 @@ export GORACE := atexit_sleep_ms=0
 # that they start are built as for users, without it, in either case. So they run without the detector, but for
 # RACED_OUTSIDE: tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several
 # things at once.
-OUTSIDE       := ./integration/e2e ./integration/isolation ./integration/record ./integration/sandbox ./integration/service
+OUTSIDE       := ./integration/datastream ./integration/e2e ./integration/isolation ./integration/record ./integration/sandbox ./integration/service
 RACED_OUTSIDE := ^(TestBreakages|TestHang|TestDescendants|TestThreads|TestEachJobOnce|TestEventsInOrder|TestOneJobOfManyOrders|TestTwins|TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoadCreatesTheDatabase|TestLoadFailures|TestLoadOverwritesOnlyWhenTold|TestLoadSomeTables|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
 # The three of them that take longest, each in a run of its own.
 LONG          := ./integration/e2e ./integration/sandbox ./integration/service
