@@ -42,9 +42,10 @@ type sent struct {
 	Content  [sha256.Size]byte
 }
 
+// reset is one of a channel: somewhere between From and Until, when the stream was disabled.
 type reset struct {
-	At      time.Time
-	Channel string
+	From, Until time.Time
+	Channel     string
 }
 
 // minute is what a minute is at least where requests come in. How long one is on its way is not always the same.
@@ -73,7 +74,7 @@ func (h *history) faults() (list []string) {
 			channels[e.Channel] = s
 		}
 		for _, r := range h.Resets {
-			if r.Channel == e.Channel && r.At.Before(e.From) && !r.At.Before(s.until) {
+			if r.Channel == e.Channel && r.From.Before(e.From) && s.from.Before(r.Until) {
 				s.pending = nil
 			}
 		}
@@ -93,8 +94,8 @@ type seen struct {
 	acknowledged int64
 	// pending are the numbers that came and were not acknowledged, ascending.
 	pending []int64
-	// until is when the request before ended.
-	until time.Time
+	// from is when the request before came, and until when it ended.
+	from, until time.Time
 }
 
 // take adds a request.
@@ -103,7 +104,7 @@ func (s *seen) take(e exchange) (list []string) {
 	if e.From.Before(s.until) {
 		say("%s has it while the one before is not answered", e.Channel)
 	}
-	s.until = e.Until
+	s.from, s.until = e.From, e.Until
 	before, known := int64(0), s.last
 	for _, d := range e.Documents {
 		if d.Number <= before {

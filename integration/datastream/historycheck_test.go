@@ -35,7 +35,7 @@ func sound() *history {
 			x(62, 11, doc(9, "b"), doc(11, "a")), // 7 was thrown away by a reset
 			x(64, 12, doc(11, "a"), doc(12, "c")),
 		},
-		Resets: []reset{{At: at(61), Channel: entities}},
+		Resets: []reset{{From: at(61), Until: at(61), Channel: entities}},
 		Copy: map[key]kept{
 			{entities, "patient", "a"}: {11, false, "eleven"}, {entities, "patient", "b"}: {9, false, "nine"},
 			{entities, "patient", "c"}: {12, true, ""}, {logs, "patient", "x"}: {1, false, "one"},
@@ -62,7 +62,7 @@ func TestHistory(t *testing.T) {
 		"too fast, sliding": {func(h *history) {
 			h.Exchanges[5].From = time.Unix(57, 0)
 			h.Exchanges[6].From = time.Unix(59, 0)
-			h.Resets[0].At = time.Unix(58, 0)
+			h.Resets[0].From, h.Resets[0].Until = time.Unix(58, 0), time.Unix(58, 0)
 		},
 			"request 6 comes 58s after request 1: 6 in a minute, of at most 5"},
 		"two at once":    {func(h *history) { h.Exchanges[1].From = time.Unix(0, 1) }, "request 1: entities has it while the one before is not answered"},
@@ -80,7 +80,7 @@ func TestHistory(t *testing.T) {
 			"request 5: entities 4 was not acknowledged, and is passed over for 7"},
 		"no reset":           {func(h *history) { h.Resets = nil }, "request 6: entities 7 was not acknowledged, and is passed over for 9"},
 		"reset of the other": {func(h *history) { h.Resets[0].Channel = logs }, "request 6: entities 7 was not acknowledged, and is passed over for 9"},
-		"an old reset":       {func(h *history) { h.Resets[0].At = time.Unix(1, 0) }, "request 6: entities 7 was not acknowledged, and is passed over for 9"},
+		"an old reset":       {func(h *history) { h.Resets[0].From, h.Resets[0].Until = time.Unix(1, 0), time.Unix(1, 0) }, "request 6: entities 7 was not acknowledged, and is passed over for 9"},
 		"lost":               {func(h *history) { delete(h.Copy, key{entities, "patient", "b"}) }, "entities patient b is in the database, and not in the copy"},
 		"deleted":            {func(h *history) { h.Copy[key{logs, "patient", "x"}] = kept{1, true, ""} }, "logs patient x is in the database, and not in the copy"},
 		"invented":           {func(h *history) { delete(h.Wanted, key{entities, "patient", "b"}) }, "entities patient b is in the copy, and not in the database"},

@@ -56,11 +56,12 @@ var streamed = []struct {
 func practice(t testing.TB, s *servers.Server, patients int) {
 	t.Helper()
 	s.Exec(tables)
-	if patients > 0 {
-		s.Exec(fmt.Sprintf(`INSERT INTO patients (name, born, balance, notes) SELECT CONCAT('first ', n), '1970-01-01' + INTERVAL n DAY, n / 7, REPEAT('n', n %% 300) FROM (%s) x;
-INSERT INTO entries (who, message) SELECT 'setup', CONCAT('patient ', patient_id) FROM patients WHERE patient_id %% 3 = 0;
-INSERT INTO bookings SELECT CONCAT('C:', patient_id %% 7), patient_id, patient_id, '2024-02-29 12:00:00', 15, NULL FROM patients WHERE patient_id %% 2 = 0;`, counted(patients)))
+	for made := 0; made < patients; made += 100_000 {
+		s.Exec(fmt.Sprintf(`INSERT INTO patients (name, born, balance, notes) SELECT CONCAT('first ', n), '1970-01-01' + INTERVAL n %% 20000 DAY, n / 7, REPEAT('n', n %% 300)
+	FROM (%s) x;`, counted(min(patients-made, 100_000))))
 	}
+	s.Exec(`INSERT INTO entries (who, message) SELECT 'setup', CONCAT('patient ', patient_id) FROM patients WHERE patient_id % 3 = 0;
+INSERT INTO bookings SELECT CONCAT('C:', patient_id % 7), patient_id, patient_id, '2024-02-29 12:00:00', 15, NULL FROM patients WHERE patient_id % 2 = 0;`)
 }
 
 // counted is a query of the numbers below n, which is at most 100,000.

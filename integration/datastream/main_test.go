@@ -10,8 +10,8 @@ import (
 
 func TestMain(m *testing.M) {
 	var err error
-	if built, err = os.MkdirTemp("", "datastream-"); err != nil {
+	if programs, err = os.MkdirTemp("", "datastream-"); err != nil {
 		log.Fatal(err)
 	}
-	servers.Main(m, func() { os.RemoveAll(built) })
+	servers.Main(m, func() { os.RemoveAll(programs) })
 }

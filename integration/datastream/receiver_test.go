@@ -38,12 +38,12 @@ type example struct {
 	flag    string // what stands before the name of an option
 }
 
-// built is where programs are that are built for the tests; TestMain makes and removes it.
-var built string
+// programs is where those are that are built for the tests; TestMain makes and removes it.
+var programs string
 
 // goExample builds the receiver in Go, once.
 var goExample = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(built, "receiver")
+	path := filepath.Join(programs, "receiver")
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, "../../examples/data-stream/go")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
