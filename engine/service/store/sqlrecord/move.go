@@ -46,6 +46,7 @@ var tables = []table{
 	{"notices", "customer, name, at", "customer, name", nil},
 	{"delivery_shares", "customer, in_flight, served, due", "customer", nil},
 	{"schedules", scheduleColumns, "id", []string{"request"}},
+	{"streams", streamColumns, "customer", []string{"secret"}},
 }
 
 // Moved is what a move has brought over: a table with its number of rows, and the SHA-256 of what they hold, which is the

@@ -1,0 +1,109 @@
+package mysqlchanges_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cipherstream/cipherstream/integration/servers"
+	"github.com/cipherstream/cipherstream/plugins/mysql"
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/binlog"
+	"github.com/cipherstream/cipherstream/sdk/config"
+)
+
+func TestMain(m *testing.M) { servers.Main(m) }
+
+// logging is what makes a server write a log as streams need it.
+var logging = []string{"--server-id=1", "--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-image=FULL", "--sync-binlog=0"}
+
+// kinds starts a server of each sort, and runs the test on them.
+func kinds(t *testing.T, test func(t *testing.T, s *servers.Server), mysqlArgs ...string) {
+	t.Run("mysql", func(t *testing.T) {
+		t.Parallel()
+		test(t, servers.PrivateMySQL(t, append(append([]string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}, logging...), mysqlArgs...)...))
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		t.Parallel()
+		test(t, servers.PrivateMariaDB(t, logging...))
+	})
+}
+
+func session(t *testing.T, s *servers.Server) *mysql.Session {
+	t.Helper()
+	c, err := mysql.Connect(context.Background(), mysql.Settings{URL: config.NewSecret(s.DSN(s.Database())), ConnectTimeout: 10 * time.Second, KeepAlive: 15 * time.Second,
+		TimeZone: "server", TLS: "auto", NetWriteTimeout: time.Hour, Protocol: "auto", ZeroDates: "error", Geometry: "wkb", MaxRowSize: 64 << 20, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+var readerID = uint32(1000)
+
+func follow(t *testing.T, s *servers.Server, from binlog.Position) (*binlog.Reader, error) {
+	t.Helper()
+	readerID++
+	r, err := binlog.Open(context.Background(), session(t, s), from, binlog.Config{ServerID: readerID, UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", readerID), Heartbeat: time.Second, LargestEvent: 64 << 20})
+	if err == nil {
+		t.Cleanup(func() { r.Close() })
+	}
+	return r, err
+}
+
+// events reads what there is, in short.
+func events(t *testing.T, r *binlog.Reader) (list []string) {
+	t.Helper()
+	tables := map[uint64]string{}
+	for {
+		e, err := r.Next(time.Now().Add(time.Second))
+		if errors.Is(err, mysql.ErrNotYet) {
+			return list
+		}
+		if err != nil {
+			t.Fatalf("%v, behind %s", err, strings.Join(list, "\n"))
+		}
+		switch e.Kind {
+		case binlog.Begin:
+			list = append(list, "begin")
+		case binlog.Table:
+			tables[e.TableID] = e.Name
+		case binlog.Rows:
+			list = append(list, fmt.Sprintf("%d %s %d", e.Operation, tables[e.TableID], len(e.Images)))
+		case binlog.Statement:
+			list = append(list, e.Text)
+		case binlog.Commit:
+			list = append(list, "commit")
+		case binlog.Moved:
+		default:
+			list = append(list, fmt.Sprintf("kind %d type %d", e.Kind, e.Type))
+		}
+	}
+}
+
+func TestLog(t *testing.T) {
+	t.Parallel()
+	kinds(t, func(t *testing.T, s *servers.Server) {
+		c := session(t, s)
+		defer c.Close()
+		from, err := binlog.Current(context.Background(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Exec("CREATE TABLE a (id INT PRIMARY KEY, v VARCHAR(100)); INSERT INTO a VALUES (1, 'x'), (2, 'y'); UPDATE a SET v = 'z'; DELETE FROM a WHERE id = 1; FLUSH BINARY LOGS; INSERT INTO a VALUES (3, 'a'); TRUNCATE a")
+		r, err := follow(t, s, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(from, "\n", strings.Join(events(t, r), "\n"))
+		now, err := binlog.Current(context.Background(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Start(); got.Compare(now) != 0 || got.GTIDs != now.GTIDs {
+			t.Errorf("is at %+v, want %+v", got, now)
+		}
+	})
+}
