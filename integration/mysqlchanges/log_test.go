@@ -19,21 +19,44 @@ func TestMain(m *testing.M) { servers.Main(m) }
 // logging is what makes a server write a log as streams need it.
 var logging = []string{"--server-id=1", "--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-image=FULL", "--sync-binlog=0"}
 
-// kinds starts a server of each sort, and runs the test on them.
-func kinds(t *testing.T, test func(t *testing.T, s *servers.Server), mysqlArgs ...string) {
-	t.Run("mysql", func(t *testing.T) {
-		t.Parallel()
-		test(t, servers.PrivateMySQL(t, append(append([]string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}, logging...), mysqlArgs...)...))
-	})
-	t.Run("mariadb", func(t *testing.T) {
-		t.Parallel()
-		test(t, servers.PrivateMariaDB(t, logging...))
+// server is a database of a server.
+type server struct {
+	*servers.Server
+	database string
+}
+
+// Exec runs a script in the database.
+func (s server) Exec(sql string) { s.Server.Exec("USE " + s.database + "; " + sql) }
+
+// on runs tests on a server of each sort, which they share.
+func on(t *testing.T, tests map[string]func(t *testing.T, s server), mysqlArgs ...string) {
+	for kind, start := range map[string]func() *servers.Server{
+		"mysql": func() *servers.Server {
+			return servers.PrivateMySQL(t, append(append([]string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}, logging...), mysqlArgs...)...)
+		},
+		"mariadb": func() *servers.Server { return servers.PrivateMariaDB(t, logging...) },
+	} {
+		s := start()
+		for name, test := range tests {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				own := s.For(t)
+				test(t, server{own, own.NewDatabase()})
+			})
+		}
+	}
+}
+
+// TestStreams runs what needs no server of its own.
+func TestStreams(t *testing.T) {
+	on(t, map[string]func(t *testing.T, s server){
+		"log": testLog, "changes": testChanges, "resume": testResume,
 	})
 }
 
-func session(t *testing.T, s *servers.Server) *mysql.Session {
+func session(t *testing.T, s server) *mysql.Session {
 	t.Helper()
-	c, err := mysql.Connect(context.Background(), mysql.Settings{URL: config.NewSecret(s.DSN(s.Database())), ConnectTimeout: 10 * time.Second, KeepAlive: 15 * time.Second,
+	c, err := mysql.Connect(context.Background(), mysql.Settings{URL: config.NewSecret(s.DSN(s.database)), ConnectTimeout: 10 * time.Second, KeepAlive: 15 * time.Second,
 		TimeZone: "server", TLS: "auto", NetWriteTimeout: time.Hour, Protocol: "auto", ZeroDates: "error", Geometry: "wkb", MaxRowSize: 64 << 20, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +66,7 @@ func session(t *testing.T, s *servers.Server) *mysql.Session {
 
 var readerID = uint32(1000)
 
-func follow(t *testing.T, s *servers.Server, from binlog.Position) (*binlog.Reader, error) {
+func follow(t *testing.T, s server, from binlog.Position) (*binlog.Reader, error) {
 	t.Helper()
 	readerID++
 	r, err := binlog.Open(context.Background(), session(t, s), from, binlog.Config{ServerID: readerID, UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", readerID), Heartbeat: time.Second, LargestEvent: 64 << 20})
@@ -83,27 +106,24 @@ func events(t *testing.T, r *binlog.Reader) (list []string) {
 	}
 }
 
-func TestLog(t *testing.T) {
-	t.Parallel()
-	kinds(t, func(t *testing.T, s *servers.Server) {
-		c := session(t, s)
-		defer c.Close()
-		from, err := binlog.Current(context.Background(), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Exec("CREATE TABLE a (id INT PRIMARY KEY, v VARCHAR(100)); INSERT INTO a VALUES (1, 'x'), (2, 'y'); UPDATE a SET v = 'z'; DELETE FROM a WHERE id = 1; FLUSH BINARY LOGS; INSERT INTO a VALUES (3, 'a'); TRUNCATE a")
-		r, err := follow(t, s, from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Log(from, "\n", strings.Join(events(t, r), "\n"))
-		now, err := binlog.Current(context.Background(), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := r.Start(); got.Compare(now) != 0 || got.GTIDs != now.GTIDs {
-			t.Errorf("is at %+v, want %+v", got, now)
-		}
-	})
+func testLog(t *testing.T, s server) {
+	c := session(t, s)
+	defer c.Close()
+	from, err := binlog.Current(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Exec("CREATE TABLE a (id INT PRIMARY KEY, v VARCHAR(100)); INSERT INTO a VALUES (1, 'x'), (2, 'y'); UPDATE a SET v = 'z'; DELETE FROM a WHERE id = 1; FLUSH BINARY LOGS; INSERT INTO a VALUES (3, 'a'); TRUNCATE a")
+	r, err := follow(t, s, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(from, "\n", strings.Join(events(t, r), "\n"))
+	now, err := binlog.Current(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Start(); got.Compare(now) != 0 || got.GTIDs != now.GTIDs {
+		t.Errorf("is at %+v, want %+v", got, now)
+	}
 }
