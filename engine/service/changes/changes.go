@@ -35,6 +35,8 @@ type Record interface {
 	RenewStream(ctx context.Context, l store.StreamLease) (store.StreamLease, error)
 	// ReleaseStream gives a lease back. One that is another's by now changes nothing.
 	ReleaseStream(ctx context.Context, l store.StreamLease) error
+	// AppendAudit adds a row to the audit.
+	AppendAudit(ctx context.Context, a store.Audit) error
 	// Log opens the database of a customer's stream, and makes it where there is none. It may be open many times at once.
 	Log(ctx context.Context, customer string) (store.StreamLog, error)
 }

@@ -77,6 +77,12 @@ func (s *Store) streamUse(prefix string) sqlrecord.StreamDatabase {
 	}
 }
 
+// MakeStream makes the tables of a stream, for what moves there with its record, and returns what their names begin with.
+func (s *Store) MakeStream(ctx context.Context, customer string) (prefix string, err error) {
+	prefix = streamPrefix(customer)
+	return prefix, s.makeStream(ctx, prefix)
+}
+
 // makeStream brings the tables of a stream to the version of the last of streamMigrations.
 func (s *Store) makeStream(ctx context.Context, prefix string) error {
 	s.met.Lock()

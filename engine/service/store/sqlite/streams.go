@@ -51,6 +51,14 @@ const streamReaders = 2
 // was made and is not there any more is CodeAway: what it knew, the numbers that were given above all, nobody else knows. An
 // empty file in its place has the stream begin anew, with numbers above all of before.
 func (s *Store) Log(ctx context.Context, customer string) (store.StreamLog, error) {
+	log, err := s.streamLog(ctx, customer)
+	if err != nil {
+		return nil, err
+	}
+	return log, nil
+}
+
+func (s *Store) streamLog(ctx context.Context, customer string) (*sqlrecord.StreamLog, error) {
 	made, err := s.HasLog(ctx, customer)
 	if err != nil {
 		return nil, err
@@ -76,6 +84,37 @@ func (s *Store) Log(ctx context.Context, customer string) (store.StreamLog, erro
 		return nil, errors.Join(err, s.leaveStream(customer, f))
 	}
 	return log, nil
+}
+
+// StreamMoves opens the databases of all streams that have one, to be moved with the record: make says what the names of their
+// tables begin with where they move to. Done closes them.
+func (s *Store) StreamMoves(ctx context.Context, make func(ctx context.Context, customer string) (prefix string, err error)) (
+	moves []sqlrecord.StreamMove, done func() error, err error) {
+	done = func() (err error) {
+		for _, one := range moves {
+			err = errors.Join(err, one.From.Close())
+		}
+		return err
+	}
+	all, err := s.Streams(ctx)
+	for _, one := range all {
+		made, failed := s.HasLog(ctx, one.Customer)
+		if err = failed; err == nil && !made {
+			continue
+		}
+		move := sqlrecord.StreamMove{Customer: one.Customer}
+		if err == nil {
+			move.Prefix, err = make(ctx, one.Customer)
+		}
+		if err == nil {
+			move.From, err = s.streamLog(ctx, one.Customer)
+		}
+		if err != nil {
+			return nil, nil, errors.Join(err, done())
+		}
+		moves = append(moves, move)
+	}
+	return moves, done, err
 }
 
 // streamUse is one use of an open file.
