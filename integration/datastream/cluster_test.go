@@ -330,7 +330,7 @@ func (c *cluster) must(t testing.TB, method, path string, body any) (said []byte
 	t.Helper()
 	eventually(t, "an answer to "+method+" data-stream"+path, func() bool {
 		status, text, err := c.ask(method, path, body)
-		if err == nil && status >= 400 && status < 500 && status != http.StatusConflict && status != http.StatusTooManyRequests {
+		if err == nil && status >= 400 && status <= 500 && status != http.StatusConflict && status != http.StatusTooManyRequests {
 			t.Fatalf("%s data-stream%s: %d %s", method, path, status, text)
 		}
 		said = text

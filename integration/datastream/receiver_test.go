@@ -87,7 +87,7 @@ type receiver struct {
 // keep starts an example, which ends with the test.
 func keep(t testing.TB, of example, options ...string) *receiver {
 	t.Helper()
-	r := &receiver{example: of, secret: "geheim " + rand.Text(), organization: "clinic", db: filepath.Join(t.TempDir(), "copy.db"), options: options, address: "127.0.0.1:0"}
+	r := &receiver{example: of, secret: "geheim-" + rand.Text(), organization: "clinic", db: filepath.Join(t.TempDir(), "copy.db"), options: options, address: "127.0.0.1:0"}
 	r.start(t)
 	t.Cleanup(func() {
 		r.kill()
