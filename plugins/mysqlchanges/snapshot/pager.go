@@ -34,6 +34,8 @@ type Options struct {
 	Rows int
 	// Bytes is about how much memory the rows of a page may take: 16 MiB. One row may be larger, and is a page then.
 	Bytes int64
+	// Unlogged reads rows as they are when they are read, of a server whose log nobody follows: places in the log are zero.
+	Unlogged bool
 }
 
 // Page is rows of a table, and the marks between which they were read (see the package's comment). A page without rows
@@ -220,7 +222,7 @@ func locked(err error) bool {
 
 // nothing is a page without rows.
 func (p *Pager) nothing(ctx context.Context, delivered binlog.Position) (Page, error) {
-	if p.session.MariaDB() {
+	if p.options.Unlogged || p.session.MariaDB() {
 		return Page{Low: delivered, High: delivered}, nil
 	}
 	end, err := binlog.Current(ctx, p.session)
@@ -236,6 +238,9 @@ type amount struct {
 // between reads rows between two marks.
 func (p *Pager) between(ctx context.Context, t *Table, query string, args []any, delivered binlog.Position) (page Page, got amount, err error) {
 	s := p.session
+	if p.options.Unlogged {
+		return p.read(ctx, t, query, args)
+	}
 	if !s.MariaDB() {
 		low, err := binlog.Current(ctx, s)
 		if err != nil {
