@@ -19,15 +19,15 @@
 //
 // MySQL has no snapshot whose place in the log is known, and MariaDB's (see below) is not kept to. A page is
 //
-//	low := end of the log;  SELECT … FOR SHARE;  high := end of the log
+//		low := end of the log;  SELECT … FOR SHARE;  high := end of the log
 //
-//   - What is in the log at low is in the page. A transaction holds the locks of its rows until it is committed in the
-//     engine, also those of rows that it deleted or inserted. FOR SHARE waits for them, and sees what was committed; a
-//     plain SELECT would pass by, and the change would be lost, because the log has it before low.
-//   - What is in the page is in the log at high. A row that is seen was committed in the engine, so its transaction was in
-//     the log before. It cannot come from the future of high.
-//   - A transaction in (low, high] may be in the page or not, in one row and not in another. That is why the keys that it
-//     touched are left out: the log has delivered them.
+//	  - What is in the log at low is in the page. A transaction holds the locks of its rows until it is committed in the
+//	    engine, also those of rows that it deleted or inserted. FOR SHARE waits for them, and sees what was committed; a
+//	    plain SELECT would pass by, and the change would be lost, because the log has it before low.
+//	  - What is in the page is in the log at high. A row that is seen was committed in the engine, so its transaction was in
+//	    the log before. It cannot come from the future of high.
+//	  - A transaction in (low, high] may be in the page or not, in one row and not in another. That is why the keys that it
+//	    touched are left out: the log has delivered them.
 //
 // All of this needs locks of rows and the log before the engine: InnoDB, and no log that is switched off for a session.
 //

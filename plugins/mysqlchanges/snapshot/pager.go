@@ -96,7 +96,9 @@ func NewPager(ctx context.Context, s *mysql.Session, o Options) (*Pager, error) 
 }
 
 // Start is where a stream that copies first begins to read the log. What is before it and not visible yet, a page waits for.
-func Start(ctx context.Context, s *mysql.Session) (binlog.Position, error) { return binlog.Current(ctx, s) }
+func Start(ctx context.Context, s *mysql.Session) (binlog.Position, error) {
+	return binlog.Current(ctx, s)
+}
 
 // Page reads the rows behind a key, from the beginning where after is nil. Delivered is the place up to which the caller
 // has delivered the log.
