@@ -27,10 +27,16 @@ type Record interface {
 	// ClaimStream gives the stream to a holder, if it is enabled, has no fault, and no lease of it holds: ok says so. A holder
 	// that has it already gets it anew, with a higher fence.
 	ClaimStream(ctx context.Context, customer, holder string) (l store.StreamLease, ok bool, err error)
+	// ClaimDisabled gives a stream that is disabled to a holder, for a reset, which needs a fence: ok is false while a lease of
+	// it holds that is another's. It is store.CodeStreamEnabled where the stream is enabled. Such a lease is not renewed, and
+	// nobody has the stream, enabled again, before it is released or over.
+	ClaimDisabled(ctx context.Context, customer, holder string) (l store.StreamLease, ok bool, err error)
 	// RenewStream prolongs a lease: store.CodeStreamLost where it is another's, or the stream was disabled.
 	RenewStream(ctx context.Context, l store.StreamLease) (store.StreamLease, error)
 	// ReleaseStream gives a lease back. One that is another's by now changes nothing.
 	ReleaseStream(ctx context.Context, l store.StreamLease) error
+	// AppendAudit adds a row to the audit.
+	AppendAudit(ctx context.Context, a store.Audit) error
 	// Log opens the database of a customer's stream, and makes it where there is none. It may be open many times at once.
 	Log(ctx context.Context, customer string) (store.StreamLog, error)
 }
