@@ -84,7 +84,7 @@ type change struct {
 
 func newReplay(t *testing.T, s *servers.Server, from binlog.Position) *replay {
 	t.Helper()
-	r, err := follow(t, s, from)
+	r, err := follow(t, server{s, s.Database()}, from)
 	if err != nil {
 		t.Fatal(err)
 	}
