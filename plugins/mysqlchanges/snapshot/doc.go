@@ -14,10 +14,10 @@
 //
 // Both servers write a transaction to the log first, and commit it in the engine then. Between the two it is in the log
 // and not visible; a semi-synchronous replica that does not acknowledge, a slow disk or a full group of commits make
-// that long. And it becomes visible, row by row, before the list of executed GTIDs has it. So places are compared by file
+// that long. And it becomes visible before the list of executed GTIDs has it. So places are compared by file
 // and offset, which move when the log is written, and never by GTIDs.
 //
-// MySQL has no snapshot whose place in the log is known. A page is
+// MySQL has no snapshot whose place in the log is known, and MariaDB's (see below) is not kept to. A page is
 //
 //		low := end of the log;  SELECT … FOR SHARE;  high := end of the log
 //
@@ -29,14 +29,14 @@
 //	  - A transaction in (low, high] may be in the page or not, in one row and not in another. That is why the keys that it
 //	    touched are left out: the log has delivered them.
 //
+// All of this needs locks of rows and the log before the engine: InnoDB, and no log that is switched off for a session.
+//
 // The locks are those of one statement, on the rows of one page (READ COMMITTED: no gaps are locked, and rows that are
 // inserted between are in the log behind low). Where a lock is not had within a second, the next page is smaller, down to
 // a single row, and the caller goes on with the log meanwhile.
 //
-// MariaDB gives START TRANSACTION WITH CONSISTENT SNAPSHOT the place of the log at which it is taken
-// (Binlog_snapshot_file, Binlog_snapshot_position), under the lock of the commit's order: transactions before it are
-// visible, those behind it are not, also when the log has them. A page is read in such a transaction, without a lock of a
-// row, and Low is High. That place can be before what a reader of the log has got, because the log is sent before the
-// commit in the engine: such a snapshot is thrown away, and another is taken. For the same reason a stream begins at Start
-// and not at the end of the log: a transaction between the two would be in neither.
+// MariaDB's START TRANSACTION WITH CONSISTENT SNAPSHOT has a place in the log (Binlog_snapshot_position), and would need no
+// locks. It is not used: under a semi-synchronous wait that ends, a snapshot of 11.8 was seen to show a whole group of
+// commits that its place did not have yet, the status variables are shared by all sessions that ask for them at one time,
+// and the place is before what a replica has already got, so that a stream would have to wait for it all the same.
 package snapshot

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
@@ -39,8 +38,7 @@ type Options struct {
 }
 
 // Page is rows of a table, and the marks between which they were read (see the package's comment). A page without rows
-// that is not the last one says that rows are locked, or that the server is behind its own log: the caller goes on with
-// the log and asks again.
+// that is not the last one says that rows are locked: the caller goes on with the log and asks again.
 type Page struct {
 	// Low and High are places in the log. High is never before Low, and Low never before what was delivered.
 	Low, High binlog.Position
@@ -87,11 +85,11 @@ func NewPager(ctx context.Context, s *mysql.Session, o Options) (*Pager, error) 
 	if o.Bytes <= 0 {
 		o.Bytes = defaultBytes
 	}
-	settings := []string{"SET SESSION innodb_lock_wait_timeout = " + strconv.Itoa(lockSeconds) + ", SESSION lock_wait_timeout = " + strconv.Itoa(lockSeconds)}
-	if !s.MariaDB() {
-		settings = append(settings, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-	}
-	for _, sql := range settings {
+	wait := strconv.Itoa(lockSeconds)
+	for _, sql := range []string{
+		"SET SESSION innodb_lock_wait_timeout = " + wait + ", SESSION lock_wait_timeout = " + wait,
+		"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+	} {
 		if err := s.Exec(ctx, sql); err != nil {
 			return nil, err
 		}
@@ -99,17 +97,9 @@ func NewPager(ctx context.Context, s *mysql.Session, o Options) (*Pager, error) 
 	return &Pager{session: s, options: o, rows: min(firstRows, o.Rows)}, nil
 }
 
-// Start is where a stream that copies first begins to read the log: what is before it is visible to every later page, and
-// what is not visible yet is behind it.
+// Start is where a stream that copies first begins to read the log. What is before it and not visible yet, a page waits for.
 func Start(ctx context.Context, s *mysql.Session) (binlog.Position, error) {
-	if !s.MariaDB() {
-		return binlog.Current(ctx, s) // a page waits for what is not visible
-	}
-	at, err := begin(ctx, s)
-	if err != nil {
-		return at, err
-	}
-	return at, s.Exec(ctx, "ROLLBACK")
+	return binlog.Current(ctx, s)
 }
 
 // Page reads the rows behind a key, from the beginning where after is nil. Delivered is the place up to which the caller
@@ -138,7 +128,6 @@ func (p *Pager) Page(ctx context.Context, t *Table, after *string, delivered bin
 	case locked(err):
 		p.rows = max(1, p.rows/2)
 		page, err = p.nothing(ctx, delivered)
-	case err == nil && got.came < 0: // it is not the time
 	case err == nil && got.kept < got.came:
 		p.rows = max(1, got.kept) // the rest was more than a page may be
 	case err == nil:
@@ -184,7 +173,7 @@ func (p *Pager) Again(ctx context.Context, t *Table, ids []string, delivered bin
 		p.rows = max(1, p.rows/2)
 		page, err = p.nothing(ctx, delivered)
 		return page, 0, err
-	case err != nil || got.came < 0:
+	case err != nil:
 		return page, 0, err
 	case got.kept < got.came:
 		// Which ids the rows are of that were not kept, only the caller could tell.
@@ -220,16 +209,26 @@ func locked(err error) bool {
 	return false
 }
 
-// nothing is a page without rows.
-func (p *Pager) nothing(ctx context.Context, delivered binlog.Position) (Page, error) {
-	if p.options.Unlogged || p.session.MariaDB() {
-		return Page{Low: delivered, High: delivered}, nil
+// end is the end of the log, which is never before what was delivered of it.
+func (p *Pager) end(ctx context.Context, delivered binlog.Position) (binlog.Position, error) {
+	if p.options.Unlogged {
+		return delivered, nil
 	}
-	end, err := binlog.Current(ctx, p.session)
-	return Page{Low: end, High: end}, err
+	at, err := binlog.Current(ctx, p.session)
+	if err == nil && delivered.File != "" && (at.Server != delivered.Server || at.Compare(delivered) < 0) {
+		err = fault.New(binlog.CodeOtherHistory, fault.Source, "rows are read from a server whose log ends at %s, and the log of another one, or an older one, was delivered up to %s", at, delivered).
+			WithHint("connect to one server, not through an address that leads to several; after a failover run again").WithRetry()
+	}
+	return at, err
 }
 
-// amount is what came of rows: how many, how many of them were kept, and their memory. Came is -1 where none were asked for.
+// nothing is a page without rows.
+func (p *Pager) nothing(ctx context.Context, delivered binlog.Position) (Page, error) {
+	at, err := p.end(ctx, delivered)
+	return Page{Low: at, High: at}, err
+}
+
+// amount is what came of rows: how many, how many of them were kept, and their memory.
 type amount struct {
 	came, kept int
 	bytes      int64
@@ -237,92 +236,25 @@ type amount struct {
 
 // between reads rows between two marks.
 func (p *Pager) between(ctx context.Context, t *Table, query string, args []any, delivered binlog.Position) (page Page, got amount, err error) {
-	s := p.session
 	if p.options.Unlogged {
 		return p.read(ctx, t, query, args)
 	}
-	if !s.MariaDB() {
-		low, err := binlog.Current(ctx, s)
-		if err != nil {
-			return page, got, err
-		}
-		if page, got, err = p.read(ctx, t, query+" FOR SHARE", args); err != nil {
-			return page, got, err
-		}
-		page.Low = low
-		if page.High, err = binlog.Current(ctx, s); err != nil {
-			page.Release()
-		}
-		return page, got, err
-	}
-	at, err := p.snapshot(ctx, delivered)
+	low, err := p.end(ctx, delivered)
 	if err != nil {
 		return page, got, err
 	}
-	if at == nil {
-		page, err = p.nothing(ctx, delivered)
-		return page, amount{came: -1}, err
+	share := " FOR SHARE"
+	if p.session.MariaDB() {
+		share = " LOCK IN SHARE MODE"
 	}
-	page, got, err = p.read(ctx, t, query, args)
-	page.Low, page.High = *at, *at
-	// After an error of the connection there is no transaction, and the first error says more.
-	if ended := s.Exec(ctx, "ROLLBACK"); err == nil && ended != nil {
+	if page, got, err = p.read(ctx, t, query+share, args); err != nil {
+		return page, got, err
+	}
+	page.Low = low
+	if page.High, err = p.end(ctx, low); err != nil {
 		page.Release()
-		err = ended
 	}
 	return page, got, err
-}
-
-// snapshotPoll is how often a snapshot is taken until it has what was delivered, for lockSeconds.
-const snapshotPoll = 20 * time.Millisecond
-
-// snapshot begins a transaction on MariaDB that sees everything that was delivered, and is nil where there is none yet.
-func (p *Pager) snapshot(ctx context.Context, delivered binlog.Position) (*binlog.Position, error) {
-	deadline := time.Now().Add(lockSeconds * time.Second)
-	for {
-		at, err := begin(ctx, p.session)
-		if err != nil {
-			return nil, err
-		}
-		if delivered.File == "" || at.Compare(delivered) >= 0 {
-			return &at, nil
-		}
-		if err := p.session.Exec(ctx, "ROLLBACK"); err != nil || time.Now().After(deadline) {
-			return nil, err
-		}
-		wait := time.NewTimer(snapshotPoll)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// begin begins a transaction with a snapshot on MariaDB, and says where in the log it is.
-func begin(ctx context.Context, s *mysql.Session) (at binlog.Position, err error) {
-	if err := s.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
-		return at, err
-	}
-	file, offset := "", ""
-	err = s.Rows(ctx, "SHOW STATUS LIKE 'binlog\\_snapshot\\_%'", func(row []string) {
-		switch strings.ToLower(row[0]) {
-		case "binlog_snapshot_file":
-			file = row[1]
-		case "binlog_snapshot_position":
-			offset = row[1]
-		}
-	})
-	if err != nil {
-		return at, err
-	}
-	n, err := strconv.ParseUint(offset, 10, 64)
-	if file == "" || err != nil {
-		return at, errors.Join(fault.New(binlog.CodeNoLog, fault.Source, "the server does not say where in its log a snapshot is").
-			WithHint("start it with log_bin and binlog_format=ROW, or use the source mysql-poll"), s.Exec(ctx, "ROLLBACK"))
-	}
-	return binlog.At(ctx, s, file, n)
 }
 
 // read reads the rows of a statement to its end, so that locks and snapshots do not wait for those who use the rows. Rows
