@@ -19,15 +19,59 @@ func TestMain(m *testing.M) { servers.Main(m) }
 // logging is what makes a server write a log as streams need it.
 var logging = []string{"--server-id=1", "--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-image=FULL", "--sync-binlog=0"}
 
-// kinds starts a server of each sort, and runs the test on them.
+// server is a database of a server.
+type server struct {
+	*servers.Server
+	database string
+}
+
+// Exec runs a script in the database.
+func (s server) Exec(sql string) { s.Server.Exec("USE " + s.database + "; " + sql) }
+
+// start starts a server of a sort that writes a log.
+func start(t *testing.T, kind string, args ...string) *servers.Server {
+	if kind == "mariadb" {
+		return servers.PrivateMariaDB(t, append(logging, args...)...)
+	}
+	return servers.PrivateMySQL(t, append(append([]string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}, logging...), args...)...)
+}
+
+// TestStreams runs the tests that share a server of each sort, and then those that spoil its log.
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"mysql", "mariadb"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, kind)
+			t.Run("follow", func(t *testing.T) {
+				for name, test := range map[string]func(t *testing.T, s server){
+					"log": testLog, "changes": testChanges, "resume": testResume, "verdicts": testVerdicts, "harmless": testHarmless, "copy": testCopy,
+					"again": testAgain, "compressed": testCompressed, "keys": testKeys,
+				} {
+					t.Run(name, func(t *testing.T) {
+						t.Parallel()
+						own := s.For(t)
+						test(t, server{own, own.NewDatabase()})
+					})
+				}
+			})
+			t.Run("lost", func(t *testing.T) {
+				own := s.For(t)
+				testLost(t, server{own, own.NewDatabase()})
+			})
+		})
+	}
+}
+
+// kinds starts a server of each sort for a test that needs ones of its own.
 func kinds(t *testing.T, test func(t *testing.T, s *servers.Server), mysqlArgs ...string) {
 	t.Run("mysql", func(t *testing.T) {
 		t.Parallel()
-		test(t, servers.PrivateMySQL(t, append(append([]string{"--gtid-mode=ON", "--enforce-gtid-consistency=ON"}, logging...), mysqlArgs...)...))
+		test(t, start(t, "mysql", mysqlArgs...))
 	})
 	t.Run("mariadb", func(t *testing.T) {
 		t.Parallel()
-		test(t, servers.PrivateMariaDB(t, logging...))
+		test(t, start(t, "mariadb"))
 	})
 }
 
@@ -43,10 +87,10 @@ func session(t *testing.T, s *servers.Server) *mysql.Session {
 
 var readerID = uint32(1000)
 
-func follow(t *testing.T, s *servers.Server, from binlog.Position) (*binlog.Reader, error) {
+func follow(t *testing.T, s server, from binlog.Position) (*binlog.Reader, error) {
 	t.Helper()
 	readerID++
-	r, err := binlog.Open(context.Background(), session(t, s), from, binlog.Config{ServerID: readerID, UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", readerID), Heartbeat: time.Second, LargestEvent: 64 << 20})
+	r, err := binlog.Open(context.Background(), session(t, s.Server), from, binlog.Config{ServerID: readerID, UUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", readerID), Heartbeat: time.Second, LargestEvent: 64 << 20})
 	if err == nil {
 		t.Cleanup(func() { r.Close() })
 	}
@@ -83,27 +127,24 @@ func events(t *testing.T, r *binlog.Reader) (list []string) {
 	}
 }
 
-func TestLog(t *testing.T) {
-	t.Parallel()
-	kinds(t, func(t *testing.T, s *servers.Server) {
-		c := session(t, s)
-		defer c.Close()
-		from, err := binlog.Current(context.Background(), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Exec("CREATE TABLE a (id INT PRIMARY KEY, v VARCHAR(100)); INSERT INTO a VALUES (1, 'x'), (2, 'y'); UPDATE a SET v = 'z'; DELETE FROM a WHERE id = 1; FLUSH BINARY LOGS; INSERT INTO a VALUES (3, 'a'); TRUNCATE a")
-		r, err := follow(t, s, from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Log(from, "\n", strings.Join(events(t, r), "\n"))
-		now, err := binlog.Current(context.Background(), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := r.Start(); got.Compare(now) != 0 || got.GTIDs != now.GTIDs {
-			t.Errorf("is at %+v, want %+v", got, now)
-		}
-	})
+func testLog(t *testing.T, s server) {
+	c := session(t, s.Server)
+	defer c.Close()
+	from, err := binlog.Current(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Exec("CREATE TABLE a (id INT PRIMARY KEY, v VARCHAR(100)); INSERT INTO a VALUES (1, 'x'), (2, 'y'); UPDATE a SET v = 'z'; DELETE FROM a WHERE id = 1; FLUSH BINARY LOGS; INSERT INTO a VALUES (3, 'a'); TRUNCATE a")
+	r, err := follow(t, s, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(from, "\n", strings.Join(events(t, r), "\n"))
+	now, err := binlog.Current(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Start(); got.Compare(now) != 0 || got.GTIDs != now.GTIDs {
+		t.Errorf("is at %+v, want %+v", got, now)
+	}
 }

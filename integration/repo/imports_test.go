@@ -44,10 +44,10 @@ var engineEdges = map[string][]string{
 	"engine/run/runtest":      {"engine/host", "engine/plan"},
 	"engine/sandbox/embedded": {"engine/sandbox"},
 
-	"engine/service": {"engine", "engine/diag", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/config",
+	"engine/service": {"engine", "engine/diag", "engine/service/admission", "engine/service/api", "engine/service/api/admin", "engine/service/changes", "engine/service/config",
 		"engine/service/customer", "engine/service/job", "engine/service/mail", "engine/service/schedule", "engine/service/signing", "engine/service/spool",
 		"engine/service/store", "engine/service/store/datakey", "engine/service/telemetry", "engine/service/webhook"},
-	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/binding", "engine/service/customer",
+	"engine/service/api": {"engine", "engine/diag", "engine/document", "engine/service/admission", "engine/service/binding", "engine/service/changes", "engine/service/customer",
 		"engine/service/delivery", "engine/service/job", "engine/service/schedule", "engine/service/signing", "engine/service/spool", "engine/service/store",
 		"engine/service/webhook"},
 	"engine/service/api/admin":       {"engine/service/customer", "engine/service/store"},
@@ -66,6 +66,8 @@ var engineEdges = map[string][]string{
 	"engine/service/store/storetest": {"engine/service/store"},
 	"engine/service/mail":            {"engine/service/store"},
 	"engine/service/webhook":         {"engine/service/job", "engine/service/store"},
+	"engine/service/changes": {"engine", "engine/service/customer", "engine/service/store", "engine/service/store/datakey",
+		"engine/service/webhook"},
 }
 
 var engineTestEdges = map[string][]string{
@@ -81,6 +83,7 @@ var engineTestEdges = map[string][]string{
 	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/schedule":     {"engine/service/store/memory"},
 	"engine/service/webhook":      {"engine/service/store/memory"},
+	"engine/service/changes":      {"engine/service/store/memory"},
 	"engine/service/signing":      {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},

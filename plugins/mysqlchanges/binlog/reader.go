@@ -276,6 +276,13 @@ func (r *Reader) Start() Position {
 	return p
 }
 
+// Place is Start without its GTIDs.
+func (r *Reader) Place() Position {
+	p := r.start
+	p.GTIDs = ""
+	return p
+}
+
 // Next reads the next event. Where the server has sent none by the time until, it is mysql.ErrNotYet; the zero time waits.
 func (r *Reader) Next(until time.Time) (*Event, error) {
 	if r.due {

@@ -224,6 +224,9 @@ func (p *Pager) end(ctx context.Context, delivered binlog.Position) (binlog.Posi
 
 // nothing is a page without rows.
 func (p *Pager) nothing(ctx context.Context, delivered binlog.Position) (Page, error) {
+	if p.options.Unlogged {
+		return Page{Low: delivered, High: delivered}, nil
+	}
 	at, err := p.end(ctx, delivered)
 	return Page{Low: at, High: at}, err
 }
