@@ -69,6 +69,22 @@ func look(ctx context.Context, s *mysql.Session, settings *Settings, setting cha
 		return nil, err
 	}
 	if len(t.Key) == 0 {
+		// A server whose catalogue knows no indexes, as that of the sandbox, marks the column all the same. Of several it could
+		// not be told which one comes first.
+		var marked []row.Column
+		err = s.Rows(ctx, "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE COLUMN_KEY = 'PRI' AND TABLE_SCHEMA = "+in, func(cells []string) {
+			if i := column(cells[0]); i >= 0 {
+				marked = append(marked, columns[i])
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(marked) == 1 {
+			t.Key, t.Unforced = marked, true
+		}
+	}
+	if len(t.Key) == 0 {
 		return nil, fault.New(changerow.CodeKey, fault.Source, "the table %s.%s has no primary key that the account may read, so that its rows have no ids", t.Database, t.Name).
 			WithHint("ALTER TABLE %s ADD PRIMARY KEY (…), or leave the table out", t.quoted())
 	}
