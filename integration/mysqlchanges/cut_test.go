@@ -2,6 +2,7 @@ package mysqlchanges_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -109,16 +110,19 @@ func testCut(t *testing.T, s server) {
 	st.same(s, "a")
 }
 
+// largeRows is how many rows the large transaction has: 5,000,000 take minutes.
+var largeRows = flag.Int("stream-rows", 300_000, "rows of the large transaction")
+
 // testLarge: memory is bounded whatever the transaction, compressed or not.
 func testLarge(t *testing.T, s server) {
 	s.Exec(createA + "INSERT INTO a VALUES (-1, 'first')")
 	st := open(t, s, ofA("a"))
 	st.keep = false
 	st.until("the first row", func() bool { return st.copy["a/-1"] != "" })
-	const rows = 300_000
-	compress := "SET SESSION max_recursive_iterations = 1000000;"
+	rows := *largeRows
+	compress := "SET SESSION max_recursive_iterations = 10000000;"
 	if !strings.Contains(s.Version(), "MariaDB") {
-		compress = "SET SESSION binlog_transaction_compression = ON; SET SESSION cte_max_recursion_depth = 1000000;"
+		compress = "SET SESSION binlog_transaction_compression = ON; SET SESSION cte_max_recursion_depth = 10000000;"
 	}
 	s.Exec(compress + fmt.Sprintf("INSERT INTO a WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i, REPEAT(SHA2(i, 256), 5) FROM n", rows-1))
 	var before, now runtime.MemStats
@@ -127,7 +131,7 @@ func testLarge(t *testing.T, s server) {
 	runtime.ReadMemStats(&before)
 	most := uint64(0)
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	for seen := st.rows; st.rows < seen+rows; {
 		if err := st.next(ctx); err != nil {

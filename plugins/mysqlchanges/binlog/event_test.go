@@ -69,7 +69,7 @@ func TestPayload(t *testing.T) {
 		t.Fatal(err)
 	}
 	var plain []byte
-	for i := range 1000 {
+	for i := range 100 {
 		plain = append(plain, event(typeXID, bytes.Repeat([]byte{byte(i)}, i), false)...)
 	}
 	packed := encoder.EncodeAll(plain, nil)
@@ -91,10 +91,10 @@ func TestPayload(t *testing.T) {
 			}
 		}
 	}
-	if n, err := read(whole); n != 1000 || err != nil {
+	if n, err := read(whole); n != 100 || err != nil {
 		t.Fatalf("%d events and %v", n, err)
 	}
-	for at := headerSize; at < len(whole); at++ {
+	for at := headerSize; at < len(whole); at += 3 {
 		spoilt := bytes.Clone(whole)
 		spoilt[at] ^= 0x10
 		if _, err := read(spoilt); err == nil {
