@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"sync/atomic"
 
@@ -20,11 +21,9 @@ type streams struct {
 	pipelines atomic.Pointer[map[string]*engine.Prepared]
 }
 
-// newStreams makes them, where the process has an engine for them, and a record that remembers them; nil otherwise. Nothing is
-// done before Start.
+// newStreams makes them, where the process has an engine for them; nil otherwise. Nothing is done before Start.
 func newStreams(cfg *Config, registry *customer.Registry, metrics *telemetry.Metrics) (*streams, error) {
-	record, remembers := cfg.Record.(changes.Record)
-	if cfg.Streams == nil || !remembers {
+	if cfg.Streams == nil {
 		return nil, nil
 	}
 	s := &streams{engine: cfg.Streams}
@@ -35,7 +34,7 @@ func newStreams(cfg *Config, registry *customer.Registry, metrics *telemetry.Met
 	s.use(prepared)
 	limits := cfg.Settings.Limits
 	s.Manager, err = changes.New(changes.Config{
-		Record: record, Key: cfg.DataKey, Holder: holder(), Public: api.Public, Observer: metrics.Streams(cfg.Now), Log: cfg.Log,
+		Record: cfg.Record, Key: cfg.DataKey, Holder: holder(), Public: api.Public, Observer: metrics.Streams(cfg.Now), Log: cfg.Log,
 		Sources: &changes.Pipelines{Engine: cfg.Streams, Customers: registry, Pipeline: s.pipeline, Isolation: cfg.Isolation,
 			RunMemory: int64(limits.RunMemory), Log: cfg.Log},
 		Poster: changes.NewPoster(changes.PosterConfig{Allow: cfg.Settings.AllowNetworks, Roots: cfg.Roots}),
@@ -74,11 +73,26 @@ func PrepareStreams(e *engine.Engine, set *config.Settings) (_ map[string]*engin
 			known[name] = p
 			diags = append(diags, more...)
 		}
-		if known[name] != nil {
-			prepared[c.ID] = known[name]
+		if known[name] == nil {
+			continue
 		}
+		// What a run would be refused for is told now as well.
+		if _, more := known[name].Bind(streamInputs(&c)); more.HasErrors() {
+			diags = append(diags, more...)
+			continue
+		}
+		prepared[c.ID] = known[name]
 	}
 	return prepared, e.Source, diags.Normalise()
+}
+
+// streamInputs are those of a run that begins with a copy.
+func streamInputs(c *config.Customer) engine.Inputs {
+	dsn := cmp.Or(c.DSN.Reveal(), "mysql://user@localhost/database") // secrets may not have been read
+	return engine.Inputs{
+		Parameters: map[string]any{"position": "", "again": ""}, Timeout: -1, End: engine.EndCallerTable,
+		Secrets: func(name string) (string, bool) { return dsn, name == "dsn" }, Customer: engine.Customer{ID: c.ID, Attributes: attributes(c)},
+	}
 }
 
 // stop ends the streams, if there are any.

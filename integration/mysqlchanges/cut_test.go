@@ -90,7 +90,7 @@ func testCut(t *testing.T, s server) {
 		if i%100 == 0 {
 			script.WriteString("COMMIT; BEGIN;")
 		}
-		fmt.Fprintf(&script, "INSERT INTO a VALUES (%d, REPEAT('row ', 300));", i)
+		fmt.Fprintf(&script, "INSERT INTO a VALUES (%d, REPEAT('row ', 1500));", i)
 		want = append(want, fmt.Sprintf("write a %d", i))
 	}
 	s.Exec(script.String() + "COMMIT")
@@ -120,7 +120,7 @@ func testLarge(t *testing.T, s server) {
 	if !strings.Contains(s.Version(), "MariaDB") {
 		compress = "SET SESSION binlog_transaction_compression = ON; SET SESSION cte_max_recursion_depth = 1000000;"
 	}
-	s.Exec(compress + fmt.Sprintf("INSERT INTO a WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i, REPEAT(MD5(i), 10) FROM n", rows-1))
+	s.Exec(compress + fmt.Sprintf("INSERT INTO a WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i, REPEAT(SHA2(i, 256), 5) FROM n", rows-1))
 	var before, now runtime.MemStats
 	st.copy = map[string]string{}
 	runtime.GC()

@@ -3,6 +3,25 @@
 // a source of changes (sdk/changes) into a sink that writes numbers, index, documents and the source's position in one
 // transaction; the sender posts what waits, and saves what the receiver acknowledges. One process at a time does that for
 // a stream, by a lease. The package owns the order of all that; it never reads a database itself.
+//
+// # Exactness
+//
+// Every batch of the source is written with the position behind it, so that a source that is run again goes on behind what was
+// numbered: nothing is left out, and nothing is numbered twice. A number is given once, to a text that is kept until it is
+// acknowledged, so that no number has two contents however often it is sent. What cannot be followed stops the stream with its
+// code, which somebody has to end; what may go away by itself, the database and the receiver above all, is tried again for ever,
+// with pauses up to a minute. No answer of a receiver has a document skipped.
+//
+// A process that takes a stream first writes under its own fence: from then on the one before it writes nothing, and what is
+// read of the record then is what there is. A request is written down before it goes out, which proves the lease, and lets the
+// limit of requests hold over processes (limit, memo).
+//
+// # Reset
+//
+// A reset marks documents in the record's index. Runs of the source that end read them again by their ids, as many at once as
+// may be asked for, each joining the log; when none is left, the run begins that does not end. A reset anew forgets the position,
+// which all channels share, so that all of them are marked: one run copies everything, and what is marked yet when it has ended
+// was deleted, which asking for it shows.
 package changes
 
 import (

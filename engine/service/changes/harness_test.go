@@ -59,6 +59,8 @@ type practice struct {
 	broken error
 	// forget are documents that are not delivered although they are asked for.
 	forget bool
+	// away: the customer is not served here.
+	away   bool
 	runs   int
 	orders []Order
 }
@@ -108,7 +110,9 @@ type position struct {
 }
 
 func (p *practice) Source(_ context.Context, customer string, o Order) (Source, error) {
-	if customer != clinic {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if customer != clinic || p.away {
 		return nil, fault.New(CodeNoPipeline, fault.Usage, "none")
 	}
 	return &practiceRun{practice: p, order: o}, nil
@@ -453,7 +457,9 @@ type process struct {
 	*Manager
 	mu   sync.Mutex
 	dead bool
-	// renews is false where the record is not asked to renew a lease, and says all the same that it was.
+	// doubtful: the next change of the stream's database is made, and answered with an error.
+	doubtful bool
+	// lies is true where the record is not asked to renew a lease, and says all the same that it was.
 	lies bool
 }
 
@@ -517,14 +523,26 @@ func (l *processLog) Append(ctx context.Context, fence int64, a store.Append) (i
 	if err := l.of.gone(); err != nil {
 		return 0, err
 	}
-	return l.StreamLog.Append(ctx, fence, a)
+	n, err := l.StreamLog.Append(ctx, fence, a)
+	return n, l.of.answer(err)
+}
+
+// answer is what is said of a change.
+func (p *process) answer(err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil && p.doubtful {
+		p.doubtful = false
+		err = fault.New(store.CodeFailed, fault.Internal, "there was no answer")
+	}
+	return err
 }
 
 func (l *processLog) Acknowledge(ctx context.Context, fence int64, channel string, sequence int64) error {
 	if err := l.of.gone(); err != nil {
 		return err
 	}
-	return l.StreamLog.Acknowledge(ctx, fence, channel, sequence)
+	return l.of.answer(l.StreamLog.Acknowledge(ctx, fence, channel, sequence))
 }
 
 func (p *process) Post(ctx context.Context, r *receiver, post Post) (Reply, error) {

@@ -80,6 +80,10 @@ func (h *held) run() {
 		if err == nil {
 			break
 		}
+		if fault.Is(err, store.CodeStreamLost) {
+			h.lose()
+			break
+		}
 		h.warn("the database of a stream cannot be opened, which is tried again", err)
 		sleep(h.ctx, pause)
 	}
@@ -109,7 +113,11 @@ func (h *held) open() error {
 		return err
 	}
 	b := &book{log: log, fence: h.lease.Fence}
-	state, err := b.load(ctx)
+	// From here on nobody writes who had the stream before, so that what is read now is what there is.
+	state := store.StreamState{}
+	if _, err = log.Append(ctx, b.fence, store.Append{}); err == nil {
+		state, err = b.load(ctx)
+	}
 	if err != nil {
 		_ = log.Close()
 		return err

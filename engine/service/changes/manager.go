@@ -201,7 +201,9 @@ func (m *Manager) claim() error {
 	var failed error
 	for _, s := range all {
 		if h := m.holding(s.Customer); h != nil {
-			h.seen(s)
+			if h.seen(s); !m.here(ctx, s.Customer) {
+				h.stop(nil) // another process may have it
+			}
 			continue
 		}
 		if s.Enabled && s.Fault == nil {
@@ -215,7 +217,7 @@ func (m *Manager) claim() error {
 func (m *Manager) claimOne(s store.Stream) error {
 	ctx, cancel := context.WithTimeout(m.life, recordTimeout)
 	defer cancel()
-	if _, err := m.cfg.Sources.Source(ctx, s.Customer, Order{}); notHere(err) {
+	if !m.here(ctx, s.Customer) {
 		return nil
 	}
 	began := time.Now()
@@ -238,6 +240,12 @@ func (m *Manager) claimOne(s store.Stream) error {
 		m.Wake()
 	})
 	return nil
+}
+
+// here reports whether a customer has a stream in this process.
+func (m *Manager) here(ctx context.Context, customer string) bool {
+	_, err := m.cfg.Sources.Source(ctx, customer, Order{})
+	return !notHere(err)
 }
 
 func (m *Manager) holding(customer string) *held {

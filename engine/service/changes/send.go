@@ -84,28 +84,25 @@ func (s *sender) send(ctx context.Context, pause time.Duration) (more bool, afte
 	}
 	r, reply, err := s.post(ctx)
 	book.limit.end()
-	if r.Documents == 0 {
-		return false, after, err // nothing was sent
+	if r.Documents == 0 { // nothing was sent
+		if fault.Is(err, CodeSealed) {
+			s.failed(ctx, Request{At: time.Now()}, fault.From(err), after)
+		}
+		return false, after, err
 	}
 	if err == nil {
 		r.HTTPStatus = reply.Status
 		r.Acknowledged, err = asked{s.organization(), s.channel, s.acknowledged, r.Last}.judge(reply)
 	}
 	r.Milliseconds = time.Since(r.At).Milliseconds()
-	f := fault.From(err)
-	if f != nil {
+	if err != nil {
 		after = max(after, reply.RetryAfter)
-		r.Code, r.Message, r.Hint, r.RetryAt = f.Code, f.Message, f.Hint, time.Now().Add(after).UTC().Truncate(time.Millisecond)
+		s.failed(ctx, r, fault.From(err), after)
+		return false, after, err
 	}
-	if ctx.Err() == nil || f == nil {
-		s.tell(r)
-	}
+	s.tell(r)
 	// What the receiver has said is written down although the stream ends.
 	ctx = context.WithoutCancel(ctx)
-	if f != nil {
-		_ = asks(ctx, func(ctx context.Context) error { return book.note(ctx, s.held.remember) }) // for who asks only
-		return false, after, f
-	}
 	err = asks(ctx, func(ctx context.Context) error {
 		return book.log.Acknowledge(ctx, book.fence, s.channel, r.Acknowledged)
 	})
@@ -120,6 +117,16 @@ func (s *sender) send(ctx context.Context, pause time.Duration) (more bool, afte
 	// The next request writes down what came of this one; there is none for now.
 	err = asks(ctx, func(ctx context.Context) error { return book.note(ctx, s.held.remember) })
 	return err == nil, after, err
+}
+
+// failed tells what was wrong with a request, unless the stream has ended in the middle of it.
+func (s *sender) failed(ctx context.Context, r Request, f *fault.Fault, after time.Duration) {
+	if ctx.Err() != nil {
+		return
+	}
+	r.Code, r.Message, r.Hint, r.RetryAt = f.Code, f.Message, f.Hint, time.Now().Add(after).UTC().Truncate(time.Millisecond)
+	s.tell(r)
+	_ = asks(ctx, func(ctx context.Context) error { return s.held.book.note(ctx, s.held.remember) }) // for who asks only
 }
 
 // tell says what came of a request to who asks.

@@ -61,10 +61,11 @@ type columns struct {
 
 // Write writes a batch.
 func (s *sink) Write(ctx context.Context, rows engine.Rows) error {
-	if err := s.write(ctx, rows); err != nil {
+	err := s.write(ctx, rows)
+	if err != nil && ctx.Err() == nil { // otherwise the run has ended, and says why
 		return s.fail(err)
 	}
-	return nil
+	return err
 }
 
 func (s *sink) write(ctx context.Context, rows engine.Rows) error {

@@ -80,7 +80,7 @@ func (p *Pipelines) Source(ctx context.Context, id string, o Order) (Source, err
 	}
 	parameters := map[string]any{"position": o.Position, "again": ""}
 	if o.Again != nil {
-		text, err := json.Marshal(changes.Again{Documents: slices.Concat([]changes.Document{}, o.Again.Documents)})
+		text, err := json.Marshal(changes.Again{Documents: append([]changes.Document{}, o.Again.Documents...)})
 		if err != nil {
 			return nil, err
 		}

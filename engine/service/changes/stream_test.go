@@ -6,11 +6,15 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/sdk/changes"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -134,7 +138,7 @@ func history(h *house, seed uint64) {
 				h.t.Fatal(err)
 			}
 			result, err := p.Reset(h.t.Context(), clinic, channel, above, anew, false, someone)
-			for fault.Is(err, CodeEnding) { // a process that died has the lease yet
+			for fault.Is(err, CodeEnding) || fault.Is(err, store.CodeFailed) { // a process that died has the lease yet; or there was no answer
 				result, err = p.Reset(h.t.Context(), clinic, channel, above, anew, false, someone)
 			}
 			if err != nil || result.Documents < dry.Documents {
@@ -150,6 +154,10 @@ func history(h *house, seed uint64) {
 		case 14:
 			h.disable(p)
 			h.enable(p)
+		case 15:
+			p.mu.Lock()
+			p.doubtful = true
+			p.mu.Unlock()
 		default:
 			h.practice.write(channel, channel+kind, id, fmt.Sprint(random.Uint32()))
 		}
@@ -448,6 +456,215 @@ func TestAnew(t *testing.T) {
 		})
 		h.practice.write(Logs, "logs-a", "4", "again")
 		h.untilEqual(time.Minute)
+		asked := 0
+		for _, o := range h.practice.orders {
+			if o.Again != nil {
+				asked += len(o.Again.Documents)
+			}
+		}
+		if asked != 2 {
+			t.Errorf("%d documents were asked for by their ids, and 2 were deleted", asked)
+		}
+	})
+}
+
+// TestDoubtful: a change of the record that was made, and was answered with an error, is not made again, by nobody.
+func TestDoubtful(t *testing.T) {
+	within(t, func(t *testing.T, h *house) {
+		h.fill(5)
+		p := h.process()
+		h.receiver.answer = func(_ context.Context, b body, take func(int) int64) (Reply, error) {
+			p.mu.Lock()
+			p.doubtful = true // of the next change
+			p.mu.Unlock()
+			return ok(b, take(1)), nil
+		}
+		h.enabled(p)
+		h.untilEqual(2 * time.Hour)
+		for i := range 20 {
+			h.practice.write(Entities, "entities-a", "9", strconv.Itoa(i))
+			time.Sleep(700 * time.Millisecond)
+		}
+		h.untilEqual(2 * time.Hour)
+		h.receiver.mu.Lock()
+		h.receiver.answer = nil
+		h.receiver.mu.Unlock()
+		for i := range 10 { // of what is read
+			p.mu.Lock()
+			p.doubtful = true
+			p.mu.Unlock()
+			h.practice.write(Entities, "entities-a", "8", strconv.Itoa(i))
+			h.untilEqual(2 * time.Hour)
+		}
+		if e, l := h.receiver.highest[Entities], h.receiver.highest[Logs]; e != 35 || l != 5 {
+			t.Errorf("the numbers are %d and %d", e, l)
+		}
+	})
+}
+
+// TestLargeDocuments: a request is less than 8 MiB, however long the documents are, and one that fits into none stops the stream.
+func TestLargeDocuments(t *testing.T) {
+	within(t, func(t *testing.T, h *house) {
+		p := h.process()
+		h.enabled(p)
+		h.receiver.mu.Lock()
+		h.receiver.dead = true
+		h.receiver.mu.Unlock()
+		for i := range 5 {
+			h.practice.write(Entities, "entities-a", strconv.Itoa(i), strings.Repeat("x", 3<<20))
+		}
+		whole := mostDocument - len(`{"id":"6","type":"entities-a","value":""}`)
+		h.practice.write(Entities, "entities-a", "6", strings.Repeat("y", whole))
+		h.until("they wait", time.Minute, func() bool { return channelOf(h.view(p), Entities).Waiting == 6 })
+		h.receiver.mu.Lock()
+		h.receiver.dead = false
+		h.receiver.mu.Unlock()
+		h.untilEqual(5 * time.Minute)
+		h.practice.write(Entities, "entities-a", "7", strings.Repeat("y", whole+1))
+		h.until("it stands", time.Minute, func() bool { return h.view(p).Fault != nil })
+		if f := h.view(p).Fault; f.Code != CodeDocumentTooLarge || strings.Contains(f.Message, "yy") {
+			t.Errorf("%s %.200s", f.Code, f.Message)
+		}
+	})
+}
+
+// breaking is a source that breaks while what it has delivered waits for room.
+type breaking struct{ *practice }
+
+func (b breaking) Source(context.Context, string, Order) (Source, error) { return b, nil }
+func (b breaking) Channels() []string                                    { return Channels }
+func (b breaking) Check(context.Context) error                           { return nil }
+
+func (b breaking) Run(ctx context.Context, sink engine.TableSink) error {
+	gone := fault.New("changes.gone", fault.Source, "the table is gone")
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := sink.Open(ctx, engine.Table{Schema: changes.Schema()}); err != nil {
+		return err
+	}
+	for i := range 3 {
+		rec := batchOf(changes.OriginLog, []event{{key: key{Entities, "entities-a", strconv.Itoa(i)}, operation: changes.OpWrite, document: "{}"}})
+		defer rec.Release()
+		if err := sink.Write(ctx, engine.Rows{Record: rec, Checkpoint: strconv.Itoa(i)}); err != nil {
+			return gone
+		}
+	}
+	return nil
+}
+
+// TestBreaksPaused: why a source has ended is told, although what it had delivered was not taken because of that.
+func TestBreaksPaused(t *testing.T) {
+	within(t, func(t *testing.T, h *house) {
+		h.receiver.dead = true
+		p := h.process(func(c *Config) { c.Limits, c.Sources = Limits{Documents: 2}, breaking{h.practice} })
+		h.enabled(p)
+		h.until("it stands", time.Minute, func() bool { return h.view(p).Fault != nil })
+		if v := h.view(p); v.Fault.Code != "changes.gone" || channelOf(v, Entities).Sequence != 2 {
+			t.Errorf("%+v", v)
+		}
+	})
+}
+
+// TestNoTable: a source that delivers something else is stopped with what is wrong, and nothing of it is numbered.
+func TestNoTable(t *testing.T) {
+	for name, e := range map[string]event{
+		"channel":     {key: key{"other", "entities-a", "1"}, operation: changes.OpWrite, document: "{}"},
+		"operation":   {key: key{Entities, "entities-a", "1"}, operation: "merge", document: "{}"},
+		"no document": {key: key{Entities, "entities-a", "1"}, operation: changes.OpWrite},
+		"no object":   {key: key{Entities, "entities-a", "1"}, operation: changes.OpWrite, document: "[]"},
+		"broken":      {key: key{Entities, "entities-a", "1"}, operation: changes.OpWrite, document: `{"a":}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			within(t, func(t *testing.T, h *house) {
+				p := h.process()
+				h.enabled(p)
+				h.until("it runs", time.Minute, func() bool { return h.view(p).Copied })
+				h.practice.mu.Lock()
+				h.practice.log = append(h.practice.log, e)
+				close(h.practice.news)
+				h.practice.news = make(chan struct{})
+				h.practice.mu.Unlock()
+				h.until("it stands", time.Minute, func() bool { return h.view(p).Fault != nil })
+				if v := h.view(p); v.Fault.Code != CodeTable || channelOf(v, Entities).Sequence != 0 {
+					t.Errorf("%+v", v)
+				}
+			})
+		})
+	}
+}
+
+// TestNotHere: a stream whose customer is not served here any more ends here, and goes on where it is.
+func TestNotHere(t *testing.T) {
+	within(t, func(t *testing.T, h *house) {
+		h.fill(2)
+		p := h.process()
+		h.enabled(p)
+		h.untilEqual(time.Minute)
+		other := newPractice()
+		h.practice.mu.Lock()
+		h.practice.away = true
+		other.documents, other.log = h.practice.documents, h.practice.log
+		h.practice.mu.Unlock()
+		h.until("it is given up", time.Minute, func() bool { return p.holding(clinic) == nil })
+		h.practice = other
+		h.process()
+		h.practice.write(Entities, "entities-a", "1", "second")
+		h.untilEqual(time.Minute)
+		if v := h.view(p); v.Fault != nil || channelOf(v, Entities).Sequence != 3 {
+			t.Errorf("%+v", v)
+		}
+	})
+}
+
+// watcher is an observer that counts.
+type watcher struct {
+	mu                         sync.Mutex
+	numbered, taken, told, bad int
+}
+
+func (w *watcher) Requested(_, _, code string, documents int, _ time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.taken += documents
+	if code != "" {
+		w.bad++
+	}
+}
+
+func (w *watcher) Numbered(_ string, documents int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.numbered += documents
+}
+
+func (w *watcher) Lag(string, string, int64, time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told++
+}
+
+func (w *watcher) Failed(string, string) {}
+
+// TestObserved: what was numbered and what was taken is told, each document once.
+func TestObserved(t *testing.T) {
+	within(t, func(t *testing.T, h *house) {
+		h.fill(9)
+		h.receiver.answer = func(_ context.Context, b body, take func(int) int64) (Reply, error) {
+			if n := len(h.receiver.posts); n%3 == 0 {
+				return Reply{Status: 500}, nil
+			}
+			return ok(b, take((len(b.Documents)+1)/2)), nil
+		}
+		w := &watcher{}
+		p := h.process(func(c *Config) { c.Observer = w })
+		h.enabled(p)
+		h.untilEqual(10 * time.Minute)
+		time.Sleep(time.Minute)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.numbered != 18 || w.taken != 18 || w.told < 10 || w.bad == 0 {
+			t.Errorf("%+v", w)
+		}
 	})
 }
 

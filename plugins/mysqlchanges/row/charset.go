@@ -17,17 +17,9 @@ type charset struct {
 	append func(out, text []byte) ([]byte, bool)
 }
 
-// canonical gives the one name of a character set that has two.
-func canonical(name string) string {
-	if name == "utf8" {
-		return "utf8mb3"
-	}
-	return name
-}
-
 // findCharset is nil for an unknown one.
 func findCharset(name string) *charset {
-	switch canonical(name) {
+	switch name {
 	case "utf8mb4", "binary":
 		return &charset{appendRaw} // the server hands it on unseen
 	case "utf8mb3":
@@ -50,7 +42,7 @@ func findCharset(name string) *charset {
 // tables has a file for each character set that is not one of Unicode, as MySQL's server has it: compressed, for each
 // code the character (16 bits, little-endian), 0 where the code is none, and a question mark where Unicode has no such
 // character. First come the codes of one byte, then, where there are such, those of two by both bytes, those of three by
-// the last two, and those of four of GB 18030 by their order. TestCharsetTables makes them with -update, from a server.
+// the last two, and those of four of GB 18030 by their order. TestServers makes them with -update, from MySQL.
 //
 //go:embed charsets
 var tables embed.FS
@@ -227,6 +219,3 @@ func appendUTF32(out, text []byte) ([]byte, bool) {
 	}
 	return out, true
 }
-
-// charsetOf is the character set of a collation by its number, empty where it is not known.
-func charsetOf(id uint64) string { return "" }

@@ -55,3 +55,14 @@ func ColumnOf(cells []string) (Column, error) {
 
 // Unsigned reports whether a column of numbers is UNSIGNED.
 func (c *Column) Unsigned() bool { return strings.Contains(c.ColumnType, " unsigned") }
+
+// charset is the one name of its character set, binary where it has none.
+func (c *Column) charset() string {
+	switch c.Charset {
+	case "":
+		return "binary"
+	case "utf8":
+		return "utf8mb3"
+	}
+	return c.Charset
+}

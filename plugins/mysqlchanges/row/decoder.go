@@ -369,13 +369,13 @@ func (c *checker) column(i int, column *Column, in *input) error {
 		}
 		id := o.Collations.of(c.texts)
 		c.texts++
-		if charset := charsetOf(id); charset != "" && column.Charset != "" && charset != canonical(column.Charset) {
+		if charset := charsetOf(id); charset != "" && known && slices.Contains(textTypes, column.DataType) && charset != column.charset() {
 			return differs("the character set " + charset)
 		}
 	case typeEnum, typeSet:
 		id := o.LabelCollations.of(c.labelled)
 		c.labelled++
-		if charset := charsetOf(id); charset != "" && charset != canonical(column.Charset) {
+		if charset := charsetOf(id); charset != "" && charset != column.charset() {
 			return differs("the character set " + charset)
 		}
 		logged, n := o.EnumLabels, &c.enums
@@ -425,7 +425,7 @@ func (o *output) takeLabels(logged [][]byte) (what string, err error) {
 	if logged == nil {
 		for _, label := range o.catalogue {
 			// The catalogue is UTF-8 of at most three bytes, and has ? for the rest.
-			if bytes.IndexByte(label, '?') >= 0 && fullUnicode[canonical(o.column.Charset)] {
+			if bytes.IndexByte(label, '?') >= 0 && fullUnicode[o.column.charset()] {
 				return "", fault.New(CodeColumn, fault.Source, "column %q: the label %q of its %s may hold a character that the catalogue cannot show",
 					o.field.Name, label, o.column.DataType).
 					WithHint("set binlog_row_metadata to FULL, so that the log has the labels, or leave the column out of columns")

@@ -2,7 +2,6 @@ package row
 
 import (
 	"encoding/binary"
-	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -123,14 +122,11 @@ func (d *Decoder) bind(out *output, c *Column, field arrow.Field) error {
 		}
 		out.catalogue = labels
 	}
-	if c.Charset != "" && want == arrow.STRING && c.DataType != "json" {
-		if out.charset = findCharset(c.Charset); out.charset == nil {
+	if want == arrow.STRING && c.DataType != "json" {
+		if out.charset = findCharset(c.charset()); out.charset == nil {
 			return fault.New(CodeColumn, fault.Source, "column %q has the character set %s, which this program does not know", c.Name, c.Charset).
 				WithHint("leave it out of columns, or convert the column to utf8mb4")
 		}
-	}
-	if out.charset == nil {
-		out.charset = findCharset("utf8mb4")
 	}
 	out.begin(0, 0)
 	return nil
@@ -532,4 +528,5 @@ func decodeGeometry(d *Decoder, _ *input, out *output, v []byte) error {
 // fullUnicode are the character sets that have characters which UTF-8 of three bytes has not.
 var fullUnicode = map[string]bool{"utf8mb4": true, "utf16": true, "utf16le": true, "utf32": true, "gb18030": true}
 
-var _ = slices.Contains[[]byte]
+// textTypes are the types of text and bytes, of which the log may say the character set.
+var textTypes = []string{"char", "varchar", "binary", "varbinary", "tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"}

@@ -25,6 +25,8 @@ type Table struct {
 	Columns []string
 	// Key is the primary key's columns, in its order.
 	Key []row.Column
+	// Unforced leaves it to the server how the key is read, where its catalogue knows no index of it.
+	Unforced bool
 }
 
 // Options bound a page. What is zero has its default.
@@ -33,6 +35,8 @@ type Options struct {
 	Rows int
 	// Bytes is about how much memory the rows of a page may take: 16 MiB. One row may be larger, and is a page then.
 	Bytes int64
+	// Unlogged reads rows as they are when they are read, of a server whose log nobody follows: places in the log are zero.
+	Unlogged bool
 }
 
 // Page is rows of a table, and the marks between which they were read (see the package's comment). A page without rows
@@ -194,7 +198,11 @@ func (t *Table) selected() string {
 			columns = append(columns, operand(&t.Key[i])+" AS "+mysql.QuoteName(t.Key[i].Name))
 		}
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM " + mysql.QuoteName(t.Database) + "." + mysql.QuoteName(t.Name) + " FORCE INDEX (PRIMARY)"
+	from := " FROM " + mysql.QuoteName(t.Database) + "." + mysql.QuoteName(t.Name)
+	if !t.Unforced {
+		from += " FORCE INDEX (PRIMARY)"
+	}
+	return "SELECT " + strings.Join(columns, ", ") + from
 }
 
 // locked reports whether an error says that it is not the time: rows or the table are locked, or it was just altered, of
@@ -209,6 +217,9 @@ func locked(err error) bool {
 
 // end is the end of the log, which is never before what was delivered of it.
 func (p *Pager) end(ctx context.Context, delivered binlog.Position) (binlog.Position, error) {
+	if p.options.Unlogged {
+		return delivered, nil
+	}
 	at, err := binlog.Current(ctx, p.session)
 	if err == nil && delivered.File != "" && (at.Server != delivered.Server || at.Compare(delivered) < 0) {
 		err = fault.New(binlog.CodeOtherHistory, fault.Source, "rows are read from a server whose log ends at %s, and the log of another one, or an older one, was delivered up to %s", at, delivered).
@@ -219,6 +230,9 @@ func (p *Pager) end(ctx context.Context, delivered binlog.Position) (binlog.Posi
 
 // nothing is a page without rows.
 func (p *Pager) nothing(ctx context.Context, delivered binlog.Position) (Page, error) {
+	if p.options.Unlogged {
+		return Page{Low: delivered, High: delivered}, nil
+	}
 	at, err := p.end(ctx, delivered)
 	return Page{Low: at, High: at}, err
 }
@@ -231,6 +245,9 @@ type amount struct {
 
 // between reads rows between two marks.
 func (p *Pager) between(ctx context.Context, t *Table, query string, args []any, delivered binlog.Position) (page Page, got amount, err error) {
+	if p.options.Unlogged {
+		return p.read(ctx, t, query, args)
+	}
 	low, err := p.end(ctx, delivered)
 	if err != nil {
 		return page, got, err

@@ -8,14 +8,19 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
+	"github.com/cipherstream/cipherstream/integration/required"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -45,7 +50,8 @@ func childOfStreams(dir string) {
 		return
 	}
 	fmt.Println("open")
-	for n := state.Channels["entities"].Sequence / streamPiece; ; n++ {
+	end, _ := strconv.ParseInt(os.Getenv(endVariable), 10, 64) // 0 is never
+	for n := state.Channels["entities"].Sequence / streamPiece; end == 0 || n < end; n++ {
 		all := make([]store.Change, streamPiece)
 		for i := range all {
 			all[i] = document(fmt.Sprint(n, " ", i))
@@ -56,6 +62,7 @@ func childOfStreams(dir string) {
 		}
 		fmt.Println(n + 1)
 	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 }
 
 const streamPiece = 400
@@ -159,6 +166,92 @@ func TestKilledWhileAppending(t *testing.T) {
 	}
 }
 
+// TestStreamPowerLoss takes the power away at places in what a process writes that appends to a stream: each piece that it said
+// to have written is there, and none in part.
+func TestStreamPowerLoss(t *testing.T) {
+	t.Parallel()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		required.Missing(t, "strace was not found; install it with `make deps`")
+	}
+	dir, written := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "trace")
+	s := open(t, dir)
+	putStream(t, s, "c")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	record, err := os.ReadFile(filepath.Join(dir, "record.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, says := startChildOf(t, streamsVariable, dir, "env", endVariable+"=12", strace, "-f", "-xx", "-y", "-s", "1000000", "-o", written,
+		"-e", "trace=write,pwrite64,lseek,fsync,fdatasync,ftruncate,unlink,unlinkat")
+	if _, err := io.Copy(io.Discard, says); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it has killed itself
+	calls := trace(t, written)
+	opened, end := 0, 0
+	for _, c := range calls {
+		if c.name == "said" && string(c.data) == "open\n" {
+			opened = c.from
+		}
+		end = max(end, c.from)
+	}
+	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	// after are the pieces that are found when the power went at a place, and syncs counted up to another; and those that were
+	// said to be written.
+	after := func(power, kept int) (there, said int64, err error) {
+		lost := filepath.Join(t.TempDir(), "data")
+		if err := os.MkdirAll(filepath.Join(lost, "streams"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(lost)
+		if err := os.WriteFile(filepath.Join(lost, "record.db"), record, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"c.db", "c.db-wal"} {
+			content := disk(calls, filepath.Join(dir, "streams", name), power, kept, random)
+			if err := os.WriteFile(filepath.Join(lost, "streams", name), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range calls {
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(c.data)), 10, 64); err == nil && c.name == "said" && c.from < power {
+				said = n
+			}
+		}
+		r, err := sqlite.Open(t.Context(), lost, nil)
+		if err != nil {
+			return 0, said, err
+		}
+		defer r.Close()
+		log, err := r.Log(t.Context(), "c")
+		if err != nil {
+			return 0, said, err
+		}
+		state, err := log.State(t.Context())
+		if err = errors.Join(err, log.Close()); err != nil || state.Position == "" {
+			return 0, said, err
+		}
+		c := state.Channels["entities"]
+		if there, err = strconv.ParseInt(state.Position, 10, 64); err == nil && c.Waiting != there*streamPiece {
+			err = fmt.Errorf("%+v", state)
+		}
+		return there, said, err
+	}
+	for range 25 {
+		power := opened + 1 + random.IntN(end-opened)
+		if there, said, err := after(power, power); err != nil || there < said || there > said+1 {
+			t.Fatalf("the power went at line %d of the trace: %d pieces were written, and %d are there: %v", power, said, there, err)
+		}
+	}
+	// Were nothing synced after the beginning, pieces would be lost, and this test would see it.
+	if there, said, err := after(end+1, opened); err == nil && there >= said {
+		t.Fatal("a disk that syncs nothing has lost nothing")
+	}
+}
+
 // TestStreamFiles: each stream has a file of its own, which only its user may read, and which is let go when nobody has it.
 func TestStreamFiles(t *testing.T) {
 	t.Parallel()
@@ -244,6 +337,16 @@ func TestStreamRestored(t *testing.T) {
 	log := openLog(t, s, "c")
 	appendTo(t, log, "p3", "a", "b", "c")
 	if err := log.Acknowledge(ctx, 1, "entities", 1); err != nil {
+		t.Fatal(err)
+	}
+	// What is there would be taken for its streams.
+	if err := os.Mkdir(copied+".streams", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := sqlite.Copy(ctx, dir, copied); !fault.Is(err, store.CodeFailed) {
+		t.Fatalf("expected %s, got %v", store.CodeFailed, err)
+	}
+	if err := os.Remove(copied + ".streams"); err != nil {
 		t.Fatal(err)
 	}
 	if err := sqlite.Copy(ctx, dir, copied); err != nil {
