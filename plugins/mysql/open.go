@@ -300,6 +300,10 @@ func (r *Reader) Next(ctx context.Context) (arrow.Record, error) {
 // failed ends the reader, and the session too when the server did not end the statement itself.
 func (r *Reader) failed(ctx context.Context, err error) error {
 	over := r.src.results == nil || r.src.results.over
+	if f := fault.From(err); over && ctx.Err() == nil && !isServerError(err) && f.Code != codeConnectionLost && f.Code != codeProtocol {
+		r.end(err) // nothing is under way
+		return err
+	}
 	coded := r.session.failed(ctx, r.src.doing, err)
 	if !over && r.session.broken == nil {
 		r.session.broken = coded

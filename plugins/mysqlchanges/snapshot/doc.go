@@ -36,7 +36,7 @@
 // a single row, and the caller goes on with the log meanwhile.
 //
 // MariaDB's START TRANSACTION WITH CONSISTENT SNAPSHOT has a place in the log (Binlog_snapshot_position), and would need no
-// locks. It is not used: under a semi-synchronous wait that ends, a snapshot of 11.8 was seen to show a whole group of
-// commits that its place did not have yet, the status variables are shared by all sessions that ask for them at one time,
+// locks. It is not used: under a semi-synchronous wait that ends, snapshots of 10.11 and 11.8 were seen to show a whole group of
+// commits that their place did not have yet, the status variables are shared by all sessions that ask for them at one time,
 // and the place is before what a replica has already got, so that a stream would have to wait for it all the same.
 package snapshot
