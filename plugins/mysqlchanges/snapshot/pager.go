@@ -196,7 +196,7 @@ func (t *Table) selected() string {
 			columns = append(columns, operand(&t.Key[i])+" AS "+mysql.QuoteName(t.Key[i].Name))
 		}
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM " + mysql.QuoteName(t.Database) + "." + mysql.QuoteName(t.Name) + " FORCE INDEX (PRIMARY)"
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + mysql.QuoteName(t.Database) + "." + mysql.QuoteName(t.Name) + " FORCE INDEX (`PRIMARY`)"
 }
 
 // locked reports whether an error says that it is not the time: rows or the table are locked, or it was just altered, of
