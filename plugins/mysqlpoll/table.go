@@ -2,6 +2,7 @@ package mysqlpoll
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -69,19 +70,16 @@ func look(ctx context.Context, s *mysql.Session, settings *Settings, setting cha
 		return nil, err
 	}
 	if len(t.Key) == 0 {
-		// A server whose catalogue knows no indexes, as that of the sandbox, marks the column all the same. Of several it could
-		// not be told which one comes first.
-		var marked []row.Column
-		err = s.Rows(ctx, "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE COLUMN_KEY = 'PRI' AND TABLE_SCHEMA = "+in, func(cells []string) {
-			if i := column(cells[0]); i >= 0 {
-				marked = append(marked, columns[i])
+		// The sandbox's server lists no indexes; its tables' definitions name the key.
+		err := s.Rows(ctx, "SHOW CREATE TABLE "+t.quoted(), func(cells []string) {
+			for _, name := range primaryKey(cells[len(cells)-1]) {
+				if i := column(name); i >= 0 {
+					t.Key = append(t.Key, columns[i])
+				}
 			}
 		})
 		if err != nil {
 			return nil, err
-		}
-		if len(marked) == 1 {
-			t.Key, t.Unforced = marked, true
 		}
 	}
 	if len(t.Key) == 0 {
@@ -130,6 +128,23 @@ func look(ctx context.Context, s *mysql.Session, settings *Settings, setting cha
 	}
 	t.mapper, err = changerow.NewMapper(t.setting, schema, t.key())
 	return t, err
+}
+
+var (
+	keyLine    = regexp.MustCompile("(?m)^  PRIMARY KEY \\((`.*)\\)")
+	quotedName = regexp.MustCompile("`((?:[^`]|``)+)`")
+)
+
+// primaryKey reads the columns of the primary key out of a table's definition.
+func primaryKey(definition string) (names []string) {
+	line := keyLine.FindStringSubmatch(definition)
+	if line == nil {
+		return nil
+	}
+	for _, m := range quotedName.FindAllStringSubmatch(line[1], -1) {
+		names = append(names, strings.ReplaceAll(m[1], "``", "`"))
+	}
+	return names
 }
 
 func (t *table) quoted() string { return mysql.QuoteName(t.Database) + "." + mysql.QuoteName(t.Name) }

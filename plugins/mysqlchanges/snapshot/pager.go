@@ -25,8 +25,6 @@ type Table struct {
 	Columns []string
 	// Key is the primary key's columns, in its order.
 	Key []row.Column
-	// Unforced leaves it to the server how the key is read, where its catalogue knows no index of it.
-	Unforced bool
 }
 
 // Options bound a page. What is zero has its default.
@@ -198,11 +196,7 @@ func (t *Table) selected() string {
 			columns = append(columns, operand(&t.Key[i])+" AS "+mysql.QuoteName(t.Key[i].Name))
 		}
 	}
-	from := " FROM " + mysql.QuoteName(t.Database) + "." + mysql.QuoteName(t.Name)
-	if !t.Unforced {
-		from += " FORCE INDEX (PRIMARY)"
-	}
-	return "SELECT " + strings.Join(columns, ", ") + from
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + mysql.QuoteName(t.Database) + "." + mysql.QuoteName(t.Name) + " FORCE INDEX (`PRIMARY`)"
 }
 
 // locked reports whether an error says that it is not the time: rows or the table are locked, or it was just altered, of
