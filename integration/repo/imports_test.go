@@ -84,7 +84,7 @@ var engineTestEdges = map[string][]string{
 	"engine/service/customer":     {"engine/service/store/memory"},
 	"engine/service/schedule":     {"engine/service/store/memory"},
 	"engine/service/webhook":      {"engine/service/store/memory"},
-	"engine/service/changes":      {"engine/service/store/memory"},
+	"engine/service/changes":      {"engine/service/store/memory", "engine/service/store/sqlite"},
 	"engine/service/signing":      {"engine/service/store/memory"},
 	"engine/service/store/memory": {"engine/service/store/storetest"},
 	"engine/service/store/sqlite": {"engine/service/store/storetest", "engine/service/store/memory"},

@@ -16,6 +16,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
 	record "github.com/cipherstream/cipherstream/engine/service/store/memory"
+	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
 	"github.com/cipherstream/cipherstream/sdk/changes"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -102,9 +103,29 @@ func (l *lines) Checkpoint() string { return "at " + string(rune('0'+l.next)) }
 func (l *lines) Close() error       { return nil }
 
 // TestPipelines: a customer's pipeline is the source of its stream: the engine runs it, with the customer's database, into the
-// record; and it ends with the stream.
+// record, in memory and in a file; and it ends with the stream.
 func TestPipelines(t *testing.T) {
 	t.Parallel()
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		testPipelines(t, record.New())
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		file, err := sqlite.Open(t.Context(), t.TempDir(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		testPipelines(t, file)
+	})
+}
+
+func testPipelines(t *testing.T, store interface {
+	Record
+	customer.Record
+}) {
+	t.Helper()
 	bundle := stage.Bundle{Name: "test", Version: "0.0.1", Stages: []stage.Definition{
 		stage.DefineSource(stage.About{Name: "lines-of-log", Summary: "Changes."}, newLines)}}
 	e, err := engine.New(t.Context(), engine.Config{FirstParty: bundle, Catalogue: fstest.MapFS{"stream.yaml": {Data: []byte(streamPipeline)}}, NoFiles: true})
@@ -116,7 +137,6 @@ func TestPipelines(t *testing.T) {
 	if prepared == nil {
 		t.Fatal(diags.Err())
 	}
-	store := record.New()
 	registry, err := customer.New(t.Context(), store, []customer.Customer{{ID: clinic, DSN: config.NewSecret("mysql://user@db/practice")}, {ID: "other"}}, customer.Options{})
 	if err != nil {
 		t.Fatal(err)
