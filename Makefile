@@ -25,6 +25,11 @@ JOB_ROUNDS ?= 300
 HANGING   ?= 10000
 STALLS    ?= 100
 HOOK_ROUNDS ?= 200
+STREAM_KILLS ?= 200
+# Rows of one transaction, and of a first copy, that soak sends through a data stream; and changes that wait in bench-stream.
+STREAM_ROWS ?= 5000000
+STREAM_COPY ?= 1000000
+STREAM_CHANGES ?= 100000
 
 # What is tested with Go alone: no server, no other program.
 UNIT := ./cmd/cipherstream/scaffold ./engine/diag ./engine/document ./engine/plan ./engine/pipelinetest ./integration/repo \
@@ -49,8 +54,8 @@ export GORACE := atexit_sleep_ms=0
 # that they start are built as for users, without it, in either case. So they run without the detector, but for
 # RACED_OUTSIDE: tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several
 # things at once.
-OUTSIDE       := ./integration/e2e ./integration/isolation ./integration/record ./integration/sandbox ./integration/service
-RACED_OUTSIDE := ^(TestBreakages|TestHang|TestDescendants|TestThreads|TestEachJobOnce|TestEventsInOrder|TestOneJobOfManyOrders|TestTwins|TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoadCreatesTheDatabase|TestLoadFailures|TestLoadOverwritesOnlyWhenTold|TestLoadSomeTables|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
+OUTSIDE       := ./integration/datastream ./integration/e2e ./integration/isolation ./integration/record ./integration/sandbox ./integration/service
+RACED_OUTSIDE := ^(TestBreakages|TestProxy|TestRecorder|TestReceivers|TestHang|TestDescendants|TestThreads|TestEachJobOnce|TestEventsInOrder|TestOneJobOfManyOrders|TestTwins|TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoadCreatesTheDatabase|TestLoadFailures|TestLoadOverwritesOnlyWhenTold|TestLoadSomeTables|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
 # The three of them that take longest, each in a run of its own.
 LONG          := ./integration/e2e ./integration/sandbox ./integration/service
 # Packages that start programs and servers as those of OUTSIDE do, and do one thing at a time in their own process, with
@@ -61,8 +66,8 @@ PROCESSES     := ./integration/debugging ./integration/examples ./integration/my
 # of every byte of something, or of thousands of requests, or of hours of a clock of their own, in one goroutine of their own
 # or nearly so, which the race detector makes many times slower as well. They run without it, in full; smaller tests of the
 # same packages run with it: those of TestBucketForgotten's and TestEveryFieldOfEveryOperation's start the same loops and servers.
-LARGE       := ./cmd/cipherstream/pipeline ./cmd/cipherstream/plugin ./sdk/stagetest/suite ./engine/decrypt ./engine/sandbox ./engine/service/api ./engine/service/job ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
-LARGE_TESTS := ^(TestBucketForgotten|TestEveryFieldOfEveryOperation|TestForeignFiltersAreChecked|TestForeignFilterKeepsSecrets|TestPluginTestConfines|TestReplayIsConfined|TestForeignProcesses|TestBrokenProcessesFail|TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
+LARGE       := ./cmd/cipherstream/pipeline ./cmd/cipherstream/plugin ./sdk/stagetest/suite ./engine/decrypt ./engine/sandbox ./engine/service/api ./engine/service/job ./engine/service/schedule ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
+LARGE_TESTS := ^(TestBucketForgotten|TestEveryFieldOfEveryOperation|TestForeignFiltersAreChecked|TestForeignFilterKeepsSecrets|TestPluginTestConfines|TestReplayIsConfined|TestForeignProcesses|TestBrokenProcessesFail|TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestTicksOfYears|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
 # As the programs that the tests start are built, and the linters read, so that every package is compiled once for all of
 # it, and once more for the race detector, which needs cgo.
 UNRACED := CGO_ENABLED=0 -vet=off -tags $(TAGS) -timeout 45m
@@ -86,7 +91,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service bench-jobs bench-webhooks build docs proto clean
+.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service bench-jobs bench-webhooks bench-stream build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -120,13 +125,15 @@ lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where it
 
 # JOB_ROUNDS is how often a part of each service with jobs is killed, and STALLS how often a worker stands still.
 # Every kind of death (killed, stopped, too large, the program itself) for every place and server; then deaths at any moment.
-soak: deps ## the long form of the deaths, of the kill rounds, of broken connections, of jobs and webhooks under all of that and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m, JOB_ROUNDS=300, STALLS=100, HOOK_ROUNDS=200)
+soak: deps ## the long form of the deaths, of the kill rounds, of broken connections, of jobs and webhooks under all of that and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m, JOB_ROUNDS=300, STALLS=100, HOOK_ROUNDS=200, STREAM_KILLS=200)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 8 -v -run '^(TestDeath|TestMemoryLimitLeavesNothing)' ./integration/e2e -deaths $(DEATHS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 1h -v -run 'TestKilledWithJobs|TestPowerLoss' ./engine/service/store/sqlite -rounds 100
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run TestServiceEnds ./integration/service -kills $$(($(KILLS) / 10))
 	$(GO) test -tags $(TAGS) -count=1 -timeout 6h -v -run '^(TestJobsSurvive|TestStoppedWorkers)$$' ./integration/service -job-rounds $(JOB_ROUNDS) -stalls $(STALLS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run '^TestWebhooksSurvive$$' ./integration/service -hook-rounds $(HOOK_ROUNDS)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run '^TestStreamSurvives$$' ./integration/datastream -stream-kills $(STREAM_KILLS)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 1 -v -run '^(TestLargeTransaction|TestFirstCopy)$$' ./integration/datastream -stream-rows $(STREAM_ROWS) -stream-copy $(STREAM_COPY)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@bash $(SCRIPTS)/fuzz.sh $(TAGS) $(FUZZTIME)
@@ -146,6 +153,9 @@ bench-jobs: deps ## jobs of the service: accepted, taken, run and listed, and on
 
 bench-webhooks: deps ## deliveries of webhooks beside 10,000 that wait for a receiver that hangs: how long they take (HANGING=10000)
 	$(GO) test -tags $(TAGS) -count=1 -v -run '^TestSlowReceiver$$' ./integration/service -hanging $(HANGING) -timed 1000
+
+bench-stream: deps ## the data stream beside the server's own replica, on the same log: changes a second, and how late each is (STREAM_CHANGES=100000)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkStream$$' -benchtime 1x ./integration/datastream -stream-changes $(STREAM_CHANGES)
 
 build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and macOS, amd64 and arm64
 	@for platform in $(PLATFORMS); do \

@@ -8,9 +8,10 @@ import (
 	"io/fs"
 )
 
-//go:embed *.yaml templates sql
+//go:embed *.yaml templates streams sql
 var files embed.FS
 
 // FS returns the catalogue: NAME.yaml for every pipeline, templates/NAME.yaml for
-// every template, and sql/ with the schema and the procedures.
+// every template, streams/NAME.yaml for every pipeline of a data stream, and sql/ with
+// the schema and the procedures.
 func FS() fs.FS { return files }

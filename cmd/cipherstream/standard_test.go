@@ -102,6 +102,7 @@ var elsewhere = []string{
 	"key revoke", "key rotate", "customer key activate", "customer key retire", "state backup", "state restore", "state move",
 	"jobs get", "jobs watch", "jobs cancel", "jobs download", "worker", "schedule get", "schedule put", "schedule delete", "schedule run",
 	"maintenance announce", "webhook delete", "webhook deliveries", "webhook get", "webhook retry", "webhook secret activate", "webhook secret rotate", "webhook set", "webhook test",
+	"data-stream set", "data-stream get", "data-stream status", "data-stream enable", "data-stream disable", "data-stream reset", "data-stream check",
 }
 
 // TestWritersAreAll: a new command is tried with an output that is full, and with one that nobody reads.

@@ -11,10 +11,19 @@ type Table struct {
 	Name string
 	// Columns names the values of a row, in the order of schema.sql.
 	Columns []string
-	// Rows is the number of rows.
+	// Rows is the number of rows that are generated.
 	Rows int64
 
 	fill func(row int64, out []Value)
+	more func() int64 // rows that were added to them; nil is none
+}
+
+// Now is the number of rows as it is now: Rows, unless the practice is a living one.
+func (t *Table) Now() int64 {
+	if t.more == nil {
+		return t.Rows
+	}
+	return t.Rows + t.more()
 }
 
 // Row puts the values of a row, counted from 0, into out, which must hold
@@ -53,25 +62,30 @@ func (g *generator) grown() []Table {
 	of := func(t part) int64 { return partsOf[t].total(g.kept.count()) }
 	plans := plansOf.total(g.patients)
 	return []Table{
-		{"patient", patientColumns, g.patients, g.patient},
-		{"appointment", appointmentColumns, g.appointments, g.appointment},
-		{"appointment_cancellation", cancellationColumns, g.missed.count(), g.cancellation},
-		{"appointment_reminder", reminderColumns, remindersOf.total(g.appointments), g.reminder},
-		{"waitlist", waitlistColumns, (g.patients + waiters - 1) / waiters, g.waiting},
-		{"recall", recallColumns, recallsOf.total(g.patients), g.recall},
-		{"treatment", treatmentColumns, of(linePart), g.ledger(linePart, g.treatment)},
-		{"treatment_plan", planColumns, plans, g.treatmentPlan},
-		{"treatment_plan_item", planItemColumns, planItemsOf.total(plans), g.planItem},
-		{"invoice", invoiceColumns, of(invoicePart), g.ledger(invoicePart, g.invoice)},
-		{"invoice_practitioner", invoicePractitionerColumns, of(sharePart), g.ledger(sharePart, g.invoicePractitioner)},
-		{"invoice_instalment", instalmentColumns, of(instalmentPart), g.ledger(instalmentPart, g.instalment)},
-		{"account_payment_plan", agreementColumns, of(agreementPart), g.ledger(agreementPart, g.agreement)},
-		{"receipt", receiptColumns, of(receiptPart), g.ledger(receiptPart, g.receipt)},
-		{"payment_allocation", allocationColumns, of(allocationPart), g.ledger(allocationPart, g.allocation)},
-		{"deposit", depositColumns, of(depositPart), g.ledger(depositPart, g.deposit)},
-		{"discount", discountColumns, of(discountPart), g.ledger(discountPart, g.discount)},
-		{"expense", expenseColumns, of(expensePart) + g.appointments/overheads, g.expenses()},
+		grown("patient", patientColumns, g.patients, g.patient),
+		grown("appointment", appointmentColumns, g.appointments, g.appointment),
+		grown("appointment_cancellation", cancellationColumns, g.missed.count(), g.cancellation),
+		grown("appointment_reminder", reminderColumns, remindersOf.total(g.appointments), g.reminder),
+		grown("waitlist", waitlistColumns, (g.patients+waiters-1)/waiters, g.waiting),
+		grown("recall", recallColumns, recallsOf.total(g.patients), g.recall),
+		grown("treatment", treatmentColumns, of(linePart), g.ledger(linePart, g.treatment)),
+		grown("treatment_plan", planColumns, plans, g.treatmentPlan),
+		grown("treatment_plan_item", planItemColumns, planItemsOf.total(plans), g.planItem),
+		grown("invoice", invoiceColumns, of(invoicePart), g.ledger(invoicePart, g.invoice)),
+		grown("invoice_practitioner", invoicePractitionerColumns, of(sharePart), g.ledger(sharePart, g.invoicePractitioner)),
+		grown("invoice_instalment", instalmentColumns, of(instalmentPart), g.ledger(instalmentPart, g.instalment)),
+		grown("account_payment_plan", agreementColumns, of(agreementPart), g.ledger(agreementPart, g.agreement)),
+		grown("receipt", receiptColumns, of(receiptPart), g.ledger(receiptPart, g.receipt)),
+		grown("payment_allocation", allocationColumns, of(allocationPart), g.ledger(allocationPart, g.allocation)),
+		grown("deposit", depositColumns, of(depositPart), g.ledger(depositPart, g.deposit)),
+		grown("discount", discountColumns, of(discountPart), g.ledger(discountPart, g.discount)),
+		grown("expense", expenseColumns, of(expensePart)+g.appointments/overheads, g.expenses()),
+		grown("log_entry", logColumns, g.logEntries(), g.logEntry),
 	}
+}
+
+func grown(name string, columns []string, rows int64, fill func(row int64, out []Value)) Table {
+	return Table{Name: name, Columns: columns, Rows: rows, fill: fill}
 }
 
 // columnNames are the words of a list.

@@ -33,6 +33,8 @@ const (
 	forStaff
 	forList
 	forDeletion
+	forLog
+	forChange
 )
 
 func sequence(seed, purpose uint64, row int64) random {

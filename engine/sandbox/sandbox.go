@@ -63,7 +63,7 @@ type Options struct {
 	// appointments. 0 means 1.
 	Scale float64
 	// Patients and Appointments choose the number of rows directly, when not 0. The
-	// other tables follow from these two: in all about 9 rows an appointment.
+	// other tables follow from these two: in all about 10 rows an appointment.
 	Patients, Appointments int64
 }
 

@@ -167,7 +167,7 @@ var references = map[string]string{
 	"receipt_installment_id": "invoice_instalment", "payment_type_id": "payment_type",
 	"reverses_allocation_id": "payment_allocation", "reverses_deposit_id": "deposit", "refunds_deposit_id": "deposit",
 	"reverses_discount_id": "discount", "expense_category_id": "expense_category", "item_category_id": "item_category",
-	"parent_category_id": "item_category", "user_role_id": "user_role",
+	"parent_category_id": "item_category", "user_role_id": "user_role", "user_id": "practice_user",
 }
 
 // byText are references by a code.

@@ -21,6 +21,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/api"
 	"github.com/cipherstream/cipherstream/engine/service/api/admin"
+	"github.com/cipherstream/cipherstream/engine/service/changes"
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/job"
@@ -53,6 +54,7 @@ type Record interface {
 	api.JobRecord
 	schedule.Record
 	deliveryRecord
+	changes.Record
 }
 
 // Config is what a service is made of. Settings, Engine, Record and DataKey have to be given; they stay the caller's, who
@@ -60,7 +62,10 @@ type Record interface {
 type Config struct {
 	Settings *config.Settings
 	Engine   *engine.Engine
-	Record   Record
+	// Streams runs the pipelines of data streams, which are files as well, and run for as long as the process does: their memory
+	// is none that requests and jobs share. Default there are no data streams.
+	Streams *engine.Engine
+	Record  Record
 	// DataKey seals the encryption keys that the service makes.
 	DataKey *datakey.Key
 	// Buckets are where the objects of jobs go. Default none, and no jobs.
@@ -90,6 +95,7 @@ type Service struct {
 	spools    *spool.Pool
 	jobs      *job.Manager // nil when there are none
 	schedules *schedules   // nil when there are no jobs
+	streams   *streams     // nil when there are none
 	accepts   *acceptance
 	hooks     *hooks
 	traces    *telemetry.Traces
@@ -147,6 +153,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err := s.hooks.use(s.jobs, s.registry, s.metrics); err != nil {
 		return nil, err
 	}
+	if s.streams, err = newStreams(&s.cfg, s.registry, s.metrics); err != nil {
+		return nil, err
+	}
 	parts := api.Config{
 		Engine: cfg.Engine, Tuning: tuning(set), Customers: s.registry, Admission: s.admission, Spools: spools, Requests: cfg.Record,
 		Observer: &observer{metrics: s.metrics, traces: s.traces}, Log: cfg.Log, Now: cfg.Now,
@@ -157,6 +166,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if s.jobs != nil {
 		parts.Jobs, parts.JobRecord, parts.LinkKey, parts.JobsRefused = s.jobs, cfg.Record, cfg.DataKey.Derive("links"), s.accepts.refused
 		parts.Schedules = s.schedules
+	}
+	if s.streams != nil {
+		parts.DataStreams = s.streams
 	}
 	if s.api, err = api.New(parts); err != nil {
 		return nil, err
@@ -277,6 +289,9 @@ func (s *Service) Start(ctx context.Context) (err error) {
 		s.schedules.Start()
 	}
 	s.hooks.dispatcher.Start()
+	if s.streams != nil {
+		s.streams.Start()
+	}
 	attributes := []any{"address", s.public.address(), "tls", set.Listen.Certificate != "", "state", cmp.Or(set.Directory, "on a server"), "customers", len(set.Customers),
 		"version", s.cfg.Version}
 	if pin := s.public.pin(); pin != "" {
@@ -340,6 +355,7 @@ func (s *Service) Stop(ctx context.Context) {
 		cancel()
 	}
 	sent, cancelSent := context.WithTimeout(context.WithoutCancel(ctx), cutTime)
+	s.streams.stop(sent)
 	s.hooks.dispatcher.Stop(sent) // what is broken off is sent again by another process, or the next one
 	cancelSent()
 	for _, l := range s.loops {
@@ -373,6 +389,12 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 			return err
 		}
 	}
+	var pipelines map[string]*engine.Prepared
+	if s.streams != nil {
+		if pipelines, err = s.streams.prepare(to); err != nil {
+			return err
+		}
+	}
 	// The certificate is read anew even where its path is the same: that is what is renewed most.
 	pair, err := readCertificate(to.Listen.Certificate, to.Listen.Key)
 	if err != nil {
@@ -395,6 +417,10 @@ func (s *Service) Reload(ctx context.Context, to *config.Settings) (err error) {
 		}
 	}
 	// Nothing below can fail.
+	if s.streams != nil {
+		s.streams.use(pipelines)
+		s.streams.Wake()
+	}
 	s.admission.Change(admitted(to))
 	s.spools.Change(spooled(to))
 	s.api.Tune(tuning(to))
@@ -427,18 +453,23 @@ func LogLevel(word string) (level slog.Level) {
 func customers(set *config.Settings) []customer.Customer {
 	var out []customer.Customer
 	for _, c := range set.Customers {
-		attributes := map[string]any{}
-		for name, value := range c.Attributes {
-			attributes[name] = value
-		}
-		if c.TimeZone != "" {
-			attributes["time_zone"] = c.TimeZone
-		}
 		out = append(out, customer.Customer{
 			ID: c.ID, Name: c.Name, Demo: c.Demo, DSN: c.DSN, Bucket: c.Bucket, SealingKeys: c.EncryptionKeys,
 			Allow: engine.AllowList{Tables: c.Allow.Tables, Procedures: c.Allow.Procedures}, Networks: c.Networks, Streams: c.Streams,
-			Attributes: attributes, Emails: c.Notify.Emails, MailOf: c.Notify.Events,
+			Attributes: attributes(&c), Emails: c.Notify.Emails, MailOf: c.Notify.Events,
 		})
 	}
 	return out
+}
+
+// attributes are what pipelines know of a customer beside its identifier.
+func attributes(c *config.Customer) map[string]any {
+	all := map[string]any{}
+	for name, value := range c.Attributes {
+		all[name] = value
+	}
+	if c.TimeZone != "" {
+		all["time_zone"] = c.TimeZone
+	}
+	return all
 }

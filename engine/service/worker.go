@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
@@ -16,12 +17,13 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// Worker is a process that runs jobs, and answers nobody but operators.
+// Worker is a process that runs jobs and data streams, and answers nobody but operators.
 type Worker struct {
 	cfg       Config
 	registry  *customer.Registry
 	jobs      *job.Manager
 	schedules *schedules
+	streams   *streams // nil when there are none
 	accepts   *acceptance
 	hooks     *hooks
 	metrics   *telemetry.Metrics
@@ -57,6 +59,9 @@ func NewWorker(ctx context.Context, cfg Config) (*Worker, error) {
 	if w.schedules, err = newSchedules(&w.cfg, w.registry, w.metrics); err != nil {
 		return nil, err
 	}
+	if w.streams, err = newStreams(&w.cfg, w.registry, w.metrics); err != nil {
+		return nil, err
+	}
 	w.metrics.Gauge("memory_used_bytes", "Memory that runs were given.", func() float64 { return float64(memory.Stats().Used) })
 	w.metrics.Gauge("memory_limit_bytes", "Memory that runs may be given.", func() float64 { return float64(memory.Stats().Memory) })
 	w.loops = []*loop{w.accepts.loop(), {name: "keys", every: time.Minute, do: w.registry.Flush, atEnd: true}, w.hooks.pruning()}
@@ -83,6 +88,9 @@ func (w *Worker) Start(ctx context.Context) (err error) {
 	w.jobs.Start()
 	w.schedules.Start()
 	w.hooks.dispatcher.Start()
+	if w.streams != nil {
+		w.streams.Start()
+	}
 	attributes := []any{"workers", max(1, w.cfg.Settings.Jobs.Workers), "customers", len(w.cfg.Settings.Customers), "version", w.cfg.Version}
 	if w.ops != nil {
 		attributes = append(attributes, "operations", w.ops.address())
@@ -124,11 +132,22 @@ func (w *Worker) Reload(ctx context.Context, to *config.Settings) error {
 			return fault.New(CodeReload, fault.Usage, "%s takes effect at a start only", c.Path).WithHint("restart the worker, or leave it as it is")
 		}
 	}
+	var pipelines map[string]*engine.Prepared
+	if w.streams != nil {
+		var err error
+		if pipelines, err = w.streams.prepare(to); err != nil {
+			return err
+		}
+	}
 	if err := w.cfg.Buckets.Use(to); err != nil {
 		return err
 	}
 	if err := w.registry.Reload(ctx, customers(to), to.AdminNetworks); err != nil {
 		return errors.Join(err, w.cfg.Buckets.Use(before))
+	}
+	if w.streams != nil {
+		w.streams.use(pipelines)
+		w.streams.Wake()
 	}
 	w.cfg.Settings = to
 	if w.cfg.Level != nil {
@@ -154,6 +173,7 @@ func (w *Worker) Stop(ctx context.Context) {
 	defer cancel()
 	w.schedules.Stop()
 	w.jobs.Stop(over)
+	w.streams.stop(over)
 	w.hooks.dispatcher.Stop(over)
 	for _, l := range w.loops {
 		l.stop()

@@ -49,7 +49,8 @@ func (w *workspace) nothingRuns() {
 }
 
 // killAll kills every process of the workspace, none of which sees the end of another: a signal that stops a process is
-// sent before it is stopped, and what it starts meanwhile is stopped as well.
+// sent before it is stopped, and what it starts meanwhile is stopped as well. Children go first: when the parent of a stopped
+// process group ends, the kernel has the group go on (POSIX, orphaned process groups), and it would clean up.
 func (w *workspace) killAll() {
 	w.Helper()
 	var stopped []int
@@ -62,9 +63,33 @@ func (w *workspace) killAll() {
 		stopped = list
 		return same && !slices.ContainsFunc(list, func(pid int) bool { return !isStopped(pid) })
 	})
-	for _, pid := range stopped {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+	for len(stopped) > 0 {
+		parents := map[int]bool{}
+		for _, pid := range stopped {
+			parents[parent(pid)] = true
+		}
+		stopped = slices.DeleteFunc(stopped, func(pid int) bool {
+			if parents[pid] {
+				return false
+			}
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			return true
+		})
 	}
+}
+
+// parent is the parent of a process, and 0 of one that is gone (proc_pid_stat(5): the second field behind the name).
+func parent(pid int) int {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	of, err := strconv.Atoi(string(fields[1]))
+	if err != nil {
+		return 0
+	}
+	return of
 }
 
 // isStopped reports whether none of the threads of a process can run; one that is gone counts (proc_pid_stat(5): the

@@ -45,6 +45,7 @@ func TestPromotedReplica(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	log := streamOfThree(t, s)
 	here := at(primary)
 	if got := strings.TrimSpace(replica.Query(fmt.Sprintf("SELECT MASTER_POS_WAIT('%s', %s, 60)", here[0], here[1]))); strings.HasPrefix(got, "-") || got == "NULL" {
 		t.Fatalf("the replica does not follow: %s\n%s", got, replica.Query("SHOW SLAVE STATUS"))
@@ -71,11 +72,20 @@ func TestPromotedReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := s.Version()
+	fifth, ok, err := s.ClaimStream(ctx, "c", "lost")
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if n, err := log.Append(ctx, fifth.Fence, store.Append{Position: "p4", Changes: []store.Change{document("d")}}); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
 
 	replica.Exec("RESET SLAVE ALL; SET GLOBAL read_only = 0")
 	between.lead(replica.Port())
 	between.hangUp()
 
+	// The numbers that the new primary knows nothing of are given to nothing else, and what was not acknowledged gets new ones.
+	numberedAnew(t, s, log, fifth)
 	// The worker whose lease the new primary knows nothing of is refused, before anybody else has the job and after.
 	if _, err := s.RenewJob(ctx, lost, store.Progress{}); !fault.Is(err, store.CodeLeaseLost) {
 		t.Errorf("a lease of the lost server is renewed: %v", err)
@@ -138,5 +148,72 @@ func TestReadOnlyForAWhile(t *testing.T) {
 	db.Exec("SET GLOBAL read_only = 0")
 	if _, _, _, err := s.CreateJob(t.Context(), ordered("during")); err != nil {
 		t.Error(err)
+	}
+}
+
+func document(id string) store.Change {
+	return store.Change{Channel: "entities", Type: "patient", ID: id, Sealed: []byte(id)}
+}
+
+// streamOfThree is the database of a stream with three documents, of which the receiver has the first.
+func streamOfThree(t *testing.T, s *mysql.Store) store.StreamLog {
+	t.Helper()
+	ctx := t.Context()
+	if _, err := s.PutStream(ctx, store.Stream{Customer: "c"}, store.Audit{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.SwitchStream(ctx, "c", true, store.Audit{}); err != nil {
+		t.Fatal(err)
+	}
+	lease, ok, err := s.ClaimStream(ctx, "c", "lost")
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	log, err := s.Log(ctx, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	a := store.Append{Position: "p3", Changes: []store.Change{document("a"), document("b"), document("c")}}
+	if _, err := log.Append(ctx, lease.Fence, a); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Acknowledge(ctx, lease.Fence, "entities", 1); err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+// numberedAnew: a server that has not got the fourth document of a stream gives its number to nothing else.
+func numberedAnew(t *testing.T, s *mysql.Store, log store.StreamLog, lost store.StreamLease) {
+	t.Helper()
+	ctx := t.Context()
+	waiting, err := log.Waiting(ctx, "entities", 1, 9, 1<<20)
+	if err != nil || len(waiting) != 2 || waiting[0].ID != "b" || waiting[0].Sequence < 1e15 || waiting[1].Sequence != waiting[0].Sequence+1 {
+		t.Fatalf("%+v waits, %v", waiting, err)
+	}
+	if _, err := s.RenewStream(ctx, lost); !fault.Is(err, store.CodeStreamLost) {
+		t.Errorf("expected %s, got %v", store.CodeStreamLost, err)
+	}
+	if err := s.ReleaseStream(ctx, store.StreamLease{Customer: "c", Holder: "lost", Fence: lost.Fence - 1}); err != nil {
+		t.Fatal(err)
+	}
+	lease, ok, err := s.ClaimStream(ctx, "c", "new")
+	if err != nil || !ok || lease.Fence <= lost.Fence+1 {
+		t.Fatal(lease, ok, err)
+	}
+	if _, err := log.Append(ctx, lease.Fence, store.Append{Position: "p4", Changes: []store.Change{document("d")}}); err != nil {
+		t.Fatal(err)
+	}
+	state, err := log.State(ctx)
+	if c := state.Channels["entities"]; err != nil || c.Sequence != waiting[1].Sequence+1 || c.Waiting != 3 || c.Acknowledged != 1 || state.Position != "p4" {
+		t.Errorf("%+v, %v", state, err)
+	}
+	if _, err := log.Append(ctx, lost.Fence, store.Append{Position: "p9"}); !fault.Is(err, store.CodeStreamLost) {
+		t.Errorf("expected %s, got %v", store.CodeStreamLost, err)
 	}
 }

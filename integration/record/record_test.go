@@ -1,6 +1,7 @@
 package record
 
 import (
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -83,10 +84,35 @@ func (d *databases) empty(t *testing.T, name string) {
 		"DELETE FROM requests", "DELETE FROM jobs", "DELETE FROM job_transitions", "DELETE FROM shares", "DELETE FROM past_runs",
 		"DELETE FROM idempotency", "DELETE FROM outbox", "TRUNCATE TABLE deliveries", "DELETE FROM delivery_attempts", "DELETE FROM endpoints", "DELETE FROM delivery_shares",
 		"DELETE FROM webhooks", "DELETE FROM webhook_secrets", "DELETE FROM schedules", "DELETE FROM notices", "UPDATE counters SET value = 0",
+		"DELETE FROM streams", "DELETE FROM stream_schema",
 	} {
 		if _, err := db.Exec(statement); err != nil {
 			t.Error(err)
 		}
+	}
+	dropStreams(t, db)
+}
+
+// dropStreams removes the tables of streams.
+func dropStreams(t *testing.T, db *sql.DB) {
+	rows, err := db.Query("SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND table_name LIKE 'stream!_%!_%' ESCAPE '!'")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Error(err)
+			return
+		}
+		if _, err := db.Exec("DROP TABLE `" + name + "`"); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -94,6 +120,21 @@ func TestConformance(t *testing.T) {
 	eachServer(t, func(t *testing.T, on *servers.Server) {
 		d := &databases{on: on}
 		storetest.Run(t, d.opened)
+	})
+}
+
+// TestStreamTwins does the same of streams to both implementations and compares what they say.
+func TestStreamTwins(t *testing.T) {
+	eachServer(t, func(t *testing.T, on *servers.Server) {
+		d := &databases{on: on}
+		for seed := range uint64(2) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				clock := storetest.NewClock()
+				storetest.CompareStreams(t, rand.New(rand.NewPCG(seed, 1)), d.opened(t),
+					storetest.Opened{Store: memory.NewAt(clock.Now), Advance: clock.Advance})
+			})
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -294,10 +295,16 @@ func TestMove(t *testing.T) {
 		}
 		to := open(t, on.DSN(on.Database()), mysql.Options{})
 		before := to.Version()
-		moved, err := sqlrecord.Move(ctx, from.Record, to.Record)
+		streamed(t, from)
+		streams, done, err := from.StreamMoves(ctx, to.MakeStream)
 		if err != nil {
 			t.Fatal(err)
 		}
+		moved, err := sqlrecord.Move(ctx, from.Record, to.Record, streams...)
+		if err := errors.Join(err, done()); err != nil {
+			t.Fatal(err)
+		}
+		moved = streamsMoved(t, moved)
 		rows := map[string]int64{}
 		for _, m := range moved {
 			rows[m.Table] = m.Rows
@@ -336,7 +343,8 @@ func TestMove(t *testing.T) {
 			// job_counts are kept by triggers, from what moves; counters are a record's own.
 			names(file, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT IN ('job_counts', 'counters') ORDER BY 1"),
 			names(on.Open(on.Database()), `SELECT table_name FROM information_schema.tables WHERE table_schema = database()
-				AND table_name NOT IN ('record', 'record_schema', 'counters', 'instances') ORDER BY binary table_name`),
+				AND table_name NOT IN ('record', 'record_schema', 'counters', 'instances', 'stream_schema')
+				AND table_name NOT LIKE 'stream!_%!_%' ESCAPE '!' ORDER BY binary table_name`),
 		} {
 			if !slices.Equal(got, want) {
 				t.Errorf("the tables are %v, and moved were %v", got, want)
@@ -369,6 +377,8 @@ func TestMove(t *testing.T) {
 		same("endpoints", func(s storetest.Store) (any, error) { return s.Endpoints(ctx, "c") })
 		same("outbox", func(s storetest.Store) (any, error) { return s.Outbox(ctx, 0, 1000) })
 		same("audit", func(s storetest.Store) (any, error) { return s.AuditOf(ctx, "", time.Time{}, 10_000) })
+		same("streams", func(s storetest.Store) (any, error) { return s.Streams(ctx) })
+		streamGoesOn(t, to)
 		// It goes on where the other has ended.
 		j, lease, ok, err := to.ClaimJob(ctx, "w", nil)
 		if err != nil || !ok {
@@ -384,6 +394,74 @@ func TestMove(t *testing.T) {
 			t.Errorf("a second move: %v", err)
 		}
 	})
+}
+
+// streamed gives a record a stream, of which one document was acknowledged and another is large.
+func streamed(t *testing.T, s *sqlite.Store) {
+	t.Helper()
+	ctx := t.Context()
+	for _, customer := range []string{"c", "unused"} {
+		if _, err := s.PutStream(ctx, store.Stream{Customer: customer, Secret: []byte{0xff, 0}, Channels: []string{"logs"}}, store.Audit{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, err := s.Log(ctx, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := store.Append{Position: `{"file":"binlog.000001"}`}
+	for _, id := range []string{"a", "ü", strings.Repeat("long", 100)} {
+		a.Changes = append(a.Changes, store.Change{Channel: "logs", Type: "entry", ID: id, Sealed: bytes.Repeat([]byte{0, 0xff, '\''}, 300_000)})
+	}
+	_, err = log.Append(ctx, 7, a)
+	if err := errors.Join(err, log.Acknowledge(ctx, 7, "logs", 1), log.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// streamsMoved looks at what of streams was moved, and returns the rest.
+func streamsMoved(t *testing.T, moved []sqlrecord.Moved) (rest []sqlrecord.Moved) {
+	t.Helper()
+	got := map[string]int64{}
+	for _, m := range moved {
+		if strings.HasPrefix(m.Table, "stream ") {
+			got[m.Table] = m.Rows
+		} else {
+			rest = append(rest, m)
+		}
+	}
+	want := map[string]int64{"stream c: state": 1, "stream c: channels": 1, "stream c: documents": 3, "stream c: waiting": 2}
+	if !maps.Equal(got, want) {
+		t.Errorf("moved were %v", got)
+	}
+	return rest
+}
+
+// streamGoesOn: the stream is as it was, and its numbers are above all that the other record may give yet.
+func streamGoesOn(t *testing.T, s *mysql.Store) {
+	t.Helper()
+	ctx := t.Context()
+	log, err := s.Log(ctx, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := log.State(ctx)
+	c := state.Channels["logs"]
+	if err != nil || state.Position != `{"file":"binlog.000001"}` || c.Acknowledged != 1 || c.Waiting != 2 || c.WaitingBytes != 1_800_000 || c.Sequence < 1e15 {
+		t.Errorf("%+v, %v", state, err)
+	}
+	waiting, err := log.Waiting(ctx, "logs", 1, 9, 1<<30)
+	if err != nil || len(waiting) != 2 || waiting[0].ID != "ü" || waiting[1].ID != strings.Repeat("long", 100) || waiting[1].Sequence != c.Sequence ||
+		!bytes.Equal(waiting[1].Sealed, bytes.Repeat([]byte{0, 0xff, '\''}, 300_000)) {
+		t.Errorf("%d wait, %v", len(waiting), err)
+	}
+	_, err = log.Append(ctx, 6, store.Append{})
+	if !fault.Is(err, store.CodeStreamLost) {
+		t.Errorf("expected %s, got %v", store.CodeStreamLost, err)
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestTLS: a server whose certificate nobody vouches for is taken by its key alone, and by no other.

@@ -93,13 +93,27 @@ func form(t *testing.T, db *dbtest.Server, of topology, settings string) *cluste
 		c.nodes = append(c.nodes, &node{role: "serve", args: []string{"serve", "--config", c.document}})
 	}
 	for range of.workers {
-		c.nodes = append(c.nodes, &node{role: "worker", args: []string{"worker", "--config", c.document, "--workers", "2"}})
+		c.nodes = append(c.nodes, c.worker())
 	}
 	for _, n := range c.nodes {
 		c.begin(t, n)
 	}
 	c.key, _ = c.deployment.key(t, "clinic")
 	return c
+}
+
+// worker is a process that takes two jobs at a time. It has not begun.
+func (c *cluster) worker() *node {
+	return &node{role: "worker", args: []string{"worker", "--config", c.document, "--workers", "2"}}
+}
+
+// join begins processes that a cluster did not have.
+func (c *cluster) join(t *testing.T, list []*node) {
+	t.Helper()
+	for _, n := range list {
+		c.nodes = append(c.nodes, n)
+		c.begin(t, n)
+	}
 }
 
 func escaped(endpoint string) string {

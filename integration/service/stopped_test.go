@@ -18,13 +18,16 @@ import (
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
-var stalls = flag.Int("stalls", 2, "how often TestStoppedWorkers stops a worker for longer than its lease, half of them at its commit. make soak does it 100 times")
+var stalls = flag.Int("stalls", 10, "how many jobs TestStoppedWorkers stops for longer than their leases, half of them at the commit. make soak does it 100 times")
+
+// stopTogether is how many jobs stand still at once, of as many workers as have taken them.
+const stopTogether = 10
 
 // gatekeeper is a proxy in front of a store that holds what completes an object, when it is told to.
 type gatekeeper struct {
 	url string
-	// next is whether the next one is held; it is told of in held, and goes on when it gets something from release.
-	next    atomic.Bool
+	// next is how many of the next ones are held; each is told of in held, and goes on when it gets something from release.
+	next    atomic.Int64
 	held    chan struct{}
 	release chan struct{}
 }
@@ -43,7 +46,7 @@ func keepGate(t *testing.T, store *servers.Store) *gatekeeper {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		completes := r.Method == http.MethodPost && q.Has("uploadId") || r.Method == http.MethodPut && !q.Has("partNumber")
-		if completes && g.next.CompareAndSwap(true, false) {
+		if completes && g.next.Add(-1) >= 0 {
 			g.held <- struct{}{}
 			<-g.release
 			// Who asked may have gone; the store completes it all the same.
@@ -93,68 +96,104 @@ func (c *cluster) holders(t *testing.T, id string) (pids []int) {
 // pickedUp is within which time a job has to run elsewhere whose worker is gone.
 const pickedUp = 30 * time.Second
 
-// TestStoppedWorkers: a worker that stands still for longer than its lease, in the middle of its upload or between its gate and
-// the store's completion, is refused when it goes on; somebody else has run the job by then, whose object is the only one.
+// TestStoppedWorkers: workers that stand still for longer than their leases, in the middle of an upload or between the gate and
+// the store's completion, are refused when they go on; somebody else has run the jobs by then, whose objects are the only ones.
 func TestStoppedWorkers(t *testing.T) {
 	t.Parallel()
 	store := servers.PrivateMinIO(t)
 	gate := keepGate(t, store)
-	c := form(t, ordered(t), topology{serves: 1, workers: 2, record: servers.PrivateMySQL(t), store: store, endpoint: gate.url}, loose)
+	c := form(t, ordered(t), topology{serves: 1, record: servers.PrivateMySQL(t), store: store, endpoint: gate.url}, loose)
 	want := contentOf(c.rows(t, "numbers"))
 	h := &history{Want: map[string]content{}}
-	for n := range *stalls {
-		atCommit := n%2 == 1
-		gate.next.Store(atCommit)
-		body := `{"customer_id":"clinic","table_name":"long_one","mode":"job"}`
-		if atCommit {
-			body = strings.Replace(body, "long_one", "numbers", 1)
-		}
-		j := c.order(t, body)
-		if atCommit {
-			h.Want[j.ID] = want
-		}
-		h.Answers = append(h.Answers, answered{j.ID, j.ID})
-		if atCommit {
-			<-gate.held
-		} else {
-			eventually(t, "an upload", func() bool { return c.status(t, j.ID).Rows > 0 })
-		}
-		first := c.holders(t, j.ID)
-		if len(first) != 1 {
-			t.Fatalf("%s was taken by %v", j.ID, first)
-		}
-		stopped := c.nodes[slices.IndexFunc(c.nodes, func(n *node) bool { return n.cmd.Process.Pid == first[0] })]
-		signal := func(s syscall.Signal) {
-			if err := stopped.cmd.Process.Signal(s); err != nil {
-				t.Fatal(err)
-			}
-		}
-		signal(syscall.SIGSTOP)
-		since := time.Now()
-		eventually(t, "somebody else to run "+j.ID, func() bool { return len(c.holders(t, j.ID)) == 2 })
-		if took := time.Since(since); took > pickedUp {
-			t.Errorf("%s was picked up after %v", j.ID, took)
-		}
-		if atCommit { // the other one has ended before it goes on
-			c.until(t, j.ID, "completed")
-			gate.release <- struct{}{}
-		}
-		signal(syscall.SIGCONT)
-		eventually(t, "the worker that was stopped to be refused", func() bool {
-			for line := range strings.Lines(stopped.stderr.String()) {
-				if strings.Contains(line, j.ID) && strings.Contains(line, `"cause":"store.lease_lost"`) {
-					return true
-				}
-			}
-			return false
-		})
-		c.until(t, j.ID, "completed")
-		if now := c.holders(t, j.ID); len(now) != 2 || now[1] == first[0] {
-			t.Errorf("%s was taken by %v", j.ID, now)
-		}
+	for left := *stalls; left > 0 && !t.Failed(); left -= stopTogether {
+		c.stand(t, gate, h, want, min(left, stopTogether))
 	}
 	c.all(t, h)
 	for _, fault := range h.faults() {
 		t.Error(fault)
 	}
+}
+
+// stand has the workers of some jobs stand still, every other one at its commit, while others come and run them.
+func (c *cluster) stand(t *testing.T, gate *gatekeeper, h *history, want content, jobs int) {
+	t.Helper()
+	var workers, others []*node
+	for range (jobs + 1) / 2 { // each takes two jobs
+		workers, others = append(workers, c.worker()), append(others, c.worker())
+	}
+	c.join(t, workers)
+	atCommit := map[string]bool{}
+	var ids []string
+	commits := jobs / 2
+	gate.next.Store(int64(commits))
+	for n := range jobs {
+		table := "long_one"
+		if n < commits {
+			table = "numbers"
+		}
+		j := c.order(t, `{"customer_id":"clinic","table_name":"`+table+`","mode":"job"}`)
+		if atCommit[j.ID] = n < commits; atCommit[j.ID] {
+			h.Want[j.ID] = want
+		}
+		h.Answers = append(h.Answers, answered{j.ID, j.ID})
+		ids = append(ids, j.ID)
+	}
+	for range commits {
+		<-gate.held
+	}
+	first, stopped := map[string]int{}, map[int]*node{}
+	for _, id := range ids {
+		if !atCommit[id] {
+			eventually(t, "an upload", func() bool { return c.status(t, id).Rows > 0 })
+		}
+		took := c.holders(t, id)
+		if len(took) != 1 {
+			t.Fatalf("%s was taken by %v", id, took)
+		}
+		first[id] = took[0]
+		stopped[took[0]] = workers[slices.IndexFunc(workers, func(n *node) bool { return n.cmd.Process.Pid == took[0] })]
+	}
+	signal := func(s syscall.Signal) {
+		for _, n := range stopped {
+			if err := n.cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	signal(syscall.SIGSTOP)
+	since := time.Now()
+	c.join(t, others)
+	for _, id := range ids {
+		eventually(t, "somebody else to run "+id, func() bool { return len(c.holders(t, id)) == 2 })
+		if took := time.Since(since); took > pickedUp {
+			t.Errorf("%s was picked up after %v", id, took)
+		}
+	}
+	for _, id := range ids { // the others have ended what stands at its commit before it goes on
+		if atCommit[id] {
+			c.until(t, id, "completed")
+		}
+	}
+	for range commits {
+		gate.release <- struct{}{}
+	}
+	signal(syscall.SIGCONT)
+	for _, id := range ids {
+		eventually(t, "the worker that was stopped to be refused "+id, func() bool {
+			for line := range strings.Lines(stopped[first[id]].stderr.String()) {
+				if strings.Contains(line, id) && strings.Contains(line, `"cause":"store.lease_lost"`) {
+					return true
+				}
+			}
+			return false
+		})
+		c.until(t, id, "completed")
+		if now := c.holders(t, id); len(now) != 2 || now[1] == first[id] {
+			t.Errorf("%s was taken by %v", id, now)
+		}
+	}
+	for _, n := range append(workers, others...) {
+		n.stop(t, syscall.SIGTERM)
+	}
+	c.nodes = slices.DeleteFunc(c.nodes, func(n *node) bool { return n.role == "worker" })
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
-var jobRounds = flag.Int("job-rounds", 6, "how often TestJobsSurvive kills a part of each service while jobs go on. make soak does it 300 times")
+var jobRounds = flag.Int("job-rounds", 30, "how often TestJobsSurvive kills a part of each service while jobs go on. make soak does it 300 times")
 
 // TestJobsSurvive kills processes, the record's server and the store at random moments, while clients order jobs, look at them and
 // cancel some: after every round, what clients were told, the list, the transitions, the audit and the objects agree.

@@ -549,6 +549,29 @@ ALTER TABLE expense
   ADD KEY expense_ts_4_insert (ts_4_insert),
   ADD KEY expense_ts_4_update (ts_4_update);
 
+-- What people and the software did: audit entries of who looked at or changed what,
+-- and application entries of the software itself. A quarter as many as appointments.
+-- An entry is written once, in the order of its key, and never changed or deleted, so
+-- there is no `is_deleted`, and `ts_4_update` is `ts_4_insert`.
+CREATE TABLE log_entry (
+  log_entry_id BIGINT       NOT NULL,
+  log_kind     VARCHAR(20)  NOT NULL,  -- Audit, Application
+  severity     VARCHAR(10)  NOT NULL,  -- Info, Warning, Error
+  user_id      INT          NULL,      -- of a practice_user; none: the software itself
+  module       VARCHAR(40)  NOT NULL,
+  action       VARCHAR(40)  NOT NULL,
+  patient_id   INT          NULL,      -- whom it is about
+  workstation  VARCHAR(40)  NULL,
+  message      VARCHAR(500) NULL,
+  ts_4_insert  DATETIME     NOT NULL,
+  ts_4_update  DATETIME     NOT NULL,
+  PRIMARY KEY (log_entry_id)
+) DEFAULT CHARSET=utf8mb4;
+
+ALTER TABLE log_entry
+  ADD KEY log_entry_ts_4_insert (ts_4_insert),
+  ADD KEY log_entry_ts_4_update (ts_4_update);
+
 -- The practice's set-up: lists that do not grow with the number of patients, but
 -- where it is said. A reference procedure gives a whole list, so these have no keys
 -- but their own, and that of the last change where other procedures show a value of

@@ -50,12 +50,21 @@ func trials(t *testing.T) map[string][]stagetest.Options {
 	}
 	db := dbtest.MariaDB(t)
 	db.Exec(`CREATE TABLE visit (id INT NOT NULL, name VARCHAR(20), paid DECIMAL(10,2), day DATE, PRIMARY KEY (id));
-		INSERT INTO visit SELECT seq, IF(seq % 3, CONCAT('ü', seq), NULL), seq / 7, '2024-02-29' FROM seq_1_to_900`)
+		INSERT INTO visit SELECT seq, IF(seq % 3, CONCAT('ü', seq), NULL), seq / 7, '2024-02-29' FROM seq_1_to_900;
+		CREATE TABLE polled (id INT NOT NULL PRIMARY KEY, name VARCHAR(20), ts_4_update DATETIME);
+		INSERT INTO polled SELECT seq, CONCAT('ü', seq), '2024-02-29 12:00:00' FROM seq_1_to_900`)
 	rows := func(protocol string) stagetest.Options {
 		return stagetest.Options{Settings: settings{"url": db.DSN(db.Database()), "query": "SELECT * FROM visit ORDER BY id", "protocol": protocol}}
 	}
+	logging := dbtest.Private(t, "--log-bin=binlog", "--server-id=1", "--binlog-format=ROW", "--expire-logs-days=30")
+	logging.Exec("CREATE TABLE visit (number INT NOT NULL, name VARCHAR(20), paid DECIMAL(10,2), PRIMARY KEY (number)) ENGINE=InnoDB; " +
+		"INSERT INTO visit SELECT seq, IF(seq % 3, CONCAT('ü', seq), NULL), seq / 7 FROM seq_1_to_900")
 	return map[string][]stagetest.Options{
 		"source/mysql": {rows("binary"), rows("text")},
+		"source/mysql-changes": {{Settings: settings{"url": logging.DSN(logging.Database()), "again": `{"documents":[]}`, "page_rows": 400,
+			"tables": []settings{{"table": "visit", "type": "visit", "channel": "entities"}}}}},
+		"source/mysql-poll": {{Settings: settings{"url": db.DSN(db.Database()), "page_rows": 100, "again": `{"documents":[]}`, "tables": []settings{
+			{"table": "polled", "type": "visit", "channel": "entities", "rename": settings{"id": "number"}}}}}},
 		"source/csv": {
 			{Settings: settings{"path": write("rows.csv", lines("id,name,paid\r\n", "7,\"a \"\"b\"\"\",1.25\r\n"))}},
 			{Settings: settings{"path": write("typed.csv", lines("id,name,paid\n", "-7,,0.5\n")), "columns": columns}},

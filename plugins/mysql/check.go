@@ -184,7 +184,7 @@ func (s *source) prepareOnly(query string, args int) ([]columnDef, error) {
 	if stmt.params != args {
 		return nil, argumentCountFault(stmt.params, args)
 	}
-	return stmt.columns, s.session.c.command(commandClose, []byte{byte(stmt.id), byte(stmt.id >> 8), byte(stmt.id >> 16), byte(stmt.id >> 24)})
+	return stmt.columns, s.session.c.forget(stmt.id)
 }
 
 // checkCall looks a procedure up in the catalogue. An empty database is the session's own. The

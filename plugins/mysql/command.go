@@ -56,6 +56,11 @@ func prepare(c *wire, sql string) (prepared, error) {
 	return stmt, nil
 }
 
+// forget has the server drop a prepared statement (COM_STMT_CLOSE), which it does not answer.
+func (c *wire) forget(statement uint32) error {
+	return c.command(commandClose, binary.LittleEndian.AppendUint32(nil, statement))
+}
+
 // execute sends COM_STMT_EXECUTE without a cursor. The arguments are as
 // arguments returns them, as many as the statement has parameters.
 func execute(c *wire, stmt prepared, args []any) error {

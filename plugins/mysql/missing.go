@@ -104,5 +104,5 @@ func (s *source) checkReadable(table string) error {
 	case err != nil:
 		return err
 	}
-	return s.session.c.command(commandClose, []byte{byte(stmt.id), byte(stmt.id >> 8), byte(stmt.id >> 16), byte(stmt.id >> 24)})
+	return s.session.c.forget(stmt.id)
 }

@@ -26,6 +26,7 @@ type session struct {
 	c        *wire
 	id       uint32
 	mariaDB  bool
+	version  string
 	mode     sqlMode
 	identity string            // of the server, see identify
 	hasRole  bool              // one is active, on MySQL
@@ -45,7 +46,9 @@ func openSession(ctx context.Context, t *target, s *Settings) (*session, error) 
 	}
 	ses := &session{
 		target: t, c: conn.wire, id: conn.handshake.connectionID, mariaDB: conn.handshake.mariaDB(),
-		facts: map[string]string{"connection": conn.protection},
+		// MariaDB puts a version before its own, for replicas that know none of two digits.
+		version: strings.TrimPrefix(conn.handshake.version, "5.5.5-"),
+		facts:   map[string]string{"connection": conn.protection},
 	}
 	ses.c.limit = ownAnswers
 	release := ses.watch(ctx)

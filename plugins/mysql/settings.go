@@ -49,8 +49,8 @@ type Settings struct {
 	MaxRows         int64         `config:"max_rows" default:"0" min:"0" doc:"A preview: the result ends after so many rows, and what the statement still does is killed on the server and not looked back at. 0 is all."`
 }
 
-// check finds contradictions between settings, which the specification cannot.
-func (s *Settings) check() error {
+// checkStatement finds contradictions between settings of what is read, which the specification cannot.
+func (s *Settings) checkStatement() error {
 	switch {
 	case s.Call == "" && s.Query == "" && !s.Request.given():
 		return settingsFault("neither call nor query nor request is set").
@@ -60,6 +60,13 @@ func (s *Settings) check() error {
 	case s.Request.given() && (s.Call != "" || s.Query != "" || len(s.Args) > 0):
 		return settingsFault("request stands beside call, query or args").
 			WithHint("keep the one that is meant; a request has arguments of its own")
+	}
+	return nil
+}
+
+// check finds contradictions between settings of the connection.
+func (s *Settings) check() error {
+	switch {
 	case !zonePattern.MatchString(s.TimeZone):
 		return settingsFault("time_zone is neither server, an offset such as +10:00 nor the name of a zone")
 	case (s.TLSCert == "") != (s.TLSKey == ""):

@@ -51,24 +51,31 @@ type source struct {
 	release func()   // of the announcement of the session, nil when there is none
 	results *results // of the statement that is under way
 	binary  bool
-	stored  []columnDef // of a table's columns as they are, where the statement reads UNIX times
-	clocks  *zone.Zone  // that these are shown in
-	local   bool        // TIMESTAMP columns were understood in the session's zone
-	sets    int         // result sets so far, those of OUT parameters left out
-	wanted  int         // the setting result_set; 0 is the only one
-	wantOut bool        // result_set: out
-	rows    int64       // about how many will come; 0 is unknown
-	out     bool        // OUT parameters are what is delivered
-	outs    []outParameter
-	ended   bool   // the statement was looked back at
-	read    int64  // rows so far
-	preview bool   // max_rows are there, and the rest is not wanted
-	batch   *batch // nil before the data and after it
-	done    error  // what Next returns from now on: io.EOF, or why the run failed
+	// statement is the prepared one, when binary.
+	statement uint32
+	stored    []columnDef // of a table's columns as they are, where the statement reads UNIX times
+	clocks    *zone.Zone  // that these are shown in
+	// clocksApart says that the session's zone is UTC, and clocks are what the text of a TIMESTAMP shows.
+	clocksApart bool
+	local       bool  // TIMESTAMP columns were understood in the session's zone
+	sets        int   // result sets so far, those of OUT parameters left out
+	wanted      int   // the setting result_set; 0 is the only one
+	wantOut     bool  // result_set: out
+	rows        int64 // about how many will come; 0 is unknown
+	out         bool  // OUT parameters are what is delivered
+	outs        []outParameter
+	ended       bool   // the statement was looked back at
+	read        int64  // rows so far
+	preview     bool   // max_rows are there, and the rest is not wanted
+	batch       *batch // nil before the data and after it
+	done        error  // what Next returns from now on: io.EOF, or why the run failed
 }
 
 func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	t, err := newTarget(&s)
+	if err == nil {
+		err = s.checkStatement()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +101,12 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	src.env, src.pool = withBatches(env), newPool(env.Memory)
+	return src, nil
+}
+
+// withBatches gives an environment the default size of batches, where it says none.
+func withBatches(env sdk.Env) sdk.Env {
 	if env.BatchRows <= 0 {
 		env.BatchRows = defaultBatchRows
 	}
@@ -101,8 +114,7 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 		env.BatchBytes = defaultBatchBytes
 	}
 	env.BatchBytes = min(env.BatchBytes, largestBatchBytes)
-	src.env, src.pool = env, newPool(env.Memory)
-	return src, nil
+	return env
 }
 
 // Open connects, executes the statement and reads up to the first row of the
@@ -297,9 +309,10 @@ func (s *source) send(query string, args []any) error {
 		case err == nil:
 			if stmt.params != len(args) {
 				s.results.over = true
+				_ = c.forget(stmt.id)
 				return argumentCountFault(stmt.params, len(args))
 			}
-			s.binary = true
+			s.binary, s.statement = true, stmt.id
 			return execute(c, stmt, args)
 		case !errors.As(err, &refused):
 			return err
@@ -343,6 +356,14 @@ func (s *source) bind(defs []columnDef) (*arrow.Schema, error) {
 				return nil, protocolFault("column %q: a UNIX time is of type code 0x%02x", defs[i].name, came[i].typ)
 			}
 			p.kind = unix
+			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: s.clocks.Name}
+			if text := s.clocks.Text(); text != "" {
+				p.field.Metadata = with(p.field.Metadata, sdk.MetaClocks, text)
+			}
+		case p.kind == kindTimestamp && s.clocksApart:
+			if s.clocks == nil {
+				return nil, unknownClocks(defs[i].name)
+			}
 			p.field.Type = &arrow.TimestampType{Unit: p.unit, TimeZone: s.clocks.Name}
 			if text := s.clocks.Text(); text != "" {
 				p.field.Metadata = with(p.field.Metadata, sdk.MetaClocks, text)

@@ -5,6 +5,7 @@ package pin
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"strings"
 )
@@ -23,4 +24,13 @@ func Parse(text string) (pin string, ok bool) {
 func Of(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
 	return Prefix + hex.EncodeToString(sum[:])
+}
+
+// Base64 is a pin that Parse gave in standard base64 without the prefix, as RFC 7469 writes it.
+func Base64(pin string) string {
+	sum, err := hex.DecodeString(strings.TrimPrefix(pin, Prefix))
+	if err != nil {
+		return "" // Parse gave another one
+	}
+	return base64.StdEncoding.EncodeToString(sum)
 }

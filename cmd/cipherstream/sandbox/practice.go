@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"io/fs"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,12 +16,18 @@ type Practice struct {
 	seed                   uint64
 	scale                  float64
 	patients, appointments int64
+	changes                time.Duration
 }
 
 // Flags adds those for seed and scale to a command, with a prefix before their names.
 func (p *Practice) Flags(c *cobra.Command, prefix string) {
 	c.Flags().Uint64Var(&p.seed, prefix+"seed", 0, "`NUMBER` that chooses the generated practice: other data, same shape")
 	c.Flags().Float64Var(&p.scale, prefix+"scale", 1, "`SIZE` of the practice: 1 is 2,000 patients and 20,000 appointments")
+}
+
+// ChangesFlag adds the one that lets rows change, for a sandbox that goes on for a while.
+func (p *Practice) ChangesFlag(c *cobra.Command, prefix string) {
+	c.Flags().DurationVar(&p.changes, prefix+"changes", 0, "change a few rows every `TIME`, such as 2s: patients, appointments and log entries (default never)")
 }
 
 func (p *Practice) rowFlags(c *cobra.Command) {
@@ -31,6 +38,9 @@ func (p *Practice) rowFlags(c *cobra.Command) {
 func (p *Practice) options() (sandbox.Options, error) {
 	if !(p.scale > 0) {
 		return sandbox.Options{}, terminal.UsageFault("the scale must be above 0, but is %v", p.scale)
+	}
+	if p.changes < 0 || p.changes > 0 && p.changes < time.Millisecond {
+		return sandbox.Options{}, terminal.UsageFault("rows change every 1ms at most, and not every %v", p.changes)
 	}
 	return sandbox.Options{Seed: p.seed, Scale: p.scale, Patients: p.patients, Appointments: p.appointments}, nil
 }

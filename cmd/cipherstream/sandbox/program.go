@@ -75,6 +75,9 @@ func Start(ctx context.Context, t *terminal.Terminal, p *Practice, addr string, 
 	}
 	cmd.Args = append(cmd.Args, "-seed", strconv.FormatUint(p.seed, 10), "-scale", strconv.FormatFloat(p.scale, 'g', -1, 64),
 		"-patients", strconv.FormatInt(p.patients, 10), "-appointments", strconv.FormatInt(p.appointments, 10))
+	if p.changes > 0 {
+		cmd.Args = append(cmd.Args, "-changes", p.changes.String())
+	}
 	if addr != "" {
 		cmd.Args = append(cmd.Args, "-addr", addr)
 	}

@@ -63,6 +63,7 @@ for each start and shown with the connection URL.`,
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "show what the server logs")
 	data.Flags(c, "")
 	data.rowFlags(c)
+	data.ChangesFlag(c, "")
 	c.AddCommand(a.sandboxLoadCommand())
 	return c
 }

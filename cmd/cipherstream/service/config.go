@@ -42,7 +42,7 @@ func (a *app) configCheckCommand() *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Say everything that is wrong with the configuration",
 		Long: `Say everything that is wrong with a document of kind Service, service.yaml by default, with
-place and hint, and with the schedules that it names. Secrets are read, certificates and folders
+place and hint, and with the schedules and pipelines that it names. Secrets are read, certificates and folders
 looked at; nothing is connected to.`,
 		Example: "  cipherstream config check /etc/cipherstream/service.yaml",
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
@@ -59,6 +59,9 @@ looked at; nothing is connected to.`,
 				return err
 			}
 			if err := a.checkSchedules(c.Context(), set); err != nil {
+				return err
+			}
+			if err := a.checkStreamPipelines(c.Context(), set); err != nil {
 				return err
 			}
 			return a.Print(func(w io.Writer) error {

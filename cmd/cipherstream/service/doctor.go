@@ -123,9 +123,10 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Look whether everything is there that the service needs",
 		Long: `Look whether everything is there that the service of a document needs: the record and how durable it
 is; every bucket, where an object is written, read and removed; disks; clocks; the mail server, to
-which nothing is sent; every customer's database with its grants, in which no row is read; what
-expires soon, keys and certificates; and what customers were not told: deliveries that were given up,
-or wait for long. It works beside a service that runs, and where none does.
+which nothing is sent; every customer's database with its grants, in which no row is read, and whether
+it can be followed by a data stream; what expires soon, keys and certificates; and what customers
+were not told: deliveries that were given up, or wait for long. It works beside a service that runs,
+and where none does.
 
 Each finding is wrong, a warning, unchecked or fine. The exit code is that of the worst one: 3 where
 something cannot be reached or lets nobody in, 2 where a setting is wrong, 1 for anything else that
@@ -163,7 +164,15 @@ func (a *app) doctor(ctx context.Context, f *doctorFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	d := &doctor{app: a, flags: f, set: set, engine: e}
+	streams, err := a.streamsEngine(ctx, set, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, streams.Close()) }()
+	d := &doctor{app: a, flags: f, set: set, engine: e, streamsEngine: streams}
+	if d.streams, err = a.streamPipelines(streams, set); err != nil {
+		return err
+	}
 	checks, err := d.checks(diags)
 	if err != nil {
 		return err
@@ -172,10 +181,15 @@ func (a *app) doctor(ctx context.Context, f *doctorFlags) (err error) {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	verdict := worst(found, f.strict)
-	err = a.Print(func(w io.Writer) error {
+	return a.tell(ctx, f.config, found, f.strict)
+}
+
+// tell says what was found, and returns the error that the command ends with.
+func (a *app) tell(ctx context.Context, document string, found []finding, strict bool) error {
+	verdict := worst(found, strict)
+	err := a.Print(func(w io.Writer) error {
 		if a.JSON {
-			return terminal.WriteJSON(w, map[string]any{"document": f.config, "ok": verdict == nil, "exit_code": terminal.ExitCode(ctx, verdict), "findings": found})
+			return terminal.WriteJSON(w, map[string]any{"document": document, "ok": verdict == nil, "exit_code": terminal.ExitCode(ctx, verdict), "findings": found})
 		}
 		return writeFound(w, found, terminal.Colored(a.Out))
 	})
@@ -291,6 +305,9 @@ type doctor struct {
 	flags  *doctorFlags
 	set    *config.Settings
 	engine *engine.Engine
+	// streams are the pipelines of data streams, by customer, of streamsEngine.
+	streams       map[string]*engine.Prepared
+	streamsEngine *engine.Engine
 }
 
 // checks are what there is to look at.
@@ -319,6 +336,9 @@ func (d *doctor) checks(diags diag.List) ([]check, error) {
 	}
 	for i := range d.set.Customers {
 		c := &d.set.Customers[i]
+		if pipeline := d.streams[c.ID]; pipeline != nil {
+			checks = append(checks, streamCheck(d.streamsEngine, pipeline, c))
+		}
 		for _, procedure := range procedures {
 			checks = append(checks, check{"customer", c.ID + "/" + procedure, func(ctx context.Context, r *findings) { d.database(ctx, r, c, procedure) }})
 		}
@@ -652,6 +672,23 @@ func (d *doctor) database(ctx context.Context, r *findings, c *config.Customer, 
 		r.wrong(diags.Err())
 		return
 	}
+	plan, diags := prepared.Bind(engine.Inputs{
+		Parameters: required(prepared.Document()), Timeout: d.flags.timeout, End: engine.EndCaller,
+		Secrets:  func(name string) (string, bool) { return c.DSN.Reveal(), name == "dsn" },
+		Customer: declared(c), Allow: engine.AllowList{Tables: c.Allow.Tables, Procedures: c.Allow.Procedures},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if plan == nil {
+		r.unchecked("%s needs to be told more than is known here (%s)", procedure, fault.From(diags.Err()).Message)
+		return
+	}
+	if r.plan(ctx, d.engine, plan) {
+		r.fine("its database answers, and has what %s needs", procedure)
+	}
+}
+
+// declared is a customer as pipelines know it.
+func declared(c *config.Customer) engine.Customer {
 	attributes := map[string]any{}
 	for name, value := range c.Attributes {
 		attributes[name] = value
@@ -659,31 +696,22 @@ func (d *doctor) database(ctx context.Context, r *findings, c *config.Customer, 
 	if c.TimeZone != "" {
 		attributes["time_zone"] = c.TimeZone
 	}
-	plan, diags := prepared.Bind(engine.Inputs{
-		Parameters: required(prepared.Document()), Timeout: d.flags.timeout, End: engine.EndCaller,
-		Secrets:  func(name string) (string, bool) { return c.DSN.Reveal(), name == "dsn" },
-		Customer: engine.Customer{ID: c.ID, Attributes: attributes}, Allow: engine.AllowList{Tables: c.Allow.Tables, Procedures: c.Allow.Procedures},
-		Log: slog.New(slog.DiscardHandler),
-	})
-	if plan == nil {
-		r.unchecked("%s needs to be told more than is known here (%s)", procedure, fault.From(diags.Err()).Message)
-		return
-	}
-	found, err := d.engine.Check(ctx, plan)
+	return engine.Customer{ID: c.ID, Attributes: attributes}
+}
+
+// plan has the stages of a plan say what a run would fail with, and reports whether it would not.
+func (f *findings) plan(ctx context.Context, e *engine.Engine, plan *engine.Plan) bool {
+	found, err := e.Check(ctx, plan)
 	if err != nil {
-		r.wrong(err)
-		return
+		f.wrong(err)
+		return false
 	}
-	fine := true
-	for _, f := range found.Findings {
-		if f.Level == stage.LevelWrong || f.Level == stage.LevelWarning {
-			r.add(f.Level, f.Fault)
-			fine = fine && f.Level != stage.LevelWrong
+	for _, one := range found.Findings {
+		if one.Level == stage.LevelWrong || one.Level == stage.LevelWarning {
+			f.add(one.Level, one.Fault)
 		}
 	}
-	if fine {
-		r.fine("its database answers, and has what %s needs", procedure)
-	}
+	return found.Wrong() == nil
 }
 
 // required gives the parameters that have to be given, where a day is one.

@@ -39,7 +39,8 @@ func (a *app) serveCommand() *cobra.Command {
 		Long: `Serve the API until interrupted.
 
 With --sandbox there is nothing to configure: a database of generated data, a customer
-called sandbox, and a fresh key, with a line to try it out. All of it is gone afterwards.
+called sandbox, and a fresh key, with a line to try it out. All of it is gone afterwards. Its
+data stream asks the database for what has changed, and with --sandbox-changes rows do.
 
 Otherwise a document of kind Service says where to listen, who the customers are and what
 they may have; "cipherstream config check" explains what is wrong with one. It is read anew
@@ -57,8 +58,8 @@ for the time of shutdown.grace, and is cut then, so that nobody takes it for who
 				return usage("--sandbox has a data directory of its own, which is gone afterwards, but --state names one")
 			case f.sandbox && c.Flags().Changed("config"):
 				return terminal.UsageFault("--sandbox needs no document, but --config names one").WithHint("give one of them")
-			case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale")):
-				return usage("--sandbox-seed and --sandbox-scale have no effect without --sandbox")
+			case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale") || c.Flags().Changed("sandbox-changes")):
+				return usage("--sandbox-seed, --sandbox-scale and --sandbox-changes have no effect without --sandbox")
 			case f.sandbox:
 				return a.serveSandbox(c.Context(), &f)
 			}
@@ -71,6 +72,7 @@ for the time of shutdown.grace, and is cut then, so that nobody takes it for who
 	c.Flags().StringVar(&f.state, "state", "", stateUsage)
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log every request, also with --sandbox")
 	f.data.Flags(c, "sandbox-")
+	f.data.ChangesFlag(c, "sandbox-")
 	_ = c.MarkFlagFilename("config", "yaml", "yml") // the flag exists
 	return c
 }

@@ -30,7 +30,7 @@ func Commands(s *session.Session) []*cobra.Command {
 	return slices.Concat(
 		session.Under(session.Serving, a.serveCommand(), a.workerCommand(), a.configCommand(), a.keyCommand(), a.customerCommand(),
 			a.maintenanceCommand(), a.stateCommand(), a.doctorCommand()),
-		session.Under(session.Calling, a.callCommand(), a.jobsCommand(), a.scheduleCommand(), a.webhookCommand()),
+		session.Under(session.Calling, a.callCommand(), a.jobsCommand(), a.scheduleCommand(), a.webhookCommand(), a.dataStreamCommand()),
 	)
 }
 
@@ -56,6 +56,19 @@ func (a *app) newEngine(ctx context.Context, set *config.Settings, log *slog.Log
 		FirstParty: bundle.Bundle(session.Version()), Executable: a.Executable, Args: []string{session.ServePlugin},
 		Catalogue: catalogue, NoFiles: true,
 		PluginDir: set.Plugins, Warm: set.Limits.Warm, Log: log,
+	})
+}
+
+// streamsEngine makes the engine that runs the pipelines of data streams: those of this program by their names, and files that
+// the document names. No request reaches it.
+func (a *app) streamsEngine(ctx context.Context, set *config.Settings, log *slog.Logger) (*engine.Engine, error) {
+	own, err := fs.Sub(pipelines.FS(), "streams")
+	if err != nil {
+		return nil, err
+	}
+	return engine.New(ctx, engine.Config{
+		FirstParty: bundle.Bundle(session.Version()), Executable: a.Executable, Args: []string{session.ServePlugin},
+		Catalogue: own, PluginDir: set.Plugins, Log: log,
 	})
 }
 

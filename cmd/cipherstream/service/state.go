@@ -38,9 +38,10 @@ func (a *app) stateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "state",
 		Short: "Back up, restore and move the record of the service",
-		Long: `Back up, restore and move the record of the service: keys, requests, jobs and the audit. The key of the
-data directory, without which encryption keys that the service has made do not open, goes into a
-file of its own beside the copy: keep the two apart. Objects in folders are not part of it.
+		Long: `Back up, restore and move the record of the service: keys, requests, jobs, the audit, and what data
+streams have numbered and not yet sent. The key of the data directory, without which encryption keys
+that the service has made do not open, goes into a file of its own beside the copy: keep the two
+apart. Objects in folders are not part of it.
 
 A record on a MySQL or MariaDB server is backed up with the server's own tools.`,
 	}
@@ -69,7 +70,8 @@ func (a *app) stateBackupCommand(f *stateFlags) *cobra.Command {
 		Short: "Copy the record into a file, beside the service that runs",
 		Long: `Copy the record into a file that is not there yet, as it is at one moment, while the service runs on.
 The copy is read whole before the command ends. FILE.key is the key of the data directory; where the
-document gives a data_key, there is none.`,
+document gives a data_key, there is none. FILE.streams is a directory with the databases of data
+streams, where there are any: it belongs to the copy.`,
 		Example: "  cipherstream state backup /backup/record-2026-03-01.db --config /etc/cipherstream/service.yaml",
 		Args:    a.oneArgument("one file"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
@@ -82,16 +84,26 @@ document gives a data_key, there is none.`,
 				return err
 			}
 			result := map[string]any{"record": path, "directory": set.Directory}
+			what := "the record of " + set.Directory
+			if beside := path + sqlite.StreamsEnding; isThere(beside) {
+				result["streams"] = beside
+				what += ", whose streams are in " + beside
+			}
 			if given := set.Spec.DataKey.Reveal(); given == "" {
 				if err := copyKey(filepath.Join(set.Directory, datakey.FileName), path+keyEnding); err != nil {
-					return errors.Join(err, os.Remove(path))
+					return errors.Join(err, os.Remove(path), os.RemoveAll(path+sqlite.StreamsEnding))
 				}
 				result["key"] = path + keyEnding
-				return a.done(result, "%s is a copy of the record of %s, and was read whole; %s is its key: keep the two apart", path, set.Directory, path+keyEnding)
+				return a.done(result, "%s is a copy of %s, and was read whole; %s is its key: keep the two apart", path, what, path+keyEnding)
 			}
-			return a.done(result, "%s is a copy of the record of %s, and was read whole; its key is the document's data_key", path, set.Directory)
+			return a.done(result, "%s is a copy of %s, and was read whole; its key is the document's data_key", path, what)
 		}),
 	}
+}
+
+func isThere(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // copyKey copies the key of a data directory to a file that is not there yet.
@@ -121,11 +133,12 @@ func (a *app) stateRestoreCommand(f *stateFlags) *cobra.Command {
 		Use:   "restore FILE",
 		Short: "Make a data directory of a copy",
 		Long: `Make the data directory of the document, or of --state, of a copy that "cipherstream state backup" has
-made. It is refused where the directory holds anything. The copy is read whole before, and the record
-opened afterwards; when something fails, nothing is left.
+made, with the streams in FILE.streams. It is refused where the directory holds anything. The copy is
+read whole before, and the record opened afterwards; when something fails, nothing is left.
 
 Jobs that ran when the copy was made are begun anew, and what came after it is not known: also keys
-that were revoked since.`,
+that were revoked since. Data streams go on where they were then, with numbers above all that were
+given since.`,
 		Args: a.oneArgument("one file"),
 		RunE: a.Action(func(c *cobra.Command, args []string) error {
 			ctx, path := c.Context(), args[0]
@@ -217,7 +230,12 @@ key that is in the data directory's data.key.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, into.Close()) }()
-			moved, err := sqlrecord.Move(ctx, from.Record, into.Record)
+			streams, done, err := from.StreamMoves(ctx, into.MakeStream)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, done()) }()
+			moved, err := sqlrecord.Move(ctx, from.Record, into.Record, streams...)
 			if err != nil {
 				return err
 			}

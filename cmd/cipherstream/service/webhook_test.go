@@ -19,7 +19,8 @@ import (
 // fakeHooks is a service that answers what a test says, by method and path.
 type fakeHooks struct {
 	*httptest.Server
-	t *testing.T
+	t    *testing.T
+	kind string // what of the customer is asked about
 
 	mu      sync.Mutex
 	answers map[string][]string // in order; the last one stays
@@ -28,7 +29,7 @@ type fakeHooks struct {
 
 func startHooks(t *testing.T, answers map[string][]string) *fakeHooks {
 	t.Setenv("CIPHERSTREAM_API_KEY", "cs_live_geheim")
-	f := &fakeHooks{t: t, answers: answers}
+	f := &fakeHooks{t: t, kind: "webhook", answers: answers}
 	f.Server = httptest.NewServer(http.HandlerFunc(f.serve))
 	t.Cleanup(f.Close)
 	return f
@@ -38,7 +39,7 @@ func (f *fakeHooks) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	under := strings.TrimPrefix(r.URL.Path, "/v1/customers/c/webhook")
+	under := strings.TrimPrefix(r.URL.Path, "/v1/customers/c/"+f.kind)
 	what := strings.TrimSpace(r.Method + " " + under)
 	f.asked = append(f.asked, strings.TrimSpace(strings.TrimSuffix(what+"?"+r.URL.RawQuery, "?")+" "+string(body)))
 	w.Header().Set("Content-Type", "application/json")

@@ -27,8 +27,8 @@ func (a *app) workerCommand() *cobra.Command {
 	var f workerFlags
 	c := &cobra.Command{
 		Use:   "worker",
-		Short: "Run jobs of the service, and nothing else",
-		Long: `Run jobs of the service until interrupted: on any machine that reaches the record, the databases and
+		Short: "Run jobs and data streams of the service, and nothing else",
+		Long: `Run jobs and data streams of the service until interrupted: on any machine that reaches the record, the databases and
 the buckets, and as many as are wanted. The record has to be on a MySQL or MariaDB server, where
 services and workers share it; a data directory is one process's.
 
@@ -148,7 +148,12 @@ func (a *app) withParts(ctx context.Context, set *config.Settings, log *slog.Log
 	if err != nil {
 		return err
 	}
-	cfg := service.Config{Settings: set, Engine: e, Record: record, DataKey: key, Version: session.Version(), Log: log, Level: level}
+	streams, err := a.streamsEngine(ctx, set, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, streams.Close()) }()
+	cfg := service.Config{Settings: set, Engine: e, Streams: streams, Record: record, DataKey: key, Version: session.Version(), Log: log, Level: level}
 	if len(set.Buckets) > 0 {
 		places := newBuckets(set, key)
 		defer func() { err = errors.Join(err, places.Close()) }()

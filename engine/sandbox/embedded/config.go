@@ -3,6 +3,7 @@ package embedded
 import (
 	"io/fs"
 	"log/slog"
+	"time"
 
 	"github.com/cipherstream/cipherstream/engine/sandbox"
 )
@@ -13,6 +14,8 @@ type Config struct {
 	SQL fs.FS
 	// Options choose the rows.
 	Options sandbox.Options
+	// Changes, if above 0, is how often rows change; see sandbox.Living. Default never.
+	Changes time.Duration
 	// Addr is the loopback address to listen on. Empty means 127.0.0.1:0, a free port.
 	Addr string
 	// Log takes what the server has to say; nil drops it. The library logs through

@@ -63,6 +63,7 @@ func parse(args []string, errs io.Writer) (Config, error) {
 	flags.Float64Var(&config.Options.Scale, "scale", 1, "`SIZE` of the practice: 1 is 2,000 patients and 20,000 appointments")
 	flags.Int64Var(&config.Options.Patients, "patients", 0, "`NUMBER` of patients (default by -scale)")
 	flags.Int64Var(&config.Options.Appointments, "appointments", 0, "`NUMBER` of appointments (default by -scale)")
+	flags.DurationVar(&config.Changes, "changes", 0, "change a few rows every `TIME` (default never)")
 	log := flags.Bool("log", false, "write what the server logs to standard error, as JSON")
 	if err := flags.Parse(args); err != nil {
 		return config, err

@@ -25,7 +25,8 @@ const (
 )
 
 // Server is a running embedded server. The practice's tables are read-only and
-// take no memory: their rows are generated as they are read. Other tables can be
+// take no memory: their rows are generated as they are read. Some change by
+// themselves where that is asked for. Other tables can be
 // created; they live in memory until Close.
 type Server struct {
 	addr      string
@@ -34,6 +35,8 @@ type Server struct {
 	server    *server.Server
 	conns     *trackingListener
 	accepting chan struct{} // closed when the accept loop has ended
+	ending    chan struct{} // closed by Close
+	living    sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -57,6 +60,10 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	tables, err := sandbox.Tables(cfg.Options)
 	if err != nil {
 		return nil, err
+	}
+	var living *sandbox.Living
+	if cfg.Changes > 0 {
+		living = sandbox.Enliven(tables, cfg.Options)
 	}
 	routeLibraryLog(cfg.Log)
 
@@ -92,7 +99,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		addr: listener.Addr().String(), password: rand.Text(),
-		engine: engine, conns: listener, accepting: make(chan struct{}),
+		engine: engine, conns: listener, accepting: make(chan struct{}), ending: make(chan struct{}),
 	}
 	users := engine.Analyzer.Catalog.MySQLDb
 	editor := users.Editor()
@@ -111,7 +118,24 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		defer close(s.accepting)
 		_ = s.server.Start() // returns nil when the listener is closed
 	}()
+	if living != nil {
+		s.living.Go(func() { s.change(living, cfg.Changes) })
+	}
 	return s, nil
+}
+
+// change makes rows change until Close.
+func (s *Server) change(living *sandbox.Living, every time.Duration) {
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	for {
+		select {
+		case at := <-ticks.C:
+			living.Change(at.UTC())
+		case <-s.ending:
+			return
+		}
+	}
 }
 
 // DSN is the connection URL of the practice database,
@@ -129,6 +153,8 @@ func (s *Server) DSN() string {
 // when none is served any more. Later calls return what the first one did.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
+		close(s.ending)
+		s.living.Wait()
 		s.closeErr = s.server.Close()
 		<-s.accepting
 		idle := s.conns.cutAll()

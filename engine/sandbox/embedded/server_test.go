@@ -348,3 +348,28 @@ func BenchmarkCallAppointments(b *testing.B) {
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")
 }
+
+// TestRowsChange: with Changes a query by ts_4_update finds what has changed since it was asked before.
+func TestRowsChange(t *testing.T) {
+	s, err := Start(t.Context(), Config{SQL: practiceSQL, Options: sandbox.Options{Patients: 5, Appointments: 20}, Changes: 2 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	db := connect(t, s)
+	for _, table := range []string{"patient", "appointment", "log_entry"} {
+		deadline := time.Now().Add(time.Minute)
+		for found := 0; found == 0; {
+			if err := db.QueryRow("SELECT COUNT(*) FROM " + table + " WHERE ts_4_update >= '2026-01-01'").Scan(&found); err != nil {
+				t.Fatal(err)
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("nothing of %s changes", table)
+			}
+		}
+	}
+	var rows int
+	if err := db.QueryRow("SELECT COUNT(*) FROM log_entry").Scan(&rows); err != nil || rows <= 5 {
+		t.Errorf("%d log entries, %v", rows, err)
+	}
+}

@@ -89,14 +89,14 @@ func (t *generatedTable) IgnoreSessionData() bool                            { r
 func (t *generatedTable) UnderlyingTable() *memory.Table                     { return t.empty }
 func (t *generatedTable) DataLength(*sql.Context) (uint64, error)            { return 0, nil }
 func (t *generatedTable) RowCount(*sql.Context) (uint64, bool, error) {
-	return uint64(t.rows.Rows), true, nil
+	return uint64(t.rows.Now()), true, nil
 }
 func (t *generatedTable) Partitions(*sql.Context) (sql.PartitionIter, error) {
 	return sql.PartitionsToPartitionIter(wholeTable{}), nil
 }
 
 func (t *generatedTable) PartitionRows(*sql.Context, sql.Partition) (sql.RowIter, error) {
-	return &generatedRows{table: t, values: make([]sandbox.Value, len(t.convert))}, nil
+	return &generatedRows{table: t, end: t.rows.Now(), values: make([]sandbox.Value, len(t.convert))}, nil
 }
 
 // wholeTable is a table's only partition.
@@ -105,13 +105,13 @@ type wholeTable struct{}
 func (wholeTable) Key() []byte { return []byte("all") }
 
 type generatedRows struct {
-	table  *generatedTable
-	next   int64
-	values []sandbox.Value
+	table     *generatedTable
+	next, end int64
+	values    []sandbox.Value
 }
 
 func (r *generatedRows) Next(ctx *sql.Context) (sql.Row, error) {
-	if r.next == r.table.rows.Rows {
+	if r.next == r.end {
 		return nil, io.EOF
 	}
 	if r.next%256 == 0 && ctx.Err() != nil {

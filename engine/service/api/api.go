@@ -152,6 +152,8 @@ type Config struct {
 	Operators Operators
 	// Schedules keeps schedules. Default there are none; they need Jobs.
 	Schedules Schedules
+	// DataStreams, if set, are the data streams of customers. Default there are none.
+	DataStreams DataStreams
 	// LinkKey signs the links to objects of buckets that sign none themselves: at least 32 bytes, the same in all processes.
 	LinkKey []byte
 	// JobsRefused is asked for why no jobs are accepted now, a code, and says nothing where they are. Default they are.

@@ -43,7 +43,7 @@ func (d *describer) components() {
 	for _, value := range []any{errorBody{}, problemBody{}, listBody{}, describeBody{}, requestBody{}, binding.Receipt{},
 		jobBody{}, jobListBody{}, transitionBody{}, progressBody{}, auditListBody{}, job.Manifest{},
 		webhookBody{}, secretBody{}, testBody{}, deliveryBody{}, deliveryListBody{}, resentBody{}, announcedBody{},
-		scheduleBody{}, scheduleListBody{}} {
+		scheduleBody{}, scheduleListBody{}, dataStreamBody{}, resetBody{}} {
 		d.registry.Schema(reflect.TypeOf(value), true, "")
 	}
 	forms := map[bool][]any{}

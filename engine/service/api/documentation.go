@@ -28,7 +28,7 @@ type guide struct{ Name, Title string }
 // guideList are the pages in guides, in the order of the menu. The last two are made from the tables.
 var guideList = []guide{
 	{"first-extract", "First extract"}, {"jobs", "Jobs"}, {"incremental", "Incremental extracts"}, {"decrypt", "Decrypt an answer"},
-	{"webhooks", "Webhooks"}, {"formats", "Formats and headers"}, {"errors", "Errors"},
+	{"webhooks", "Webhooks"}, {"data-stream", "Data Stream"}, {"formats", "Formats and headers"}, {"errors", "Errors"},
 }
 
 // docsPolicy lets the pages load what comes from here, and talk to the API.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine/service/changes"
 	"github.com/cipherstream/cipherstream/engine/service/job"
 	"github.com/cipherstream/cipherstream/engine/service/signing"
 	"github.com/cipherstream/cipherstream/engine/service/store"
@@ -90,6 +91,14 @@ const (
 	NothingPending   Code = "NO_PENDING_SECRET"
 	DeliveryNotEnded Code = "DELIVERY_NOT_ENDED"
 
+	DataStreamNotFound    Code = "DATA_STREAM_NOT_FOUND"
+	DataStreamEnabled     Code = "DATA_STREAM_ENABLED"
+	DataStreamEnding      Code = "DATA_STREAM_ENDING"
+	ChannelEmpty          Code = "CHANNEL_EMPTY"
+	ChannelNew            Code = "CHANNEL_NEW"
+	DataStreamRefused     Code = "DATA_STREAM_REFUSED"
+	DataStreamUnavailable Code = "DATA_STREAM_NOT_AVAILABLE"
+
 	ClientGone Code = "CLIENT_GONE"
 )
 
@@ -126,7 +135,8 @@ var table = []Entry{
 	{Code: InvalidParameter, Status: http.StatusBadRequest, Meaning: "A field has a value that it does not take.",
 		Suggestion: "Give a value as details says.",
 		inner: []string{"parameter.invalid", "parameter.not_allowed", "mysql.request", "mysql.argument", "mysql.argument_count",
-			"mysql.unknown_column", "mysql.date_column", "mysql.time_zone"}},
+			"mysql.unknown_column", "mysql.date_column", "mysql.time_zone", changes.CodeSettings, changes.CodeChannelUnknown,
+			store.CodeStreamSequence}},
 	{Code: InvalidDateRange, Status: http.StatusBadRequest, Meaning: "to_date is before from_date.",
 		Suggestion: "Give from_date and to_date in order; they may be equal.", inner: []string{"mysql.date_range"}},
 	{Code: ConflictingParameters, Status: http.StatusBadRequest, Meaning: "Fields are given that do not go together.",
@@ -198,6 +208,19 @@ var table = []Entry{
 		Suggestion: "POST /v1/customers/{customer_id}/webhook/rotate-secret makes one.", inner: []string{signing.CodeNothingPending}},
 	{Code: DeliveryNotEnded, Status: http.StatusConflict, Meaning: "The delivery has not ended: it waits, or is on its way.",
 		Suggestion: "Wait until its status is delivered or dead."},
+	{Code: DataStreamNotFound, Status: http.StatusNotFound, Meaning: "The customer has no data stream.",
+		Suggestion: "PUT /v1/customers/{customer_id}/data-stream sets one up."},
+	{Code: DataStreamEnabled, Status: http.StatusConflict, Meaning: "The data stream is enabled, and what is asked for is possible only while it is not.",
+		Suggestion: "POST /v1/customers/{customer_id}/data-stream/disable first.", inner: []string{store.CodeStreamEnabled}},
+	{Code: DataStreamEnding, Status: http.StatusConflict, Meaning: "The data stream was disabled, and what has it is about to end its work.", Retryable: true,
+		Suggestion: "Wait for some seconds, and send the request again.", inner: []string{changes.CodeEnding}},
+	{Code: ChannelNew, Status: http.StatusConflict, Meaning: "A channel is to be sent whose tables were not followed so far.",
+		Suggestion: "Reset the stream with anew: true while it is disabled, so that all tables are copied first.", inner: []string{changes.CodeChannelNew}},
+	{Code: ChannelEmpty, Status: http.StatusConflict, Meaning: "No table belongs to a channel that is to be sent.",
+		Suggestion: "Leave the channel out of channels, or have the operator of the service add tables to it.", inner: []string{changes.CodeChannelEmpty}},
+	{Code: DataStreamRefused, Status: http.StatusConflict, Meaning: "The practice's database cannot be followed exactly as it is, and nothing is sent otherwise.",
+		Suggestion: "Tell the operator of the service the code in details: cipherstream data-stream check says what to change in the database.",
+		inner:      []string{"changes."}},
 	{Code: ResultExpired, Status: http.StatusGone, Meaning: "The result of the job was kept until its time was over, and is gone.",
 		Suggestion: "Order it again.", inner: []string{job.CodeNoObject, object.CodeMissing}},
 	{Code: PreconditionFailed, Status: http.StatusPreconditionFailed, Meaning: "The result is not the one that If-Match or If-Unmodified-Since names.",
@@ -258,6 +281,9 @@ var table = []Entry{
 		Suggestion: "Ask for less, or with mode: stream.", inner: []string{"delivery.jobs_not_available", "schedule.no_bucket"}},
 	{Code: WebhooksUnavailable, Status: http.StatusServiceUnavailable, Meaning: "This service sends no webhooks.",
 		Suggestion: "Leave out webhook_url, and ask about jobs: GET /v1/customers/{customer_id}/jobs/{job_id}."},
+
+	{Code: DataStreamUnavailable, Status: http.StatusServiceUnavailable, Meaning: "There is no data stream for this customer.",
+		Suggestion: "Ask the operator of the service to name the pipeline of the customer's data stream.", inner: []string{changes.CodeNoPipeline}},
 
 	// It is never answered with: nobody is there to read it. It is the code of the request's outcome.
 	{Code: ClientGone, Status: 499, Meaning: "The client went away before the answer had ended.", Retryable: true,
@@ -342,7 +368,7 @@ func fromError(err error) *Error {
 	entry := entryOf(f)
 	e := fail(entry.Code)
 	e.Inner, e.cause, e.RetryAfter = f.Code, err, retryAfter(f)
-	if entry.Status >= 500 && entry.Code != Internal || strings.HasPrefix(f.Code, "mysql.") {
+	if entry.Status >= 500 && entry.Code != Internal || strings.HasPrefix(f.Code, "mysql.") || entry.Code == DataStreamRefused {
 		e.Details = []Detail{{Code: f.Code}} // why somebody is not let in is not told closer than the table does
 	}
 	return e

@@ -60,7 +60,8 @@ func TestErrorTable(t *testing.T) {
 			}
 			inner[i] = e.Code
 		}
-		if e.Status == 503 && !e.Retryable && e.Code != TimeLimit && e.Code != SealingExhausted && e.Code != JobsNotAvailable && e.Code != WebhooksUnavailable {
+		if e.Status == 503 && !e.Retryable && e.Code != TimeLimit && e.Code != SealingExhausted && e.Code != JobsNotAvailable && e.Code != WebhooksUnavailable &&
+			e.Code != DataStreamUnavailable {
 			t.Errorf("%s passes, and is not to be tried again", e.Code)
 		}
 	}

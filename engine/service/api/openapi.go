@@ -49,6 +49,8 @@ var schemaNames = map[string]string{
 	"testBody": "WebhookTest", "deliveryBody": "Delivery", "attemptBody": "DeliveryAttempt", "deliveryListBody": "DeliveryList", "resentBody": "Resent",
 	"announcedBody": "Maintenance",
 	"scheduleBody":  "Schedule", "scheduleListBody": "ScheduleList", "scheduleWindowBody": "ScheduleWindow", "scheduleRunBody": "ScheduleRun",
+	"dataStreamBody": "DataStream", "dataStreamErrorBody": "DataStreamError", "dataStreamChannelBody": "DataStreamChannel",
+	"dataStreamRequestBody": "DataStreamRequest", "resetBody": "DataStreamReset",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -89,6 +91,7 @@ func (a *API) register() error {
 	d.jobs()
 	d.schedules()
 	d.webhooks()
+	d.dataStreams()
 	d.maintenance()
 	a.mux.HandleFunc("POST /v1/procedures/{procedure}", handler(func(x *exchange) *Error {
 		if e := x.authenticate("procedures"); e != nil {
@@ -162,6 +165,7 @@ func (a *API) tags() (out []*huma.Tag) {
 		&huma.Tag{Name: tagJobs, Description: "Results that are made in the background, and are fetched when they are there."},
 		&huma.Tag{Name: tagSchedules, Description: "Jobs that are made again and again."},
 		&huma.Tag{Name: tagWebhooks, Description: "What is told of jobs, maintenance and limits, and how it went."},
+		&huma.Tag{Name: tagDataStream, Description: "Every change of the practice's database, sent to a web service of the customer's."},
 		&huma.Tag{Name: tagOperators, Description: "What operators do, with a key of their own from their own networks."},
 		&huma.Tag{Name: tagAudit, Description: "What was done with the customer's data, and by whom."})
 }

@@ -260,7 +260,7 @@ func (a *API) putWebhook(x *exchange) *Error {
 		return fromError(err)
 	}
 	now := a.Now()
-	w := store.Webhook{Customer: who.ID, CreatedAt: now, UpdatedAt: now, URL: f.webhookURL()}
+	w := store.Webhook{Customer: who.ID, CreatedAt: now, UpdatedAt: now, URL: f.webhookURL(fieldWebhook)}
 	if !before.CreatedAt.IsZero() {
 		w.CreatedAt = before.CreatedAt
 	}
@@ -335,13 +335,13 @@ func (a *API) deleteWebhook(x *exchange) *Error {
 }
 
 // webhookURL is the address of an endpoint, which has to be given.
-func (f *fields) webhookURL() string {
-	text, given := f.text(fieldWebhook)
+func (f *fields) webhookURL(name string) string {
+	text, given := f.text(name)
 	switch {
-	case !given && !mentioned(f.details, fieldWebhook):
-		f.add(MissingParameter, fieldWebhook, fieldWebhook+" is missing.")
+	case !given && !mentioned(f.details, name):
+		f.add(MissingParameter, name, name+" is missing.")
 	case given && !validWebhook(text):
-		f.wrong(fieldWebhook, "%s", expectedWebhook)
+		f.wrong(name, "%s", expectedWebhook)
 	}
 	return text
 }

@@ -251,6 +251,7 @@ func (c *checker) customer(w Spec, i int, seen map[string]int) Customer {
 	}
 	out.Networks = c.networks(written.Networks, at("networks")...)
 	c.notify(written.Notify, w.Mail.Server, at)
+	out.DataStream.Pipeline = c.streamPipeline(written.DataStream.Pipeline, at("data_stream", "pipeline"))
 	c.allowed(written.Allow.Tables, at("allow", "tables")...)
 	c.allowed(written.Allow.Procedures, at("allow", "procedures")...)
 	if _, err := time.LoadLocation(written.TimeZone); err != nil {

@@ -20,8 +20,8 @@ const CodeMail = "service.mail"
 
 // Webhooks says where webhooks may go, and where they come from.
 type Webhooks struct {
-	AllowNetworks   []string `config:"allow_networks" max:"256" doc:"Networks (CIDR) of addresses that webhooks may go to although they are not public: loopback, private, link-local and other special ones. Default none; a customer who can name one reaches what is there."`
-	SourceAddresses []string `config:"source_addresses" max:"256" doc:"Networks (CIDR) that webhooks come from, as customers are told who let nobody else in. Default none are told."`
+	AllowNetworks   []string `config:"allow_networks" max:"256" doc:"Networks (CIDR) of addresses that webhooks and data streams may go to although they are not public: loopback, private, link-local and other special ones. Default none; a customer who can name one reaches what is there."`
+	SourceAddresses []string `config:"source_addresses" max:"256" doc:"Networks (CIDR) that webhooks and data streams come from, as customers are told who let nobody else in. Default none are told."`
 }
 
 // Mail is the server that mail is handed to.

@@ -82,13 +82,20 @@ type Retention struct {
 
 // Limits are those of the process, and of each customer.
 type Limits struct {
-	Memory    config.Size   `config:"memory" default:"1GiB" min:"64MiB" doc:"Memory that all runs together may have."`
-	RunMemory config.Size   `config:"run_memory" default:"32MiB" min:"16MiB" doc:"Buffers of one run."`
-	Streams   int           `config:"streams" default:"10" min:"1" max:"1000" doc:"Streams that one customer may have at once."`
-	MaxWait   time.Duration `config:"max_wait" default:"5s" min:"0s" max:"10m" doc:"How long a stream waits for memory before it is refused."`
-	Rates     Rates         `config:"rates" doc:"Requests that one key, or one address, may make."`
-	Spool     Spool         `config:"spool" doc:"Where answers wait until they are whole."`
-	Warm      int           `config:"warm" default:"1" min:"0" max:"64" doc:"Plugin processes that are kept started in advance."`
+	Memory     config.Size   `config:"memory" default:"1GiB" min:"64MiB" doc:"Memory that all runs together may have."`
+	RunMemory  config.Size   `config:"run_memory" default:"32MiB" min:"16MiB" doc:"Buffers of one run."`
+	Streams    int           `config:"streams" default:"10" min:"1" max:"1000" doc:"Streams that one customer may have at once."`
+	MaxWait    time.Duration `config:"max_wait" default:"5s" min:"0s" max:"10m" doc:"How long a stream waits for memory before it is refused."`
+	Rates      Rates         `config:"rates" doc:"Requests that one key, or one address, may make."`
+	Spool      Spool         `config:"spool" doc:"Where answers wait until they are whole."`
+	DataStream Waiting       `config:"data_stream" doc:"What of one channel of a data stream may wait for its receiver. Beyond that nothing is read, for any channel, until the receiver has taken some."`
+	Warm       int           `config:"warm" default:"1" min:"0" max:"64" doc:"Plugin processes that are kept started in advance."`
+}
+
+// Waiting bounds what waits of a channel of a data stream.
+type Waiting struct {
+	Documents int         `config:"documents" default:"100000" min:"1000" max:"100000000" doc:"Documents."`
+	Bytes     config.Size `config:"bytes" default:"256MiB" min:"16MiB" doc:"Their bytes, as they are kept in the record."`
 }
 
 // Rates are token buckets, by policy.
@@ -133,10 +140,16 @@ type CustomerSpec struct {
 	EncryptionKeys []config.Secret         `config:"encryption_keys" kind:"keys" max:"16" doc:"References to encryption keys, the active one first. Keys that the service makes (customer key new) come before them."`
 	Allow          Allow                   `config:"allow" doc:"What custom_table may name."`
 	Networks       []string                `config:"networks" max:"256" doc:"Networks (CIDR) from which its keys are accepted. Default any."`
+	DataStream     DataStream              `config:"data_stream" doc:"Where the changes come from that its data stream sends."`
 	Notify         Notify                  `config:"notify" doc:"Whom mail goes to, and of what."`
 	Streams        int                     `config:"streams" min:"0" max:"1000" doc:"Streams at once; 0 is limits.streams."`
 	TimeZone       string                  `config:"time_zone" doc:"IANA time zone of the practice, ${customer.time_zone} of pipelines."`
 	Attributes     map[string]config.Value `config:"attributes" doc:"More of ${customer.NAME}, for pipelines of your own."`
+}
+
+// DataStream says where the changes come from that a customer's data stream sends.
+type DataStream struct {
+	Pipeline string `config:"pipeline" doc:"Pipeline whose only stage is a source of changes, mysql-changes or mysql-poll: the path of a file, such as ./streams/sunrise.yaml, or the name of one of this program's, such as practice. It says which tables belong to which channel. Default none: the customer has no data stream."`
 }
 
 // Allow is what may be named.

@@ -13,6 +13,10 @@ const (
 	CodeStreamEnabled = "store.stream_enabled"
 	// CodeStreamLost: another process has the stream by now.
 	CodeStreamLost = "store.stream_lost"
+	// CodeStreamSequence: a number is none that can be acknowledged, or reset to.
+	CodeStreamSequence = "store.stream_sequence"
+	// CodeStreamDocument: what names a document cannot be written.
+	CodeStreamDocument = "store.stream_document"
 )
 
 // Stream is what is set up for a customer's data stream.

@@ -244,3 +244,41 @@ func TestTracesAreOff(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestStreamMetrics: what is sent is counted by channel, and how far behind streams are is told of all together, for as long
+// as it is told anew. No customer is in it.
+func TestStreamMetrics(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_700_000_000, 0)
+	m := telemetry.NewMetrics(nil, "1")
+	s := m.Streams(func() time.Time { return now })
+	if strings.Contains(scrape(t, m), "data_stream_lag") {
+		t.Error("there is a lag of nothing")
+	}
+	s.Requested("sunrise", "entities", "", 7, time.Second)
+	s.Requested("sunrise", "entities", "changes.answer_status", 0, time.Second)
+	s.Numbered("sunrise", 9)
+	s.Failed("sunrise", "changes.position_lost")
+	s.Lag("sunrise", "entities", 5, now.Add(-40*time.Second))
+	s.Lag("sunset", "entities", 2, now.Add(-90*time.Second))
+	s.Lag("sunset", "logs", 0, time.Time{})
+	text := scrape(t, m)
+	for _, line := range []string{`cipherstream_data_stream_requests_total{channel="entities",code="ok"} 1`,
+		`cipherstream_data_stream_requests_total{channel="entities",code="changes.answer_status"} 1`, `cipherstream_data_stream_documents_total{channel="entities"} 7`,
+		`cipherstream_data_stream_numbered_total 9`, `cipherstream_data_stream_failures_total{code="changes.position_lost"} 1`,
+		`cipherstream_data_stream_lag_documents{channel="entities"} 7`, `cipherstream_data_stream_lag_seconds{channel="entities"} 90`,
+		`cipherstream_data_stream_lag_documents{channel="logs"} 0`, `cipherstream_data_stream_lag_seconds{channel="logs"} 0`} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("%s is missing in\n%s", line, text)
+		}
+	}
+	if strings.Contains(text, "suns") || strings.Contains(text, "sunr") {
+		t.Error("a customer is named")
+	}
+	now = now.Add(50 * time.Second)
+	s.Lag("sunrise", "entities", 1, now)
+	now = now.Add(20 * time.Second)
+	if text := scrape(t, m); !strings.Contains(text, `data_stream_lag_documents{channel="entities"} 1`+"\n") || strings.Contains(text, `lag_documents{channel="logs"}`) {
+		t.Errorf("what is not told any more counts:\n%s", text)
+	}
+}

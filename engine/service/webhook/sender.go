@@ -61,17 +61,7 @@ type Sender struct{ tls13, tls12 *http.Transport }
 // NewSender returns a sender. Each request has a connection of its own, so that each is looked at, and none tells of another
 // customer's.
 func NewSender(cfg SenderConfig) *Sender {
-	var v4, v6 []netip.Prefix
-	for _, p := range cfg.Allow {
-		if p.Addr().Is4() {
-			v4 = append(v4, p)
-		} else {
-			v6 = append(v6, p)
-		}
-	}
-	guard := ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...),
-		ssrf.WithDeniedV4Prefixes(deniedv4...))
-	dialer := &net.Dialer{Timeout: connectTime, KeepAlive: -1, Resolver: cfg.Resolver, Control: guard.Safe}
+	dialer := Dialer(cfg.Allow, cfg.Resolver)
 	transport := func(least uint16) *http.Transport {
 		return &http.Transport{
 			// Proxy stays nil: the environment's would reach what we do not.
@@ -84,6 +74,22 @@ func NewSender(cfg SenderConfig) *Sender {
 		}
 	}
 	return &Sender{tls13: transport(tls.VersionTLS13), tls12: transport(tls.VersionTLS12)}
+}
+
+// Dialer connects to addresses that customers have given: to public ones, looked at after they were resolved, and to those of
+// the networks that are allowed. A nil resolver is that of the system.
+func Dialer(allow []netip.Prefix, resolver *net.Resolver) *net.Dialer {
+	var v4, v6 []netip.Prefix
+	for _, p := range allow {
+		if p.Addr().Is4() {
+			v4 = append(v4, p)
+		} else {
+			v6 = append(v6, p)
+		}
+	}
+	guard := ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...),
+		ssrf.WithDeniedV4Prefixes(deniedv4...))
+	return &net.Dialer{Timeout: connectTime, KeepAlive: -1, Resolver: resolver, Control: guard.Safe}
 }
 
 // Post is a request.
@@ -141,7 +147,7 @@ func (s *Sender) send(ctx context.Context, p Post) store.Outcome {
 		return store.Outcome{Verdict: store.Again, Code: CodeStopped, Message: "the service ended while it was sending"}
 	case err != nil:
 		_, literal := netip.ParseAddr(r.URL.Hostname())
-		return failed(err, within.Err() != nil, handshake.Load(), literal == nil)
+		return Failed(err, within.Err() != nil, handshake.Load(), literal == nil)
 	}
 	// The status has decided. What follows it is not waited for longer than an honest receiver needs.
 	defer context.AfterFunc(within, func() { _ = answer.Body.Close() })()
@@ -173,9 +179,10 @@ func CheckURL(text string) error {
 	return nil
 }
 
-// failed says what a request comes to that got no answer. Its texts are fixed: those of the errors have the address in them,
+// Failed says what a request comes to that got no answer: whether its time was over, its handshake failed, and its host is an
+// address and no name. Its texts are fixed: those of the errors have the address in them,
 // which may be a secret, or what a stranger has sent.
-func failed(err error, timedOut, handshake, literal bool) store.Outcome {
+func Failed(err error, timedOut, handshake, literal bool) store.Outcome {
 	var (
 		name     *net.DNSError
 		unknown  x509.UnknownAuthorityError

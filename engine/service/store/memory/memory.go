@@ -31,6 +31,8 @@ type Store struct {
 	hooks    hooks
 
 	schedules map[string]*store.Schedule
+	streams   map[string]*store.HeldStream // by customer
+	logs      map[string]*streamData       // by customer
 }
 
 // New returns an empty record.
@@ -43,6 +45,7 @@ func NewAt(now func() time.Time) *Store {
 		disabled: map[string]bool{}, uses: map[[2]string]int64{}, requests: map[string]store.Request{}, jobs: newJobs(now),
 		hooks:     newHooks(),
 		schedules: map[string]*store.Schedule{},
+		streams:   map[string]*store.HeldStream{}, logs: map[string]*streamData{},
 	}
 }
 
@@ -68,13 +71,18 @@ func (s *Store) do(ctx context.Context, access bool, audit []store.Audit, change
 		return err
 	}
 	for _, a := range audit {
-		a.At, a.Details = instant(a.At), maps.Clone(a.Details)
-		s.audit = append(s.audit, a)
+		s.audit = append(s.audit, kept(a))
 	}
 	if access {
 		s.version.Add(1)
 	}
 	return nil
+}
+
+// kept is a row of the audit as the record keeps it.
+func kept(a store.Audit) store.Audit {
+	a.At, a.Details = instant(a.At), maps.Clone(a.Details)
+	return a
 }
 
 // instant is a time as the record keeps it.

@@ -251,6 +251,8 @@ var migrations = []string{
 		THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the audit is append-only'; END IF`,
 	`DROP TRIGGER IF EXISTS audit_is_not_removed`,
 	scheduleTable,
+	streamTable,
+	streamSteps,
 }
 
 // deliveryTable is that of deliveries. What waits for an endpoint is found in deliveries_first and deliveries_queued, whatever
@@ -402,6 +404,32 @@ const lockTime = 300
 // migrate brings the tables to the version of the last migration. A newer one is refused: what a newer program has written
 // this one would read wrongly.
 func migrate(ctx context.Context, conn *sql.Conn, on server, migrations []string) error {
+	return alone(ctx, conn, on, func() error {
+		options := tableOptions(on)
+		if _, err := conn.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS record_schema (
+		step INT PRIMARY KEY,
+		at   BIGINT NOT NULL
+	) `+options); err != nil {
+			return coded(ctx, err)
+		}
+		return take(ctx, conn, "the record", migrations, strings.NewReplacer("{table}", options),
+			"SELECT coalesce(max(step), 0) FROM record_schema", "INSERT INTO record_schema (step, at) VALUES (?, "+micros+")")
+	})
+}
+
+// streamVersion asks for the version of a stream's tables; 0 is none.
+const streamVersion = "SELECT coalesce(max(step), 0) FROM stream_schema WHERE stream = ?"
+
+// migrateStream does the same with a stream's own tables.
+func migrateStream(ctx context.Context, conn *sql.Conn, on server, prefix string, migrations []string) error {
+	return alone(ctx, conn, on, func() error {
+		return take(ctx, conn, "a stream", migrations, strings.NewReplacer("{table}", tableOptions(on), "{stream}", prefix),
+			streamVersion, "INSERT INTO stream_schema (stream, step, at) VALUES (?, ?, "+micros+")", prefix)
+	})
+}
+
+// alone has one process at a time bring tables up to date.
+func alone(ctx context.Context, conn *sql.Conn, on server, do func() error) error {
 	lock := migrationLock(on.name)
 	var got sql.NullInt64
 	err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", lock, lockTime).Scan(&got)
@@ -418,31 +446,28 @@ func migrate(ctx context.Context, conn *sql.Conn, on server, migrations []string
 			discard(conn) // the lock is the connection's
 		}
 	}()
-	options := tableOptions(on)
-	if _, err := conn.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS record_schema (
-		step INT PRIMARY KEY,
-		at   BIGINT NOT NULL
-	) `+options); err != nil {
+	return do()
+}
+
+// take takes the steps that were not taken yet. Version asks for the last one that was, and note notes one; of is an argument
+// of both that comes first.
+func take(ctx context.Context, conn *sql.Conn, what string, migrations []string, names *strings.Replacer, version, note string, of ...any) error {
+	var last int
+	if err := conn.QueryRowContext(ctx, version, of...).Scan(&last); err != nil {
 		return coded(ctx, err)
 	}
-	var version int
-	if err := conn.QueryRowContext(ctx, "SELECT coalesce(max(step), 0) FROM record_schema").Scan(&version); err != nil {
-		return coded(ctx, err)
+	if last > len(migrations) {
+		return newerSchema(what, last, len(migrations))
 	}
-	if version > len(migrations) {
-		return fault.New(store.CodeNewer, fault.Usage,
-			"the record has version %d of its schema, and this program knows none after %d", version, len(migrations)).
-			WithHint("a newer version of the program has written it: run that one, or restore a copy from before")
-	}
-	for step := version + 1; step <= len(migrations); step++ {
-		statement := strings.ReplaceAll(migrations[step-1], "{table}", options)
+	for step := last + 1; step <= len(migrations); step++ {
+		statement := names.Replace(migrations[step-1])
 		_, err := conn.ExecContext(ctx, statement)
 		n := numberOf(err)
 		may := slices.Contains(repeated, n) || isTrigger(statement) && slices.Contains(forbidden, n)
 		if err != nil && !may {
 			return coded(ctx, err)
 		}
-		_, err = conn.ExecContext(ctx, "INSERT INTO record_schema (step, at) VALUES (?, "+micros+")", step)
+		_, err = conn.ExecContext(ctx, note, append(slices.Clone(of), step)...)
 		if err != nil && !isDuplicate(err) {
 			return coded(ctx, err)
 		}
@@ -450,14 +475,21 @@ func migrate(ctx context.Context, conn *sql.Conn, on server, migrations []string
 	return nil
 }
 
+func newerSchema(what string, version, known int) error {
+	return fault.New(store.CodeNewer, fault.Usage, "%s has version %d of its schema, and this program knows none after %d", what, version, known).
+		WithHint("a newer version of the program has written it: run that one, or restore a copy from before")
+}
+
 // grantHint is what the account needs.
 const grantHint = "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, TRIGGER ON the record's database.* TO the account"
 
-// mayWrite tries out whether the account may change every table, without changing any.
+// mayWrite tries out whether the account may change every table, without changing any. Those of streams, of which there may be
+// many, are made by it.
 func mayWrite(ctx context.Context, conn *sql.Conn) error {
 	columns := map[string]string{}
 	err := pairs(ctx, conn, columns, `SELECT table_name, column_name FROM information_schema.columns
-		WHERE table_schema = database() AND ordinal_position = 1 AND table_name NOT IN ('record_schema', 'audit')`)
+		WHERE table_schema = database() AND ordinal_position = 1 AND table_name NOT IN ('record_schema', 'audit')
+		AND table_name NOT LIKE 'stream!_%!_%' ESCAPE '!'`)
 	for table, column := range columns {
 		for _, statement := range []string{
 			`UPDATE "` + table + `" SET "` + column + `" = "` + column + `" WHERE 1 = 0`, `DELETE FROM "` + table + `" WHERE 1 = 0`,

@@ -44,12 +44,12 @@ func (b *breaking) ExecContext(ctx context.Context, statement string, args ...an
 }
 
 // content is all rows of all tables.
-func content(t *testing.T, s *Store) map[string][]string {
+func content(t *testing.T, reading *sql.DB) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}
 	query := func(text string, take func(*sql.Rows) error) {
 		t.Helper()
-		rows, err := s.reading.Query(text)
+		rows, err := reading.Query(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,12 +178,18 @@ func TestBrokenTransaction(t *testing.T) {
 // breakEach has a change of one transaction break at each of its statements.
 func breakEach(t *testing.T, s *Store, runs bool, change func(context.Context) error) {
 	t.Helper()
+	breakIn(t, s, s.writer, s.reading, runs, change)
+}
+
+// breakIn does so in the file of a writer.
+func breakIn(t *testing.T, s *Store, writer *writer, reading *sql.DB, runs bool, change func(context.Context) error) {
+	t.Helper()
 	ctx := t.Context()
-	broken := &breaking{Conn: s.writer.conn, runs: runs}
+	broken := &breaking{Conn: writer.conn, runs: runs}
 	broken.left.Store(-1)
 	dialect := s.dialect()
-	s.writer.tx = sqlrecord.NewTx(context.Background(), broken, &dialect)
-	before := content(t, s)
+	writer.tx = sqlrecord.NewTx(context.Background(), broken, &dialect)
+	before := content(t, reading)
 	statements := 0
 	if runs {
 		statements = 1 // a transaction that was not begun has no answer that could be lost
@@ -202,7 +208,7 @@ func breakEach(t *testing.T, s *Store, runs bool, change func(context.Context) e
 		if !fault.Is(err, store.CodeFailed) || !strings.Contains(err.Error(), errBroken.Error()) {
 			t.Fatalf("at statement %d: expected %s, got %v", statements, store.CodeFailed, err)
 		}
-		after := content(t, s)
+		after := content(t, reading)
 		if same(before, after) {
 			continue
 		}
@@ -222,7 +228,7 @@ func breakEach(t *testing.T, s *Store, runs bool, change func(context.Context) e
 	if statements < 4 { // begin, savepoint, the change, release, commit
 		t.Fatalf("the change had %d statements", statements)
 	}
-	if same(before, content(t, s)) {
+	if same(before, content(t, reading)) {
 		t.Fatal("the change has changed nothing")
 	}
 }

@@ -13,18 +13,18 @@ import (
 
 // numberRuns is the least number of a run that begins with this file. The record may be a copy of another that went on
 // after it was made: runs of its jobs that this one knows nothing of have left objects, whose keys have their numbers. So a
-// file that is not the one that was opened last numbers its runs from the time on, in seconds, as a server does that takes
+// file that is not the one that was opened last numbers its runs, and the fences of streams, from the time on, in seconds, as a server does that takes
 // another's place (see package mysql). What Copy writes is no file's until it is opened.
 func numberRuns(ctx context.Context, conn *sql.Conn, file os.FileInfo, now time.Time) (first int, err error) {
-	id, last, jobs := fileID(file), int64(0), false
+	id, last, used := fileID(file), int64(0), false
 	if err := conn.QueryRowContext(ctx, `SELECT (SELECT value FROM counters WHERE name = 'file'),
-		(SELECT value FROM counters WHERE name = 'first_run'), EXISTS (SELECT 1 FROM jobs)`).Scan(&last, &first, &jobs); err != nil {
+		(SELECT value FROM counters WHERE name = 'first_run'), EXISTS (SELECT 1 FROM jobs) OR EXISTS (SELECT 1 FROM streams)`).Scan(&last, &first, &used); err != nil {
 		return 0, err
 	}
 	if last == id {
 		return first, nil
 	}
-	if jobs {
+	if used {
 		first = max(first, int(now.Unix()))
 	}
 	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
@@ -52,9 +52,9 @@ func fileID(file os.FileInfo) int64 {
 	return 1
 }
 
-// nobodys has a copy of a record belong to no file. One with an older schema, which has no such number, is not changed: its
-// runs are numbered anew when it is migrated.
-func nobodys(ctx context.Context, path string) error {
+// nobodys has a copy belong to no file. One of a record with an older schema, which has no such number, is not changed: its runs
+// are numbered anew when it is migrated.
+func (s schema) nobodys(ctx context.Context, path string) error {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -66,9 +66,9 @@ func nobodys(ctx context.Context, path string) error {
 	}
 	defer db.Close()
 	var known bool
-	if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'counters')").Scan(&known); err != nil || !known {
+	if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)", s.owner).Scan(&known); err != nil || !known {
 		return err
 	}
-	_, err = db.ExecContext(ctx, "UPDATE counters SET value = 0 WHERE name = 'file'")
+	_, err = db.ExecContext(ctx, s.disown)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -94,11 +95,26 @@ CREATE INDEX audit_of_customer ON audit (customer, at);
 CREATE INDEX audit_at ON audit (at);
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
 CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
-`, jobSchema, jobCounts, webhookSchema, noticeSchema, counted, scheduleSchema}
+`, jobSchema, jobCounts, webhookSchema, noticeSchema, counted, scheduleSchema, streamsSchema}
 
-// migrate brings the database to the version of the last migration, in one transaction. A newer one is refused: what a
+// schema is that of a file: the number that marks it, what it is for people, and what leads to its latest version.
+type schema struct {
+	application int
+	what        string
+	migrations  []string
+	// disown has a copy belong to no file; it changes the table owner.
+	disown, owner string
+}
+
+// recordSchema is the record's.
+var recordSchema = schema{
+	application: applicationID, what: "the record", migrations: migrations,
+	disown: "UPDATE counters SET value = 0 WHERE name = 'file'", owner: "counters",
+}
+
+// migrate brings a database to the version of the last migration, in one transaction. A newer one is refused: what a
 // newer program has written this one would read wrongly.
-func migrate(ctx context.Context, conn *sql.Conn, migrations []string) (err error) {
+func (s schema) migrate(ctx context.Context, conn *sql.Conn, path string) (err error) {
 	var version, application, tables int
 	for _, q := range []struct {
 		query string
@@ -112,15 +128,15 @@ func migrate(ctx context.Context, conn *sql.Conn, migrations []string) (err erro
 		}
 	}
 	switch {
-	case application != applicationID && (application != 0 || version != 0 || tables != 0):
+	case application != s.application && (application != 0 || version != 0 || tables != 0):
 		return fault.New(store.CodeDamaged, fault.Usage,
-			"the file %s in the data directory is a database of another program", fileName).
+			"the file %s in the data directory is a database of another program", filepath.Base(path)).
 			WithHint("give another data directory")
-	case version > len(migrations):
+	case version > len(s.migrations):
 		return fault.New(store.CodeNewer, fault.Usage,
-			"the record has version %d of its schema, and this program knows none after %d", version, len(migrations)).
+			"%s has version %d of its schema, and this program knows none after %d", s.what, version, len(s.migrations)).
 			WithHint("a newer version of the program has written it: run that one, or restore a copy from before")
-	case version == len(migrations):
+	case version == len(s.migrations):
 		return nil
 	}
 	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
@@ -132,13 +148,13 @@ func migrate(ctx context.Context, conn *sql.Conn, migrations []string) (err erro
 			err = errors.Join(coded(err), rollback)
 		}
 	}()
-	for _, m := range migrations[version:] {
+	for _, m := range s.migrations[version:] {
 		if _, err := conn.ExecContext(ctx, m); err != nil {
 			return err
 		}
 	}
 	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d",
-		applicationID, len(migrations))); err != nil {
+		s.application, len(s.migrations))); err != nil {
 		return err
 	}
 	_, err = conn.ExecContext(ctx, "COMMIT")

@@ -43,6 +43,7 @@ type Store struct {
 	writing *sql.DB
 	writer  *writer
 	version atomic.Uint64
+	streams streams
 
 	closing  sync.Once
 	closeErr error
@@ -61,7 +62,7 @@ func Open(ctx context.Context, dir string, now func() time.Time) (*Store, error)
 		return nil, err
 	}
 	opened := now()
-	s := &Store{dir: held, now: now, opened: opened, server: rand.Text()}
+	s := &Store{dir: held, now: now, opened: opened, server: rand.Text(), streams: streams{open: map[string]*streamFile{}}}
 	s.passed = func(now time.Time) time.Duration { return now.Sub(opened) }
 	s.Record = sqlrecord.New(sqlrecord.Database{Dialect: s.dialect(), Write: s.write, Read: s.read})
 	if err := s.open(ctx); err != nil {
@@ -84,27 +85,11 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err != nil {
 		return coded(err)
 	}
-	if err := migrate(ctx, conn, migrations); err != nil {
+	if err := recordSchema.migrate(ctx, conn, path); err != nil {
 		return errors.Join(err, conn.Close())
 	}
-	if s.reading, err = sql.Open("sqlite", dsn(path, "query_only(1)")); err != nil {
-		return errors.Join(coded(err), conn.Close())
-	}
-	s.reading.SetMaxOpenConns(readers)
-	s.reading.SetMaxIdleConns(readers)
-	// They are opened now, and not when they are needed: what has the file's name then may be another file.
-	var idle []*sql.Conn
-	defer func() {
-		for _, c := range idle {
-			err = errors.Join(err, c.Close())
-		}
-	}()
-	for range readers {
-		c, err := s.reading.Conn(ctx)
-		if err != nil {
-			return errors.Join(coded(err), conn.Close())
-		}
-		idle = append(idle, c)
+	if s.reading, err = openReading(ctx, path, readers); err != nil {
+		return errors.Join(err, conn.Close())
 	}
 	if s.first, err = numberRuns(ctx, conn, inUse, s.now()); err != nil {
 		return errors.Join(coded(err), conn.Close())
@@ -120,6 +105,31 @@ func (s *Store) open(ctx context.Context) (err error) {
 		}
 		return sqlrecord.EndLeases(tx)
 	}})
+}
+
+// openReading opens connections that read. They are opened now, and not when they are needed: what has the file's name then
+// may be another file.
+func openReading(ctx context.Context, path string, connections int) (db *sql.DB, err error) {
+	if db, err = sql.Open("sqlite", dsn(path, "query_only(1)")); err != nil {
+		return nil, coded(err)
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	var idle []*sql.Conn
+	for range connections {
+		c, failed := db.Conn(ctx)
+		if err = failed; err != nil {
+			break
+		}
+		idle = append(idle, c)
+	}
+	for _, c := range idle {
+		err = errors.Join(err, c.Close())
+	}
+	if err != nil {
+		return nil, coded(errors.Join(err, db.Close()))
+	}
+	return db, nil
 }
 
 // readers is how many connections read at once.
@@ -145,6 +155,7 @@ func (s *Store) Close() error {
 		if s.writer != nil {
 			errs = append(errs, s.writer.stop())
 		}
+		errs = append(errs, s.closeStreams())
 		for _, db := range []*sql.DB{s.reading, s.writing} {
 			if db != nil {
 				errs = append(errs, db.Close())

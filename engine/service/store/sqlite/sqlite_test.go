@@ -33,7 +33,7 @@ import (
 const childVariable = "SQLITE_TEST_DIRECTORY"
 
 func TestMain(m *testing.M) {
-	for variable, child := range map[string]func(string){childVariable: child, jobsVariable: childOfJobs} {
+	for variable, child := range map[string]func(string){childVariable: child, jobsVariable: childOfJobs, streamsVariable: childOfStreams} {
 		if dir := os.Getenv(variable); dir != "" {
 			child(dir)
 			return
@@ -81,6 +81,20 @@ func TestTwins(t *testing.T) {
 			t.Parallel()
 			one, other := storetest.NewClock(), storetest.NewClock()
 			storetest.Compare(t, rand.New(rand.NewPCG(seed, 1)),
+				storetest.Opened{Store: openAt(t, dataDir(t), one.Now), Advance: one.Advance},
+				storetest.Opened{Store: memory.NewAt(other.Now), Advance: other.Advance})
+		})
+	}
+}
+
+// TestStreamTwins does the same with streams.
+func TestStreamTwins(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			one, other := storetest.NewClock(), storetest.NewClock()
+			storetest.CompareStreams(t, rand.New(rand.NewPCG(seed, 1)),
 				storetest.Opened{Store: openAt(t, dataDir(t), one.Now), Advance: one.Advance},
 				storetest.Opened{Store: memory.NewAt(other.Now), Advance: other.Advance})
 		})

@@ -247,14 +247,17 @@ func TestMigration(t *testing.T) {
 		}
 		return n, version
 	}
+	to := func(migrations []string) error {
+		return schema{application: applicationID, migrations: migrations}.migrate(ctx, conn, fileName)
+	}
 	before, _ := columns()
-	if err := migrate(ctx, conn, append(slices.Clone(migrations), next, "no SQL")); !fault.Is(err, store.CodeFailed) {
+	if err := to(append(slices.Clone(migrations), next, "no SQL")); !fault.Is(err, store.CodeFailed) {
 		t.Fatalf("expected %s, got %v", store.CodeFailed, err)
 	}
 	if n, version := columns(); n != before || version != len(migrations) {
 		t.Errorf("a migration that failed has left %d columns and version %d", n, version)
 	}
-	if err := migrate(ctx, conn, append(slices.Clone(migrations), next)); err != nil {
+	if err := to(append(slices.Clone(migrations), next)); err != nil {
 		t.Fatal(err)
 	}
 	if n, version := columns(); n != before+1 || version != len(migrations)+1 {

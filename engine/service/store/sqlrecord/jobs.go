@@ -365,5 +365,8 @@ func EndLeases(tx Tx) error {
 	if _, err := tx.Exec("UPDATE jobs SET not_before = 0 WHERE status = 'queued' AND not_before > 0"); err != nil {
 		return err
 	}
-	return endDeliveryLeases(tx)
+	if err := endDeliveryLeases(tx); err != nil {
+		return err
+	}
+	return endStreamLeases(tx)
 }

@@ -46,6 +46,23 @@ var tables = []table{
 	{"notices", "customer, name, at", "customer, name", nil},
 	{"delivery_shares", "customer, in_flight, served, due", "customer", nil},
 	{"schedules", scheduleColumns, "id", []string{"request"}},
+	{"streams", streamColumns, "customer", []string{"secret"}},
+}
+
+// streamTables are those of a stream's own database, without the prefix of their names.
+var streamTables = []table{
+	{"state", "id, position, fence, origin, floor", "id", nil},
+	{"channels", streamChannelColumns, "channel", nil},
+	{"documents", streamDocumentColumns, "channel, type, id_key", []string{"digest"}},
+	{"waiting", streamWaitingColumns, "channel, sequence", []string{"sealed"}},
+}
+
+// StreamMove is a stream whose database moves with the record.
+type StreamMove struct {
+	Customer string
+	From     *StreamLog
+	// Prefix begins the names of its tables where it moves to. They are there, and hold nothing.
+	Prefix string
 }
 
 // Moved is what a move has brought over: a table with its number of rows, and the SHA-256 of what they hold, which is the
@@ -58,8 +75,8 @@ type Moved struct {
 
 // Move copies a whole record into an empty one, in one transaction, and reads it there again before it is made: what is
 // not the same, row for row, is not made at all. Nobody else may use either record. One that is not empty is CodeExists.
-// Requests and jobs that ran are ended and recovered as after any end of a process: leases do not move.
-func Move(ctx context.Context, from, to *Record) (moved []Moved, err error) {
+// Requests and jobs that ran are ended and recovered as after any end of a process: leases do not move. Streams move with it.
+func Move(ctx context.Context, from, to *Record, streams ...StreamMove) (moved []Moved, err error) {
 	err = to.write(ctx, Change{Access: true, Do: func(into Tx) error {
 		moved = nil
 		if err := into.isEmpty(); err != nil {
@@ -68,10 +85,23 @@ func Move(ctx context.Context, from, to *Record) (moved []Moved, err error) {
 		var failed error // of either record, which the one that is written to tells apart
 		err := from.write(ctx, Change{Alone: true, Do: func(out Tx) error {
 			if moved, failed = moveAll(out, into); failed != nil {
-				return fault.New(store.CodeFailed, fault.Internal, "the move has failed")
+				return errMoveFailed
 			}
 			return nil
 		}})
+		for _, one := range streams {
+			if err != nil {
+				break
+			}
+			err = one.From.db.Write(ctx, Change{Do: func(out Tx) error {
+				var tables []Moved
+				if tables, failed = one.move(out, into); failed != nil {
+					return errMoveFailed
+				}
+				moved = append(moved, tables...)
+				return nil
+			}})
+		}
 		if failed != nil {
 			return failed
 		}
@@ -80,36 +110,58 @@ func Move(ctx context.Context, from, to *Record) (moved []Moved, err error) {
 	return moved, err
 }
 
+// errMoveFailed ends the change of the record that is read: what has failed is told by the other one.
+var errMoveFailed = fault.New(store.CodeFailed, fault.Internal, "the move has failed")
+
 func (tx Tx) isEmpty() error {
 	for _, t := range tables {
-		var rows int64
-		if err := tx.Row("SELECT count(*) FROM " + t.name).Scan(&rows); err != nil {
+		if err := tx.hasNone(t.name); err != nil {
 			return err
-		}
-		if rows > 0 {
-			return fault.New(store.CodeExists, fault.Usage, "the record to move to is not empty: its table %s has %d rows", t.name, rows).
-				WithHint("move to a database that holds nothing")
 		}
 	}
 	return nil
 }
 
+func (tx Tx) hasNone(table string) error {
+	var rows int64
+	if err := tx.Row("SELECT count(*) FROM " + table).Scan(&rows); err != nil {
+		return err
+	}
+	if rows > 0 {
+		return fault.New(store.CodeExists, fault.Usage, "the record to move to is not empty: its table %s has %d rows", table, rows).
+			WithHint("move to a database that holds nothing")
+	}
+	return nil
+}
+
+// move copies the database of a stream.
+func (s StreamMove) move(out, into Tx) (moved []Moved, err error) {
+	if _, err := into.Exec("DELETE FROM " + s.Prefix + "state"); err != nil { // its one row, of a stream that has nothing
+		return nil, err
+	}
+	for _, t := range streamTables {
+		if err := into.hasNone(s.Prefix + t.name); err != nil {
+			return nil, err
+		}
+		from, to := t, t
+		from.name, to.name = s.From.db.Prefix+t.name, s.Prefix+t.name
+		one, err := moveTable(from, out, to, into)
+		if err != nil {
+			return nil, err
+		}
+		one.Table = "stream " + s.Customer + ": " + t.name
+		moved = append(moved, one)
+	}
+	return moved, nil
+}
+
 func moveAll(out, into Tx) (moved []Moved, err error) {
 	for _, t := range tables {
-		there, err := t.move(out, into)
+		one, err := moveTable(t, out, t, into)
 		if err != nil {
 			return nil, err
 		}
-		here, err := t.digest(into)
-		if err != nil {
-			return nil, err
-		}
-		if here != there {
-			return nil, fault.New(store.CodeFailed, fault.Internal,
-				"the table %s has %d rows (SHA-256 %s), and %d (%s) where it was moved to", t.name, there.Rows, there.SHA256, here.Rows, here.SHA256).
-				WithHint("nothing was moved")
-		}
-		moved = append(moved, there)
+		moved = append(moved, one)
 	}
 	for _, statement := range into.dialect.AfterMove {
 		if _, err := into.Exec(statement); err != nil {
@@ -119,24 +171,61 @@ func moveAll(out, into Tx) (moved []Moved, err error) {
 	return moved, nil
 }
 
-// movedTogether is how many rows a statement inserts.
-const movedTogether = 100
+// moveTable copies the rows of a table, and reads them again where they are.
+func moveTable(from table, out Tx, to table, into Tx) (Moved, error) {
+	there, err := from.move(out, to, into)
+	if err != nil {
+		return there, err
+	}
+	here, err := to.each(into, func([]any) error { return nil })
+	if err != nil {
+		return here, err
+	}
+	if here.Rows != there.Rows || here.SHA256 != there.SHA256 {
+		return here, fault.New(store.CodeFailed, fault.Internal,
+			"the table %s has %d rows (SHA-256 %s), and %d (%s) where it was moved to", from.name, there.Rows, there.SHA256, here.Rows, here.SHA256).
+			WithHint("nothing was moved")
+	}
+	return there, nil
+}
+
+// movedTogether is how many rows a statement inserts, and movedTogetherBytes bounds what they hold, but for a single row.
+const (
+	movedTogether      = 100
+	movedTogetherBytes = 1 << 20
+)
 
 // move copies the rows of a table.
-func (t table) move(out, into Tx) (Moved, error) {
+func (t table) move(out Tx, to table, into Tx) (Moved, error) {
 	width := strings.Count(t.columns, ",") + 1
 	row := "(" + marks(width) + ")"
 	var together []any
+	size := 0
 	flush := func() error {
 		n := len(together) / width
 		if n == 0 {
 			return nil
 		}
-		_, err := into.Exec("INSERT INTO "+t.name+" ("+t.columns+") VALUES "+strings.TrimSuffix(strings.Repeat(row+", ", n), ", "), together...)
-		together = together[:0]
+		_, err := into.Exec("INSERT INTO "+to.name+" ("+to.columns+") VALUES "+strings.TrimSuffix(strings.Repeat(row+", ", n), ", "), together...)
+		together, size = together[:0], 0
 		return err
 	}
 	moved, err := t.each(out, func(values []any) error {
+		bytes := 0
+		for _, value := range values {
+			switch v := value.(type) {
+			case string:
+				bytes += len(v)
+			case []byte:
+				bytes += len(v)
+			}
+		}
+		if size+bytes > movedTogetherBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		size += bytes
 		together = append(together, values...)
 		if len(together) < movedTogether*width {
 			return nil
@@ -147,11 +236,6 @@ func (t table) move(out, into Tx) (Moved, error) {
 		return moved, err
 	}
 	return moved, flush()
-}
-
-// digest reads a table.
-func (t table) digest(tx Tx) (Moved, error) {
-	return t.each(tx, func([]any) error { return nil })
 }
 
 // each reads a table, and says what it holds.

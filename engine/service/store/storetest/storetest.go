@@ -96,6 +96,17 @@ type Store interface {
 	WebhookStatuses(ctx context.Context, customer string, jobs []string) (map[string]store.DeliveryState, error)
 	DeliveryQueues(ctx context.Context) (waiting, dead int64, oldest time.Time, err error)
 
+	Streams(ctx context.Context) ([]store.Stream, error)
+	Stream(ctx context.Context, customer string) (store.Stream, error)
+	PutStream(ctx context.Context, s store.Stream, audit store.Audit) (store.Stream, error)
+	SwitchStream(ctx context.Context, customer string, enabled bool, audit store.Audit) (store.Stream, error)
+	FailStream(ctx context.Context, l store.StreamLease, f store.StreamFault, audit store.Audit) error
+	ClaimStream(ctx context.Context, customer, holder string) (l store.StreamLease, ok bool, err error)
+	ClaimDisabled(ctx context.Context, customer, holder string) (l store.StreamLease, ok bool, err error)
+	RenewStream(ctx context.Context, l store.StreamLease) (store.StreamLease, error)
+	ReleaseStream(ctx context.Context, l store.StreamLease) error
+	Log(ctx context.Context, customer string) (store.StreamLog, error)
+
 	Clock(ctx context.Context) (time.Time, error)
 }
 
@@ -289,6 +300,25 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"RecoveredRequests":   (*suite).recoveredRequests,
 		"OutOfService":        (*suite).outOfService,
 		"SentOnce":            (*suite).sentOnce,
+
+		"Streams":             (*suite).streams,
+		"StreamLeases":        (*suite).streamLeases,
+		"StreamDisabled":      (*suite).streamDisabled,
+		"StreamFault":         (*suite).streamFault,
+		"StreamOutOfService":  (*suite).streamOutOfService,
+		"StreamClaimedByMany": (*suite).streamClaimedByMany,
+		"StreamAppend":        (*suite).streamAppend,
+		"StreamDeletes":       (*suite).streamDeletes,
+		"StreamSame":          (*suite).streamSame,
+		"StreamNames":         (*suite).streamNames,
+		"StreamFence":         (*suite).streamFence,
+		"StreamWaiting":       (*suite).streamWaiting,
+		"StreamAcknowledged":  (*suite).streamAcknowledged,
+		"StreamDocuments":     (*suite).streamDocuments,
+		"StreamReset":         (*suite).streamReset,
+		"StreamLarge":         (*suite).streamLarge,
+		"StreamAtOnce":        (*suite).streamAtOnce,
+		"StreamClosed":        (*suite).streamClosed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
