@@ -44,7 +44,7 @@ func findCharset(name string) *charset {
 // character. First come the codes of one byte, then, where there are such, those of two by both bytes, those of three by
 // the last two, and those of four of GB 18030 by their order. TestServers makes them with -update, from MySQL.
 //
-//go:embed charsets
+//go:embed charsets/*.bin
 var tables embed.FS
 
 const tableExtension = ".bin"

@@ -34,8 +34,8 @@ type Column struct {
 	Invisible bool
 }
 
-// ColumnQuery selects what ColumnOf takes of a table, with a placeholder each for its database and its name: it is
-// WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?, so that whoever cannot bind can write literals for them.
+// ColumnQuery selects what ColumnOf takes of a table, with a placeholder each for its database and its name: it says
+// WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?, so that who cannot bind writes literals there.
 const ColumnQuery = "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE, EXTRA" +
 	" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION"
 

@@ -6,9 +6,10 @@ import "encoding/binary"
 // first bit is turned, and all of a negative number's bits are.
 const (
 	digitsPerGroup = 9
-	mostDigits     = 65
-	mostScale      = 30
-	mostScaleMaria = 38
+	// mostDigits is what the server computes with. A column has at most 65, but JSON may say more, because there the digits
+	// before the point are rounded up to whole groups.
+	mostDigits = 9 * digitsPerGroup
+	mostBytes  = mostDigits/digitsPerGroup*4 + 4
 )
 
 // groupBytes is how many bytes so many digits take.
@@ -16,7 +17,7 @@ var groupBytes = [digitsPerGroup + 1]int{0, 1, 1, 2, 2, 3, 3, 4, 4, 4}
 
 // decimalSize is how many bytes a DECIMAL of that shape has.
 func decimalSize(precision, scale int) (int, bool) {
-	if precision < 1 || precision > mostDigits || scale > mostScaleMaria || scale > precision {
+	if precision < 1 || precision > mostDigits || scale > precision {
 		return 0, false
 	}
 	whole := precision - scale
@@ -26,7 +27,7 @@ func decimalSize(precision, scale int) (int, bool) {
 // decimalDigits gives the digits of a DECIMAL of decimalSize bytes, as many as are declared, before and behind the point.
 // They are appended to buffer. It is false where a group has a digit too many.
 func decimalDigits(buffer, v []byte, precision, scale int) (whole, fraction []byte, negative, ok bool) {
-	var turned [32]byte
+	var turned [mostBytes]byte
 	v = turned[:copy(turned[:], v)]
 	v[0] ^= 0x80
 	if negative = v[0]&0x80 != 0; negative {

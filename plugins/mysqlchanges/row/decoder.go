@@ -251,7 +251,8 @@ func bit(bits []byte, n int) byte { return bits[n>>3] >> (n & 7) & 1 }
 // null appends NULL.
 func (d *Decoder) null(out *output) error {
 	if out.notNull {
-		return fault.New(CodeImage, fault.Source, "column %q, row %d: NULL in the log, though the catalogue says that it is NOT NULL", out.field.Name, d.rows+1).
+		return fault.New(CodeImage, fault.Source,
+			"column %q, row %d: NULL in the log, though the catalogue says that it is NOT NULL", out.field.Name, d.rows+1).
 			WithHint(hintTable)
 	}
 	out.null()
@@ -264,7 +265,8 @@ func (d *Decoder) truncated() error {
 
 // malformed reports that a value of a column cannot be read.
 func (d *Decoder) malformed(out *output) error {
-	return fault.New(CodeImage, fault.Source, "column %q, row %d: what the log has is not a value of type %s", out.field.Name, d.rows+1, out.column.ColumnType).
+	return fault.New(CodeImage, fault.Source,
+		"column %q, row %d: what the log has is not a value of type %s", out.field.Name, d.rows+1, out.column.ColumnType).
 		WithHint(hintTable)
 }
 
@@ -335,7 +337,8 @@ type checker struct {
 func (c *checker) column(i int, column *Column, in *input) error {
 	o := &c.m.Optional
 	differs := func(what string) error {
-		return fault.New(CodeTable, fault.Source, "column %q of %s is %s in the catalogue, and has %s in the log", column.Name, c.m.name(), column.ColumnType, what).
+		return fault.New(CodeTable, fault.Source,
+			"column %q of %s is %s in the catalogue, and has %s in the log", column.Name, c.m.name(), column.ColumnType, what).
 			WithHint(hintTable)
 	}
 	t, known := types[column.DataType]

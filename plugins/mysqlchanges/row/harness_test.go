@@ -75,7 +75,7 @@ func (db logged) open(t *testing.T) *sql.DB {
 	t.Helper()
 	c := driver.NewConfig()
 	c.User, c.Passwd, c.Net, c.Addr, c.DBName = "root", db.Password(), "tcp", fmt.Sprintf("127.0.0.1:%d", db.Port()), db.Database()
-	c.Logger, c.MaxAllowedPacket = &driver.NopLogger{}, 1<<30
+	c.Logger, c.MaxAllowedPacket, c.MultiStatements = &driver.NopLogger{}, 1<<30, true
 	connector, err := driver.NewConnector(c)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +95,9 @@ type image struct {
 func (db logged) images(t *testing.T, table, statements string) (list []image) {
 	t.Helper()
 	from := db.position(t)
-	db.Exec(statements)
+	if _, err := db.open(t).Exec(statements); err != nil {
+		t.Fatalf("%v\n%.2000s", err, statements)
+	}
 	until := db.position(t)
 	if from.file != until.file {
 		t.Fatalf("the log went from %v to %v", from, until)
@@ -281,10 +283,11 @@ func decode(t *testing.T, d *Decoder, list []image) arrow.Record {
 			t.Fatalf("%v (%+v)", err, event.table)
 		}
 		for rest := event.data; len(rest) > 0; {
-			var err error
-			if rest, err = d.Row(rest, event.present); err != nil {
+			next, err := d.Row(rest, event.present)
+			if err != nil {
 				t.Fatalf("%v (image %.200x of %+v)", err, rest, event.table)
 			}
+			rest = next
 		}
 	}
 	record := d.Record()

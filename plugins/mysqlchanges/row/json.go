@@ -273,10 +273,16 @@ func (t *jsonText) opaque(kind byte, v []byte) bool {
 	t.out = append(t.out, `"base64:type`...)
 	t.out = strconv.AppendUint(t.out, uint64(kind), 10)
 	t.out = append(t.out, ':')
-	t.out = base64.StdEncoding.AppendEncode(t.out, v)
-	t.out = append(t.out, '"')
+	for len(v) > base64Line {
+		t.out = append(base64.StdEncoding.AppendEncode(t.out, v[:base64Line]), `\n`...)
+		v = v[base64Line:]
+	}
+	t.out = append(base64.StdEncoding.AppendEncode(t.out, v), '"')
 	return true
 }
+
+// base64Line is how many bytes a line of the server's base64 has, whose ends are escaped as any in a text are.
+const base64Line = 57
 
 // mostDigitsBeforePoint is up to where the server writes a number without an exponent (MAX_DECPT_FOR_F_FORMAT, which is DBL_DIG).
 const mostDigitsBeforePoint = 15
