@@ -52,7 +52,7 @@ func (s *streams) prepare(set *config.Settings) (map[string]*engine.Prepared, er
 	return prepared, diags.Err()
 }
 
-// use takes pipelines into effect: streams whose pipeline is another one go on with it.
+// use takes pipelines into effect, for the runs that begin from now on: one that goes on keeps what it has.
 func (s *streams) use(prepared map[string]*engine.Prepared) { s.pipelines.Store(&prepared) }
 
 // PrepareStreams readies the pipelines that customers of a configuration have for their data streams, and says what is wrong

@@ -149,7 +149,7 @@ type CustomerSpec struct {
 
 // DataStream says where the changes come from that a customer's data stream sends.
 type DataStream struct {
-	Pipeline string `config:"pipeline" doc:"Pipeline whose only stage is a source of changes, mysql-changes or mysql-poll: the path of a file, such as ./streams/sunrise.yaml, or the name of one of this program's, such as practice. It says which tables belong to which channel. Default none: the customer has no data stream."`
+	Pipeline string `config:"pipeline" doc:"Pipeline whose only stage is a source of changes, mysql-changes or mysql-poll: the path of a file, such as ./streams/sunrise.yaml, or the name of one of this program's, such as practice. It says which tables belong to which channel. Another one, after a reload, is taken when the stream is enabled again. Default none: the customer has no data stream."`
 }
 
 // Allow is what may be named.
