@@ -132,6 +132,7 @@ func BenchmarkStream(b *testing.B) {
 	wrote := float64(len(written)) / time.Since(began).Seconds()
 	rows += len(written)
 	eventually(b, "the last rows", func() bool { return to.entries() == rows })
+	eventually(b, "the last rows of the replica", func() bool { return replicated() == rows })
 	stop()
 	watching.Wait()
 	var lag, replicaLag []time.Duration

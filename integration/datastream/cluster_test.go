@@ -96,6 +96,17 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
+// without is what was written, without the lines that have a text.
+func (l *logged) without(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(l.String()) {
+		if !strings.Contains(line, text) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 // pipeline is that of the stream.
 func pipeline() string {
 	var b strings.Builder
@@ -166,7 +177,7 @@ spec:
 		for _, n := range c.nodes {
 			n.end()
 			if t.Failed() {
-				t.Logf("a process said:\n%s", last(n.log.String(), 8000))
+				t.Logf("a process said:\n%s", last(n.log.without(`"msg":"request"`), 8000))
 			}
 		}
 		eventually(t, "the end of all processes", func() bool { return len(c.processes()) == 0 })

@@ -200,7 +200,12 @@ func (w *world) survive(t *testing.T, rounds int) {
 		before := w.to.count()
 		killed[w.kill(t, start+n)]++
 		if n%4 == 3 {
-			eventually(t, "documents behind a kill", func() bool { return w.to.count() > before })
+			eventually(t, "documents behind a kill", func() bool {
+				if v, text := w.look(); v.Status == "stopped" {
+					t.Fatalf("the stream stands: %s", text)
+				}
+				return w.to.count() > before
+			})
 		}
 		if n%8 == 5 {
 			w.reset(t, []string{entities, logs}[rand.IntN(2)])
@@ -285,7 +290,10 @@ func TestStream(t *testing.T) {
 			w.history.Resets = append(w.history.Resets, reset{From: from, Until: time.Now(), Channel: logs})
 			already := len(h.Exchanges)
 			eventually(t, "the reset to be over", func() bool {
-				_, text := w.look()
+				v, text := w.look()
+				if v.Status == "stopped" {
+					t.Fatalf("the stream stands: %s", text)
+				}
 				return !strings.Contains(text, "reset_remaining")
 			})
 			h = w.settle(t)
