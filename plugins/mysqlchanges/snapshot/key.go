@@ -119,7 +119,8 @@ func (t *Table) arguments(id string, number bool) ([]any, error) {
 	}
 	if !ok {
 		// The id itself is of a row, which a message is not told.
-		return nil, fault.New(CodeID, fault.Usage, "an id of %d bytes is none of the table %s.%s, whose key has %d columns", len(id), t.Database, t.Name, len(t.Key)).
+		return nil, fault.New(CodeID, fault.Usage, "an id of %d bytes is none of the table %s.%s, whose key has %d columns",
+			len(id), t.Database, t.Name, len(t.Key)).
 			WithHint("the table's key is another one than when the id was given: reset the stream from 0")
 	}
 	return args, nil

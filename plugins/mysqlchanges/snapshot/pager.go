@@ -216,7 +216,9 @@ func (p *Pager) end(ctx context.Context, delivered binlog.Position) (binlog.Posi
 	}
 	at, err := binlog.Current(ctx, p.session)
 	if err == nil && delivered.File != "" && (at.Server != delivered.Server || at.Compare(delivered) < 0) {
-		err = fault.New(binlog.CodeOtherHistory, fault.Source, "rows are read from a server whose log ends at %s, and the log of another one, or an older one, was delivered up to %s", at, delivered).
+		err = fault.New(binlog.CodeOtherHistory, fault.Source,
+			"rows are read from a server whose log ends at %s, and the log of another one, or an older one, was delivered up to %s",
+			at, delivered).
 			WithHint("connect to one server, not through an address that leads to several; after a failover run again").WithRetry()
 	}
 	return at, err
@@ -362,7 +364,8 @@ func (t *Table) keyOf(schema *arrow.Schema) (*key, error) {
 			numbers++
 		}
 		if index < 0 || index >= schema.NumFields() {
-			return nil, fault.New(changerow.CodeColumn, fault.Internal, "the column %q of the key of %s.%s is not among those that are read", c.Name, t.Database, t.Name)
+			return nil, fault.New(changerow.CodeColumn, fault.Internal, "the column %q of the key of %s.%s is not among those that are read",
+				c.Name, t.Database, t.Name)
 		}
 		k.columns, fields = append(k.columns, index), append(fields, schema.Field(index))
 		names, members[c.Name] = append(names, c.Name), fmt.Sprintf("key_%d", i+1)
