@@ -58,7 +58,8 @@ var types = func() map[string]columnType {
 		t[size+"text"] = columnType{blobCodes, arrow.STRING, decodeText}
 		t[size+"blob"] = columnType{blobCodes, arrow.BINARY, decodeBytes}
 	}
-	for _, name := range []string{"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geomcollection", "geometrycollection"} {
+	for _, name := range []string{"geometry", "point", "linestring", "polygon",
+		"multipoint", "multilinestring", "multipolygon", "geomcollection", "geometrycollection"} {
 		t[name] = columnType{[]byte{typeGeometry}, arrow.BINARY, decodeGeometry}
 	}
 	return t
@@ -103,7 +104,8 @@ func (d *Decoder) bind(out *output, c *Column, field arrow.Field) error {
 		}
 	}
 	if !fits {
-		return fault.New(CodeColumn, fault.Source, "column %q is %s in the catalogue, and was described as column %q of type %s", c.Name, c.ColumnType, field.Name, field.Type).
+		return fault.New(CodeColumn, fault.Source, "column %q is %s in the catalogue, and was described as column %q of type %s",
+			c.Name, c.ColumnType, field.Name, field.Type).
 			WithHint("the table was altered while its columns were read: run again")
 	}
 	if fixed, ok := field.Type.(arrow.FixedWidthDataType); ok {
@@ -529,4 +531,5 @@ func decodeGeometry(d *Decoder, _ *input, out *output, v []byte) error {
 var fullUnicode = map[string]bool{"utf8mb4": true, "utf16": true, "utf16le": true, "utf32": true, "gb18030": true}
 
 // textTypes are the types of text and bytes, of which the log may say the character set.
-var textTypes = []string{"char", "varchar", "binary", "varbinary", "tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"}
+var textTypes = []string{"char", "varchar", "binary", "varbinary", "tinytext", "text", "mediumtext", "longtext",
+	"tinyblob", "blob", "mediumblob", "longblob"}
