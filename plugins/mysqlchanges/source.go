@@ -57,6 +57,7 @@ type source struct {
 	control *mysql.Session // for everything but the log; nil when it is not needed
 	reader  *binlog.Reader // nil before Open, and after a failure
 	tables  *catalogue
+	left    binlog.Position // where the log was when there was a reader last
 	builder *changerow.Builder
 	first   time.Time // when the first row of the batch came
 	tx      transaction
@@ -378,7 +379,7 @@ func (s *source) full() bool {
 
 // batch gives what was collected, with a position behind it.
 func (s *source) batch() (arrow.Record, error) {
-	c := checkpoint{At: s.reader.Start(), Taken: s.tx.delivered, Tables: s.copies}
+	c := checkpoint{At: s.at(), Taken: s.tx.delivered, Tables: s.copies}
 	if c.Taken > 0 {
 		c.Of = digest(s.tables.names())
 	}
@@ -391,6 +392,14 @@ func (s *source) batch() (arrow.Record, error) {
 	}
 	s.position, s.given, s.moved = text, time.Now(), false
 	return s.builder.Record(), nil
+}
+
+// at is where the transaction begins that is being read, or that comes next.
+func (s *source) at() binlog.Position {
+	if s.reader == nil {
+		return s.left
+	}
+	return s.reader.Start()
 }
 
 // Checkpoint is the position behind the last batch; see stage.Checkpointer.
@@ -407,6 +416,7 @@ func (s *source) recover(ctx context.Context, why error) error {
 	}
 	s.env.Log.Warn("the connection is made anew", "error", fault.From(why).Message)
 	from := s.reader.Start()
+	s.left = from
 	_ = s.reader.Close()
 	s.shutControl()
 	s.page, s.tx.maps = nil, nil
