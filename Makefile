@@ -55,7 +55,7 @@ export GORACE := atexit_sleep_ms=0
 # RACED_OUTSIDE: tests in whose own process the engine, a plugin, or the loader and the server of the sandbox do several
 # things at once.
 OUTSIDE       := ./integration/datastream ./integration/e2e ./integration/isolation ./integration/record ./integration/sandbox ./integration/service
-RACED_OUTSIDE := ^(TestBreakages|TestHang|TestDescendants|TestThreads|TestEachJobOnce|TestEventsInOrder|TestOneJobOfManyOrders|TestTwins|TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoadCreatesTheDatabase|TestLoadFailures|TestLoadOverwritesOnlyWhenTold|TestLoadSomeTables|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
+RACED_OUTSIDE := ^(TestBreakages|TestProxy|TestRecorder|TestReceivers|TestHang|TestDescendants|TestThreads|TestEachJobOnce|TestEventsInOrder|TestOneJobOfManyOrders|TestTwins|TestSoak|TestEveryForm|TestThirdPartyPlugin|TestSpoiltDataSocket|TestLoadCreatesTheDatabase|TestLoadFailures|TestLoadOverwritesOnlyWhenTold|TestLoadSomeTables|TestCancelledLoadLeavesNothing|TestEveryServerHoldsTheGeneratedRows|TestOfficialClientReadsTheSandbox)$$
 # The three of them that take longest, each in a run of its own.
 LONG          := ./integration/e2e ./integration/sandbox ./integration/service
 # Packages that start programs and servers as those of OUTSIDE do, and do one thing at a time in their own process, with

@@ -453,18 +453,23 @@ func LogLevel(word string) (level slog.Level) {
 func customers(set *config.Settings) []customer.Customer {
 	var out []customer.Customer
 	for _, c := range set.Customers {
-		attributes := map[string]any{}
-		for name, value := range c.Attributes {
-			attributes[name] = value
-		}
-		if c.TimeZone != "" {
-			attributes["time_zone"] = c.TimeZone
-		}
 		out = append(out, customer.Customer{
 			ID: c.ID, Name: c.Name, Demo: c.Demo, DSN: c.DSN, Bucket: c.Bucket, SealingKeys: c.EncryptionKeys,
 			Allow: engine.AllowList{Tables: c.Allow.Tables, Procedures: c.Allow.Procedures}, Networks: c.Networks, Streams: c.Streams,
-			Attributes: attributes, Emails: c.Notify.Emails, MailOf: c.Notify.Events,
+			Attributes: attributes(&c), Emails: c.Notify.Emails, MailOf: c.Notify.Events,
 		})
 	}
 	return out
+}
+
+// attributes are what pipelines know of a customer beside its identifier.
+func attributes(c *config.Customer) map[string]any {
+	all := map[string]any{}
+	for name, value := range c.Attributes {
+		all[name] = value
+	}
+	if c.TimeZone != "" {
+		all["time_zone"] = c.TimeZone
+	}
+	return all
 }

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"sync/atomic"
 
@@ -72,11 +73,26 @@ func PrepareStreams(e *engine.Engine, set *config.Settings) (_ map[string]*engin
 			known[name] = p
 			diags = append(diags, more...)
 		}
-		if known[name] != nil {
-			prepared[c.ID] = known[name]
+		if known[name] == nil {
+			continue
 		}
+		// What a run would be refused for is told now as well.
+		if _, more := known[name].Bind(streamInputs(&c)); more.HasErrors() {
+			diags = append(diags, more...)
+			continue
+		}
+		prepared[c.ID] = known[name]
 	}
 	return prepared, e.Source, diags.Normalise()
+}
+
+// streamInputs are those of a run that begins with a copy.
+func streamInputs(c *config.Customer) engine.Inputs {
+	dsn := cmp.Or(c.DSN.Reveal(), "mysql://user@localhost/database") // secrets may not have been read
+	return engine.Inputs{
+		Parameters: map[string]any{"position": "", "again": ""}, Timeout: -1, End: engine.EndCallerTable,
+		Secrets: func(name string) (string, bool) { return dsn, name == "dsn" }, Customer: engine.Customer{ID: c.ID, Attributes: attributes(c)},
+	}
 }
 
 // stop ends the streams, if there are any.

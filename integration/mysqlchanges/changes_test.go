@@ -32,8 +32,8 @@ func testChanges(t *testing.T, s server) {
 // testResume: a run that goes on at any position that was given gives the rest, and nothing twice.
 func testResume(t *testing.T, s server) {
 	s.Exec(createA)
-	first := open(t, s, ofA("a"))
 	s.Exec("INSERT INTO a VALUES (-1, 'first')")
+	first := open(t, s, ofA("a"))
 	first.until("a position", func() bool { return first.copy["a/-1"] != "" })
 	start := first.position
 	first.changes = nil

@@ -45,8 +45,8 @@ func TestStreams(t *testing.T) {
 			s := start(t, kind)
 			t.Run("follow", func(t *testing.T) {
 				for name, test := range map[string]func(t *testing.T, s server){
-					"log": testLog, "changes": testChanges, "resume": testResume, "verdicts": testVerdicts, "harmless": testHarmless, "copy": testCopy,
-					"again": testAgain, "compressed": testCompressed, "keys": testKeys,
+					"log": testLog, "changes": testChanges, "resume": testResume, "harmless": testHarmless, "copy": testCopy,
+					"again": testAgain, "compressed": testCompressed, "cut": testCut, "large": testLarge, "keys": testKeys,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
@@ -55,6 +55,7 @@ func TestStreams(t *testing.T) {
 					})
 				}
 			})
+			t.Run("verdicts", func(t *testing.T) { testVerdicts(t, s) })
 			t.Run("lost", func(t *testing.T) {
 				own := s.For(t)
 				testLost(t, server{own, own.NewDatabase()})

@@ -18,15 +18,16 @@ var mayImport = map[string][]string{
 	"integration": {"sdk", "plugins", "engine", "pipelines", "cmd"},
 }
 
-// testServers, testReaders, testProgram and testRequired may be imported by every test, and by commandTests, which only tests
+// testServers, testContainers, testReaders, testProgram and testRequired may be imported by every test, and by commandTests, which only tests
 // import: they start the real servers, and the readers of others, that tests compare with, build the program, and say what
 // becomes of a test that lacks something; and they import nothing of ours but the last of them.
 const (
-	testRequired = "integration/required"
-	testServers  = "integration/dbtest"
-	testReaders  = "integration/python"
-	testProgram  = "integration/program"
-	commandTests = "cmd/cipherstream/cmdtest"
+	testRequired   = "integration/required"
+	testServers    = "integration/dbtest"
+	testContainers = "integration/servers"
+	testReaders    = "integration/python"
+	testProgram    = "integration/program"
+	commandTests   = "cmd/cipherstream/cmdtest"
 )
 
 // engineEdges says which packages of engine/ each package there may import, and engineTestEdges what its tests may besides.
@@ -180,7 +181,7 @@ func badImport(dir, imported string, test bool) string {
 		return "there is no package at the top"
 	}
 	to, ours := strings.CutPrefix(imported, module+"/")
-	if !ours || (test || dir == commandTests) && slices.Contains([]string{testServers, testReaders, testProgram, testRequired}, to) {
+	if !ours || (test || dir == commandTests) && slices.Contains([]string{testServers, testContainers, testReaders, testProgram, testRequired}, to) {
 		return ""
 	}
 	fromTop, _, _ := strings.Cut(dir, "/")

@@ -14,6 +14,7 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/json"
 	"github.com/cipherstream/cipherstream/plugins/mask"
 	"github.com/cipherstream/cipherstream/plugins/mysql"
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges"
 	"github.com/cipherstream/cipherstream/plugins/mysqlpoll"
 	"github.com/cipherstream/cipherstream/plugins/ndjson"
 	"github.com/cipherstream/cipherstream/plugins/ndjsonfile"
@@ -34,6 +35,7 @@ const Name = "cipherstream"
 func Bundle(version string) sdk.Bundle {
 	return sdk.Bundle{Name: Name, Version: version, Network: true, Stages: []sdk.Definition{
 		mysql.Stage(),
+		mysqlchanges.Stage(),
 		mysqlpoll.Stage(),
 		csvfile.Stage(),
 		ndjsonfile.Stage(),

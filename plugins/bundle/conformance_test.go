@@ -56,8 +56,13 @@ func trials(t *testing.T) map[string][]stagetest.Options {
 	rows := func(protocol string) stagetest.Options {
 		return stagetest.Options{Settings: settings{"url": db.DSN(db.Database()), "query": "SELECT * FROM visit ORDER BY id", "protocol": protocol}}
 	}
+	logging := dbtest.Private(t, "--log-bin=binlog", "--server-id=1", "--binlog-format=ROW", "--expire-logs-days=30")
+	logging.Exec("CREATE TABLE visit (number INT NOT NULL, name VARCHAR(20), paid DECIMAL(10,2), PRIMARY KEY (number)) ENGINE=InnoDB; " +
+		"INSERT INTO visit SELECT seq, IF(seq % 3, CONCAT('ü', seq), NULL), seq / 7 FROM seq_1_to_900")
 	return map[string][]stagetest.Options{
 		"source/mysql": {rows("binary"), rows("text")},
+		"source/mysql-changes": {{Settings: settings{"url": logging.DSN(logging.Database()), "again": `{"documents":[]}`, "page_rows": 400,
+			"tables": []settings{{"table": "visit", "type": "visit", "channel": "entities"}}}}},
 		"source/mysql-poll": {{Settings: settings{"url": db.DSN(db.Database()), "page_rows": 100, "again": `{"documents":[]}`, "tables": []settings{
 			{"table": "polled", "type": "visit", "channel": "entities", "rename": settings{"id": "number"}}}}}},
 		"source/csv": {

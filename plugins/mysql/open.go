@@ -247,8 +247,12 @@ func (s *Session) Read(ctx context.Context, query string, args ...any) (*Reader,
 			bound[i] = bytesArg(b)
 		}
 	}
+	// The session is READ ONLY as a whole. A transaction of the statement's own would keep its locks until the next one, and
+	// end one that Exec has begun.
+	settings := s.settings
+	settings.ReadOnly = false
 	r := &Reader{session: s, src: &source{
-		settings: s.settings, query: query, args: bound, doing: "reading rows", env: s.env, target: s.target, pool: s.pool,
+		settings: settings, query: query, args: bound, doing: "reading rows", env: s.env, target: s.target, pool: s.pool,
 		flushAfter: flushAfter, session: s.ses, clocks: s.clocks, clocksApart: s.settings.ZeroDates != string(zeroText),
 	}}
 	s.open = r.Close

@@ -3,6 +3,8 @@ package service_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,6 +114,46 @@ func TestDataStreamCheckFindsNone(t *testing.T) {
 	for _, args := range [][]string{{"data-stream", "check", "clinic", "--config", document}, {"config", "check", document}} {
 		if r := cmdtest.Call(t, args...); r.Code != terminal.ExitUsage || !strings.Contains(r.Stderr, "practise") {
 			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}
+
+// TestStreamPipelines: the program's own pipelines of data streams are good, and those of a whole practice have all its tables.
+func TestStreamPipelines(t *testing.T) {
+	t.Parallel()
+	schema, err := os.ReadFile("../../../pipelines/sql/schema.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tables []string
+	for _, m := range regexp.MustCompile(`(?m)^CREATE TABLE (\w+)`).FindAllStringSubmatch(string(schema), -1) {
+		tables = append(tables, m[1])
+	}
+	dsn := filepath.Join(t.TempDir(), "dsn")
+	if err := os.WriteFile(dsn, []byte("mysql://nobody:x@127.0.0.1:1/x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"practice", "practice_polling", "sandbox"} {
+		document := filepath.Join(t.TempDir(), "service.yaml")
+		text := "apiVersion: cipherstream/v1\nkind: Service\nmetadata: {name: production}\nspec:\n  customers: [{id: clinic, dsn: \"file:" + dsn + "\", data_stream: {pipeline: " + name + "}}]\n"
+		if err := os.WriteFile(document, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r := cmdtest.Call(t, "config", "check", document); r.Code != terminal.ExitDone || r.Stderr != "" {
+			t.Errorf("%s: %+v", name, r)
+		}
+		pipeline, err := os.ReadFile("../../../pipelines/streams/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var named []string
+		for _, m := range regexp.MustCompile(`\{table: (\w+), type: (\w+), channel: (entities|logs)\}`).FindAllStringSubmatch(string(pipeline), -1) {
+			if named = append(named, m[1]); m[2] != m[1] || (m[3] == "logs") != (m[1] == "log_entry") {
+				t.Errorf("%s: %s", name, m[0])
+			}
+		}
+		if name != "sandbox" && !slices.Equal(named, tables) {
+			t.Errorf("%s has the tables\n%v, and the schema\n%v", name, named, tables)
 		}
 	}
 }

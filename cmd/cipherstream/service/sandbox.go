@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"time"
@@ -39,6 +40,7 @@ type announced struct {
 	EncryptionKey string `json:"encryption_key"`
 	Command       string `json:"command"`
 	JobCommand    string `json:"job_command"`
+	StreamCommand string `json:"data_stream_command"`
 	State         string `json:"state"`
 }
 
@@ -85,12 +87,15 @@ func sandboxSettings(f *serveFlags, dsn, encryption string) *config.Settings {
 		set.Listen.Address = sandboxAddress
 	}
 	set.Operations.Address = config.Off
+	// A receiver to try a data stream or webhooks with is on this machine, and so is whoever has the key.
+	set.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	set.Directory = "" // one of its own
 	set.Shutdown.Grace = sandboxGrace
 	set.Customers = []config.Customer{{
 		CustomerSpec: config.CustomerSpec{
 			ID: sandboxCustomer, Name: "Generated data", Demo: true, Bucket: sandboxCustomer,
-			Allow: config.Allow{Tables: []string{"*"}, Procedures: []string{"*"}},
+			Allow:      config.Allow{Tables: []string{"*"}, Procedures: []string{"*"}},
+			DataStream: config.DataStream{Pipeline: sandboxCustomer},
 		},
 		DSN: secrets.NewSecret(dsn), EncryptionKeys: []secrets.Secret{secrets.NewSecret(encryption)},
 	}}
@@ -110,9 +115,11 @@ func (a *app) announce(w io.Writer, address, key, encryption, state string) erro
 		`-d '{"customer_id": "%s", "from_date": "2024-01-01", "to_date": "2024-01-31"}'`, url, key, sandboxCustomer)
 	job := fmt.Sprintf(`curl -sS -X POST %s/v1/procedures/treatment -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' `+
 		`-d '{"customer_id": "%s", "mode": "job", "output_format": "parquet"}'`, url, key, sandboxCustomer)
+	stream := fmt.Sprintf(`CIPHERSTREAM_API_KEY=%s cipherstream data-stream set https://127.0.0.1:8443/ --secret env:STREAM_SECRET --certificate receiver.pem `+
+		`--channel entities --channel logs --server %s --customer %s`, key, url, sandboxCustomer)
 	if a.JSON {
 		return terminal.WriteJSON(w, announced{URL: url, Documentation: url + "/docs", Customer: sandboxCustomer, Key: key, EncryptionKey: encryption,
-			Command: command, JobCommand: job, State: state})
+			Command: command, JobCommand: job, StreamCommand: stream, State: state})
 	}
 	_, err := fmt.Fprintf(w, `Serving generated data until interrupted.
 
@@ -122,9 +129,13 @@ func (a *app) announce(w io.Writer, address, key, encryption, state string) erro
 
   %s
 
+  Changes, with --sandbox-changes 2s, to a receiver such as examples/data-stream; then "cipherstream data-stream enable":
+
+  %s
+
   documentation   %s/docs
   encryption key  %s   (for "encrypted": true; cipherstream decrypt --keys opens what comes)
 
-`, command, job, url, encryption)
+`, command, job, stream, url, encryption)
 	return err
 }

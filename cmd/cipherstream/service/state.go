@@ -84,17 +84,19 @@ streams, where there are any: it belongs to the copy.`,
 				return err
 			}
 			result := map[string]any{"record": path, "directory": set.Directory}
+			what := "the record of " + set.Directory
 			if beside := path + sqlite.StreamsEnding; isThere(beside) {
 				result["streams"] = beside
+				what += ", whose streams are in " + beside
 			}
 			if given := set.Spec.DataKey.Reveal(); given == "" {
 				if err := copyKey(filepath.Join(set.Directory, datakey.FileName), path+keyEnding); err != nil {
 					return errors.Join(err, os.Remove(path), os.RemoveAll(path+sqlite.StreamsEnding))
 				}
 				result["key"] = path + keyEnding
-				return a.done(result, "%s is a copy of the record of %s, and was read whole; %s is its key: keep the two apart", path, set.Directory, path+keyEnding)
+				return a.done(result, "%s is a copy of %s, and was read whole; %s is its key: keep the two apart", path, what, path+keyEnding)
 			}
-			return a.done(result, "%s is a copy of the record of %s, and was read whole; its key is the document's data_key", path, set.Directory)
+			return a.done(result, "%s is a copy of %s, and was read whole; its key is the document's data_key", path, what)
 		}),
 	}
 }

@@ -6,11 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/cmdtest"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
+	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/engine/service/store/sqlite"
 )
 
 // document writes a document with one customer, whose data directory is beside it.
@@ -23,6 +26,37 @@ func document(t *testing.T, more string) string {
 	}
 	t.Setenv("ONE_DSN", "mysql://u:geheim@127.0.0.1:1/x")
 	return path
+}
+
+// streamed numbers documents of the customer's stream in a data directory, and returns the last number.
+func streamed(t *testing.T, dir string, documents int) int64 {
+	t.Helper()
+	ctx := t.Context()
+	s, err := sqlite.Open(ctx, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.PutStream(ctx, store.Stream{Customer: "one"}, store.Audit{}); err != nil {
+		t.Fatal(err)
+	}
+	log, err := s.Log(ctx, "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	var a store.Append
+	for i := range documents {
+		a.Changes = append(a.Changes, store.Change{Channel: "logs", Type: "entry", ID: strconv.Itoa(i)})
+	}
+	if n, err := log.Append(ctx, 1, a); err != nil || n != documents {
+		t.Fatal(n, err)
+	}
+	state, err := log.State(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state.Channels["logs"].Sequence
 }
 
 // TestStateBackup: what was in the record is in the one that is made of its copy, keys that the service made open there, and
@@ -44,8 +78,13 @@ func TestStateBackup(t *testing.T) {
 	if err := json.Unmarshal([]byte(sealing.Stdout), &made); err != nil {
 		t.Fatal(err)
 	}
+	if n := streamed(t, filepath.Join(dir, "state"), 1); n != 1 {
+		t.Fatalf("the stream begins with %d", n)
+	}
 	copied := filepath.Join(t.TempDir(), "copy.db")
-	run(0, "keep the two apart", "state", "backup", copied)
+	if r := run(0, "keep the two apart", "state", "backup", copied); !strings.Contains(r.Stdout+r.Stderr, copied+".streams") {
+		t.Errorf("nothing is said of the streams: %+v", r)
+	}
 	run(0, "", "key", "create", "one", "--label", "later")
 	run(terminal.ExitFailed, "does not exist", "state", "backup", copied)
 	run(terminal.ExitUsage, "is not empty", "state", "restore", copied)
@@ -59,6 +98,10 @@ func TestStateBackup(t *testing.T) {
 	run(0, "has the record of", "state", "restore", copied)
 	if r := run(0, "kept", "key", "list"); strings.Contains(r.Stdout, "later") {
 		t.Errorf("%s", r.Stdout)
+	}
+	// It had one number when it was copied, and here it goes on above all that there were since.
+	if n := streamed(t, filepath.Join(dir, "state"), 2); n < 1e15 {
+		t.Errorf("the stream goes on with %d", n)
 	}
 	run(0, "is active", "customer", "key", "activate", "one", made.ID)
 	for _, file := range []string{copied, copied + ".key", filepath.Join(dir, "state", "data.key"), filepath.Join(dir, "state", "record.db")} {

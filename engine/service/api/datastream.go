@@ -196,13 +196,14 @@ func (a *API) putDataStream(x *exchange) *Error {
 	if e := f.mistakes(); e != nil {
 		return e
 	}
+	if before.Enabled && !enabled { // first, as some of it can change only then
+		if _, err := a.DataStreams.Disable(x.ctx, who.ID, x.actor()); err != nil {
+			return fromStreams(err)
+		}
+	}
 	v, err := a.DataStreams.Put(x.ctx, who.ID, s, x.actor())
-	switch {
-	case err != nil || enabled == v.Enabled:
-	case enabled:
+	if err == nil && enabled && !v.Enabled {
 		v, err = a.DataStreams.Enable(x.ctx, who.ID, x.actor())
-	default:
-		v, err = a.DataStreams.Disable(x.ctx, who.ID, x.actor())
 	}
 	return x.sendDataStream(v, err)
 }

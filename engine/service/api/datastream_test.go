@@ -162,7 +162,7 @@ func TestDataStream(t *testing.T) {
 	s.do("POST", myStream+"/disable", "").stream(t)
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	want := "put key:key_good, enable key:key_good, put key:key_good, put key:key_good, disable key:key_good, " +
+	want := "put key:key_good, enable key:key_good, put key:key_good, disable key:key_good, put key:key_good, " +
 		"reset entities above 1000, anew false, dry true, enable key:key_good, disable key:key_good"
 	if got := strings.Join(all.did, ", "); got != want {
 		t.Errorf("%s", got)

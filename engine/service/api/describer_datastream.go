@@ -76,8 +76,9 @@ func (d *describer) dataStreams() {
 		Description: "What is set up, how far each channel is, and what came of the last request.", Responses: d.answered("DataStream", with(common, DataStreamNotFound)...)}, a.dataStream)
 
 	operation(huma.Operation{OperationID: "put_data_stream", Method: http.MethodPut, Path: dataStreamPath, Summary: "Set the data stream",
-		Description: "All of it: what is left out has its default, but for the secret and enabled, which stay as they are. One that is enabled goes on with what is set.",
-		Responses:   d.answered("DataStream", append(with(body), refused...)...), RequestBody: content(dataStreamSchema(), dataStreamExample, true)}, a.putDataStream)
+		Description: "All of it: what is left out has its default, but for the secret and enabled, which stay as they are. One that is enabled goes on with what is set. Where enabled: true is refused, " +
+			"what is set stays set.",
+		Responses: d.answered("DataStream", append(with(body), refused...)...), RequestBody: content(dataStreamSchema(), dataStreamExample, true)}, a.putDataStream)
 
 	operation(huma.Operation{OperationID: "enable_data_stream", Method: http.MethodPost, Path: dataStreamPath + "/enable", Summary: "Enable the data stream",
 		Description: "It goes on where it was; the first time all tables are copied first. Pipeline and database are looked at before, and what could not be followed exactly is refused. " +

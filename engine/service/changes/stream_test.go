@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/sdk/changes"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -485,7 +486,17 @@ func TestDoubtful(t *testing.T) {
 			time.Sleep(700 * time.Millisecond)
 		}
 		h.untilEqual(2 * time.Hour)
-		if e, l := h.receiver.highest[Entities], h.receiver.highest[Logs]; e != 25 || l != 5 {
+		h.receiver.mu.Lock()
+		h.receiver.answer = nil
+		h.receiver.mu.Unlock()
+		for i := range 10 { // of what is read
+			p.mu.Lock()
+			p.doubtful = true
+			p.mu.Unlock()
+			h.practice.write(Entities, "entities-a", "8", strconv.Itoa(i))
+			h.untilEqual(2 * time.Hour)
+		}
+		if e, l := h.receiver.highest[Entities], h.receiver.highest[Logs]; e != 35 || l != 5 {
 			t.Errorf("the numbers are %d and %d", e, l)
 		}
 	})
@@ -513,6 +524,43 @@ func TestLargeDocuments(t *testing.T) {
 		h.until("it stands", time.Minute, func() bool { return h.view(p).Fault != nil })
 		if f := h.view(p).Fault; f.Code != CodeDocumentTooLarge || strings.Contains(f.Message, "yy") {
 			t.Errorf("%s %.200s", f.Code, f.Message)
+		}
+	})
+}
+
+// breaking is a source that breaks while what it has delivered waits for room.
+type breaking struct{ *practice }
+
+func (b breaking) Source(context.Context, string, Order) (Source, error) { return b, nil }
+func (b breaking) Channels() []string                                    { return Channels }
+func (b breaking) Check(context.Context) error                           { return nil }
+
+func (b breaking) Run(ctx context.Context, sink engine.TableSink) error {
+	gone := fault.New("changes.gone", fault.Source, "the table is gone")
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := sink.Open(ctx, engine.Table{Schema: changes.Schema()}); err != nil {
+		return err
+	}
+	for i := range 3 {
+		rec := batchOf(changes.OriginLog, []event{{key: key{Entities, "entities-a", strconv.Itoa(i)}, operation: changes.OpWrite, document: "{}"}})
+		defer rec.Release()
+		if err := sink.Write(ctx, engine.Rows{Record: rec, Checkpoint: strconv.Itoa(i)}); err != nil {
+			return gone
+		}
+	}
+	return nil
+}
+
+// TestBreaksPaused: why a source has ended is told, although what it had delivered was not taken because of that.
+func TestBreaksPaused(t *testing.T) {
+	within(t, func(t *testing.T, h *house) {
+		h.receiver.dead = true
+		p := h.process(func(c *Config) { c.Limits, c.Sources = Limits{Documents: 2}, breaking{h.practice} })
+		h.enabled(p)
+		h.until("it stands", time.Minute, func() bool { return h.view(p).Fault != nil })
+		if v := h.view(p); v.Fault.Code != "changes.gone" || channelOf(v, Entities).Sequence != 2 {
+			t.Errorf("%+v", v)
 		}
 	})
 }

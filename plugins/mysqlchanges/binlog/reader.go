@@ -207,10 +207,15 @@ func (r *Reader) check(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case r.mariaDB:
-		return nil
 	case !r.from.ByGTID && server != r.from.Server:
 		return otherHistory(r.from)
+	case server != r.from.Server: // which names its files as it likes
+		r.file, r.offset = "", 0
+		r.start.Server, r.start.File, r.start.Offset = server, "", 0
+	}
+	switch {
+	case r.mariaDB:
+		return nil
 	case !r.from.ByGTID:
 		return r.checkFile(ctx)
 	case !byGTID:

@@ -38,13 +38,16 @@ func Copy(ctx context.Context, dir, path string) (err error) {
 }
 
 func copyStreams(ctx context.Context, dir, into string) (err error) {
+	if _, err := os.Lstat(into); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return fault.New(store.CodeFailed, fault.Sink, "beside the copy there is something that would be taken for its streams: %s", into).
+			WithHint("give the copy another name, or remove what is there")
+	}
 	files, err := streamFiles(dir)
 	if err != nil || len(files) == 0 {
 		return err
 	}
 	if err := os.Mkdir(into, directoryMode); err != nil {
-		return fault.New(store.CodeFailed, fault.Sink, "the directory %s for the streams of the record cannot be made: %w", into, err).
-			WithHint("give the copy a name beside which there is none")
+		return fault.New(store.CodeFailed, fault.Sink, "the directory %s for the streams of the record cannot be made: %w", into, err)
 	}
 	defer func() {
 		if err != nil {

@@ -339,6 +339,16 @@ func TestStreamRestored(t *testing.T) {
 	if err := log.Acknowledge(ctx, 1, "entities", 1); err != nil {
 		t.Fatal(err)
 	}
+	// What is there would be taken for its streams.
+	if err := os.Mkdir(copied+".streams", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := sqlite.Copy(ctx, dir, copied); !fault.Is(err, store.CodeFailed) {
+		t.Fatalf("expected %s, got %v", store.CodeFailed, err)
+	}
+	if err := os.Remove(copied + ".streams"); err != nil {
+		t.Fatal(err)
+	}
 	if err := sqlite.Copy(ctx, dir, copied); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,144 @@
+package mysqlchanges_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cipherstream/cipherstream/sdk"
+)
+
+// proxy stands between the source and a server, and cuts connections.
+type proxy struct {
+	listener net.Listener
+	mu       sync.Mutex
+	open     map[net.Conn]bool
+	all      sync.WaitGroup
+}
+
+func newProxy(t *testing.T, port int) *proxy {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l, open: map[net.Conn]bool{}}
+	p.all.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
+			if err != nil {
+				near.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.open[near], p.open[far] = true, true
+			p.mu.Unlock()
+			for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
+				p.all.Go(func() {
+					_, _ = io.Copy(pair[0], pair[1])
+					pair[0].Close()
+					pair[1].Close()
+				})
+			}
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		p.cut()
+		p.all.Wait()
+	})
+	return p
+}
+
+// cut ends all connections.
+func (p *proxy) cut() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.open)
+	for c := range p.open {
+		c.Close()
+	}
+	p.open = map[net.Conn]bool{}
+	return n
+}
+
+// testCut: a run goes on where it was when its connections break, in the middle of transactions, without gap or double.
+func testCut(t *testing.T, s server) {
+	s.Exec(createA + "INSERT INTO a VALUES (-1, 'first')")
+	p := newProxy(t, s.Port())
+	with := ofA("a")
+	with["url"] = strings.Replace(s.DSN(s.database), fmt.Sprintf(":%d/", s.Port()), fmt.Sprintf(":%d/", p.listener.Addr().(*net.TCPAddr).Port), 1)
+	st := &stream{t: t, copy: map[string]string{}, keep: true}
+	defer st.close()
+	if err := st.begin(s, with, sdk.Env{BatchRows: 10}); err != nil {
+		t.Fatal(err)
+	}
+	st.until("the first row", func() bool { return st.copy["a/-1"] != "" })
+	var want []string
+	var script strings.Builder
+	for i := range 3000 {
+		if i%100 == 0 {
+			script.WriteString("COMMIT; BEGIN;")
+		}
+		fmt.Fprintf(&script, "INSERT INTO a VALUES (%d, REPEAT('row ', 1500));", i)
+		want = append(want, fmt.Sprintf("write a %d", i))
+	}
+	s.Exec(script.String() + "COMMIT")
+	st.changes = nil
+	cuts := 0
+	for len(st.changes) < len(want) {
+		n := st.batches
+		st.until("a batch or two", func() bool { return st.batches >= n+2 || len(st.changes) >= len(want) })
+		if cuts < 20 && p.cut() > 0 {
+			cuts++
+		}
+	}
+	if strings.Join(st.changes, "\n") != strings.Join(want, "\n") || cuts < 2 {
+		t.Errorf("%d changes came, want %d; %d cuts", len(st.changes), len(want), cuts)
+	}
+	st.same(s, "a")
+}
+
+// testLarge: memory is bounded whatever the transaction, compressed or not.
+func testLarge(t *testing.T, s server) {
+	s.Exec(createA + "INSERT INTO a VALUES (-1, 'first')")
+	st := open(t, s, ofA("a"))
+	st.keep = false
+	st.until("the first row", func() bool { return st.copy["a/-1"] != "" })
+	const rows = 300_000
+	compress := "SET SESSION max_recursive_iterations = 1000000;"
+	if !strings.Contains(s.Version(), "MariaDB") {
+		compress = "SET SESSION binlog_transaction_compression = ON; SET SESSION cte_max_recursion_depth = 1000000;"
+	}
+	s.Exec(compress + fmt.Sprintf("INSERT INTO a WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i, REPEAT(SHA2(i, 256), 5) FROM n", rows-1))
+	var before, now runtime.MemStats
+	st.copy = map[string]string{}
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	most := uint64(0)
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for seen := st.rows; st.rows < seen+rows; {
+		if err := st.next(ctx); err != nil {
+			t.Fatal(err)
+		}
+		clear(st.copy)
+		runtime.ReadMemStats(&now)
+		most = max(most, now.HeapInuse-min(now.HeapInuse, before.HeapInuse))
+	}
+	t.Logf("%d rows in %s, at most %d MiB more", rows, time.Since(began), most>>20)
+	if most > 128<<20 {
+		t.Errorf("%d MiB were taken", most>>20)
+	}
+}
