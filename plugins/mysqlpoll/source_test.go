@@ -285,7 +285,7 @@ func TestEndless(t *testing.T) {
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	db, bounded := practice(t)
-	db.Exec(`CREATE TABLE keyless (id INT, ts_4_update TIMESTAMP); CREATE TABLE timeless (id INT PRIMARY KEY, ts_4_update DATE)`)
+	db.Exec(`CREATE TABLE keyless (id INT NOT NULL, ts_4_update TIMESTAMP, UNIQUE (id)); CREATE TABLE timeless (id INT PRIMARY KEY, ts_4_update DATE)`)
 	one := func(table string, more ...string) []settings {
 		s := settings{"table": table, "type": "t", "channel": "logs"}
 		if len(more) > 0 {
