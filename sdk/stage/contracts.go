@@ -32,8 +32,9 @@ type RowEstimator interface {
 // without rows may carry one.
 //
 // A position is text that only the source understands, and takes as a setting of a later run. It is UTF-8, has at most
-// LongestCheckpoint bytes, and holds no secret and nothing of a row. A TableSink finds it in Rows, behind every row
-// that it covers; whoever started the run is told it as an event, earlier.
+// LongestCheckpoint bytes, and holds no secret, and of rows at most the key of the one behind which it goes on: whoever
+// keeps it keeps it as the rows' ids are kept, and logs it nowhere. A TableSink finds it in Rows, behind every row that it
+// covers; whoever started the run is told it as an event, earlier.
 type Checkpointer interface {
 	Checkpoint() string
 }
