@@ -2,6 +2,7 @@ package changes
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// mostAgainBytes bounds the ids that a source is asked for at once.
-const mostAgainBytes = 1 << 20
+// mostAgainBytes bounds what a source is asked for at once, as JSON: a parameter of a pipeline has 64 KiB at most.
+const mostAgainBytes = 60 << 10
 
 // mostTries is how often a source is run in vain, without a single change or position, that breaks for a reason of ours: a
 // process that dies, a defect. A server that is away is tried for ever.
@@ -155,7 +156,11 @@ func (r *reader) again(ctx context.Context) (map[string][]changes.Document, erro
 			return nil, err
 		}
 		for i, d := range next {
-			if size -= len(d.Type) + len(d.ID); size < 0 && i > 0 {
+			text, err := json.Marshal(d)
+			if err != nil {
+				return nil, err
+			}
+			if size -= len(text) + 1; size < 0 && i > 0 {
 				next = next[:i]
 				break
 			}
