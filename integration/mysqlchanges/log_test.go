@@ -54,6 +54,7 @@ func TestStreams(t *testing.T) {
 					})
 				}
 			})
+			t.Run("oracle", func(t *testing.T) { testOracle(t, s) })
 			t.Run("verdicts", func(t *testing.T) { testVerdicts(t, s) })
 			t.Run("lost", func(t *testing.T) {
 				own := s.For(t)
