@@ -24,7 +24,8 @@ type proxy struct {
 	all      sync.WaitGroup
 }
 
-func newProxy(t *testing.T, port int) *proxy {
+// newProxy makes one. Where spoil is not nil, it may change what the packets that come from the server hold.
+func newProxy(t *testing.T, port int, spoil func(packet []byte)) *proxy {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +47,11 @@ func newProxy(t *testing.T, port int) *proxy {
 			p.mu.Unlock()
 			for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
 				p.all.Go(func() {
-					_, _ = io.Copy(pair[0], pair[1])
+					if spoil != nil && pair[1] == far {
+						copyPackets(pair[0], pair[1], spoil)
+					} else {
+						_, _ = io.Copy(pair[0], pair[1])
+					}
 					pair[0].Close()
 					pair[1].Close()
 				})
@@ -59,6 +64,30 @@ func newProxy(t *testing.T, port int) *proxy {
 		p.all.Wait()
 	})
 	return p
+}
+
+// copyPackets copies packets of the protocol, which are not encrypted, until a connection ends.
+func copyPackets(to io.Writer, from io.Reader, spoil func(packet []byte)) {
+	const head = 4
+	for {
+		packet := make([]byte, head)
+		if _, err := io.ReadFull(from, packet); err != nil {
+			return
+		}
+		packet = append(packet, make([]byte, int(packet[0])|int(packet[1])<<8|int(packet[2])<<16)...)
+		if _, err := io.ReadFull(from, packet[head:]); err != nil {
+			return
+		}
+		spoil(packet[head:])
+		if _, err := to.Write(packet); err != nil {
+			return
+		}
+	}
+}
+
+// through is the URL of a database through the proxy.
+func (p *proxy) through(s server) string {
+	return strings.Replace(s.DSN(s.database), fmt.Sprintf(":%d/", s.Port()), fmt.Sprintf(":%d/", p.listener.Addr().(*net.TCPAddr).Port), 1)
 }
 
 // cut ends all connections.
@@ -76,9 +105,9 @@ func (p *proxy) cut() int {
 // testCut: a run goes on where it was when its connections break, in the middle of transactions, without gap or double.
 func testCut(t *testing.T, s server) {
 	s.Exec(createA + "INSERT INTO a VALUES (-1, 'first')")
-	p := newProxy(t, s.Port())
+	p := newProxy(t, s.Port(), nil)
 	with := ofA("a")
-	with["url"] = strings.Replace(s.DSN(s.database), fmt.Sprintf(":%d/", s.Port()), fmt.Sprintf(":%d/", p.listener.Addr().(*net.TCPAddr).Port), 1)
+	with["url"] = p.through(s)
 	st := &stream{t: t, copy: map[string]string{}, keep: true}
 	defer st.close()
 	if err := st.begin(s, with, sdk.Env{BatchRows: 10}); err != nil {

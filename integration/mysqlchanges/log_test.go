@@ -45,7 +45,8 @@ func TestStreams(t *testing.T) {
 			t.Run("follow", func(t *testing.T) {
 				for name, test := range map[string]func(t *testing.T, s server){
 					"log": testLog, "changes": testChanges, "resume": testResume, "harmless": testHarmless, "copy": testCopy,
-					"again": testAgain, "compressed": testCompressed, "cut": testCut, "large": testLarge, "keys": testKeys, "cascades": testCascades, "random cascades": testCascadesRandom,
+					"again": testAgain, "compressed": testCompressed, "cut": testCut, "large": testLarge, "keys": testKeys, "spoilt": testSpoilt,
+					"cascades": testCascades, "random cascades": testCascadesRandom,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()
@@ -54,6 +55,7 @@ func TestStreams(t *testing.T) {
 					})
 				}
 			})
+			t.Run("oracle", func(t *testing.T) { testOracle(t, s) })
 			t.Run("verdicts", func(t *testing.T) { testVerdicts(t, s) })
 			t.Run("lost", func(t *testing.T) {
 				own := s.For(t)

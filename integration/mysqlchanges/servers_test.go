@@ -56,6 +56,7 @@ func TestByFile(t *testing.T) {
 			})
 		}
 	})
+	t.Run("oracle", func(t *testing.T) { testOracle(t, s) })
 	t.Run("lost", func(t *testing.T) {
 		own := s.For(t)
 		testLost(t, server{own, own.NewDatabase()})

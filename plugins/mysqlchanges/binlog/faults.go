@@ -68,7 +68,7 @@ func refused(err error, from Position) error {
 		}
 		return otherHistory(from).WithDetail("server_message", message)
 	}
-	return fault.New(CodeLog, fault.Source, "the server cannot read its log behind %s: %w", from, err).
+	return fault.New(CodeLog, fault.Source, "the server cannot read its log: %w", err).
 		WithHint("see the server's message and its error log")
 }
 

@@ -300,7 +300,7 @@ func (r *Reader) Next(until time.Time) (*Event, error) {
 	for {
 		h, body, err := r.read(until)
 		if err != nil {
-			return nil, err
+			return nil, r.placed(err)
 		}
 		if body == nil {
 			continue
@@ -308,15 +308,26 @@ func (r *Reader) Next(until time.Time) (*Event, error) {
 		r.event = Event{Type: int(h.typ)}
 		if err := r.take(h, body); err != nil {
 			if fault.From(err).Code == "internal" {
-				err = malformed("an event of type %d at %s:%d: %w", h.typ, r.file, r.offset, err)
+				err = malformed("an event of type %d: %w", h.typ, err)
 			}
-			return nil, err
+			return nil, r.placed(err)
 		}
 		if r.event.Kind != 0 {
 			r.event.At = r.at
 			return &r.event, nil
 		}
 	}
+}
+
+// placed says of a fault in what the log has where it is.
+func (r *Reader) placed(err error) error {
+	f := *fault.From(err)
+	if f.Code != CodeLog && f.Code != CodeEventSize {
+		return err
+	}
+	at := r.Start()
+	f.Message += ", in the transaction at " + at.String()
+	return f.WithDetail("log_file", at.File).WithDetail("log_position", at.String())
 }
 
 // read reads an event, of the log or of the compressed transaction in it, without header and checksum. It is nil where
@@ -363,7 +374,7 @@ func (r *Reader) read(until time.Time) (h header, body []byte, err error) {
 		return h, nil, err
 	}
 	if int64(h.size) > int64(r.config.LargestEvent) {
-		return h, nil, fault.New(CodeEventSize, fault.Data, "an event of %d bytes in the transaction at %s; at most %d are taken", h.size, r.Start(), r.config.LargestEvent).
+		return h, nil, fault.New(CodeEventSize, fault.Data, "an event of %d bytes; at most %d are taken", h.size, r.config.LargestEvent).
 			WithHint("raise max_row_size, and --plugin-memory with it")
 	}
 	r.body, err = readBody(r.packets, append(r.body[:0], head[:]...), int(h.size)-headerSize)
@@ -400,7 +411,7 @@ func (r *Reader) verify(h header, event []byte) ([]byte, error) {
 		return event[headerSize:], nil
 	}
 	if !sum(event) {
-		return nil, malformed("the checksum of an event of type %d, behind %s:%d, is wrong", h.typ, r.file, r.offset)
+		return nil, malformed("the checksum of an event of type %d is wrong", h.typ)
 	}
 	return event[headerSize : len(event)-checksumSize], nil
 }

@@ -85,13 +85,16 @@ func (db logged) open(t *testing.T) *sql.DB {
 	return pool
 }
 
-// image is the first row image of an event, and which columns are in it; the rest of the event's rows follow.
+// image is the first row image of an event, and which columns are in it; the rest of the event's rows follow. Each is one
+// before and one after, where a row was updated, and those before have the columns of before.
 type image struct {
 	table         TableMap
 	data, present []byte
+	before        []byte
 }
 
-// images runs statements and gives what they wrote to the log about a table.
+// images runs statements and gives what they wrote to the log about a table. Of rows that were deleted, that is what they
+// were.
 func (db logged) images(t *testing.T, table, statements string) (list []image) {
 	t.Helper()
 	from := db.position(t)
@@ -121,16 +124,21 @@ func (db logged) images(t *testing.T, table, statements string) (list []image) {
 				t.Fatalf("table map %x: %v", body, err)
 			}
 			maps[m.ID] = m
-		case eventWrite1, eventWrite2:
+		case eventWrite1, eventUpdate1, eventDelete1, eventWrite2, eventUpdate2, eventDelete2:
 			r := reader{rest: body}
 			m := maps[r.little(6)]
 			r.take(2)
-			if kind == eventWrite2 {
+			if kind >= eventWrite2 {
 				r.take(int(r.little(2)) - 2)
 			}
-			present := r.take((int(r.number()) + 7) / 8)
-			if m.Table == table {
-				list = append(list, image{m, r.rest, present})
+			one := image{table: m}
+			size := (int(r.number()) + 7) / 8
+			one.present = r.take(size)
+			if kind == eventUpdate1 || kind == eventUpdate2 {
+				one.before, one.present = one.present, r.take(size)
+			}
+			if one.data = r.rest; m.Table == table {
+				list = append(list, one)
 			}
 		}
 	}
@@ -158,7 +166,11 @@ func (db logged) events(t *testing.T, name string) (events [][]byte) {
 const (
 	eventTableMap = 19
 	eventWrite1   = 23
+	eventUpdate1  = 24
+	eventDelete1  = 25
 	eventWrite2   = 30
+	eventUpdate2  = 31
+	eventDelete2  = 32
 )
 
 // position is a place in the log.
@@ -275,7 +287,47 @@ func decoder(t *testing.T, columns []Column, schema *arrow.Schema, o Options) *D
 	return d
 }
 
-// decode decodes all images of rows, or of rows as they are after a change.
+// updated decodes all images of rows before and after updates.
+func updated(t *testing.T, before, after *Decoder, list []image) (old, current arrow.Record) {
+	t.Helper()
+	for _, event := range list {
+		for _, d := range []*Decoder{before, after} {
+			if err := d.Table(event.table); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for rest := event.data; len(rest) > 0; {
+			var err error
+			if rest, err = before.Row(rest, event.before); err == nil {
+				rest, err = after.Row(rest, event.present)
+			}
+			if err != nil {
+				t.Fatalf("%v (in %+v)", err, event.table)
+			}
+		}
+	}
+	old, current = before.Record(), after.Record()
+	t.Cleanup(old.Release)
+	t.Cleanup(current.Release)
+	return old, current
+}
+
+// changedAsSelected updates every row of a table, in the order of its ids, and deletes them all, and compares the log with what the
+// mysql source reads before and after.
+func (db logged) changedAsSelected(t *testing.T, table, updates string, with settings, o Options) {
+	t.Helper()
+	o.MariaDB = db.mariaDB
+	columns := db.columns(t, table)
+	schema, was := db.selected(t, table, with)
+	list := db.images(t, table, updates)
+	_, is := db.selected(t, table, with)
+	old, current := updated(t, decoder(t, columns, schema, o), decoder(t, columns, schema, o), list)
+	same(t, old, was)
+	same(t, current, is)
+	same(t, decode(t, decoder(t, columns, schema, o), db.images(t, table, "DELETE FROM "+table+" ORDER BY id")), is)
+}
+
+// decode decodes all images of rows that were inserted, or deleted.
 func decode(t *testing.T, d *Decoder, list []image) arrow.Record {
 	t.Helper()
 	for _, event := range list {

@@ -96,17 +96,25 @@ func testRandom(t *testing.T, db logged) {
 		column("JSON", func() string { return literal(randomJSON(r, 3)) })
 	}
 	db.Exec("CREATE TABLE random (id INT NOT NULL PRIMARY KEY, " + strings.Join(ddl, ", ") + ")")
-	var rows [][]string
-	for n := range 600 {
-		row := []string{strconv.Itoa(n)}
-		for _, value := range make {
-			if r.IntN(8) == 0 {
-				row = append(row, "NULL")
-			} else {
-				row = append(row, value())
-			}
-		}
-		rows = append(rows, row)
+	var updates []string
+	for i := range ddl {
+		updates = append(updates, fmt.Sprintf("c%[1]d = VALUES(c%[1]d)", i))
 	}
-	db.sameAsSelected(t, "random", "SET time_zone = '+00:00'; INSERT INTO random VALUES "+values(rows), settings{"time_zone": "+00:00"}, Options{})
+	some := func() string {
+		var rows [][]string
+		for n := range 600 {
+			row := []string{strconv.Itoa(n)}
+			for _, value := range make {
+				if r.IntN(8) == 0 {
+					row = append(row, "NULL")
+				} else {
+					row = append(row, value())
+				}
+			}
+			rows = append(rows, row)
+		}
+		return "SET time_zone = '+00:00'; INSERT INTO random VALUES " + values(rows)
+	}
+	db.sameAsSelected(t, "random", some(), settings{"time_zone": "+00:00"}, Options{})
+	db.changedAsSelected(t, "random", some()+" ON DUPLICATE KEY UPDATE "+strings.Join(updates, ", "), settings{"time_zone": "+00:00"}, Options{})
 }

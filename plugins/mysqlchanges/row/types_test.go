@@ -153,6 +153,7 @@ func testTypes(t *testing.T, db logged) {
 		ddl, inserts := casesFor(db, table)
 		db.Exec(ddl)
 		db.sameAsSelected(t, table, "SET time_zone = '+00:00';"+inserts, settings{"time_zone": "+10:00"}, Options{})
+		db.changedAsSelected(t, table, "UPDATE "+table+" SET id = id + 1000 ORDER BY id", settings{"time_zone": "+10:00"}, Options{})
 	}
 }
 
