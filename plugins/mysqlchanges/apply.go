@@ -37,6 +37,7 @@ func (s *source) apply(ev *binlog.Event) error {
 		tx.seen, tx.xa = 0, ""
 		tx.maps, tx.parents = map[uint64]*table{}, map[uint64]*parent{}
 		s.window = s.page != nil && s.reader.Place().Compare(s.page.low) >= 0
+		s.begin()
 	case binlog.Table:
 		return s.tableMap(ev)
 	case binlog.Rows:

@@ -257,6 +257,17 @@ type rereading struct {
 	table *table
 	after *string          // the id behind which it goes on; nil is its beginning
 	low   *binlog.Position // the first page's
+	begun bool             // the log is behind low, and that all documents come was said
+}
+
+// begin says that all documents of the table that is read again come from here on, between transactions and where the log
+// reaches the first mark of the first page: not before, because what the log writes until then may have been deleted
+// silently when the page was read; and not behind, because the page lacks what the log writes from there on.
+func (s *source) begin() {
+	if r := s.rereading; r != nil && !r.begun && r.low != nil && s.page != nil && s.reader.Place().Compare(*r.low) >= 0 {
+		r.begun = true
+		s.builder.Begin(r.table.mapper, changes.OriginCopy)
+	}
 }
 
 // cascaded takes note that rows of tables were changed by the transaction, and are not in the log.
@@ -264,9 +275,6 @@ func (s *source) cascaded(list []*table) {
 	for _, t := range list {
 		if slices.Contains(s.pending, t) {
 			continue
-		}
-		if at := slices.Index(s.copier.tables, t); at > 0 || at == 0 && s.copier.after == nil && s.page == nil {
-			continue // its first page is to be read yet
 		}
 		if r := s.rereading; r != nil && r.table == t && r.low != nil && s.reader.Place().Compare(*r.low) < 0 {
 			continue // its first page was read behind the transaction
@@ -289,10 +297,8 @@ func (s *source) reread(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.low == nil {
-		// Before the log between the marks of the page, whose documents the page lacks.
+	if !r.begun {
 		r.low = &read.Low
-		s.builder.Begin(r.table.mapper, changes.OriginCopy)
 	}
 	if s.page, err = newPage(r.table, &read, changes.OriginCopy); err != nil {
 		return err
