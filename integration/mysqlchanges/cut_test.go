@@ -139,6 +139,52 @@ func testCut(t *testing.T, s server) {
 	st.same(s, "a")
 }
 
+// testAnnounced: the host hears of every session and of its end, and can end the one of a dead process; a living run goes on.
+func testAnnounced(t *testing.T, s server) {
+	s.Exec(createA + "INSERT INTO a VALUES (1, 'x')")
+	var announced []sdk.Resource
+	released := 0
+	host := sdk.Env{Announce: func(_ context.Context, r sdk.Resource) (func(), error) {
+		announced = append(announced, r)
+		return func() { released++ }, nil
+	}}
+	st := &stream{t: t, copy: map[string]string{}}
+	defer st.close()
+	if err := st.begin(s, ofA("a"), host); err != nil {
+		t.Fatal(err)
+	}
+	s.Exec("INSERT INTO a VALUES (2, 'x')")
+	st.until("the first rows", func() bool { return len(st.copy) == 2 })
+	killer := &stream{t: t, position: st.position}
+	defer killer.close()
+	if err := killer.begin(s, ofA("a"), sdk.Env{}); err != nil {
+		t.Fatal(err)
+	}
+	for id := 3; id <= 4; id++ {
+		for _, r := range announced {
+			if err := killer.source.(sdk.Undoer).Undo(context.Background(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := len(announced)
+		s.Exec(fmt.Sprintf("INSERT INTO a VALUES (%d, 'x')", id))
+		st.until("a row behind it", func() bool { return len(st.copy) == id })
+		if len(announced) <= n || released < n {
+			t.Errorf("%d sessions are announced, after %d, and %d released", len(announced), n, released)
+		}
+	}
+	st.same(s, "a")
+	st.close()
+	if len(announced) < 4 || released != len(announced) {
+		t.Errorf("%d sessions were announced, %d released", len(announced), released)
+	}
+	for _, r := range announced {
+		if strings.Contains(r.Name+r.Remedy+string(r.State), s.Password()) {
+			t.Errorf("a password is announced: %+v", r)
+		}
+	}
+}
+
 // largeRows is how many rows the large transaction has: 5,000,000 take minutes.
 var largeRows = flag.Int("stream-rows", 300_000, "rows of the large transaction")
 

@@ -46,7 +46,7 @@ func TestStreams(t *testing.T) {
 				for name, test := range map[string]func(t *testing.T, s server){
 					"log": testLog, "changes": testChanges, "resume": testResume, "harmless": testHarmless, "copy": testCopy,
 					"again": testAgain, "compressed": testCompressed, "cut": testCut, "large": testLarge, "keys": testKeys, "spoilt": testSpoilt,
-					"cascades": testCascades, "random cascades": testCascadesRandom,
+					"cascades": testCascades, "random cascades": testCascadesRandom, "announced": testAnnounced,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()

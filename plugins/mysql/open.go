@@ -36,6 +36,7 @@ type Session struct {
 	clocks   *zone.Zone
 	open     func() error // closes the Reader that is under way; nil when there is none
 	broken   error        // why nothing can be asked any more
+	release  func()       // of the announcement; nil when there is none
 }
 
 // Connect opens a session. Of the settings it uses those of the connection and of what becomes of values: url, socket,
@@ -117,6 +118,25 @@ func (s *Session) SetEnv(env sdk.Env) {
 	s.env, s.pool = withBatches(env), newPool(env.Memory)
 }
 
+// Announce tells the host of the session, so that it is ended (Undo) when this process dies in the middle of something. The
+// environment comes before it (SetEnv), and what is asked of the server behind it. That the session has ended, the host
+// hears without being told.
+func (s *Session) Announce(ctx context.Context) (err error) {
+	if err := s.idle(); err != nil {
+		return err
+	}
+	s.release, err = announce(ctx, s.env, s.target, s.ses)
+	return s.failed(ctx, "announcing the session", err)
+}
+
+// over says that the session is no more.
+func (s *Session) over() {
+	if s.release != nil {
+		s.release()
+		s.release = nil
+	}
+}
+
 // MariaDB reports whether the server is one of MariaDB.
 func (s *Session) MariaDB() bool { return s.ses.mariaDB }
 
@@ -155,6 +175,7 @@ func (s *Session) Rows(ctx context.Context, sql string, visit func(row []string)
 		// A server looks at a closed connection only when it writes to it.
 		if failed := s.ses.kill(); failed != nil {
 			s.env.Log.Debug("the statement could not be killed on the server", "error", fault.From(failed).Message)
+			s.release = nil // the host tries once more
 		}
 	}
 	return s.failed(ctx, "running "+firstWord(sql), err)
@@ -199,6 +220,7 @@ func (s *Session) shut(why error) {
 	if s.broken == nil {
 		s.broken = why
 		s.ses.c.conn.Close()
+		s.over()
 	}
 }
 
@@ -254,6 +276,7 @@ func (s *Session) Read(ctx context.Context, query string, args ...any) (*Reader,
 	r := &Reader{session: s, src: &source{
 		settings: settings, query: query, args: bound, doing: "reading rows", env: s.env, target: s.target, pool: s.pool,
 		flushAfter: flushAfter, session: s.ses, clocks: s.clocks, clocksApart: s.settings.ZeroDates != string(zeroText),
+		release: s.over,
 	}}
 	s.open = r.Close
 	defer s.ses.watch(ctx)()

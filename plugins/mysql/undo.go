@@ -31,13 +31,18 @@ type announced struct {
 // lockPrefix begins the names of the locks.
 const lockPrefix = "cipherstream."
 
-// announce marks the session on the server and tells the host of it.
-func (s *source) announce(ctx context.Context) error {
-	if s.env.Announce == nil {
-		return nil
+// announce tells the host of the session.
+func (s *source) announce(ctx context.Context) (err error) {
+	s.release, err = announce(ctx, s.env, s.target, s.session)
+	return err
+}
+
+// announce marks a session on the server and tells the host of it. There is nothing to release where nobody is told.
+func announce(ctx context.Context, env sdk.Env, t *target, ses *session) (release func(), err error) {
+	if env.Announce == nil {
+		return nil, nil
 	}
-	ses := s.session
-	of := announced{Address: s.target.address, User: s.target.user, ID: ses.id, Server: ses.identity,
+	of := announced{Address: t.address, User: t.user, ID: ses.id, Server: ses.identity,
 		Lock: lockPrefix + rand.Text()}
 	stop := ses.watch(ctx)
 	got, err := ses.run("SELECT GET_LOCK('" + of.Lock + "', 0)")
@@ -48,19 +53,18 @@ func (s *source) announce(ctx context.Context) error {
 		// Such as a cluster that keeps its nodes alike, and a proxy.
 		of.Lock = ""
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case err != nil:
-		return err
+		return nil, err
 	}
 	state, err := json.Marshal(of)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.release, err = s.env.Announce(ctx, sdk.Resource{
+	return env.Announce(ctx, sdk.Resource{
 		Name:   fmt.Sprintf("the session %d of user %q on the server at %s", of.ID, of.User, of.Address),
 		Remedy: fmt.Sprintf("KILL %d, when SHOW PROCESSLIST shows that it is still this query", of.ID), State: state,
 	})
-	return err
 }
 
 // over says that the session is no more.
@@ -82,18 +86,31 @@ const (
 	undoEnds = time.Second
 )
 
-// Undo ends the session of a run whose process has died. It ends no other: the server itself says that the session is
+// Undo is part of sdk.Undoer.
+func (s *source) Undo(ctx context.Context, r sdk.Resource) error { return s.target.undo(ctx, r) }
+
+// Undo ends a session that another process has announced (Session.Announce) and left behind; see sdk.Undoer.
+func Undo(ctx context.Context, s Settings, r sdk.Resource) error {
+	s.fillIn()
+	t, err := newTarget(&s)
+	if err != nil {
+		return err
+	}
+	return t.undo(ctx, r)
+}
+
+// undo ends the session of a run whose process has died. It ends no other: the server itself says that the session is
 // the one that holds the lock, whose name nobody can guess.
-func (s *source) Undo(ctx context.Context, r sdk.Resource) error {
+func (t *target) undo(ctx context.Context, r sdk.Resource) error {
 	var of announced
 	if err := json.Unmarshal(r.State, &of); err != nil || of.ID == 0 || of.Lock != "" && !isLockName(of.Lock) {
 		return stage.Foreign("run %q announced something other than a session", r.RunID)
 	}
-	if of.Address != s.target.address || of.User != s.target.user {
+	if of.Address != t.address || of.User != t.user {
 		return stage.Elsewhere("the session is one of user %q at %s, and the source is user %q at %s", of.User,
-			of.Address, s.target.user, s.target.address)
+			of.Address, t.user, t.address)
 	}
-	conn, err := s.target.connect(ctx)
+	conn, err := t.connect(ctx)
 	if err != nil {
 		return err
 	}

@@ -183,7 +183,16 @@ func (s *source) connect(ctx context.Context) (err error) {
 		return err
 	}
 	s.control.SetEnv(s.env)
+	if err := s.control.Announce(ctx); err != nil {
+		s.shutControl()
+		return err
+	}
 	return nil
+}
+
+// Undo is part of sdk.Undoer: it ends a session of a run whose process has died.
+func (s *source) Undo(ctx context.Context, r sdk.Resource) error {
+	return mysql.Undo(ctx, s.connection, r)
 }
 
 // CheckSource is part of sdk.SourceChecker: it says what keeps the server from being followed, and what makes it unwise.
@@ -265,6 +274,11 @@ func (s *source) start(ctx context.Context) (from binlog.Position, err error) {
 func (s *source) follow(ctx context.Context, from binlog.Position) error {
 	session, err := mysql.Connect(ctx, s.connection)
 	if err != nil {
+		return err
+	}
+	session.SetEnv(s.env)
+	if err := session.Announce(ctx); err != nil {
+		_ = session.Close()
 		return err
 	}
 	s.reader, err = binlog.Open(ctx, session, from, binlog.Config{
@@ -421,9 +435,6 @@ func (s *source) at() binlog.Position {
 // Checkpoint is the position behind the last batch; see stage.Checkpointer.
 func (s *source) Checkpoint() string { return s.position }
 
-// The longest wait between two attempts to connect.
-const longestWait = 10 * time.Second
-
 // recover makes the connections anew where an error is one that may pass, and goes on where the log was. Otherwise it
 // returns the error.
 func (s *source) recover(ctx context.Context, why error) error {
@@ -436,24 +447,7 @@ func (s *source) recover(ctx context.Context, why error) error {
 	_ = s.reader.Close()
 	s.shutControl()
 	s.page, s.tx.maps = nil, nil
-	for wait, until := 100*time.Millisecond, time.Now().Add(s.settings.Reconnect); ; wait = min(2*wait, longestWait) {
-		err := s.follow(ctx, from)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case !fault.From(err).Retryable, time.Now().After(until):
-			return err
-		}
-		timer := time.NewTimer(wait/2 + mathrand.N(wait/2))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		}
-	}
+	return mysql.Persist(ctx, s.settings.Reconnect, func() error { return s.follow(ctx, from) })
 }
 
 func (s *source) shutControl() {

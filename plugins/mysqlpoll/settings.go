@@ -49,6 +49,7 @@ type Settings struct {
 	ClearTextPassword bool   `config:"cleartext_password" doc:"Answer a server that asks for the password in clear text, over TLS whose certificate was checked."`
 
 	ConnectTimeout  time.Duration `config:"connect_timeout" default:"10s" min:"1ms" doc:"Longest time until the session is ready."`
+	Reconnect       time.Duration `config:"reconnect" default:"1m" min:"0s" max:"24h" doc:"For how long a connection that broke is tried to be made again before the run fails, with a fault that says that it may be run again."`
 	ReadTimeout     time.Duration `config:"read_timeout" default:"0s" min:"0s" doc:"Longest silence of the server while it answers. 0s waits as long as the run may last."`
 	KeepAlive       time.Duration `config:"keep_alive" default:"15s" min:"1s" doc:"Idle time after which TCP probes find out whether the server is still there."`
 	NetWriteTimeout time.Duration `config:"net_write_timeout" default:"1h" min:"1s" max:"8760h" doc:"How long the server waits for this reader before it cuts the connection."`

@@ -66,6 +66,7 @@ type source struct {
 	builder *changerow.Builder
 	now     time.Time // the server's, when the round began
 
+	done   error         // what Next returns from now on
 	reader *mysql.Reader // of the table that is being asked
 	asking int           // its index; len(tables) behind a round
 	seen   int64         // the latest change of it in this round
@@ -96,12 +97,19 @@ func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 	return changes.Schema(), s.begin(ctx)
 }
 
+// connect opens the session, and looks at the tables.
 func (s *source) connect(ctx context.Context) (err error) {
 	if s.session, err = mysql.Connect(ctx, s.settings.connection()); err != nil {
 		return err
 	}
 	s.session.SetEnv(s.env)
-	s.builder = changerow.NewBuilder(s.env.Memory)
+	if err := s.session.Announce(ctx); err != nil {
+		return err
+	}
+	if s.builder == nil {
+		s.builder = changerow.NewBuilder(s.env.Memory)
+	}
+	s.tables = nil
 	s.pager, err = snapshot.NewPager(ctx, s.session, snapshot.Options{Rows: int(s.settings.PageRows), Bytes: int64(s.env.BatchBytes), Unlogged: true})
 	if err != nil {
 		return err
@@ -121,7 +129,6 @@ func (s *source) connect(ctx context.Context) (err error) {
 
 // begin begins a round.
 func (s *source) begin(ctx context.Context) error {
-	s.asking = 0
 	text := ""
 	if err := s.session.Rows(ctx, "SELECT UTC_TIMESTAMP(6)", func(row []string) { text = row[0] }); err != nil {
 		return err
@@ -130,14 +137,19 @@ func (s *source) begin(ctx context.Context) error {
 	if s.now, err = time.Parse(literalForm, text); err != nil {
 		return fault.New(codeSettings, fault.Source, "the server's time is %q, which is none", text).WithHint("this is no server of MySQL or MariaDB")
 	}
+	s.asking = 0
 	return nil
 }
 
 // Next gives the next documents.
 func (s *source) Next(ctx context.Context) (arrow.Record, error) {
-	for {
+	for s.done == nil {
 		more, err := s.step(ctx)
 		if err != nil {
+			more, err = s.recover(ctx, err)
+		}
+		if err != nil {
+			s.done = err
 			return nil, err
 		}
 		text, err := s.at.text()
@@ -149,9 +161,32 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 			return s.builder.Record(), nil
 		}
 		if !more {
-			return nil, io.EOF
+			s.done = io.EOF
 		}
 	}
+	return nil, s.done
+}
+
+// recover makes the connection anew where an error is one that may pass, and does what was to be done. Otherwise it returns
+// the error.
+func (s *source) recover(ctx context.Context, why error) (more bool, err error) {
+	if !fault.From(why).Retryable || ctx.Err() != nil || s.settings.Reconnect == 0 {
+		return false, why
+	}
+	s.env.Log.Warn("the connection is made anew", "error", fault.From(why).Message)
+	err = mysql.Persist(ctx, s.settings.Reconnect, func() (err error) {
+		_ = s.disconnect() // it is lost
+		if err = s.connect(ctx); err == nil {
+			more, err = s.step(ctx)
+		}
+		return err
+	})
+	return more, err
+}
+
+// Undo is part of sdk.Undoer: it ends the session of a run whose process has died.
+func (s *source) Undo(ctx context.Context, r sdk.Resource) error {
+	return mysql.Undo(ctx, s.settings.connection(), r)
 }
 
 // Checkpoint is part of sdk.Checkpointer.
@@ -372,16 +407,22 @@ func (s *source) CheckSource(ctx context.Context, report *sdk.Report) *arrow.Sch
 }
 
 // Close ends the session.
-func (s *source) Close() (err error) {
+func (s *source) Close() error {
+	err := s.disconnect()
+	if s.builder != nil {
+		s.builder.Release()
+		s.builder = nil
+	}
+	return err
+}
+
+func (s *source) disconnect() (err error) {
 	if s.reader != nil {
 		err = s.closeReader()
 	}
 	if s.session != nil {
 		err = firstOf(err, s.session.Close())
-	}
-	if s.builder != nil {
-		s.builder.Release()
-		s.builder = nil
+		s.session = nil
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,12 @@ type settings map[string]any
 // newSource makes a source; its memory is all back, and no goroutine of it left, when the test ends.
 func newSource(t *testing.T, with settings) (sdk.Source, error) {
 	t.Helper()
+	return newAnnouncing(t, with, nil)
+}
+
+// newAnnouncing is newSource with a host.
+func newAnnouncing(t *testing.T, with settings, announce func(context.Context, sdk.Resource) (func(), error)) (sdk.Source, error) {
+	t.Helper()
 	ignore := goleak.IgnoreCurrent()
 	raw, err := json.Marshal(with)
 	if err != nil {
@@ -36,7 +43,7 @@ func newSource(t *testing.T, with settings) (sdk.Source, error) {
 	}
 	allocator := memory.NewCheckedAllocator(memory.NewGoAllocator())
 	made, err := mysqlpoll.Stage().Make(raw, sdk.Env{Log: slog.New(slog.DiscardHandler), Memory: allocator, BatchBytes: 4 << 20, BatchRows: 8192,
-		Count: func(string, int64) {}, Fact: func(string, string) {}})
+		Count: func(string, int64) {}, Fact: func(string, string) {}, Announce: announce})
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +53,8 @@ func newSource(t *testing.T, with settings) (sdk.Source, error) {
 			t.Errorf("Close: %v", err)
 		}
 		allocator.AssertSize(t, 0)
-		goleak.VerifyNone(t, ignore)
+		// A client of a test beside this one is none of it.
+		goleak.VerifyNone(t, ignore, goleak.IgnoreAnyFunction("os/exec.(*Cmd).Start.func2"))
 	})
 	return source, nil
 }
@@ -345,5 +353,67 @@ func TestCheck(t *testing.T) {
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "table notes: no index begins with moved") || !strings.Contains(warnings[0], "CREATE INDEX `moved` ON ") {
 		t.Errorf("warnings: %q", warnings)
+	}
+}
+
+// TestLostConnection: a run goes on behind what it has when its session is ended on the server, as the host ends that of a
+// dead plugin, and the host hears of every session and of its end.
+func TestLostConnection(t *testing.T) {
+	t.Parallel()
+	db, endless := practice(t)
+	delete(endless, "again")
+	var announced []sdk.Resource
+	released := 0
+	source, err := newAnnouncing(t, endless, func(_ context.Context, r sdk.Resource) (func(), error) {
+		announced = append(announced, r)
+		return func() { released++ }, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := source.Open(ctx); err != nil {
+		t.Fatal(err)
+	}
+	until := func(row string) {
+		t.Helper()
+		for {
+			rows, _, err := next(t, ctx, source)
+			if err != nil {
+				t.Fatalf("waiting for %s: %v", row, err)
+			}
+			if slices.Contains(rows, row) {
+				return
+			}
+		}
+	}
+	until(`copy write note 1:2 {"id":"1:2","type":"note","text":"b"}`)
+	killer, err := newSource(t, endless)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, name := range []string{"Ed", "Flo"} {
+		if len(announced) != n+1 || released != n {
+			t.Fatalf("%d sessions are announced, %d released", len(announced), released)
+		}
+		for range 2 { // the second time it is gone
+			if err := killer.(sdk.Undoer).Undo(ctx, announced[n]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		db.Exec("INSERT INTO patients VALUES (" + strconv.Itoa(50+n) + ", '" + name + "', UTC_TIMESTAMP(3))")
+		until(`poll write patient ` + strconv.Itoa(50+n) + ` {"id":"` + strconv.Itoa(50+n) + `","type":"patient","name":"` + name + `"}`)
+	}
+	if err := source.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(announced) != 3 || released != 3 {
+		t.Errorf("%d sessions were announced, %d released", len(announced), released)
+	}
+	for _, r := range announced {
+		if strings.Contains(r.Name+r.Remedy+string(r.State), db.Password()) {
+			t.Errorf("a password is announced: %+v", r)
+		}
 	}
 }
