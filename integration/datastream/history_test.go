@@ -17,6 +17,9 @@ type history struct {
 	Exchanges []exchange
 	// Resets are when a channel's documents were asked for again: what waited then is not sent any more.
 	Resets []reset
+	// Records are when the record's server was killed. What was not acknowledged then may be numbered anew, above all numbers that
+	// anybody can have come to, where the one that answers is not known to be the same: above the time in microseconds.
+	Records []span
 	// Copy is what the receiver has in the end, and Wanted what the database has.
 	Copy   map[key]kept
 	Wanted map[key]string
@@ -48,6 +51,9 @@ type reset struct {
 	Channel     string
 }
 
+// span is a time.
+type span struct{ From, Until time.Time }
+
 // minute is what a minute is at least where requests come in. How long one is on its way is not always the same.
 const minute = 59 * time.Second
 
@@ -78,6 +84,12 @@ func (h *history) faults() (list []string) {
 				s.pending = nil
 			}
 		}
+		s.floor = 0
+		for _, r := range h.Records {
+			if r.From.Before(e.From) && s.from.Before(r.Until) {
+				s.floor = r.From.UnixMicro()
+			}
+		}
 		for _, fault := range s.take(e) {
 			say("request %d: %s", i, fault)
 		}
@@ -96,6 +108,8 @@ type seen struct {
 	pending []int64
 	// from is when the request before came, and until when it ended.
 	from, until time.Time
+	// floor is above what the request may have new numbers of documents that were not acknowledged; 0 is that it may not.
+	floor int64
 }
 
 // take adds a request.
@@ -128,7 +142,11 @@ func (s *seen) take(e exchange) (list []string) {
 		return list
 	}
 	s.pending = slices.DeleteFunc(s.pending, func(n int64) bool { return n <= s.acknowledged })
-	if first := e.Documents[0].Number; len(s.pending) > 0 && s.pending[0] < first {
+	first := e.Documents[0].Number
+	if s.floor > 0 && first > s.floor {
+		s.pending = slices.DeleteFunc(s.pending, func(n int64) bool { return n < first })
+	}
+	if len(s.pending) > 0 && s.pending[0] < first {
 		say("%s %d was not acknowledged, and is passed over for %d", e.Channel, s.pending[0], first)
 	}
 	s.acknowledged = max(s.acknowledged, e.Answered)

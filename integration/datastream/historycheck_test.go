@@ -50,6 +50,11 @@ func TestHistory(t *testing.T) {
 	if found := sound().faults(); len(found) > 0 {
 		t.Fatalf("a sound history: %v", found)
 	}
+	renumbered := sound()
+	renumbered.Resets, renumbered.Records = nil, []span{{From: time.UnixMicro(5), Until: time.Unix(61, 0)}}
+	if found := renumbered.faults(); len(found) > 0 {
+		t.Errorf("a history whose record was another in between: %v", found)
+	}
 	for name, c := range map[string]struct {
 		spoil func(h *history)
 		want  string
@@ -78,6 +83,12 @@ func TestHistory(t *testing.T) {
 		}, "request 1: entities 1 was not acknowledged, and is passed over for 2"},
 		"passed over behind a partial answer": {func(h *history) { h.Exchanges[5].Answered, h.Exchanges[5].Documents = 3, []sent{doc(7, "b")} },
 			"request 5: entities 4 was not acknowledged, and is passed over for 7"},
+		"another record, a number of before": {func(h *history) {
+			h.Resets, h.Records = nil, []span{{From: time.Unix(61, 0), Until: time.Unix(61, 0)}}
+		}, "request 6: entities 7 was not acknowledged, and is passed over for 9"},
+		"another record, earlier": {func(h *history) {
+			h.Resets, h.Records = nil, []span{{From: time.Unix(0, 0), Until: time.Unix(1, 0)}}
+		}, "request 6: entities 7 was not acknowledged, and is passed over for 9"},
 		"no reset":           {func(h *history) { h.Resets = nil }, "request 6: entities 7 was not acknowledged, and is passed over for 9"},
 		"reset of the other": {func(h *history) { h.Resets[0].Channel = logs }, "request 6: entities 7 was not acknowledged, and is passed over for 9"},
 		"an old reset":       {func(h *history) { h.Resets[0].From, h.Resets[0].Until = time.Unix(1, 0), time.Unix(1, 0) }, "request 6: entities 7 was not acknowledged, and is passed over for 9"},

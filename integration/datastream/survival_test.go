@@ -77,8 +77,10 @@ func (w *world) kill(t *testing.T, turn int) string {
 		w.source.Kill()
 		w.source.Start()
 	case "record":
+		from := time.Now()
 		w.record.Kill()
 		w.record.Start()
+		w.history.Records = append(w.history.Records, span{From: from, Until: time.Now()})
 	case "plugin":
 		if list := w.plugins(); len(list) > 0 {
 			_ = syscall.Kill(list[rand.IntN(len(list))], syscall.SIGKILL) // it may have ended by itself

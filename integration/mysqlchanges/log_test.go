@@ -45,7 +45,8 @@ func TestStreams(t *testing.T) {
 			t.Run("follow", func(t *testing.T) {
 				for name, test := range map[string]func(t *testing.T, s server){
 					"log": testLog, "changes": testChanges, "resume": testResume, "harmless": testHarmless, "copy": testCopy,
-					"again": testAgain, "compressed": testCompressed, "cut": testCut, "large": testLarge, "keys": testKeys, "spoilt": testSpoilt, "announced": testAnnounced,
+					"again": testAgain, "compressed": testCompressed, "cut": testCut, "large": testLarge, "keys": testKeys, "spoilt": testSpoilt,
+					"cascades": testCascades, "random cascades": testCascadesRandom, "announced": testAnnounced,
 				} {
 					t.Run(name, func(t *testing.T) {
 						t.Parallel()

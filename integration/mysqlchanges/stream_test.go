@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,9 +39,11 @@ type stream struct {
 	position string
 	copy     map[string]string // documents by type and id
 	changes  []string          // all that came, in short
-	keep     bool              // changes are kept
-	rows     int
-	batches  int
+	// written are the documents that were since all of their type began, by type.
+	written map[string]map[string]bool
+	keep    bool // changes are kept
+	rows    int
+	batches int
 }
 
 // begin opens a run that goes on behind what st has.
@@ -109,8 +112,23 @@ func (st *stream) apply(record arrow.Record) {
 		switch operation {
 		case changes.OpWrite:
 			st.copy[kind+"/"+id] = text(changes.ColumnDocument, row)
+			if all := st.written[kind]; all != nil {
+				all[kind+"/"+id] = true
+			}
 		case changes.OpDelete:
 			delete(st.copy, kind+"/"+id)
+		case changes.OpBegin:
+			if st.written == nil {
+				st.written = map[string]map[string]bool{}
+			}
+			st.written[kind] = map[string]bool{}
+		case changes.OpEnd:
+			for key := range st.copy {
+				if strings.HasPrefix(key, kind+"/") && !st.written[kind][key] {
+					delete(st.copy, key)
+				}
+			}
+			delete(st.written, kind)
 		case changes.OpTruncate:
 			for key := range st.copy {
 				if len(key) > len(kind) && key[:len(kind)+1] == kind+"/" {

@@ -20,6 +20,8 @@ type transaction struct {
 	seen, delivered int64
 	// maps are the tables by their numbers in the log; nil is one of no interest.
 	maps map[uint64]*table
+	// parents are those of them that are in a foreign key that cascades.
+	parents map[uint64]*parent
 	// xa is its name as one of two phases, or "".
 	xa string
 }
@@ -33,8 +35,9 @@ func (s *source) apply(ev *binlog.Event) error {
 	switch ev.Kind {
 	case binlog.Begin:
 		tx.seen, tx.xa = 0, ""
-		tx.maps = map[uint64]*table{}
+		tx.maps, tx.parents = map[uint64]*table{}, map[uint64]*parent{}
 		s.window = s.page != nil && s.reader.Place().Compare(s.page.low) >= 0
+		s.begin()
 	case binlog.Table:
 		return s.tableMap(ev)
 	case binlog.Rows:
@@ -82,13 +85,17 @@ func (s *source) end() error {
 
 func (s *source) tableMap(ev *binlog.Event) error {
 	t := s.tables.find(ev.Database, ev.Name)
-	s.tx.maps[ev.TableID] = t
-	if t == nil {
+	p := s.tables.parents[s.tables.name(ev.Database, ev.Name)]
+	s.tx.maps[ev.TableID], s.tx.parents[ev.TableID] = t, p
+	if t == nil && p == nil {
 		return nil
 	}
 	m, err := row.ReadTableMap(ev.Body)
-	if err == nil {
+	if err == nil && t != nil {
 		err = firstOf(t.rows.Table(m), t.keys.Table(m))
+	}
+	if err == nil && p != nil {
+		err = p.tableMap(m)
 	}
 	return s.placed(err)
 }
@@ -107,22 +114,33 @@ func (s *source) placed(err error) error {
 // rows takes changed rows of a table.
 func (s *source) rows(ev *binlog.Event) error {
 	t, known := s.tx.maps[ev.TableID]
+	p, named := s.tx.parents[ev.TableID], t
+	if p != nil {
+		named = &p.table
+	}
 	switch {
 	case !known:
 		return s.stop(binlog.CodeLog, "rows of a table that the log has not described").WithHint("see the server's error log")
-	case t == nil:
+	case named == nil:
 		return nil
 	case ev.Partial:
-		return s.stop(codePartialJSON, "a row of %s.%s was logged with parts of its JSON documents only", t.database, t.name).
+		return s.stop(codePartialJSON, "a row of %s.%s was logged with parts of its JSON documents only", named.database, named.name).
 			WithHint("SET PERSIST binlog_row_value_options = '', end the sessions that have their own, %s", copyAnew)
 	case s.tx.xa != "":
-		return s.stop(codeXA, "a row of %s.%s was changed in an XA transaction", t.database, t.name).
-			WithHint("change tables of the stream in ordinary transactions, %s", copyAnew)
+		return s.stop(codeXA, "a row of %s.%s was changed in an XA transaction", named.database, named.name).
+			WithHint("change tables of the stream, and parents of foreign keys that cascade, in ordinary transactions, %s", copyAnew)
 	}
-	if err := s.decode(t, ev); err != nil {
-		return s.placed(err)
+	if p != nil {
+		list, err := p.changed(ev)
+		if err != nil {
+			return s.placed(err)
+		}
+		s.cascaded(list)
 	}
-	return nil
+	if t == nil {
+		return nil
+	}
+	return s.placed(s.decode(t, ev))
 }
 
 // decode adds what became of rows to the batch.
@@ -142,7 +160,7 @@ func (s *source) decode(t *table, ev *binlog.Event) error {
 			}
 		}
 		if len(images) >= left {
-			return fault.New(codeRowImage, fault.Data, "an image of a row of %s.%s is empty", t.database, t.name).WithHint("leave the table out")
+			return emptyImage(t)
 		}
 	}
 	if ev.Operation != binlog.Insert {
@@ -164,6 +182,10 @@ func (s *source) decode(t *table, ev *binlog.Event) error {
 		}
 	}
 	return nil
+}
+
+func emptyImage(t *table) error {
+	return fault.New(codeRowImage, fault.Data, "an image of a row of %s.%s is empty", t.database, t.name).WithHint("leave the table out")
 }
 
 func mapRecord(r arrow.Record, take func(arrow.Record) error) error {
@@ -216,8 +238,8 @@ func (s *source) statement(ev *binlog.Event) error {
 	v := statement.Judge(ev.Text, ev.Database, s.tables)
 	switch v.Meaning {
 	case statement.Truncated:
-		if s.take() {
-			t := s.tables.find(v.Database, v.Table)
+		// Of a parent alone it changes nothing: there are no cascades.
+		if t := s.tables.find(v.Database, v.Table); t != nil && s.take() {
 			if s.window {
 				s.page.dropAll(t)
 			}

@@ -24,6 +24,8 @@ type checkpoint struct {
 	Tables []string `json:"tables,omitempty"`
 	// Copying is the last of Tables, with the id of the last row of it that was delivered.
 	Copying *string `json:"copying,omitempty"`
+	// Unread are digests of the names of tables that are to be read again, because of foreign keys that cascade.
+	Unread []string `json:"unread,omitempty"`
 }
 
 const checkpointVersion = 1
@@ -38,7 +40,10 @@ func digest(text string) string {
 }
 
 // entry is a table's in checkpoint.Tables.
-func (t *table) entry() string { return digest(t.database+"."+t.name) + digest(t.shape) }
+func (t *table) entry() string { return t.digest() + digest(t.shape) }
+
+// digest is the table's name in checkpoint.Unread.
+func (t *table) digest() string { return digest(t.database + "." + t.name) }
 
 func parseCheckpoint(text string) (c checkpoint, err error) {
 	if len(text) > stage.LongestCheckpoint {

@@ -75,7 +75,9 @@ func (p *page) dropAll(t *table) {
 // that begins anew reads the whole page again.
 func (s *source) deliver() (arrow.Record, error) {
 	p := s.page
-	p.begun = true
+	if p.begun = true; p.next == 0 {
+		s.begin()
+	}
 	var unknown time.Time
 	for ; p.next < len(p.order); p.next++ {
 		if s.full() {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/plugins/internal/changerow"
 	"github.com/cipherstream/cipherstream/plugins/mysql"
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/row"
 	"github.com/cipherstream/cipherstream/sdk/changes"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -22,7 +23,7 @@ type Settings struct {
 
 	PageRows int64  `config:"page_rows" default:"10000" min:"1" max:"100000" doc:"Rows of a page of the first copy. The rows of a page are locked against writers while it is read on MySQL, which is why a page is short; MariaDB locks none."`
 	ServerID int64  `config:"server_id" default:"0" min:"0" max:"4294967295" doc:"The id under which the server lists this reader among its replicas. No other replica may have it. 0 chooses a free one."`
-	Cascades string `config:"cascades" enum:"refuse,reconcile" default:"refuse" doc:"What becomes of foreign keys that change rows of a table of the stream in cascades, which MariaDB, and MySQL before 9.6, do not write to the log: the run is refused, or reconcile reads the children of a changed row again."`
+	Cascades string `config:"cascades" enum:"refuse,reconcile" default:"refuse" doc:"What becomes of foreign keys that change rows of a table of the stream in cascades, which MariaDB, and MySQL before 9.6, do not write to the log: the run is refused, or with reconcile a delete, or another key, of a row that such a foreign key refers to has the whole table of the children read again, from a place of the log behind it: each of its documents is delivered once more, and those that are not there any more are deleted. That costs a read of the table, locked page by page, and as many documents as it has, whatever has changed; changes that come close together share one. The account needs SELECT on the parents too, which may be tables that the stream does not have."`
 
 	TimeZone  string `config:"time_zone" default:"server" doc:"Time zone in which a TIMESTAMP's text shows: server for the server's own, an offset such as +10:00, or a name that the server knows."`
 	Geometry  string `config:"geometry" enum:"wkb,ewkb" default:"wkb" doc:"What becomes of GEOMETRY: well-known binary, or with ewkb its extended form, which holds the SRID."`
@@ -53,6 +54,11 @@ func (s *Settings) connection() mysql.Settings {
 		ServerPublicKey: s.ServerPublicKey, ClearTextPassword: s.ClearTextPassword,
 		ConnectTimeout: s.ConnectTimeout, KeepAlive: s.KeepAlive, NetWriteTimeout: s.NetWriteTimeout, MaxRowSize: s.MaxRowSize,
 	}
+}
+
+// decoding is what the log's rows are decoded with.
+func (s *Settings) decoding(session *mysql.Session) row.Options {
+	return row.Options{MariaDB: session.MariaDB(), ZeroDates: s.ZeroDates, Geometry: s.Geometry, Zone: session.Zone(), LargestRow: int(s.MaxRowSize)}
 }
 
 // again reads the setting of that name; nil where it is not given.

@@ -64,17 +64,20 @@ type source struct {
 	// prepared are transactions of two phases that have no rows of the stream's tables.
 	prepared map[string]bool
 
-	copies   []string // checkpoint.Tables
-	copier   *copier
-	pager    *snapshot.Pager // on control, or nil
-	page     *page           // that is to be joined with the log, or nil
-	window   bool            // the transaction is one that the page may have seen or not
-	target   binlog.Position
-	position string    // the last one that was given, for Checkpoint
-	given    time.Time // when
-	moved    bool      // the log has gone on since
-	failure  error     // what ends the run once what was read before is delivered
-	done     error
+	copies []string // checkpoint.Tables
+	copier *copier
+	pager  *snapshot.Pager // on control, or nil
+	page   *page           // that is to be joined with the log, or nil
+	window bool            // the transaction is one that the page may have seen or not
+	// pending are tables that are to be read again, and rereading is the one that is, or nil.
+	pending   []*table
+	rereading *rereading
+	target    binlog.Position
+	position  string    // the last one that was given, for Checkpoint
+	given     time.Time // when
+	moved     bool      // the log has gone on since
+	failure   error     // what ends the run once what was read before is delivered
+	done      error
 }
 
 func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
@@ -92,9 +95,6 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 			return nil, err
 		}
 		src.resume = &c
-	}
-	if s.Cascades != "refuse" && s.Cascades != "" {
-		return nil, settingFault("/cascades", "cascades: %s is not possible yet", s.Cascades)
 	}
 	if src.env.BatchRows <= 0 {
 		src.env.BatchRows = defaultBatchRows
@@ -144,6 +144,11 @@ func (s *source) open(ctx context.Context) (err error) {
 	}
 	for _, t := range s.tables.list {
 		if err := t.prepare(ctx, s.control, &s.settings); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.tables.parents {
+		if err := p.prepare(ctx, s.control, &s.settings); err != nil {
 			return err
 		}
 	}
@@ -246,6 +251,11 @@ func (s *source) start(ctx context.Context) (from binlog.Position, err error) {
 			s.copies = append(s.copies, t.entry())
 		} else {
 			left = append(left, t)
+		}
+	}
+	for _, t := range s.tables.list {
+		if slices.Contains(s.resume.Unread, t.digest()) {
+			s.pending = append(s.pending, t)
 		}
 	}
 	slices.SortStableFunc(left, func(a, b *table) int { return s.resume.order(a) - s.resume.order(b) })
@@ -367,6 +377,12 @@ func (s *source) join(ctx context.Context) (arrow.Record, error) {
 					return nil, err
 				}
 			}
+		case s.again == nil && (s.rereading != nil || len(s.pending) > 0):
+			if err := s.reread(ctx); err != nil {
+				if err := s.recover(ctx, err); err != nil {
+					return nil, err
+				}
+			}
 		case s.again == nil:
 			s.shutControl() // it was for the copy
 			return nil, nil
@@ -393,7 +409,7 @@ func (s *source) full() bool {
 
 // batch gives what was collected, with a position behind it.
 func (s *source) batch() (arrow.Record, error) {
-	c := checkpoint{At: s.at(), Taken: s.tx.delivered, Tables: s.copies}
+	c := checkpoint{At: s.at(), Taken: s.tx.delivered, Tables: s.copies, Unread: s.unread()}
 	if c.Taken > 0 {
 		c.Of = digest(s.tables.names())
 	}

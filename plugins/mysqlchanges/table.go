@@ -9,6 +9,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/plugins/internal/changerow"
 	"github.com/cipherstream/cipherstream/plugins/mysql"
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/preflight"
 	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/row"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -36,17 +37,26 @@ type catalogue struct {
 	list []*table
 	fold bool // the server's names of tables have no case
 	by   map[[2]string]*table
+	// parents are those whose changes change rows of tables silently, where that is to be reconciled.
+	parents map[[2]string]*parent
 }
 
 // Has and HasDatabase make it statement.Tables.
-func (c *catalogue) Has(database, name string) bool { return c.find(database, name) != nil }
+func (c *catalogue) Has(database, name string) bool {
+	return c.find(database, name) != nil || c.parents[c.name(database, name)] != nil
+}
 
 func (c *catalogue) HasDatabase(database string) bool {
+	for _, p := range c.parents {
+		if c.folded(p.database) == c.folded(database) {
+			return true
+		}
+	}
 	return slices.ContainsFunc(c.list, func(t *table) bool { return c.folded(t.database) == c.folded(database) })
 }
 
 func (c *catalogue) find(database, name string) *table {
-	return c.by[[2]string{c.folded(database), c.folded(name)}]
+	return c.by[c.name(database, name)]
 }
 
 func (c *catalogue) folded(name string) string {
@@ -67,6 +77,7 @@ func (c *catalogue) shapes() string {
 	for _, t := range c.list {
 		b.WriteString(t.shape)
 	}
+	b.WriteString(c.cascading())
 	return b.String()
 }
 
@@ -82,7 +93,7 @@ func (c *catalogue) names() string {
 
 // readCatalogue reads what the server knows of the tables.
 func readCatalogue(ctx context.Context, s *mysql.Session, settings *Settings) (*catalogue, error) {
-	c := &catalogue{by: map[[2]string]*table{}}
+	c := &catalogue{by: map[[2]string]*table{}, parents: map[[2]string]*parent{}}
 	if err := s.Rows(ctx, "SELECT @@lower_case_table_names", func(cells []string) { c.fold = cells[0] != "0" }); err != nil {
 		return nil, err
 	}
@@ -102,34 +113,45 @@ func readCatalogue(ctx context.Context, s *mysql.Session, settings *Settings) (*
 			return nil, err
 		}
 		c.list = append(c.list, t)
-		c.by[[2]string{c.folded(t.database), c.folded(t.name)}] = t
+		c.by[c.name(t.database, t.name)] = t
+	}
+	if settings.Cascades == preflight.Reconcile {
+		return c, c.readCascades(ctx, s)
 	}
 	return c, nil
 }
 
-// read reads the table's columns and key.
-func (t *table) read(ctx context.Context, s *mysql.Session) error {
-	in := s.QuoteText(t.database) + " AND TABLE_NAME = " + s.QuoteText(t.name)
+// where is the condition of the table in the server's catalogue, behind the name of the column of its database.
+func (t *table) where(s *mysql.Session) string {
+	return s.QuoteText(t.database) + " AND TABLE_NAME = " + s.QuoteText(t.name)
+}
+
+// readColumns reads what the table's columns are.
+func (t *table) readColumns(ctx context.Context, s *mysql.Session) error {
 	var wrong error
-	err := s.Rows(ctx, strings.Replace(row.ColumnQuery, "? AND TABLE_NAME = ?", in, 1), func(cells []string) {
+	err := s.Rows(ctx, strings.Replace(row.ColumnQuery, "? AND TABLE_NAME = ?", t.where(s), 1), func(cells []string) {
 		column, err := row.ColumnOf(cells)
 		if err != nil {
 			wrong = err
 		}
 		t.columns = append(t.columns, column)
 	})
-	if err != nil || wrong != nil {
-		return firstOf(err, wrong)
+	return firstOf(err, wrong)
+}
+
+// read reads the table's columns and key.
+func (t *table) read(ctx context.Context, s *mysql.Session) error {
+	if err := t.readColumns(ctx, s); err != nil {
+		return err
 	}
-	kind := ""
+	in, kind := t.where(s), ""
 	if err := s.Rows(ctx, "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = "+in, func(cells []string) { kind = cells[0] }); err != nil {
 		return err
 	}
 	if kind != "BASE TABLE" || len(t.columns) == 0 {
-		return fault.New(codeUnknownTable, fault.Source, "there is no table %s.%s that the account may read", t.database, t.name).
-			WithHint("check its name, and GRANT SELECT on it; views have no changes in the log: name the tables under them")
+		return unknown(t)
 	}
-	err = s.Rows(ctx, "SELECT COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE CONSTRAINT_NAME = 'PRIMARY' AND TABLE_SCHEMA = "+in+" ORDER BY ORDINAL_POSITION",
+	err := s.Rows(ctx, "SELECT COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE CONSTRAINT_NAME = 'PRIMARY' AND TABLE_SCHEMA = "+in+" ORDER BY ORDINAL_POSITION",
 		func(cells []string) { t.key = append(t.key, cells[0]) })
 	if err != nil {
 		return err
@@ -140,6 +162,11 @@ func (t *table) read(ctx context.Context, s *mysql.Session) error {
 	}
 	t.choose()
 	return t.describe()
+}
+
+func unknown(t *table) error {
+	return fault.New(codeUnknownTable, fault.Source, "there is no table %s.%s that the account may read", t.database, t.name).
+		WithHint("check its name, and GRANT SELECT on it; views have no changes in the log: name the tables under them")
 }
 
 func firstOf(errs ...error) error {
@@ -189,28 +216,35 @@ func (t *table) describe() error {
 	return nil
 }
 
-// prepare makes what turns rows of the table into documents.
-func (t *table) prepare(ctx context.Context, s *mysql.Session, settings *Settings) error {
+// readSchema is the schema of the table's records.
+func (t *table) readSchema(ctx context.Context, s *mysql.Session) (*arrow.Schema, error) {
 	quoted := make([]string, len(t.names))
 	for i, name := range t.names {
 		quoted[i] = mysql.QuoteName(name)
 	}
+	reader, err := s.Read(ctx, "SELECT "+strings.Join(quoted, ", ")+" FROM "+mysql.QuoteName(t.database)+"."+mysql.QuoteName(t.name)+" LIMIT 0")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := reader.Next(ctx); !isEnd(err) {
+		return nil, firstOf(err, reader.Close())
+	}
+	return reader.Schema(), nil
+}
+
+// prepare makes what turns rows of the table into documents.
+func (t *table) prepare(ctx context.Context, s *mysql.Session, settings *Settings) error {
 	wanted, err := t.indexes(t.names)
 	if err != nil {
 		return err
 	}
-	reader, err := s.Read(ctx, "SELECT "+strings.Join(quoted, ", ")+" FROM "+mysql.QuoteName(t.database)+"."+mysql.QuoteName(t.name)+" LIMIT 0")
-	if err != nil {
+	if t.schema, err = t.readSchema(ctx, s); err != nil {
 		return err
-	}
-	t.schema = reader.Schema()
-	if _, err := reader.Next(ctx); !isEnd(err) {
-		return firstOf(err, reader.Close())
 	}
 	if t.mapper, err = changerow.NewMapper(t.setting, t.schema, t.key); err != nil {
 		return err
 	}
-	options := row.Options{MariaDB: s.MariaDB(), ZeroDates: settings.ZeroDates, Geometry: settings.Geometry, Zone: s.Zone(), LargestRow: int(settings.MaxRowSize)}
+	options := settings.decoding(s)
 	if t.rows, err = row.NewDecoder(t.columns, wanted, t.schema, options); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ const (
 	// ColumnType is the document's type: utf8, never null.
 	ColumnType
 	// ColumnID is the document's id, the key of its row as text (see AppendID): utf8, never null. It is empty where the
-	// operation is OpTruncate.
+	// operation is OpTruncate, OpBegin or OpEnd.
 	ColumnID
 	// ColumnOperation is one of the operations below: utf8, never null.
 	ColumnOperation
@@ -33,6 +33,11 @@ const (
 	OpWrite    = "write"    // the document is as it stands here
 	OpDelete   = "delete"   // there is no such document any more
 	OpTruncate = "truncate" // there is no document of the type any more
+	// OpBegin and OpEnd are around all that there is of a type: a document of it that is not written between the two, whatever
+	// the origin, is not there any more at OpEnd. Changes of other types may come between. A source that goes on at a position
+	// between the two begins with OpBegin again.
+	OpBegin = "begin"
+	OpEnd   = "end"
 )
 
 // The origins.

@@ -57,6 +57,8 @@ type practice struct {
 	check     error
 	// broken is what the next run ends with.
 	broken error
+	// parts are batches that a run delivers as of the copy before it follows the log.
+	parts [][]event
 	// forget are documents that are not delivered although they are asked for.
 	forget bool
 	// away: the customer is not served here.
@@ -100,6 +102,13 @@ func (p *practice) commit(e event) {
 	p.log = append(p.log, e)
 	close(p.news)
 	p.news = make(chan struct{})
+}
+
+// left are the parts that are to be delivered yet.
+func (p *practice) left() [][]event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.parts)
 }
 
 // position is where a run of the practice's source is.
@@ -176,6 +185,14 @@ func (r *practiceRun) Run(ctx context.Context, sink engine.TableSink) error {
 	r.mu.Lock()
 	end := len(r.log)
 	r.mu.Unlock()
+	for _, part := range r.left() {
+		if err := r.deliver(ctx, changes.OriginCopy, part); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.parts = r.parts[1:]
+		r.mu.Unlock()
+	}
 	for {
 		r.mu.Lock()
 		news, length := r.news, len(r.log)

@@ -87,7 +87,7 @@ func (r *reader) read(ctx context.Context) error {
 	for _, channel := range r.stream.Channels {
 		left += state.Channels[channel].Again
 	}
-	s := &sink{reader: r, anew: note.Anew || position == "" && left > 0, waiting: map[string]store.ChannelState{}}
+	s := &sink{reader: r, anew: note.Anew || position == "" && left > 0, waiting: map[string]store.ChannelState{}, begun: map[[2]string]int64{}}
 	for _, channel := range r.stream.Channels {
 		s.waiting[channel] = state.Channels[channel]
 	}

@@ -25,6 +25,8 @@ const (
 	CodeChannelUnknown = "changes.channel_unknown"
 	// CodeNoPipeline: the customer has no pipeline of a stream in this process.
 	CodeNoPipeline = "changes.no_pipeline"
+	// CodePipeline: that pipeline cannot be run with what is asked of it.
+	CodePipeline = "changes.pipeline"
 	// CodeEnding: the stream was disabled, and a process is still about to end its work.
 	CodeEnding = "changes.ending"
 	// CodeDocumentTooLarge: a document is longer than a request may be.

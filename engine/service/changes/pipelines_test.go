@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -153,6 +154,9 @@ func testPipelines(t *testing.T, store interface {
 	}
 	if got := source.Channels(); !slices.Equal(got, Channels) {
 		t.Errorf("%v", got)
+	}
+	if _, err := sources.Source(t.Context(), clinic, Order{RunID: "run", Position: strings.Repeat("p", 100<<10)}); !fault.Is(err, CodePipeline) {
+		t.Errorf("a pipeline that cannot be bound: %v", err)
 	}
 	if err := source.Check(t.Context()); err != nil {
 		t.Error(err)

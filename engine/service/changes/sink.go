@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"math"
 	"slices"
 	"time"
 
@@ -29,6 +30,8 @@ type sink struct {
 	anew bool
 	// waiting is what waits of each channel, at most: it is looked at when it seems to be too much.
 	waiting map[string]store.ChannelState
+	// begun are types of which all documents come, with the last number of their channel before the first of them.
+	begun map[[2]string]int64
 	// failed is what was wrong here, which the run may say in other words.
 	failed error
 }
@@ -85,12 +88,13 @@ func (s *sink) write(ctx context.Context, rows engine.Rows) error {
 		if !enabled(s.reader.stream, channel) {
 			continue
 		}
-		if c.operation.Value(row) == changes.OpTruncate {
+		switch operation, kind := c.operation.Value(row), c.kind.Value(row); operation {
+		case changes.OpTruncate, changes.OpBegin, changes.OpEnd:
 			if err := s.append(ctx, "", batch); err != nil {
 				return err
 			}
 			batch = batch[:0]
-			if err := s.truncate(ctx, channel, c.kind.Value(row), s.committedAt(c, row)); err != nil {
+			if err := s.all(ctx, operation, channel, kind, s.committedAt(c, row)); err != nil {
 				return err
 			}
 			continue
@@ -140,7 +144,9 @@ func (s *sink) change(c columns, row int) (store.Change, error) {
 	}
 	// What the log has is a change, whatever it has changed. A row that was read may be as it was known; a reset wants its
 	// number all the same.
-	change.Same = origin == changes.OriginPoll || origin == changes.OriginCopy && !s.anew
+	// So does one of all documents of its type: what has no new number then is gone.
+	_, all := s.begun[[2]string{channel, kind}]
+	change.Same = origin == changes.OriginPoll || origin == changes.OriginCopy && !s.anew && !all
 	s.seal(&change, document)
 	return change, nil
 }
@@ -159,13 +165,36 @@ func tombstone(kind, id string) []byte {
 	return append(text, `,"deleted":true}`...)
 }
 
-// truncate writes the delete of every document of a type that is not deleted, in pieces. Where that is cut off, the position
-// stands before it, and a later run does the rest.
-func (s *sink) truncate(ctx context.Context, channel, kind string, at time.Time) error {
+// all takes an operation about all documents of a type. What was before it is written.
+func (s *sink) all(ctx context.Context, operation, channel, kind string, at time.Time) error {
+	name := [2]string{channel, kind}
+	switch operation {
+	case changes.OpBegin:
+		var state store.StreamState
+		err := asks(ctx, func(ctx context.Context) (err error) {
+			state, err = s.reader.held.book.log.State(ctx)
+			return err
+		})
+		s.begun[name] = state.Channels[channel].Sequence
+		return unwritten(err)
+	case changes.OpEnd:
+		before, ok := s.begun[name]
+		if !ok {
+			return fault.New(CodeTable, fault.Plugin, "the source has ended all documents of the type %q, which it has not begun", kind)
+		}
+		delete(s.begun, name)
+		return s.remove(ctx, channel, kind, before, at)
+	}
+	return s.remove(ctx, channel, kind, math.MaxInt64, at)
+}
+
+// remove writes the delete of every document of a type that is not deleted and has no number above one, in pieces. Where
+// that is cut off, the position stands before it, and a later run does the rest.
+func (s *sink) remove(ctx context.Context, channel, kind string, until int64, at time.Time) error {
 	for {
 		var ids []string
 		err := asks(ctx, func(ctx context.Context) (err error) {
-			ids, err = s.reader.held.book.log.Documents(ctx, channel, kind, truncateTogether)
+			ids, err = s.reader.held.book.log.Documents(ctx, channel, kind, until, truncateTogether)
 			return err
 		})
 		if err != nil {

@@ -93,7 +93,8 @@ func (p *Pipelines) Source(ctx context.Context, id string, o Order) (Source, err
 		Isolation: p.Isolation, End: engine.EndCallerTable,
 	})
 	if plan == nil {
-		return nil, diags.Err()
+		return nil, fault.New(CodePipeline, fault.Usage, "the pipeline of the customer's data stream: %w", diags.Err()).
+			WithHint("cipherstream data-stream check shows all that is wrong with it")
 	}
 	return &pipeline{p.Engine, plan}, nil
 }

@@ -360,6 +360,50 @@ func TestTriedAgain(t *testing.T) {
 	})
 }
 
+// TestAll: of a type of which all documents come, those are deleted that do not, though what has come is as it was; changes
+// between, and other types, are what they are. A run that is cut off between begins anew.
+func TestAll(t *testing.T) {
+	within(t, func(t *testing.T, h *house) {
+		h.fill(6)
+		h.practice.write(Entities, "entities-b", "0", "other")
+		p := h.process()
+		h.enabled(p)
+		h.untilEqual(time.Minute)
+		all := func(operation string) event {
+			return event{key: key{Entities, "entities-a", ""}, operation: operation}
+		}
+		doc := func(id string) event {
+			k := key{Entities, "entities-a", id}
+			return event{key: k, operation: changes.OpWrite, document: h.practice.documents[k]}
+		}
+		gone := func(ids ...string) {
+			for _, id := range ids {
+				delete(h.practice.documents, key{Entities, "entities-a", id})
+			}
+		}
+		h.practice.mu.Lock()
+		// The first run is cut off behind a part that lacks what the second one has.
+		h.practice.parts = [][]event{{all(changes.OpBegin), doc("4")}}
+		gone("1", "3")
+		h.practice.mu.Unlock()
+		h.disable(p)
+		h.enable(p)
+		h.until("the first part came", time.Minute, func() bool { return len(h.practice.left()) == 0 })
+		h.disable(p)
+		h.practice.mu.Lock()
+		h.practice.parts = [][]event{{all(changes.OpBegin), doc("0"), doc("2")}, {doc("4")}, {doc("5"), all(changes.OpEnd)}}
+		h.practice.mu.Unlock()
+		h.enable(p)
+		h.untilEqual(time.Minute)
+		// Seven were there, one came before it was cut off, then four, and two are gone.
+		if got := h.receiver.highest[Entities]; got != 14 {
+			t.Errorf("numbers up to %d", got)
+		}
+		h.practice.write(Entities, "entities-a", "1", "again")
+		h.untilEqual(time.Minute)
+	})
+}
+
 // TestTruncate: every document of the type is told to be deleted, and none of others.
 func TestTruncate(t *testing.T) {
 	within(t, func(t *testing.T, h *house) {

@@ -128,8 +128,9 @@ type StreamLog interface {
 	// Acknowledge notes that the receiver has all up to a number, and removes those. A number that is lower than the one
 	// before, or higher than what was given, is an error that changes nothing.
 	Acknowledge(ctx context.Context, fence int64, channel string, sequence int64) error
-	// Documents are the ids of a type's documents that are not deleted, in the order of their latest numbers, so many at most.
-	Documents(ctx context.Context, channel, kind string, most int) (ids []string, err error)
+	// Documents are the ids of a type's documents that are not deleted and whose latest number is none above one, in the order of
+	// those numbers, so many at most.
+	Documents(ctx context.Context, channel, kind string, until int64, most int) (ids []string, err error)
 	// Above counts the documents whose latest number is above one.
 	Above(ctx context.Context, channel string, above int64) (int64, error)
 	// Reset has the documents of a channel read again whose latest number is above one, and throws away those of them that

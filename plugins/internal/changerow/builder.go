@@ -54,6 +54,16 @@ func (b *Builder) Truncate(m *Mapper, origin string, committed time.Time) {
 	b.add(m, nil, changes.OpTruncate, origin, nil, committed)
 }
 
+// Begin and End add that all documents of the table that there are come between the two.
+func (b *Builder) Begin(m *Mapper, origin string) {
+	b.add(m, nil, changes.OpBegin, origin, nil, time.Time{})
+}
+
+// End is the other end of Begin.
+func (b *Builder) End(m *Mapper, origin string) {
+	b.add(m, nil, changes.OpEnd, origin, nil, time.Time{})
+}
+
 func (b *Builder) add(m *Mapper, id []byte, operation, origin string, document []byte, committed time.Time) {
 	text := func(column int, v string) { b.rows.Field(column).(*array.StringBuilder).Append(v) }
 	text(changes.ColumnChannel, m.table.Channel)

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -136,18 +137,41 @@ func (c *check) checkTable(t *table) error {
 	return c.checkCascades(t)
 }
 
-// silentKey is a foreign key by which a server changes rows of a table without logging it.
-type silentKey struct {
-	name, parent string
-	does         string // ON DELETE CASCADE and the like
+// ForeignKey is one by which a server changes rows of a table without logging it.
+type ForeignKey struct {
+	Name    string
+	Columns []string
+	// Database, which is empty where it is the table's own, Parent and Referenced are what it refers to.
+	Database, Parent string
+	Referenced       []string
+	// OnDelete and OnUpdate are CASCADE or SET NULL, or empty where the rule changes nothing.
+	OnDelete, OnUpdate string
 }
 
-const nameInBackticks = "((?:`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\"))"
+// does is its rules in words.
+func (k *ForeignKey) does() string {
+	var does []string
+	if k.OnDelete != "" {
+		does = append(does, "ON DELETE "+k.OnDelete)
+	}
+	if k.OnUpdate != "" {
+		does = append(does, "ON UPDATE "+k.OnUpdate)
+	}
+	return strings.Join(does, " ")
+}
+
+// quotedName is a name as SHOW CREATE TABLE writes it, and quotedNames a list of them.
+const (
+	quotedName  = "(?:`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\")"
+	quotedNames = "(" + quotedName + "(?:, " + quotedName + ")*)"
+)
+
+var eachName = regexp.MustCompile(quotedName)
 
 // foreignKey is a line of SHOW CREATE TABLE, which account and catalogue show the same: information_schema shows constraints
 // only to who may write.
-var foreignKey = regexp.MustCompile(`^  CONSTRAINT ` + nameInBackticks + ` FOREIGN KEY \(.*\) REFERENCES (?:` + nameInBackticks + `\.)?` + nameInBackticks +
-	` \([^()]*\)( ON DELETE (?:RESTRICT|CASCADE|SET NULL|NO ACTION|SET DEFAULT))?( ON UPDATE (?:RESTRICT|CASCADE|SET NULL|NO ACTION|SET DEFAULT))?,?$`)
+var foreignKey = regexp.MustCompile(`^  CONSTRAINT (` + quotedName + `) FOREIGN KEY \(` + quotedNames + `\) REFERENCES (?:(` + quotedName + `)\.)?(` + quotedName +
+	`) \(` + quotedNames + `\)( ON DELETE (?:RESTRICT|CASCADE|SET NULL|NO ACTION|SET DEFAULT))?( ON UPDATE (?:RESTRICT|CASCADE|SET NULL|NO ACTION|SET DEFAULT))?,?$`)
 
 // unquote takes the quotes off a name.
 func unquote(name string) string {
@@ -159,23 +183,54 @@ func unquote(name string) string {
 }
 
 // silentKeys reads the foreign keys that change rows of a table out of its definition.
-func silentKeys(definition string) (keys []silentKey) {
+func silentKeys(definition string) (keys []ForeignKey) {
 	for line := range strings.Lines(definition) {
 		m := foreignKey.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
 		if m == nil {
 			continue
 		}
-		var does []string
-		for _, rule := range m[4:] {
-			if rule = strings.TrimSpace(rule); rule != "" && !strings.HasSuffix(rule, "RESTRICT") && !strings.HasSuffix(rule, "NO ACTION") {
-				does = append(does, rule)
-			}
-		}
-		if len(does) > 0 {
-			keys = append(keys, silentKey{unquote(m[1]), unquote(m[3]), strings.Join(does, " ")})
+		k := ForeignKey{Name: unquote(m[1]), Columns: unquoteAll(m[2]), Database: unquote(m[3]), Parent: unquote(m[4]), Referenced: unquoteAll(m[5]),
+			OnDelete: rule(m[6], " ON DELETE "), OnUpdate: rule(m[7], " ON UPDATE ")}
+		if k.does() != "" {
+			keys = append(keys, k)
 		}
 	}
 	return keys
+}
+
+func unquoteAll(list string) []string {
+	names := eachName.FindAllString(list, -1)
+	for i, name := range names {
+		names[i] = unquote(name)
+	}
+	return names
+}
+
+// rule is what a rule does to rows; empty where it keeps them.
+func rule(text, on string) string {
+	text = strings.TrimPrefix(text, on)
+	if text == "RESTRICT" || text == "NO ACTION" {
+		return ""
+	}
+	return text
+}
+
+// SilentKeys are the foreign keys that change rows of a table behind the log's back. The account has to see its definition.
+func SilentKeys(ctx context.Context, s *mysql.Session, database, table string) ([]ForeignKey, error) {
+	definition := ""
+	err := s.Rows(ctx, "SHOW CREATE TABLE "+mysql.QuoteName(database)+"."+mysql.QuoteName(table), func(row []string) {
+		if len(row) > 1 {
+			definition = row[1]
+		}
+	})
+	return silentKeys(definition), err
+}
+
+// LogsCascades reports whether the server writes to its log what foreign keys change.
+func LogsCascades(ctx context.Context, s *mysql.Session) (bool, error) {
+	c := &check{ctx: ctx, s: s}
+	err := c.readVariables()
+	return c.logsCascades(), err
 }
 
 // logsCascades reports whether the server writes to its log what foreign keys change.
@@ -195,17 +250,17 @@ func (c *check) checkCascades(t *table) error {
 	}
 	for _, k := range keys {
 		if c.o.Cascades == Reconcile {
-			c.report.Fine("table %s: rows that the foreign key %s changes (%s of %s) are read again", t.setting.Table, k.name, k.does, k.parent)
+			c.report.Fine("table %s: rows that the foreign key %s changes (%s of %s) are read again", t.setting.Table, k.Name, k.does(), k.Parent)
 			continue
 		}
-		c.wrong(CodeCascade, "table %s: the foreign key %s (%s of %s) changes rows, and this server does not log that", t.setting.Table, k.name, k.does, k.parent).
+		c.wrong(CodeCascade, "table %s: the foreign key %s (%s of %s) changes rows, and this server does not log that", t.setting.Table, k.Name, k.does(), k.Parent).
 			WithHint("set cascades: reconcile, which reads those rows again; or ALTER TABLE %s DROP FOREIGN KEY %s, and add it again with RESTRICT",
-				t.quoted(), mysql.QuoteName(k.name))
+				t.quoted(), mysql.QuoteName(k.Name))
 	}
 	return nil
 }
 
-func (c *check) cascades(t *table) ([]silentKey, error) {
+func (c *check) cascades(t *table) ([]ForeignKey, error) {
 	var definition string
 	errno, err := c.rows("SHOW CREATE TABLE "+t.quoted(), func(row []string) {
 		if len(row) > 1 {

@@ -180,10 +180,10 @@ func (l *streamLog) Acknowledge(ctx context.Context, fence int64, channel string
 	})
 }
 
-func (l *streamLog) Documents(ctx context.Context, channel, kind string, most int) (ids []string, err error) {
+func (l *streamLog) Documents(ctx context.Context, channel, kind string, until int64, most int) (ids []string, err error) {
 	err = l.channel(ctx, channel, func(c *streamChannel) {
 		for _, name := range c.above(0, c.sequence) {
-			if name.Type == kind && !c.documents[name].Deleted && len(ids) < most {
+			if d := c.documents[name]; name.Type == kind && !d.Deleted && d.Sequence <= until && len(ids) < most {
 				ids = append(ids, name.ID)
 			}
 		}

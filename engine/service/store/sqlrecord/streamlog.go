@@ -491,14 +491,14 @@ func (l *StreamLog) remove(tx Tx, channel string, c *streamChannel, which string
 }
 
 // Documents are the identifiers of a type's documents; see store.StreamLog.
-func (l *StreamLog) Documents(ctx context.Context, channel, kind string, most int) (ids []string, err error) {
+func (l *StreamLog) Documents(ctx context.Context, channel, kind string, until int64, most int) (ids []string, err error) {
 	err = l.db.Read(ctx, func(rows *sql.Rows) error {
 		var id string
 		err := rows.Scan(&id)
 		ids = append(ids, id)
 		return err
-	}, "SELECT coalesce(id, id_key) FROM "+l.db.Prefix+"documents WHERE channel = ? AND type = ? AND deleted = 0 ORDER BY sequence LIMIT ?",
-		channel, kind, max(0, most))
+	}, "SELECT coalesce(id, id_key) FROM "+l.db.Prefix+"documents WHERE channel = ? AND type = ? AND deleted = 0 AND sequence <= ? ORDER BY sequence LIMIT ?",
+		channel, kind, until, max(0, most))
 	return ids, err
 }
 

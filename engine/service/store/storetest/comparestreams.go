@@ -165,7 +165,7 @@ func chooseLog(ctx context.Context, random *rand.Rand, step int) (what string, d
 			}
 			return nil, l.Acknowledge(ctx, fence, channel, state.Channels[channel].Sequence)
 		}},
-		{"Documents", func(_ *streamSide, l store.StreamLog) (any, error) { return l.Documents(ctx, channel, kind, most) }},
+		{"Documents", func(_ *streamSide, l store.StreamLog) (any, error) { return l.Documents(ctx, channel, kind, n, most) }},
 		{"Above", func(_ *streamSide, l store.StreamLog) (any, error) { return l.Above(ctx, channel, n) }},
 		{"Again", func(_ *streamSide, l store.StreamLog) (any, error) { return l.Again(ctx, channel, most) }},
 		{"Reset", func(_ *streamSide, l store.StreamLog) (any, error) { return l.Reset(ctx, fence, channel, n, false) }},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -144,7 +145,7 @@ func (s *suite) streamNames() {
 		same[i].Same = true
 	}
 	s.equal(s.append(log, same...), 0)
-	got, err := log.Documents(ctx, "entities", "patient", 100)
+	got, err := log.Documents(ctx, "entities", "patient", math.MaxInt64, 100)
 	s.ok(err)
 	s.equal(got, ids)
 	waiting, err := log.Waiting(ctx, "entities", 0, 100, 1<<20)
@@ -255,13 +256,19 @@ func (s *suite) streamDocuments() {
 	other := wrote("x", "x")
 	other.Type = "doctor"
 	s.append(log, wrote("a", "1"), wrote("b", "1"), other, wrote("c", "1"), deleted("b"), wrote("a", "2"), wrote("d", "1"))
-	ids, err := log.Documents(ctx, "entities", "patient", 9)
+	ids, err := log.Documents(ctx, "entities", "patient", math.MaxInt64, 9)
 	s.ok(err)
 	s.equal(ids, []string{"c", "a", "d"})
-	ids, err = log.Documents(ctx, "entities", "patient", 2)
+	ids, err = log.Documents(ctx, "entities", "patient", 6, 9)
 	s.ok(err)
 	s.equal(ids, []string{"c", "a"})
-	ids, err = log.Documents(ctx, "logs", "patient", 2)
+	ids, err = log.Documents(ctx, "entities", "patient", 5, 9)
+	s.ok(err)
+	s.equal(ids, []string{"c"})
+	ids, err = log.Documents(ctx, "entities", "patient", math.MaxInt64, 2)
+	s.ok(err)
+	s.equal(ids, []string{"c", "a"})
+	ids, err = log.Documents(ctx, "logs", "patient", math.MaxInt64, 2)
 	s.ok(err)
 	s.equal(len(ids), 0)
 	for above, want := range []int64{5, 5, 5, 4, 3, 2, 1, 0, 0} {
