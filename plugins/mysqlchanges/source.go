@@ -58,6 +58,7 @@ type source struct {
 	reader  *binlog.Reader // nil before Open, and after a failure
 	tables  *catalogue
 	left    binlog.Position // where the log was when there was a reader last
+	lost    time.Time       // when a connection broke behind which none has given anything; zero is that the last one did
 	builder *changerow.Builder
 	first   time.Time // when the first row of the batch came
 	tx      transaction
@@ -324,6 +325,7 @@ func (s *source) next(ctx context.Context) (arrow.Record, error) {
 		ev, err := s.event(ctx)
 		switch {
 		case errors.Is(err, mysql.ErrNotYet):
+			s.lost = time.Time{}
 			if s.tx.maps == nil && (s.builder.Rows() > 0 || s.moved && time.Since(s.given) >= progressTime) {
 				return s.batch()
 			}
@@ -334,7 +336,7 @@ func (s *source) next(ctx context.Context) (arrow.Record, error) {
 			}
 			continue
 		}
-		s.moved = true
+		s.moved, s.lost = true, time.Time{}
 		if err := s.apply(ev); err != nil {
 			s.failure = err
 		}
@@ -447,7 +449,21 @@ func (s *source) recover(ctx context.Context, why error) error {
 	_ = s.reader.Close()
 	s.shutControl()
 	s.page, s.tx.maps = nil, nil
-	return mysql.Persist(ctx, s.settings.Reconnect, func() error { return s.follow(ctx, from) })
+	// A connection that was made and gives nothing was in vain, and the next one waits as if it had not been made.
+	vain, now := s.lost, time.Now()
+	switch {
+	case vain.IsZero():
+		s.lost = now
+	case now.Sub(vain) > s.settings.Reconnect:
+		return why
+	}
+	return mysql.Persist(ctx, s.settings.Reconnect, func() error {
+		if !vain.IsZero() {
+			vain = time.Time{}
+			return why
+		}
+		return s.follow(ctx, from)
+	})
 }
 
 func (s *source) shutControl() {
