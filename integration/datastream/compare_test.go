@@ -278,7 +278,7 @@ func TestComparison(t *testing.T) {
 				h.end(channels, func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) })
 				return list
 			}
-			if list := differ(); len(list) > 0 || len(want) < 500 {
+			if list := differ(); len(list) > 0 || len(want) < 200 {
 				t.Fatalf("of %d documents: %s", len(want), strings.Join(list, "\n"))
 			}
 			// A value of each type is spoilt.
