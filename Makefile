@@ -99,7 +99,7 @@ help: ## list the targets
 deps: ## install what the tests need beside Go: MariaDB, Python, gcc, Node.js, nginx, Chromium, Docker and images of MySQL and MinIO (as root on Debian; elsewhere say so)
 	@bash $(SCRIPTS)/deps.sh
 
-# Lint vets the tests, so that go test need not. Three runs of go test go on at once, the longest first: those outside wait
+# Lint vets the tests, so that go test need not. Two runs of go test go on at once, the longest first: those outside wait
 # much, for servers and for what takes its time, so that more of them than there are processors run beside each other.
 # Before that every package is compiled once, because go commands that run beside each other would each compile all of them;
 # what does not compile is what they have to say.
@@ -107,7 +107,7 @@ test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE
 	@CGO_ENABLED=0 $(GO) list -export -tags $(TAGS) ./... >/dev/null 2>&1 & \
 	$(GO) list -export $(RACE) -tags $(TAGS) ./... >/dev/null 2>&1; wait
 	@$(GO) run ./integration/testsummary \
-		-memory -together 3 -check '$(LINT)' \
+		-memory -together 2 -check '$(LINT)' \
 		$(foreach package,$(LONG),-test '$(if $(filter %/service,$(package)),$(DISK)) $(UNRACED) -parallel 3 -skip $(RACED_OUTSIDE) $(package)') \
 		-test '-vet=off $(RACE) -tags $(TAGS) -timeout 45m -skip $(LARGE_TESTS) $(INSIDE)' \
 		-test '$(DISK) $(UNRACED) -p 2 -skip $(RACED_OUTSIDE) $(filter-out $(LONG),$(OUTSIDE)) $(PROCESSES)' \
