@@ -106,6 +106,24 @@ func (w *world) reset(t *testing.T, channel string) {
 	w.history.Resets = append(w.history.Resets, reset{From: from, Until: time.Now(), Channel: channel})
 }
 
+// mended has everything copied anew where a server that was killed has left half an event at the end of a file of its log:
+// MariaDB keeps it and does not read on (MySQL cuts it off when it starts), so that the stream stands.
+func (w *world) mended(t *testing.T, status string) bool {
+	t.Helper()
+	if !strings.Contains(status, "truncated in the middle of event") {
+		return false
+	}
+	t.Logf("half an event is left in the log, and all is copied anew: %s", status)
+	from := time.Now()
+	w.must(t, http.MethodPost, "/disable", nil)
+	w.must(t, http.MethodPost, "/reset", map[string]any{"channel": entities, "above": 0, "anew": true})
+	w.must(t, http.MethodPost, "/enable", nil)
+	for _, channel := range []string{entities, logs} {
+		w.history.Resets = append(w.history.Resets, reset{From: from, Until: time.Now(), Channel: channel})
+	}
+	return true
+}
+
 // settle waits until the copy is the database, and returns what is seen of the stream by then.
 func (w *world) settle(t *testing.T) *history {
 	t.Helper()
@@ -137,7 +155,7 @@ func (w *world) settle(t *testing.T) *history {
 		if !behind && maps.Equal(there, w.history.Wanted) {
 			break
 		}
-		if v.Status == "stopped" {
+		if v.Status == "stopped" && !w.mended(t, text) {
 			t.Errorf("the stream stands: %s", text)
 			break
 		}
@@ -203,7 +221,7 @@ func (w *world) survive(t *testing.T, rounds int) {
 		killed[w.kill(t, start+n)]++
 		if n%4 == 3 {
 			eventually(t, "documents behind a kill", func() bool {
-				if v, text := w.look(); v.Status == "stopped" {
+				if v, text := w.look(); v.Status == "stopped" && !w.mended(t, text) {
 					t.Fatalf("the stream stands: %s", text)
 				}
 				return w.to.count() > before
@@ -212,7 +230,7 @@ func (w *world) survive(t *testing.T, rounds int) {
 		if n%8 == 5 {
 			w.reset(t, []string{entities, logs}[rand.IntN(2)])
 		}
-		if v, text := w.look(); v.Status == "stopped" {
+		if v, text := w.look(); v.Status == "stopped" && !w.mended(t, text) {
 			t.Fatalf("the stream stands: %s", text)
 		}
 	}

@@ -67,6 +67,9 @@ func refused(err error, from Position) error {
 			break
 		}
 		return otherHistory(from).WithDetail("server_message", message)
+	case has("truncated in the middle of event"):
+		return fault.New(CodeLog, fault.Source, "the server cannot read its log: %w", err).
+			WithHint("the server was killed while it wrote its log, and half an event stands at the end of a file: %s", anew)
 	}
 	return fault.New(CodeLog, fault.Source, "the server cannot read its log: %w", err).
 		WithHint("see the server's message and its error log")
