@@ -358,6 +358,7 @@ type view struct {
 	Channels []struct {
 		Channel                         string
 		Sequence, Acknowledged, Waiting int64
+		Again                           int64 `json:"reset_remaining"`
 		Last                            *struct {
 			Code string `json:"error_code"`
 		} `json:"last_request"`

@@ -136,6 +136,7 @@ func (w *world) settle(t *testing.T) *history {
 	}
 	over := time.Now().Add(w.patience)
 	for {
+		v, text := w.look() // before the copy, which has all that was acknowledged by now
 		copy, _, err := copied(w.to.to.db)
 		if err != nil {
 			t.Fatal(err)
@@ -147,10 +148,9 @@ func (w *world) settle(t *testing.T) *history {
 				there[k] = d.Document
 			}
 		}
-		v, text := w.look()
 		behind := len(v.Channels) == 0
 		for _, c := range v.Channels {
-			behind = behind || c.Sequence != c.Acknowledged || c.Waiting > 0
+			behind = behind || c.Sequence != c.Acknowledged || c.Waiting > 0 || c.Again > 0
 		}
 		if !behind && maps.Equal(there, w.history.Wanted) {
 			break
