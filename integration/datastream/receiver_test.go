@@ -123,7 +123,9 @@ func (r *receiver) start(t testing.TB) {
 		}
 		line = strings.TrimSuffix(line, "\n")
 		if _, where, is := strings.Cut(line, "://"); is && strings.HasPrefix(line, "listening on http") {
-			r.address = where
+			if r.address != where { // not again the same: somebody may be reading it
+				r.address = where
+			}
 			break
 		}
 		r.begun = append(r.begun, line)
