@@ -298,10 +298,7 @@ func (a *app) becameJob(ctx context.Context, s *caller, answer *http.Response, f
 		return fault.New(codeJob, fault.Source, "the request has become job %s, and nothing was fetched", j.ID).WithDetail("job_id", j.ID).
 			WithHint("cipherstream jobs download %s --wait fetches it; call --wait does so by itself", j.ID)
 	}
-	return a.Print(func(w io.Writer) error {
-		if a.JSON {
-			return terminal.WriteJSON(w, text)
-		}
+	return a.answer(text, func(w io.Writer) error {
 		pinned := ""
 		if f.remote.pin != "" {
 			pinned = " --pin " + f.remote.pin

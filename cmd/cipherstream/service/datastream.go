@@ -186,10 +186,7 @@ func (a *app) askStream(ctx context.Context, s *customerStream, method, path str
 	if err != nil {
 		return err
 	}
-	return a.Print(func(w io.Writer) error {
-		if a.JSON {
-			return terminal.WriteJSON(w, text)
-		}
+	return a.answer(text, func(w io.Writer) error {
 		return write(w, &is)
 	})
 }

@@ -207,12 +207,7 @@ func (a *app) jobsListCommand(f *customerFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.Print(func(w io.Writer) error {
-				if a.JSON {
-					return terminal.WriteJSON(w, text)
-				}
-				return writeJobs(w, &list)
-			})
+			return a.answer(text, func(w io.Writer) error { return writeJobs(w, &list) })
 		}),
 	}
 	flags := c.Flags()
@@ -272,10 +267,7 @@ func (a *app) jobsGetCommand(f *customerFlags) *cobra.Command {
 
 // showJob tells of a job, to a machine as the service does.
 func (a *app) showJob(j *remoteJob, text json.RawMessage) error {
-	return a.Print(func(w io.Writer) error {
-		if a.JSON {
-			return terminal.WriteJSON(w, text)
-		}
+	return a.answer(text, func(w io.Writer) error {
 		rows := [][]string{{"job", j.ID}, {"procedure", j.Procedure}, {"status", j.Status}, {"created", j.CreatedAt}}
 		add := func(name, value string) {
 			if value != "" {
@@ -320,10 +312,7 @@ has been cancelled stays so, and one that has ended otherwise is an error.`,
 			if err != nil {
 				return err
 			}
-			return a.Print(func(w io.Writer) error {
-				if a.JSON {
-					return terminal.WriteJSON(w, text)
-				}
+			return a.answer(text, func(w io.Writer) error {
 				said := "is cancelled"
 				if j.Status != jobCancelled {
 					said = "was told to end"

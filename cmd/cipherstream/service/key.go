@@ -165,10 +165,7 @@ func (a *app) keyRevokeCommand(w *where) *cobra.Command {
 
 // done says in a line what was done, or gives a machine the result.
 func (a *app) done(result any, format string, args ...any) error {
-	return a.Print(func(w io.Writer) error {
-		if a.JSON {
-			return terminal.WriteJSON(w, result)
-		}
+	return a.answer(result, func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, format+"\n", args...)
 		return err
 	})

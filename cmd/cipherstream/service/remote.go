@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -126,4 +127,14 @@ func (s *ofCustomer) under(kind string, parts ...string) string {
 		path += "/" + url.PathEscape(part)
 	}
 	return path
+}
+
+// answer tells what came of a command: to a machine as JSON, what a service has answered as it came; to a person as write has it.
+func (a *app) answer(value any, write func(io.Writer) error) error {
+	return a.Print(func(w io.Writer) error {
+		if a.JSON {
+			return terminal.WriteJSON(w, value)
+		}
+		return write(w)
+	})
 }

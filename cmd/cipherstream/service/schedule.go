@@ -132,12 +132,7 @@ the clock leaps over comes right after the gap, and what it shows twice is taken
 			if err != nil {
 				return err
 			}
-			return a.Print(func(w io.Writer) error {
-				if a.JSON {
-					return terminal.WriteJSON(w, text)
-				}
-				return writeSchedules(w, all, next)
-			})
+			return a.answer(text, func(w io.Writer) error { return writeSchedules(w, all, next) })
 		}),
 	}
 	c.Flags().IntVar(&next, "next", 2, "so many of the next `RUNS` of each")
@@ -194,10 +189,7 @@ func (a *app) scheduleGetCommand(f *customerFlags) *cobra.Command {
 
 // showSchedule tells of a schedule, to a machine as the service does.
 func (a *app) showSchedule(one *remoteSchedule, text json.RawMessage) error {
-	return a.Print(func(w io.Writer) error {
-		if a.JSON {
-			return terminal.WriteJSON(w, text)
-		}
+	return a.answer(text, func(w io.Writer) error {
 		rows := [][]string{{"schedule", one.ID}, {"name", one.Name}, {"procedure", one.Procedure}, {"cron", one.Cron}, {"time zone", one.TimeZone},
 			{"overlap", one.Overlap}, {"missed", one.Missed}, {"jitter", one.Jitter}}
 		add := func(name, value string) {

@@ -339,12 +339,7 @@ func (a *app) webhookGetCommand(f *webhookFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.Print(func(w io.Writer) error {
-				if a.JSON {
-					return terminal.WriteJSON(w, text)
-				}
-				return writeWebhook(w, &is)
-			})
+			return a.answer(text, func(w io.Writer) error { return writeWebhook(w, &is) })
 		}),
 	}
 }
@@ -575,10 +570,7 @@ func (a *app) webhookDeliveriesCommand(f *webhookFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.Print(func(w io.Writer) error {
-				if a.JSON {
-					return terminal.WriteJSON(w, text)
-				}
+			return a.answer(text, func(w io.Writer) error {
 				rows := [][]string{{"DELIVERY", "STATUS", "EVENT", "ATTEMPTS", "ANSWER", "JOB", "CREATED"}}
 				for _, d := range list.Deliveries {
 					answer := d.Code
@@ -628,10 +620,7 @@ func (a *app) showDelivery(ctx context.Context, s *customerWebhook, id string) e
 	if err != nil {
 		return err
 	}
-	return a.Print(func(w io.Writer) error {
-		if a.JSON {
-			return terminal.WriteJSON(w, text)
-		}
+	return a.answer(text, func(w io.Writer) error {
 		if err := writeFields(w, [][2]string{{"delivery", d.ID}, {"event", d.Event}, {"job", d.Job}, {"to", d.Target}, {"status", d.Status}, {"created", d.CreatedAt}, {"next", d.NextAt}, {"ended", d.EndedAt}}); err != nil {
 			return err
 		}
