@@ -1,7 +1,6 @@
 package mysqlchanges
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/changerow"
@@ -21,7 +20,7 @@ type Settings struct {
 	Position string `config:"position" doc:"Where to go on: a checkpoint that this source gave. Empty: the tables are copied first, and their changes follow from then on."`
 	Again    string `config:"again" doc:"Documents to be read again, as JSON: {\"documents\": [{\"type\": …, \"id\": …}]}, at most 5,000. The run is bounded then, also with no documents: it copies what is left to copy, delivers the log up to where it was when the run began, then these documents as they are there, and ends."`
 
-	PageRows int64  `config:"page_rows" default:"10000" min:"1" max:"100000" doc:"Rows of a page of the first copy. The rows of a page are locked against writers while it is read on MySQL, which is why a page is short; MariaDB locks none."`
+	PageRows int64  `config:"page_rows" default:"10000" min:"1" max:"100000" doc:"Rows of a page of the first copy. The rows of a page are locked against writers while it is read, which is why a page is short."`
 	ServerID int64  `config:"server_id" default:"0" min:"0" max:"4294967295" doc:"The id under which the server lists this reader among its replicas. No other replica may have it. 0 chooses a free one."`
 	Cascades string `config:"cascades" enum:"refuse,reconcile" default:"refuse" doc:"What becomes of foreign keys that change rows of a table of the stream in cascades, which MariaDB, and MySQL before 9.6, do not write to the log: the run is refused, or with reconcile a delete, or another key, of a row that such a foreign key refers to has the whole table of the children read again, from a place of the log behind it: each of its documents is delivered once more, and those that are not there any more are deleted. That costs a read of the table, locked page by page, and as many documents as it has, whatever has changed; changes that come close together share one. The account needs SELECT on the parents too, which may be tables that the stream does not have."`
 
@@ -63,24 +62,9 @@ func (s *Settings) decoding(session *mysql.Session) row.Options {
 
 // again reads the setting of that name; nil where it is not given.
 func (s *Settings) again() (*changes.Again, error) {
-	if s.Again == "" {
-		return nil, nil
-	}
-	a := &changes.Again{}
-	if err := json.Unmarshal([]byte(s.Again), a); err != nil {
-		return nil, settingFault("/again", "again is not a list of documents: %w", err)
-	}
-	if len(a.Documents) > changes.MostAgain {
-		return nil, settingFault("/again", "again names %d documents; at most %d are possible", len(a.Documents), changes.MostAgain)
-	}
-	types := map[string]bool{}
-	for _, t := range s.Tables {
-		types[t.Type] = true
-	}
-	for _, d := range a.Documents {
-		if !types[d.Type] {
-			return nil, settingFault("/again", "again names a document of the type %q, which no table has", d.Type)
-		}
+	a, err := changerow.ReadAgain(s.Again, s.Tables)
+	if err != nil {
+		return nil, settingFault("/again", "%w", err)
 	}
 	return a, nil
 }

@@ -1,7 +1,6 @@
 package mysqlpoll
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -87,20 +86,9 @@ func (s *Settings) check() (*changes.Again, error) {
 			return nil, settingFault("/changed/"+escaped, "changed names the table %q, which is not one of tables", table)
 		}
 	}
-	if s.Again == "" {
-		return nil, nil
-	}
-	a := &changes.Again{}
-	if err := json.Unmarshal([]byte(s.Again), a); err != nil {
-		return nil, settingFault("/again", "again is not a list of documents: %w", err)
-	}
-	if len(a.Documents) > changes.MostAgain {
-		return nil, settingFault("/again", "again names %d documents; at most %d are possible", len(a.Documents), changes.MostAgain)
-	}
-	for _, d := range a.Documents {
-		if !slices.ContainsFunc(s.Tables, func(t changerow.Table) bool { return t.Type == d.Type }) {
-			return nil, settingFault("/again", "again names a document of the type %q, which no table has", d.Type)
-		}
+	a, err := changerow.ReadAgain(s.Again, s.Tables)
+	if err != nil {
+		return nil, settingFault("/again", "%w", err)
 	}
 	return a, nil
 }

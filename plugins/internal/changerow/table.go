@@ -4,10 +4,13 @@
 package changerow
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/cipherstream/cipherstream/sdk/changes"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -112,6 +115,30 @@ func (t *Table) check(index int) error {
 		}
 	}
 	return nil
+}
+
+// ReadAgain reads the setting "again" of a source of tables; nil where it is not given. The error says what is wrong with it.
+func ReadAgain(text string, tables []Table) (*changes.Again, error) {
+	if text == "" {
+		return nil, nil
+	}
+	a := &changes.Again{}
+	if err := json.Unmarshal([]byte(text), a); err != nil {
+		return nil, fmt.Errorf("again is not a list of documents: %w", err)
+	}
+	if len(a.Documents) > changes.MostAgain {
+		return nil, fmt.Errorf("again names %d documents; at most %d are possible", len(a.Documents), changes.MostAgain)
+	}
+	types := map[string]bool{}
+	for i := range tables {
+		types[tables[i].Type] = true
+	}
+	for _, d := range a.Documents {
+		if !types[d.Type] {
+			return nil, fmt.Errorf("again names a document of the type %q, which no table has", d.Type)
+		}
+	}
+	return a, nil
 }
 
 // claim notes a column's member, and refuses one that is taken.
