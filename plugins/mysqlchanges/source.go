@@ -449,17 +449,17 @@ func (s *source) recover(ctx context.Context, why error) error {
 	_ = s.reader.Close()
 	s.shutControl()
 	s.page, s.tx.maps = nil, nil
-	// A connection that was made and gives nothing was in vain, and the next one waits as if it had not been made.
-	vain, now := s.lost, time.Now()
+	// A connection that was made and gives nothing was in vain: the next one waits as if it had not been made.
+	vain := !s.lost.IsZero()
 	switch {
-	case vain.IsZero():
-		s.lost = now
-	case now.Sub(vain) > s.settings.Reconnect:
+	case !vain:
+		s.lost = time.Now()
+	case time.Since(s.lost) > s.settings.Reconnect:
 		return why
 	}
 	return mysql.Persist(ctx, s.settings.Reconnect, func() error {
-		if !vain.IsZero() {
-			vain = time.Time{}
+		if vain {
+			vain = false
 			return why
 		}
 		return s.follow(ctx, from)
