@@ -85,9 +85,6 @@ func literal(text string) string {
 
 // testJSON compares MySQL's binary documents with the text that the server gives.
 func testJSON(t *testing.T, db logged) {
-	if db.mariaDB {
-		t.Skip("MariaDB's JSON is text")
-	}
 	db.Exec("CREATE TABLE documents (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, js JSON)")
 	special := []string{
 		"CAST(CAST(-0.50 AS DECIMAL(10,2)) AS JSON)", "CAST(CAST(0 AS DECIMAL(10,2)) AS JSON)", "CAST(CAST('12345678901234567890123456789012345.123456789012345678901234567890' AS DECIMAL(65,30)) AS JSON)",

@@ -258,9 +258,6 @@ func testGeometry(t *testing.T, db logged) {
 
 // testOldFormats: dates as they were stored before MySQL 5.6, which MariaDB still can, with fractions of its own.
 func testOldFormats(t *testing.T, db logged) {
-	if !db.mariaDB {
-		t.Skip("MySQL has the new formats only")
-	}
 	db.Exec("SET GLOBAL mysql56_temporal_format = OFF")
 	defer db.Exec("SET GLOBAL mysql56_temporal_format = ON")
 	var columns []string
