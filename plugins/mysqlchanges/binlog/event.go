@@ -9,6 +9,8 @@ import (
 
 	protocol "github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/serialization"
+
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/internal/octets"
 )
 
 // eventType is the sort of an event (MySQL, enum Log_event_type in binlog_event.h; MariaDB's own begin with 160).
@@ -108,49 +110,9 @@ func sum(event []byte) bool {
 // errShort says that an event ends before it should.
 var errShort = errors.New("it is too short")
 
-// cursor reads an event's body. After a read beyond the end it has failed, and gives zeroes.
-type cursor struct {
-	b      []byte
-	failed bool
-}
-
-func (c *cursor) bytes(n int) []byte {
-	if c.failed || n < 0 || n > len(c.b) {
-		c.failed = true
-		return nil
-	}
-	taken := c.b[:n:n]
-	c.b = c.b[n:]
-	return taken
-}
-
-// integer reads one of n bytes, at most eight.
-func (c *cursor) integer(n int) (v uint64) {
-	for i, b := range c.bytes(n) {
-		v |= uint64(b) << (8 * i)
-	}
-	return v
-}
-
-// packed reads a length-encoded integer.
-func (c *cursor) packed() uint64 {
-	switch first := c.integer(1); first {
-	case 0xfb, 0xff:
-		c.failed = true
-		return 0
-	case 0xfc:
-		return c.integer(2)
-	case 0xfd:
-		return c.integer(3)
-	case 0xfe:
-		return c.integer(8)
-	default:
-		return first
-	}
-}
-
-func (c *cursor) err() error {
-	if c.failed {
+// whole says whether an event was as long as what was read of it.
+func whole(r *octets.Reader) error {
+	if r.Short {
 		return errShort
 	}
 	return nil
@@ -167,24 +129,24 @@ var postHeaders = map[eventType]byte{typeTableMap: 8, typeWriteRows1: 8, typeUpd
 
 // parseFormat reads the body of such an event, which ends with a checksum whatever it says.
 func parseFormat(body []byte) (f format, err error) {
-	c := cursor{b: body}
-	version := c.integer(2)
-	c.bytes(50) // the server's version
-	f.created = c.integer(4) != 0
-	size := c.integer(1)
-	if c.failed || len(c.b) < 1+checksumSize {
+	c := octets.Reader{Rest: body}
+	version := c.Integer(2)
+	c.Take(50) // the server's version
+	f.created = c.Integer(4) != 0
+	size := c.Integer(1)
+	if c.Short || len(c.Rest) < 1+checksumSize {
 		return f, errShort
 	}
 	if version != 4 || size != headerSize {
 		return f, fmt.Errorf("the log is of version %d with headers of %d bytes; known are 4 and %d", version, size, headerSize)
 	}
-	lengths := c.b[:len(c.b)-1-checksumSize]
+	lengths := c.Rest[:len(c.Rest)-1-checksumSize]
 	for t, want := range postHeaders {
 		if i := int(t) - 1; i < len(lengths) && lengths[i] != want && lengths[i] != 0 { // 0 is an event that the server does not write
 			return f, fmt.Errorf("events of type %d have a header of %d bytes; known is %d", t, lengths[i], want)
 		}
 	}
-	switch algorithm := c.b[len(lengths)]; algorithm {
+	switch algorithm := c.Rest[len(lengths)]; algorithm {
 	case 0:
 	case 1:
 		f.checksum = true
@@ -197,18 +159,18 @@ func parseFormat(body []byte) (f format, err error) {
 // parseGTID reads a GTID event of MySQL, or an anonymous one, and when the transaction was committed, in microseconds; 0
 // is not known.
 func parseGTID(body []byte) (g gtid, micros uint64, err error) {
-	c := cursor{b: body}
-	c.bytes(1)
-	copy(g.uuid[:], c.bytes(16))
-	g.gno = int64(c.integer(8))
+	c := octets.Reader{Rest: body}
+	c.Take(1)
+	copy(g.uuid[:], c.Take(16))
+	g.gno = int64(c.Integer(8))
 	const logicalTimestamps = 2
-	if len(c.b) > 0 && c.b[0] == logicalTimestamps {
-		c.bytes(1 + 8 + 8)
-		if len(c.b) >= 7 {
-			micros = c.integer(7) &^ (1 << 55) // the bit says that another time follows: when it was committed originally
+	if len(c.Rest) > 0 && c.Rest[0] == logicalTimestamps {
+		c.Take(1 + 8 + 8)
+		if len(c.Rest) >= 7 {
+			micros = c.Integer(7) &^ (1 << 55) // the bit says that another time follows: when it was committed originally
 		}
 	}
-	return g, micros, c.err()
+	return g, micros, whole(&c)
 }
 
 // parseTaggedGTID reads a GTID event with a tag, whose fields are serialised by mysql::serialization.
@@ -249,34 +211,34 @@ const mariaDBStandalone = 0x01 // one statement, and no end
 
 // parseMariaDBGTID reads a GTID event of MariaDB, whose server id is in the header.
 func parseMariaDBGTID(body []byte, server uint32) (g gtid, alone bool, err error) {
-	c := cursor{b: body}
+	c := octets.Reader{Rest: body}
 	g.mariaDB = &protocol.MariadbGTID{ServerID: server}
-	g.mariaDB.SequenceNumber = c.integer(8)
-	g.mariaDB.DomainID = uint32(c.integer(4))
-	return g, c.integer(1)&mariaDBStandalone != 0, c.err()
+	g.mariaDB.SequenceNumber = c.Integer(8)
+	g.mariaDB.DomainID = uint32(c.Integer(4))
+	return g, c.Integer(1)&mariaDBStandalone != 0, whole(&c)
 }
 
 // parseQuery reads a QUERY event.
 func parseQuery(body []byte) (database string, query []byte, err error) {
-	c := cursor{b: body}
-	c.bytes(4 + 4) // thread, seconds
-	name := int(c.integer(1))
-	c.bytes(2) // error
-	c.bytes(int(c.integer(2)))
-	database = string(c.bytes(name))
-	c.bytes(1)
-	return database, c.b, c.err()
+	c := octets.Reader{Rest: body}
+	c.Take(4 + 4) // thread, seconds
+	name := int(c.Integer(1))
+	c.Take(2) // error
+	c.Take(int(c.Integer(2)))
+	database = string(c.Take(name))
+	c.Take(1)
+	return database, c.Rest, whole(&c)
 }
 
 // parseTableMap reads the part of a TABLE_MAP event that says which table it is.
 func parseTableMap(body []byte) (id uint64, database, table string, err error) {
-	c := cursor{b: body}
-	id = c.integer(6)
-	c.bytes(2)
-	database = string(c.bytes(int(c.integer(1))))
-	c.bytes(1)
-	table = string(c.bytes(int(c.integer(1))))
-	return id, database, table, c.err()
+	c := octets.Reader{Rest: body}
+	id = c.Integer(6)
+	c.Take(2)
+	database = string(c.Take(int(c.Integer(1))))
+	c.Take(1)
+	table = string(c.Take(int(c.Integer(1))))
+	return id, database, table, whole(&c)
 }
 
 // rowsType is what a type of event says of its rows.
@@ -296,27 +258,27 @@ var rowsTypes = map[eventType]rowsType{
 
 // parseRows reads what is before the row images of an event.
 func parseRows(body []byte, t rowsType, ev *Event) error {
-	c := cursor{b: body}
-	ev.TableID = c.integer(6)
-	c.bytes(2)
+	c := octets.Reader{Rest: body}
+	ev.TableID = c.Integer(6)
+	c.Take(2)
 	if t.two {
-		c.bytes(int(c.integer(2)) - 2) // its length counts itself
+		c.Take(int(c.Integer(2)) - 2) // its length counts itself
 	}
-	columns := c.packed()
+	columns := c.Packed()
 	if columns > 1<<16 {
 		return errors.New("it has too many columns")
 	}
-	first := c.bytes(int(columns+7) / 8)
+	first := c.Take(int(columns+7) / 8)
 	switch t.operation {
 	case Insert:
 		ev.After = first
 	case Delete:
 		ev.Before = first
 	case Update:
-		ev.Before, ev.After = first, c.bytes(int(columns+7)/8)
+		ev.Before, ev.After = first, c.Take(int(columns+7)/8)
 	}
-	ev.Columns, ev.Operation, ev.Partial, ev.Images = int(columns), t.operation, t.isPartial, c.b
-	return c.err()
+	ev.Columns, ev.Operation, ev.Partial, ev.Images = int(columns), t.operation, t.isPartial, c.Rest
+	return whole(&c)
 }
 
 // committed is the time of an event, to the microsecond where that is known.

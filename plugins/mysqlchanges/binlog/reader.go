@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/plugins/mysql"
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/internal/octets"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -523,10 +524,10 @@ func (r *Reader) moved() {
 
 // rotate goes to another file.
 func (r *Reader) rotate(body []byte) error {
-	c := cursor{b: body}
-	offset := c.integer(8)
-	file := string(c.b)
-	if c.failed || file == "" {
+	c := octets.Reader{Rest: body}
+	offset := c.Integer(8)
+	file := string(c.Rest)
+	if c.Short || file == "" {
 		return errShort
 	}
 	if file != r.file {

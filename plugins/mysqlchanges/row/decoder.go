@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/zone"
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/internal/octets"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -197,9 +198,9 @@ func (d *Decoder) row(data, present []byte) ([]byte, error) {
 	for i := range d.inputs {
 		count += int(bit(present, i))
 	}
-	r := reader{rest: data}
-	nulls := r.take((count + 7) / 8)
-	if r.short {
+	r := octets.Reader{Rest: data}
+	nulls := r.Take((count + 7) / 8)
+	if r.Short {
 		return nil, d.truncated()
 	}
 	n := 0
@@ -226,14 +227,14 @@ func (d *Decoder) row(data, present []byte) ([]byte, error) {
 		}
 		size := in.size
 		if in.prefix {
-			length := r.little(size)
-			if r.short || length > uint64(len(r.rest)) {
+			length := r.Integer(size)
+			if r.Short || length > uint64(len(r.Rest)) {
 				return nil, d.truncated()
 			}
 			size = int(length)
 		}
-		v := r.take(size)
-		if r.short {
+		v := r.Take(size)
+		if r.Short {
 			return nil, d.truncated()
 		}
 		if out != nil {
@@ -243,7 +244,7 @@ func (d *Decoder) row(data, present []byte) ([]byte, error) {
 			out.rows++
 		}
 	}
-	return r.rest, nil
+	return r.Rest, nil
 }
 
 func bit(bits []byte, n int) byte { return bits[n>>3] >> (n & 7) & 1 }

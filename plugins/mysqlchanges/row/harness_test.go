@@ -23,6 +23,7 @@ import (
 	"github.com/cipherstream/cipherstream/integration/servers"
 	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/plugins/mysql"
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/internal/octets"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -131,19 +132,19 @@ func (db logged) images(t *testing.T, table, statements string) (list []image) {
 			}
 			maps[m.ID] = m
 		case eventWrite1, eventUpdate1, eventDelete1, eventWrite2, eventUpdate2, eventDelete2:
-			r := reader{rest: body}
-			m := maps[r.little(6)]
-			r.take(2)
+			r := octets.Reader{Rest: body}
+			m := maps[r.Integer(6)]
+			r.Take(2)
 			if kind >= eventWrite2 {
-				r.take(int(r.little(2)) - 2)
+				r.Take(int(r.Integer(2)) - 2)
 			}
 			one := image{table: m}
-			size := (int(r.number()) + 7) / 8
-			one.present = r.take(size)
+			size := (int(r.Packed()) + 7) / 8
+			one.present = r.Take(size)
 			if kind == eventUpdate1 || kind == eventUpdate2 {
-				one.before, one.present = one.present, r.take(size)
+				one.before, one.present = one.present, r.Take(size)
 			}
-			if one.data = r.rest; m.Table == table {
+			if one.data = r.Rest; m.Table == table {
 				list = append(list, one)
 			}
 		}

@@ -3,6 +3,7 @@ package row
 import (
 	"encoding/binary"
 
+	"github.com/cipherstream/cipherstream/plugins/mysqlchanges/internal/octets"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -101,24 +102,21 @@ const mostColumns = 4096
 
 // ReadTableMap reads the body of a TABLE_MAP event: what is behind its header of 19 bytes, without the checksum.
 func ReadTableMap(body []byte) (m TableMap, err error) {
-	r := reader{rest: body}
-	id := r.take(6)
-	r.take(2) // flags
-	m.Database = string(r.take(r.byte()))
-	r.take(1)
-	m.Table = string(r.take(r.byte()))
-	r.take(1)
-	columns := r.number()
-	if r.short || columns > mostColumns {
+	r := octets.Reader{Rest: body}
+	m.ID = r.Integer(6)
+	r.Take(2) // flags
+	m.Database = string(r.Take(r.Byte()))
+	r.Take(1)
+	m.Table = string(r.Take(r.Byte()))
+	r.Take(1)
+	columns := r.Packed()
+	if r.Short || columns > mostColumns {
 		return TableMap{}, malformedTable()
 	}
-	for i, octet := range id {
-		m.ID |= uint64(octet) << (8 * i)
-	}
-	m.Types = append([]byte(nil), r.take(int(columns))...)
-	meta := reader{rest: r.text()}
-	m.Nullable = append([]byte(nil), r.take((int(columns)+7)/8)...)
-	if r.short {
+	m.Types = append([]byte(nil), r.Take(int(columns))...)
+	meta := octets.Reader{Rest: r.Text()}
+	m.Nullable = append([]byte(nil), r.Take((int(columns)+7)/8)...)
+	if r.Short {
 		return TableMap{}, malformedTable()
 	}
 	m.Meta = make([]uint16, columns)
@@ -129,21 +127,21 @@ func ReadTableMap(body []byte) (m TableMap, err error) {
 				i+1, m.name(), code).
 				WithHint("leave the table out of the stream, or change the column's type")
 		}
-		octets := meta.take(size)
+		taken := meta.Take(size)
 		switch {
-		case meta.short:
+		case meta.Short:
 			return TableMap{}, malformedTable()
 		case size == 1:
-			m.Meta[i] = uint16(octets[0])
+			m.Meta[i] = uint16(taken[0])
 		case size == 2 && code == typeNewDecimal:
-			m.Meta[i] = binary.BigEndian.Uint16(octets)
+			m.Meta[i] = binary.BigEndian.Uint16(taken)
 		case size == 2 && (code == typeString || code == typeEnum || code == typeSet):
-			m.Types[i], m.Meta[i] = stringMeta(octets[0], octets[1])
+			m.Types[i], m.Meta[i] = stringMeta(taken[0], taken[1])
 		case size == 2:
-			m.Meta[i] = binary.LittleEndian.Uint16(octets)
+			m.Meta[i] = binary.LittleEndian.Uint16(taken)
 		}
 	}
-	if len(meta.rest) > 0 || !m.Optional.read(r.rest) {
+	if len(meta.Rest) > 0 || !m.Optional.read(r.Rest) {
 		return TableMap{}, malformedTable()
 	}
 	return m, nil
@@ -178,49 +176,49 @@ const (
 )
 
 func (o *Optional) read(data []byte) bool {
-	r := reader{rest: data}
-	for len(r.rest) > 0 && !r.short {
-		kind := r.byte()
-		field := reader{rest: r.text()}
+	r := octets.Reader{Rest: data}
+	for len(r.Rest) > 0 && !r.Short {
+		kind := r.Byte()
+		field := octets.Reader{Rest: r.Text()}
 		switch kind {
 		case optionalSignedness:
-			o.Signedness = append([]byte(nil), field.rest...)
-			field.rest = nil
+			o.Signedness = append([]byte(nil), field.Rest...)
+			field.Rest = nil
 		case optionalDefaultCharset:
-			o.Collations = field.collations(true)
+			o.Collations = readCollations(&field, true)
 		case optionalColumnCharset:
-			o.Collations = field.collations(false)
+			o.Collations = readCollations(&field, false)
 		case optionalEnumSetDefault:
-			o.LabelCollations = field.collations(true)
+			o.LabelCollations = readCollations(&field, true)
 		case optionalEnumSetCollations:
-			o.LabelCollations = field.collations(false)
+			o.LabelCollations = readCollations(&field, false)
 		case optionalColumnName:
-			for len(field.rest) > 0 && !field.short {
-				o.Names = append(o.Names, string(field.text()))
+			for len(field.Rest) > 0 && !field.Short {
+				o.Names = append(o.Names, string(field.Text()))
 			}
 		case optionalSetLabels:
-			o.SetLabels = field.labels()
+			o.SetLabels = readLabels(&field)
 		case optionalEnumLabels:
-			o.EnumLabels = field.labels()
+			o.EnumLabels = readLabels(&field)
 		}
-		if field.short {
+		if field.Short {
 			return false
 		}
 	}
-	return !r.short
+	return !r.Short
 }
 
-// collations reads the numbers of collations: one for each column, or the usual one and the others as pairs of a column's
+// readCollations reads the numbers of collations: one for each column, or the usual one and the others as pairs of a column's
 // number and its collation.
-func (r *reader) collations(pairs bool) *Collations {
+func readCollations(r *octets.Reader, pairs bool) *Collations {
 	c := &Collations{special: map[uint64]uint64{}}
 	if pairs {
-		c.usual = r.number()
+		c.usual = r.Packed()
 	}
-	for len(r.rest) > 0 && !r.short {
-		n := r.number()
+	for len(r.Rest) > 0 && !r.Short {
+		n := r.Packed()
 		if pairs {
-			c.special[n] = r.number()
+			c.special[n] = r.Packed()
 		} else {
 			c.all = append(c.all, n)
 		}
@@ -228,71 +226,13 @@ func (r *reader) collations(pairs bool) *Collations {
 	return c
 }
 
-func (r *reader) labels() (list [][][]byte) {
-	for len(r.rest) > 0 && !r.short {
+func readLabels(r *octets.Reader) (list [][][]byte) {
+	for len(r.Rest) > 0 && !r.Short {
 		var labels [][]byte
-		for n := r.number(); n > 0 && !r.short; n-- {
-			labels = append(labels, append([]byte{}, r.text()...))
+		for n := r.Packed(); n > 0 && !r.Short; n-- {
+			labels = append(labels, append([]byte{}, r.Text()...))
 		}
 		list = append(list, labels)
 	}
 	return list
-}
-
-// reader reads the parts of an event. What is not there is short, and nothing.
-type reader struct {
-	rest  []byte
-	short bool
-}
-
-func (r *reader) take(n int) []byte {
-	if n < 0 || n > len(r.rest) {
-		r.rest, r.short = nil, true
-		return nil
-	}
-	taken := r.rest[:n:n]
-	r.rest = r.rest[n:]
-	return taken
-}
-
-func (r *reader) byte() int {
-	if b := r.take(1); b != nil {
-		return int(b[0])
-	}
-	return 0
-}
-
-// little reads a little-endian number of n bytes.
-func (r *reader) little(n int) (v uint64) {
-	for i, octet := range r.take(n) {
-		v |= uint64(octet) << (8 * i)
-	}
-	return v
-}
-
-// number reads a length-encoded integer.
-func (r *reader) number() uint64 {
-	switch first := r.byte(); first {
-	case 0xfb, 0xff:
-		r.rest, r.short = nil, true
-		return 0
-	case 0xfc:
-		return r.little(2)
-	case 0xfd:
-		return r.little(3)
-	case 0xfe:
-		return r.little(8)
-	default:
-		return uint64(first)
-	}
-}
-
-// text reads a length-encoded string.
-func (r *reader) text() []byte {
-	n := r.number()
-	if n > uint64(len(r.rest)) {
-		r.rest, r.short = nil, true
-		return nil
-	}
-	return r.take(int(n))
 }
