@@ -133,6 +133,13 @@ func problemFault(err error) error {
 	return fault.New(store.CodeURL, fault.Usage, "of the record: %s", problem.Text).WithHint("%s", problem.Hint)
 }
 
+// unhurried is connect for what may take long, such as a migration.
+func (s *Store) unhurried(ctx context.Context) (conn *sql.Conn, done func(), err error) {
+	slow := s.target.Clone()
+	slow.ReadTimeout = 0
+	return connect(ctx, slow)
+}
+
 // connect opens a connection that is of no pool; done closes it.
 func connect(ctx context.Context, target *driver.Config) (conn *sql.Conn, done func(), err error) {
 	connector, err := driver.NewConnector(target)

@@ -145,9 +145,7 @@ func newInstance() string {
 func (s *Store) meet(ctx context.Context) error {
 	s.met.Lock()
 	defer s.met.Unlock()
-	slow := s.target.Clone()
-	slow.ReadTimeout = 0
-	conn, done, err := connect(ctx, slow)
+	conn, done, err := s.unhurried(ctx)
 	if err != nil {
 		return err
 	}

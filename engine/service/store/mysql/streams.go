@@ -87,9 +87,7 @@ func (s *Store) MakeStream(ctx context.Context, customer string) (prefix string,
 func (s *Store) makeStream(ctx context.Context, prefix string) error {
 	s.met.Lock()
 	defer s.met.Unlock()
-	slow := s.target.Clone()
-	slow.ReadTimeout = 0
-	conn, done, err := connect(ctx, slow)
+	conn, done, err := s.unhurried(ctx)
 	if err != nil {
 		return err
 	}
