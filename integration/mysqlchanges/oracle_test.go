@@ -211,13 +211,13 @@ type theirs struct {
 func readTheirs(t *testing.T, s server, mariaDB bool, from, end binlog.Position) []string {
 	t.Helper()
 	readerID++
-	flavour := protocol.MySQLFlavor
+	flavour, secure := protocol.MySQLFlavor, &tls.Config{InsecureSkipVerify: true} // without it MySQL takes no password
 	if mariaDB {
-		flavour = protocol.MariaDBFlavor
+		flavour, secure = protocol.MariaDBFlavor, nil // of which an older one has no TLS
 	}
 	syncer := replication.NewBinlogSyncer(replication.BinlogSyncerConfig{
 		ServerID: readerID, Flavor: flavour, Host: "127.0.0.1", Port: uint16(s.Port()), User: "root", Password: s.Password(), VerifyChecksum: true,
-		Logger: slog.New(slog.DiscardHandler), DisableRetrySync: true, TLSConfig: &tls.Config{InsecureSkipVerify: true},
+		Logger: slog.New(slog.DiscardHandler), DisableRetrySync: true, TLSConfig: secure,
 	})
 	defer syncer.Close()
 	streamer, err := syncer.StartSync(protocol.Position{Name: from.File, Pos: uint32(from.Offset)})
