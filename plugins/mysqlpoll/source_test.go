@@ -59,6 +59,20 @@ func newAnnouncing(t *testing.T, with settings, announce func(context.Context, s
 	return source, nil
 }
 
+// until reads until a row has come.
+func until(t *testing.T, ctx context.Context, source sdk.Source, row string) {
+	t.Helper()
+	for {
+		rows, _, err := next(t, ctx, source)
+		if err != nil {
+			t.Fatalf("waiting for %s: %v", row, err)
+		}
+		if slices.Contains(rows, row) {
+			return
+		}
+	}
+}
+
 // next gives the next batch's rows, as "ORIGIN OPERATION TYPE ID DOCUMENT", and the checkpoint of it.
 func next(t *testing.T, ctx context.Context, source sdk.Source) (rows []string, checkpoint string, err error) {
 	t.Helper()
@@ -263,21 +277,9 @@ func TestEndless(t *testing.T) {
 	if _, err := source.Open(ctx); err != nil {
 		t.Fatal(err)
 	}
-	wait := func(row string) {
-		t.Helper()
-		for {
-			rows, _, err := next(t, ctx, source)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if slices.Contains(rows, row) {
-				return
-			}
-		}
-	}
-	wait(`copy write note 1:2 {"id":"1:2","type":"note","text":"b"}`)
+	until(t, ctx, source, `copy write note 1:2 {"id":"1:2","type":"note","text":"b"}`)
 	db.Exec(`UPDATE patients SET name = 'Anna', ts_4_update = '2026-01-02 00:00:00' WHERE id = 1`)
-	wait(`poll write patient 1 {"id":"1","type":"patient","name":"Anna"}`)
+	until(t, ctx, source, `poll write patient 1 {"id":"1","type":"patient","name":"Anna"}`)
 	stop, end := context.WithCancel(ctx)
 	end()
 	for range 10 { // what was read may come first
@@ -376,19 +378,7 @@ func TestLostConnection(t *testing.T) {
 	if _, err := source.Open(ctx); err != nil {
 		t.Fatal(err)
 	}
-	until := func(row string) {
-		t.Helper()
-		for {
-			rows, _, err := next(t, ctx, source)
-			if err != nil {
-				t.Fatalf("waiting for %s: %v", row, err)
-			}
-			if slices.Contains(rows, row) {
-				return
-			}
-		}
-	}
-	until(`copy write note 1:2 {"id":"1:2","type":"note","text":"b"}`)
+	until(t, ctx, source, `copy write note 1:2 {"id":"1:2","type":"note","text":"b"}`)
 	killer, err := newSource(t, endless)
 	if err != nil {
 		t.Fatal(err)
@@ -403,7 +393,7 @@ func TestLostConnection(t *testing.T) {
 			}
 		}
 		db.Exec("INSERT INTO patients VALUES (" + strconv.Itoa(50+n) + ", '" + name + "', UTC_TIMESTAMP(3))")
-		until(`poll write patient ` + strconv.Itoa(50+n) + ` {"id":"` + strconv.Itoa(50+n) + `","type":"patient","name":"` + name + `"}`)
+		until(t, ctx, source, `poll write patient `+strconv.Itoa(50+n)+` {"id":"`+strconv.Itoa(50+n)+`","type":"patient","name":"`+name+`"}`)
 	}
 	if err := source.Close(); err != nil {
 		t.Fatal(err)
