@@ -20,6 +20,9 @@ import (
 
 var stalls = flag.Int("stalls", 10, "how many jobs TestStoppedWorkers stops for longer than their leases, half of them at the commit. make soak does it 100 times")
 
+// standing is how long they stand still at least.
+const standing = time.Minute
+
 // stopTogether is how many jobs stand still at once, of as many workers as have taken them.
 const stopTogether = 10
 
@@ -174,6 +177,7 @@ func (c *cluster) stand(t *testing.T, gate *gatekeeper, h *history, want content
 			c.until(t, id, "completed")
 		}
 	}
+	<-time.After(time.Until(since.Add(standing))) // so long is what the test is about
 	for range commits {
 		gate.release <- struct{}{}
 	}
