@@ -183,7 +183,7 @@ func (p *parent) prepare(ctx context.Context, s *mysql.Session, settings *Settin
 	if len(p.watched) == 0 {
 		return nil
 	}
-	if err := p.readColumns(ctx, s); err != nil {
+	if err := preflight.Hold(ctx, s, p.database, p.name, func() error { return p.readColumns(ctx, s) }); err != nil {
 		return err
 	}
 	for i, name := range p.watched {

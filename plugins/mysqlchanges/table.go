@@ -109,7 +109,7 @@ func readCatalogue(ctx context.Context, s *mysql.Session, settings *Settings) (*
 		if c.find(t.database, t.name) != nil {
 			return nil, fault.New(changerow.CodeTables, fault.Usage, "the table %q is named twice", setting.Table).WithHint("a table has one type of documents")
 		}
-		if err := t.read(ctx, s); err != nil {
+		if err := preflight.Hold(ctx, s, t.database, t.name, func() error { return t.read(ctx, s) }); err != nil {
 			return nil, err
 		}
 		c.list = append(c.list, t)

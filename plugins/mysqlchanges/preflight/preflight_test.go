@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -247,4 +248,31 @@ func TestServers(t *testing.T) {
 		judge(t, findings(t, server.DSN(server.Database()), preflight.Options{Tables: tables("patients")}),
 			verdict{"wrong", preflight.CodeLogFilter, "binlog_do_db is practice", "take binlog_do_db out"})
 	})
+}
+
+// TestTableThatChanges: a table that is truncated and altered all the time is there at every look, with its key.
+func TestTableThatChanges(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Private(t, right...)
+	server.Exec(schema)
+	ctx, stop := context.WithCancel(t.Context())
+	var changing sync.WaitGroup
+	changes := 0
+	changing.Go(func() {
+		for ; ctx.Err() == nil; changes++ {
+			server.Exec("TRUNCATE TABLE patients; ALTER TABLE patients MODIFY name VARCHAR(20), FORCE;" +
+				strings.Repeat("TRUNCATE TABLE patients;", 20))
+		}
+	})
+	for range 100 {
+		judge(t, findings(t, server.DSN(server.Database()), preflight.Options{Tables: tables("patients")}))
+		if t.Failed() {
+			break
+		}
+	}
+	stop()
+	changing.Wait()
+	if changes < 3 {
+		t.Errorf("the table was changed %d times 22", changes)
+	}
 }

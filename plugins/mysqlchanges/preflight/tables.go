@@ -64,7 +64,15 @@ func (c *check) checkTables() error {
 }
 
 // look finds a table in the catalogue, as the account sees it; nil where it does not.
-func (c *check) look(setting *changerow.Table, database, name string) (*table, error) {
+func (c *check) look(setting *changerow.Table, database, name string) (t *table, err error) {
+	err = Hold(c.ctx, c.s, database, name, func() (err error) {
+		t, err = c.read(setting, database, name)
+		return err
+	})
+	return t, err
+}
+
+func (c *check) read(setting *changerow.Table, database, name string) (*table, error) {
 	where := fmt.Sprintf(" WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s", c.s.QuoteText(database), c.s.QuoteText(name))
 	var t *table
 	err := c.s.Rows(c.ctx, "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_ROWS, DATA_LENGTH FROM information_schema.TABLES"+where, func(row []string) {
