@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -84,6 +85,8 @@ type Customer struct {
 type Destination struct {
 	// Output is ${run.output}: the absolute path of a file. Empty has no value.
 	Output string
+	// Digest is ${run.digest}, what the receipt of a file says of its bytes: sha256, or none. Empty is sha256.
+	Digest string
 	// Object is the place of an object; nil has no value for ${run.bucket} and the rest of it.
 	Object *ObjectDestination
 }
@@ -112,7 +115,7 @@ type AllowList struct {
 }
 
 // runNames are the names of the namespace run. It has no others.
-var runNames = []string{"allowed_procedures", "allowed_tables", "bucket", "credentials_expire", "id", "link_base_url", "link_ttl",
+var runNames = []string{"allowed_procedures", "allowed_tables", "bucket", "credentials_expire", "digest", "id", "link_base_url", "link_ttl",
 	"object", "object_encryption", "object_kms_key", "output", "started_at"}
 
 // runValues are the values of ${run.…}, by name. A name that is missing has no value in this run.
@@ -126,6 +129,7 @@ func (in *Inputs) runValues() map[string]any {
 	if !in.StartedAt.IsZero() {
 		values["started_at"] = in.StartedAt.UTC().Format(time.RFC3339)
 	}
+	values["digest"] = cmp.Or(in.Destination.Digest, "sha256")
 	if in.Destination.Output != "" {
 		values["output"] = in.Destination.Output
 	}

@@ -13,7 +13,7 @@ func TestRunValues(t *testing.T) {
 	t.Parallel()
 	full := Inputs{
 		RunID: "r1", StartedAt: time.Date(2024, 1, 31, 12, 0, 0, 500, time.FixedZone("", 3600)),
-		Destination: Destination{Output: "/out", Object: &ObjectDestination{
+		Destination: Destination{Output: "/out", Digest: "none", Object: &ObjectDestination{
 			Bucket: "s3://b", Name: "n", LinkTTL: 90 * time.Minute, LinkBaseURL: "https://x", Encryption: "AES256", KMSKey: "k",
 			CredentialsExpire: time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC),
 		}},
@@ -26,6 +26,7 @@ func TestRunValues(t *testing.T) {
 		"object": {"n", "", CodeUnknownReference}, "link_ttl": {"1h30m0s", "0s", CodeUnknownReference}, "link_base_url": {"https://x", "", CodeUnknownReference},
 		"object_encryption": {"AES256", "none", CodeUnknownReference}, "object_kms_key": {"k", "", CodeUnknownReference},
 		"credentials_expire": {"2024-02-01T00:00:00Z", "", CodeUnknownReference},
+		"digest":             {"none", "sha256", "sha256"},
 		"allowed_tables":     {"patient,inv*", "", ""}, "allowed_procedures": {"p", "", ""},
 		"procedures": {CodeUnknownReference, CodeUnknownReference, CodeUnknownReference},
 	} {
@@ -49,7 +50,7 @@ func TestRunValues(t *testing.T) {
 			t.Errorf("${run.%s}: lint says %v", name, bad)
 		}
 	}
-	if len(runNames) != 12 {
+	if len(runNames) != 13 {
 		t.Errorf("names that are not tested here: %v", runNames)
 	}
 }

@@ -22,6 +22,12 @@ type notary struct {
 const (
 	settingKeys   = "keys"
 	settingActive = "active"
+	// settingDigest is that of the first-party sink that can leave the digest out, with digestNone.
+	settingDigest = "digest"
+	digestNone    = "none"
+
+	// CodeNoDigest is the code of a run that would seal its output and make no digest of it.
+	CodeNoDigest = "run.no_digest"
 )
 
 // newNotary reads the keys of the plan's first-party encryptor. It returns nil when nothing is sealed, or a third-party
@@ -32,6 +38,11 @@ func newNotary(p *plan.Plan) (*notary, error) {
 		keys, ok := s.Config[settingKeys].(config.Secret)
 		if s.Kind != stage.KindEncryptor || !s.FirstParty || !ok {
 			continue
+		}
+		if sink := p.Stages[len(p.Stages)-1]; sink.FirstParty && sink.Config[settingDigest] == digestNone {
+			return nil, fault.InStage(fault.New(CodeNoDigest, fault.Usage,
+				"the output is sealed, and without a digest its receipt would prove nothing").
+				WithHint("leave out digest: none, or do not seal the output"), sink.ID)
 		}
 		active, _ := s.Config[settingActive].(string)
 		ring, err := envelope.ParseRing(keys.Reveal(), active)

@@ -82,6 +82,13 @@ func TestAuthenticate(t *testing.T) {
 		t.Errorf("%+v, %q", receipt, told)
 	}
 
+	// Without a digest there would be nothing to authenticate, and it is known before the run.
+	blind := planOf(sealing)
+	blind.Stages = append(blind.Stages, plan.Stage{ID: "sink", Kind: stage.KindSink, FirstParty: true, Config: map[string]any{"digest": "none"}})
+	if _, err := newNotary(blind); !fault.Is(err, CodeNoDigest) || fault.From(err).Class != fault.Usage || fault.From(err).Stage != "sink" {
+		t.Errorf("sealed without a digest: %v", err)
+	}
+
 	bad := sealing
 	bad.Config = map[string]any{"keys": config.NewSecret("short")}
 	if _, err := newNotary(planOf(bad)); !fault.Is(err, "envelope.keys") || fault.From(err).Stage != "encryptor" || strings.Contains(err.Error(), "short") {

@@ -20,7 +20,7 @@ type Receipt struct {
 	// when its program does not say.
 	EncodedBytes int64 `json:"encoded_bytes,omitempty"`
 	// Bytes and SHA256 describe the output as it was delivered. A sink of rows that leaves no object of its own says
-	// neither: no bytes, and no digest.
+	// neither: no bytes, and no digest. Nor has a file a digest that was run with digest: none.
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256,omitempty"`
 	// Location says where the output is: a path, a URL without credentials, "stdout".

@@ -116,6 +116,36 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestNoDigest writes the same bytes, to a file and to an open one, and says nothing of them but their number.
+func TestNoDigest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	made, err := Stage().Make(fmt.Appendf(nil, `{"to": %q, "digest": "none"}`, path), sdk.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.Create(path + "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for location, s := range map[string]sdk.Sink{path: made.(sdk.Sink), path + "2": To(other, path+"2", DigestNone)} {
+		if err := s.Open(t.Context(), written); err != nil {
+			t.Fatal(err)
+		}
+		writeAll(t, s)
+		receipt, err := s.Commit(t.Context())
+		if want := (sdk.Receipt{Bytes: int64(len(text)), Location: location}); err != nil || receipt != want {
+			t.Errorf("receipt %+v, want %+v (%v)", receipt, want, err)
+		}
+		if got, err := os.ReadFile(location); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("%d bytes (%v), want %d", len(got), err, len(text))
+		}
+	}
+	if _, err := Stage().Make(fmt.Appendf(nil, `{"to": %q, "digest": "md5"}`, path), sdk.Env{}); err == nil {
+		t.Error("an unknown digest was taken")
+	}
+}
+
 func TestFileAbort(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out.csv")
@@ -246,7 +276,7 @@ func TestSocket(t *testing.T) {
 // openedOn returns a sink that writes to an open file.
 func openedOn(t *testing.T, file *os.File) sdk.Sink {
 	t.Helper()
-	s := To(file, "stdout")
+	s := To(file, "stdout", DigestSHA256)
 	if err := s.Open(t.Context(), written); err != nil {
 		t.Fatal(err)
 	}

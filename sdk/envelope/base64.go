@@ -41,15 +41,28 @@ func appendBase64(dst, src []byte) []byte {
 	at, n := len(dst), (len(src)+2)/3*4
 	dst = slices.Grow(dst, n)[:at+n]
 	out := dst[at:]
-	// Eight bytes are read, six are used.
+	// Four groups at a time are checked for room once.
+	for len(src) >= 26 && len(out) >= 32 {
+		s, o := (*[26]byte)(src), (*[32]byte)(out)
+		putLetters(o[:8], s[:8])
+		putLetters(o[8:16], s[6:14])
+		putLetters(o[16:24], s[12:20])
+		putLetters(o[24:], s[18:])
+		src, out = src[24:], out[32:]
+	}
 	for len(src) >= 8 && len(out) >= 8 {
-		v := binary.BigEndian.Uint64(src)
-		binary.LittleEndian.PutUint64(out, uint64(pairs[v>>52])|uint64(pairs[v>>40&0xfff])<<16|
-			uint64(pairs[v>>28&0xfff])<<32|uint64(pairs[v>>16&0xfff])<<48)
+		putLetters(out, src)
 		src, out = src[6:], out[8:]
 	}
 	base64.StdEncoding.Encode(out, src)
 	return dst
+}
+
+// putLetters writes eight letters. Eight bytes are read, six are used.
+func putLetters(out, src []byte) {
+	v := binary.BigEndian.Uint64(src)
+	binary.LittleEndian.PutUint64(out, uint64(pairs[v>>52])|uint64(pairs[v>>40&0xfff])<<16|
+		uint64(pairs[v>>28&0xfff])<<32|uint64(pairs[v>>16&0xfff])<<48)
 }
 
 // appendDecoded appends what text stands for. It is false when text is not standard

@@ -39,7 +39,7 @@ type Receipt struct {
 	// Bytes is the size of the object. A table sink that leaves an object of its own, such as the file of
 	// a database, says its size and digest; one that adds to what was there leaves both out.
 	Bytes int64
-	// SHA256 is the lower-case hexadecimal digest of the object's bytes.
+	// SHA256 is the lower-case hexadecimal digest of the object's bytes; empty where the sink was told to make none.
 	SHA256 string
 	// Location says where it is: a path, a URL without credentials, "stdout".
 	Location string

@@ -27,6 +27,7 @@ type runFlags struct {
 	retries  int
 	progress string
 	summary  string
+	digest   string
 	verbose  bool
 }
 
@@ -72,9 +73,32 @@ exit code tells whether it is all.
 	c.Flags().IntVar(&f.retries, "retries", 0, "try again a run whose failure may go away by itself, up to `N` times, with growing pauses; never when standard output has bytes of it")
 	c.Flags().StringVar(&f.progress, "progress", terminal.ProgressAuto, terminal.ProgressUsage)
 	c.Flags().StringVar(&f.summary, "summary", "", "write the receipt to `FILE` as JSON when the run has succeeded; - is standard output")
+	c.Flags().StringVar(&f.digest, "digest", stream.DigestSHA256, "`WHAT` the receipt says of the output's bytes besides their number: sha256, or none, where nobody reads it")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show log lines of level info too, and what the sandbox logs")
+	session.Complete(c, "digest", cobra.FixedCompletions(digests, cobra.ShellCompDirectiveNoFileComp))
 	session.Complete(c, "progress", cobra.FixedCompletions(terminal.ProgressModes, cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// digests are the values of --digest.
+var digests = []string{stream.DigestSHA256, stream.DigestNone}
+
+// checkDigest refuses to leave the digest out where something needs it, or where the pipeline would make it all the same.
+func (f *runFlags) checkDigest(p *engine.Plan) error {
+	if f.digest != stream.DigestNone {
+		return nil
+	}
+	for i := range p.Stages {
+		if s := &p.Stages[i]; s.Kind == stage.KindEncryptor && s.FirstParty {
+			return terminal.UsageFault("the output is sealed, and without a digest its receipt would prove nothing").
+				WithHint("leave --digest none out")
+		}
+	}
+	if !p.EndsAtCaller() && !p.Refers("run.digest") {
+		return terminal.UsageFault("--digest none has no effect on the sink %s of pipeline %q", p.Stages[len(p.Stages)-1].Name, p.Name).
+			WithHint("leave it out, or let the sink have digest: ${run.digest}; an object in a bucket always has a digest, which proves that it is whole")
+	}
+	return nil
 }
 
 // validate finds flags that contradict one another.
@@ -84,6 +108,9 @@ func (f *runFlags) validate(c *cobra.Command, r *request) error {
 		return terminal.UsageFault("--sandbox brings its own database, but --dsn or --dsn-file names another").WithHint("give one of them")
 	case !f.sandbox && (c.Flags().Changed("sandbox-seed") || c.Flags().Changed("sandbox-scale")):
 		return terminal.UsageFault("--sandbox-seed and --sandbox-scale have no effect without --sandbox")
+	}
+	if f.digest != "" && !slices.Contains(digests, f.digest) { // check has no such flag
+		return terminal.UsageFault("--digest is one of %s, not %q", strings.Join(digests, ", "), f.digest)
 	}
 	if err := f.validateRetries(); err != nil {
 		return err
@@ -153,7 +180,7 @@ func (a *app) attempt(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 	// The next attempt is another run.
 	now := time.Now()
 	in.request.RunID, in.request.StartedAt = engine.NewRunID(p.Name, now), now
-	out := watched{Sink: stream.To(a.Out, "stdout")}
+	out := watched{Sink: stream.To(a.Out, "stdout", f.digest)}
 	var sink engine.AnySink
 	if p.EndsAtCaller() {
 		sink = &out
@@ -203,6 +230,7 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 		}
 	}
 	req.Secrets = withDSN(dsn, ok, secrets)
+	req.Destination.Digest = f.digest
 	out := &prepared{pipeline: ready, request: req}
 	if err := out.setDestination(r); err != nil {
 		return nil, err
@@ -220,6 +248,9 @@ func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r 
 		return nil, err
 	}
 	if err := r.checkDatabase(p); err != nil {
+		return nil, err
+	}
+	if err := f.checkDigest(p); err != nil {
 		return nil, err
 	}
 	if r.toStdout() {

@@ -193,6 +193,40 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// TestNoDigest leaves the digest out of receipts where it can be missed, and nowhere else.
+func TestNoDigest(t *testing.T) {
+	t.Setenv(session.EnvDSN, cmdtest.SmallPractice(t))
+	dir := t.TempDir()
+	summary, out := filepath.Join(dir, "summary.json"), filepath.Join(dir, "out.ndjson")
+	for _, arguments := range [][]string{{"-o", out}, nil} {
+		got := cmdtest.Call(t, append([]string{"run", "appointments", "--digest", "none", "--summary", summary}, arguments...)...)
+		if got.Code != 0 {
+			t.Fatalf("%v: %+v", arguments, got)
+		}
+		if receipt := readReceipt(t, summary); receipt.SHA256 != "" || receipt.Bytes == 0 || receipt.Rows != cmdtest.Appointments ||
+			strings.Contains(got.Stderr, "sha256") {
+			t.Errorf("%v: %+v\n%s", arguments, receipt, got.Stderr)
+		}
+	}
+	if err := os.Remove(out); err != nil {
+		t.Fatal(err)
+	}
+	for _, arguments := range [][]string{
+		{"--digest", "md5"},
+		{"--digest", "none", "--job", "--bucket", dir},
+		{"--digest", "none", "--encrypted", "--customer", "c", "--secret", "encryption_keys=env:CIPHERSTREAM_KEYS"},
+		{"--digest", "none", "--encrypted", "--customer", "c", "--secret", "encryption_keys=env:CIPHERSTREAM_KEYS", "-o", out},
+	} {
+		t.Setenv("CIPHERSTREAM_KEYS", strings.Repeat("A", 43)+"=")
+		if got := cmdtest.Call(t, append([]string{"run", "appointments"}, arguments...)...); got.Code != 2 || !strings.Contains(got.Stderr, "digest") || got.Stdout != "" {
+			t.Errorf("%v: %+v", arguments, got)
+		}
+	}
+	if names := cmdtest.Leftovers(t, dir); !slices.Equal(names, []string{"summary.json"}) {
+		t.Errorf("left behind: %v", names)
+	}
+}
+
 // TestEvents reads the events of --progress json.
 func TestEvents(t *testing.T) {
 	t.Setenv(session.EnvDSN, cmdtest.SmallPractice(t))

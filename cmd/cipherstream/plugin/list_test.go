@@ -22,7 +22,7 @@ func TestPluginList(t *testing.T) {
 	for _, s := range list.Plugins[0].Stages {
 		settings[string(s.Kind)+"/"+s.Name] = len(s.Settings)
 	}
-	if len(settings) != strings.Count(text.Stdout, "\n")-1 || settings["source/mysql"] == 0 || settings["sink/stream"] != 1 {
+	if len(settings) != strings.Count(text.Stdout, "\n")-1 || settings["source/mysql"] == 0 || settings["sink/stream"] != 2 {
 		t.Errorf("plugin list --json: %v", settings)
 	}
 }

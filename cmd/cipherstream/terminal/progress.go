@@ -159,8 +159,11 @@ func doneText(r *engine.Receipt) string {
 	if r.Rows == 1 {
 		unit = "row"
 	}
-	if r.SHA256 == "" { // a sink of rows that leaves no object of its own
+	switch {
+	case r.Bytes == 0 && r.SHA256 == "": // a sink of rows that leaves no object of its own
 		return fmt.Sprintf("%s %s in %.1f s to %s", Grouped(r.Rows), unit, r.Seconds, diag.Printable(to))
+	case r.SHA256 == "":
+		return fmt.Sprintf("%s %s, %s in %.1f s to %s", Grouped(r.Rows), unit, Bytes(r.Bytes), r.Seconds, diag.Printable(to))
 	}
 	return fmt.Sprintf("%s %s, %s in %.1f s to %s, sha256 %.12s", Grouped(r.Rows), unit, Bytes(r.Bytes), r.Seconds, diag.Printable(to), r.SHA256)
 }

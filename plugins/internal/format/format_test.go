@@ -271,3 +271,14 @@ func TestPlanRefuses(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkTimestampDaysApart has no two neighbours on one day.
+func BenchmarkTimestampDaysApart(b *testing.B) {
+	f := newTimeFormat(6, 0)
+	var out [MaxTime]byte
+	var v int64
+	for b.Loop() {
+		v = (v*7 + 31*secondsPerDay) % 1_800_000_000
+		f.putTimestamp(out[:], 0, v*1e6)
+	}
+}

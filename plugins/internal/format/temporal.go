@@ -1,6 +1,7 @@
 package format
 
 import (
+	"encoding/binary"
 	"math"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/scaled"
@@ -19,10 +20,9 @@ type timeFormat struct {
 	dropped   uint64 // what a fraction must divide by to have that many digits, or 1
 	added     uint64 // what it must be multiplied by instead, or 1
 
-	from     int64  // first instant of the remembered day, in units
-	span     uint64 // units in a day; 0 while no day is remembered
-	day      [24]byte
-	dayWidth int
+	from int64  // first instant of the remembered day, in units
+	span uint64 // units in a day; 0 while no day is remembered
+	day  dayText
 
 	// zone is that of instants which are written in local time, nil for UTC and for local times.
 	zone    *zone.Zone
@@ -47,11 +47,10 @@ const secondsPerDay = 86400
 // putDate writes the day with that number, 0 being 1970-01-01.
 func (f *timeFormat) putDate(b []byte, n int, day int64) int {
 	if f.span == 0 || day != f.from {
-		f.dayWidth = putDay(f.day[:], day)
+		f.day = textOf(day)
 		f.from, f.span = day, 1
 	}
-	*(*[24]byte)(b[n:]) = f.day
-	return n + f.dayWidth
+	return f.day.put(b, n)
 }
 
 // putTimestamp writes "YYYY-MM-DD HH:MM:SS" and the fraction of an instant in
@@ -75,8 +74,7 @@ func (f *timeFormat) putTimestamp(b []byte, n int, v int64) int {
 	if rest >= f.span {
 		rest = f.remember(v)
 	}
-	*(*[24]byte)(b[n:]) = f.day
-	return f.putClock(b, n+f.dayWidth, rest)
+	return f.putClock(b, f.day.put(b, n)+len(" "), rest)
 }
 
 // remember makes the day of v the remembered one and returns the units since its
@@ -89,9 +87,7 @@ func (f *timeFormat) remember(v int64) uint64 {
 		day--
 		rest += perDay
 	}
-	f.dayWidth = putDay(f.day[:], day)
-	f.day[f.dayWidth] = ' '
-	f.dayWidth++
+	f.day = textOf(day)
 	f.from, f.span = v-rest, uint64(perDay)
 	if f.from > v || f.from > math.MaxInt64-perDay {
 		// The first and the last day reach beyond 64 bits, where the subtraction in
@@ -163,6 +159,57 @@ func (f *timeFormat) putDuration(b []byte, n int, v int64) int {
 	}
 	return f.putClock(b, n, u)
 }
+
+// dayText is the text of a day and a space behind it. It is kept in words, and written as it is read: a processor
+// waits where it reads in one piece what was written a moment ago in several.
+type dayText struct {
+	words [3]uint64
+	width int // without the space
+}
+
+// put writes the day and the space, and what is left of the last word. It returns the end of the day.
+func (t *dayText) put(b []byte, n int) int {
+	into := (*[24]byte)(b[n:])
+	binary.LittleEndian.PutUint64(into[:], t.words[0])
+	binary.LittleEndian.PutUint64(into[8:], t.words[1])
+	binary.LittleEndian.PutUint64(into[16:], t.words[2])
+	return n + t.width
+}
+
+// textOf is putDay with a shorter way for years of four digits, by the method of Neri and Schneider ("Euclidean affine
+// functions and their application to calendar algorithms", 2022): neighbouring rows need not fall on one day.
+func textOf(day int64) (t dayText) {
+	// Counted from 0000-03-01, as in putDay; January and February of 10000 are left out.
+	const daysToEpoch, days = 719468, 146097 * 25
+	since := uint64(day + daysToEpoch)
+	if since >= days-60 {
+		var b [24]byte
+		t.width = putDay(b[:], day)
+		b[t.width] = ' '
+		for i := range t.words {
+			t.words[i] = binary.LittleEndian.Uint64(b[8*i:])
+		}
+		return t
+	}
+	quarters := 4*uint32(since) + 3
+	century := quarters / 146097
+	product := 2939745 * uint64(quarters%146097|3)
+	year := 100*century + uint32(product>>32)
+	inYear := uint32(product) / 2939745 / 4
+	rest := 2141*inYear + 197913
+	month, date := rest>>16, rest&0xffff/2141+1
+	if inYear >= 306 {
+		year++
+		month -= 12
+	}
+	t.width = len("YYYY-MM-DD")
+	t.words[0] = pairAt(year/100) | pairAt(year%100)<<16 | '-'<<32 | pairAt(month)<<40 | '-'<<56
+	t.words[1] = pairAt(date) | ' '<<16
+	return t
+}
+
+// pairAt is the two digits of v, which is below 100, the first in the low byte.
+func pairAt(v uint32) uint64 { return uint64(binary.LittleEndian.Uint16(pairs[v][:])) }
 
 // putDay writes a day of the proleptic Gregorian calendar at the start of b and
 // returns its width. Years have at least four digits; the year before 0001 is
