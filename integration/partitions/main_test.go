@@ -23,28 +23,31 @@ var runs = flag.Int("partition-runs", 10, "extracts under a writing load whose s
 
 func TestMain(m *testing.M) { servers.Main(m) }
 
-// eachServer runs a test on MySQL and on MariaDB. With arguments, the servers are the test's own.
-func eachServer(t *testing.T, test func(t *testing.T, db *servers.Server), args ...string) {
+// eachServer runs a test on MySQL and on MariaDB.
+func eachServer(t *testing.T, test func(t *testing.T, db *servers.Server)) {
 	t.Helper()
-	for name, start := range map[string]func(*testing.T) *servers.Server{
-		"mysql": func(t *testing.T) *servers.Server {
-			if args == nil {
-				return servers.MySQL(t)
-			}
-			return servers.PrivateMySQL(t, args...)
-		},
-		"mariadb": func(t *testing.T) *servers.Server {
-			if args == nil {
-				return servers.MariaDB(t)
-			}
-			return servers.PrivateMariaDB(t, args...)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, start(t))
-		})
-	}
+	onEach(t, test, servers.MySQL, servers.MariaDB)
+}
+
+// eachLogging runs a test on servers of its own that write a log, and whose commits can be stopped (see stop).
+func eachLogging(t *testing.T, test func(t *testing.T, db *servers.Server)) {
+	t.Helper()
+	logging := []string{"--log-bin=binlog", "--server-id=1", "--binlog-format=ROW"}
+	onEach(t, test, func(tb testing.TB) *servers.Server {
+		return servers.PrivateMySQL(tb, append(logging, "--plugin-load-add=semisync_source.so")...)
+	}, func(tb testing.TB) *servers.Server { return servers.PrivateMariaDB(tb, logging...) })
+}
+
+func onEach(t *testing.T, test func(t *testing.T, db *servers.Server), mysql, mariaDB func(testing.TB) *servers.Server) {
+	t.Helper()
+	t.Run("mysql", func(t *testing.T) {
+		t.Parallel()
+		test(t, mysql(t))
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		t.Parallel()
+		test(t, mariaDB(t))
+	})
 }
 
 // isMariaDB says which sort a server is.
@@ -170,4 +173,3 @@ func read(t *testing.T, with settings) *extract {
 	}
 	return e
 }
-

@@ -114,7 +114,8 @@ func sum(t *testing.T, e *extract) (rows int, cents int64) {
 // TestTransfers: while money is moved, every extract has all of it; and when nothing locks the table while the connections open
 // their snapshots, some have not, so that the test sees what it is to see.
 func TestTransfers(t *testing.T) {
-	eachServer(t, func(t *testing.T, db *servers.Server) {
+	t.Parallel()
+	eachLogging(t, func(t *testing.T, db *servers.Server) {
 		end := load(t, db)
 		ended := false
 		defer func() {
