@@ -72,14 +72,19 @@ func table(url, name string) settings {
 	return settings{"url": url, "request": map[string]any{"table_name": name, "allowed_tables": "*"}}
 }
 
-// batchRows makes parts of small tables, too.
-const batchRows = 16
+// batchRows makes parts of small tables, too, and batchBytes batches that end before they have so many rows.
+const (
+	batchRows  = 16
+	batchBytes = 2000
+)
 
 // extract is everything that a source delivered, values as text.
 type extract struct {
 	source sdk.Source
 	schema *arrow.Schema
 	rows   []string
+	// batches are their rows.
+	batches []int64
 
 	mu        sync.Mutex
 	facts     map[string]string
@@ -97,7 +102,7 @@ func newExtract(t *testing.T, with settings) (*extract, error) {
 	e := &extract{facts: map[string]string{}, counters: map[string]int64{}}
 	allocator := memory.NewCheckedAllocator(memory.NewGoAllocator())
 	made, err := mysql.Stage().Make(raw, sdk.Env{
-		Log: slog.New(slog.DiscardHandler), Memory: allocator, BatchRows: batchRows,
+		Log: slog.New(slog.DiscardHandler), Memory: allocator, BatchRows: batchRows, BatchBytes: batchBytes,
 		Count: func(name string, n int64) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
@@ -150,6 +155,7 @@ func (e *extract) run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
+		e.batches = append(e.batches, record.NumRows())
 		for i := range int(record.NumRows()) {
 			var row []string
 			for _, column := range record.Columns() {

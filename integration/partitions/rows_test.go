@@ -23,6 +23,8 @@ var keys = []struct {
 	{"composite", "a SMALLINT, b VARCHAR(9), v INT, PRIMARY KEY (a, b)", "SELECT n % 50, CONCAT('x', n), n FROM numbers", true},
 	{"few values", "a TINYINT, b INT, v INT, PRIMARY KEY (a, b)", "SELECT n % 2, n, n FROM numbers", true},
 	{"one value", "a TINYINT, b INT, v INT, PRIMARY KEY (a, b)", "SELECT 7, n, n FROM numbers", false},
+	{"all sorts", "id INT PRIMARY KEY, t VARCHAR(300), b BLOB, d DECIMAL(40,10), e DECIMAL(9,2) NULL, f DOUBLE, g TINYINT NULL, h TIME(3), i BIT(9), j YEAR, k CHAR(3) NULL",
+		"SELECT n, REPEAT('ä', n * n % 300), IF(n % 7, REPEAT(x'00ff', n % 90), NULL), n / 3, IF(n % 3, n, NULL), n / 7, IF(n > 1500, 1, NULL), SEC_TO_TIME(n), n % 512, 2000 + n % 100, IF(n % 500, 'abc', NULL) FROM numbers", true},
 	{"zero and more", "id INT UNSIGNED PRIMARY KEY, v INT", "SELECT n - 1, NULL FROM numbers", true},
 	{"one row", "id INT PRIMARY KEY", "SELECT -5", false},
 	{"no row", "id INT PRIMARY KEY", "SELECT 1 FROM numbers WHERE n < 0", false},
@@ -49,6 +51,9 @@ func TestRows(t *testing.T) {
 				got := read(t, with.with(more))
 				if !slices.Equal(got.rows, want.rows) || !got.schema.Equal(want.schema) {
 					t.Errorf("%s %v: %d rows, want the %d of one connection", k.name, more, len(got.rows), len(want.rows))
+				}
+				if !slices.Equal(got.batches, want.batches) {
+					t.Errorf("%s %v: the batches have %d rows, want %d", k.name, more, got.batches, want.batches)
 				}
 				if fact := got.facts["partitions"]; !strings.HasPrefix(fact, fmt.Sprint(more["partitions"])+" connections, ") || strings.Contains(fact, " 1 parts") == k.parts {
 					t.Errorf("%s %v: the receipt says %q", k.name, more, fact)

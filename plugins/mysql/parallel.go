@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/apache/arrow/go/v15/arrow"
 
@@ -31,6 +32,11 @@ type parallel struct {
 	kept    []keptRows    // of every part
 	bytes   int64         // of all of them
 	err     error         // why it ended
+
+	// What the caller of next alone touches.
+	flushAfter time.Duration
+	group      regroup
+	full       []arrow.Record // batches that are to be given
 }
 
 // keptRows are rows of a part that nobody has taken yet.
@@ -41,8 +47,8 @@ type keptRows struct {
 
 var errParallelClosed = errors.New("mysql: the source is closed")
 
-func newParallel(ctx context.Context, parts []part, most int64) *parallel {
-	p := &parallel{parts: parts, most: most, kept: make([]keptRows, len(parts))}
+func newParallel(ctx context.Context, parts []part, most int64, flushAfter time.Duration) *parallel {
+	p := &parallel{parts: parts, most: most, flushAfter: flushAfter, kept: make([]keptRows, len(parts))}
 	p.changed = sync.NewCond(&p.mu)
 	p.ctx, p.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return p
@@ -69,19 +75,34 @@ func (p *parallel) begun(ctx context.Context) (*arrow.Schema, error) {
 // next gives the next rows in order, which the caller releases. After an error, io.EOF included, no session is left.
 func (p *parallel) next(ctx context.Context) (arrow.Record, error) {
 	defer context.AfterFunc(ctx, func() { p.fail(context.Cause(ctx)) })()
-	record, err := p.await()
-	switch {
-	case err == io.EOF:
-		p.wait.Wait()
-	case err != nil:
-		p.close()
+	for len(p.full) == 0 {
+		record, err := p.await()
+		switch {
+		case err == nil:
+			p.group.add(record, func(batch arrow.Record) { p.full = append(p.full, batch) })
+		case err == errNotYet:
+			p.full = append(p.full, p.group.take())
+		case err == io.EOF && p.group.rows > 0:
+			p.full = append(p.full, p.group.take())
+		case err == io.EOF:
+			p.wait.Wait()
+			return nil, err
+		default:
+			p.close()
+			return nil, err
+		}
 	}
-	return record, err
+	batch := p.full[0]
+	p.full = p.full[1:]
+	return batch, nil
 }
 
+// await gives the next rows of the part whose turn it is, or errNotYet when others wait for them for too long.
 func (p *parallel) await() (arrow.Record, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	late := false
+	var timer *time.Timer
 	for {
 		switch {
 		case p.err != nil:
@@ -100,9 +121,20 @@ func (p *parallel) await() (arrow.Record, error) {
 		case now.done:
 			p.turn++
 			p.changed.Broadcast()
-		default:
-			p.changed.Wait()
+			continue
+		case late:
+			return nil, errNotYet
 		}
+		if p.group.rows > 0 && timer == nil {
+			timer = time.AfterFunc(p.flushAfter, func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				late = true
+				p.changed.Broadcast()
+			})
+			defer timer.Stop()
+		}
+		p.changed.Wait()
 	}
 }
 
@@ -117,6 +149,11 @@ func (p *parallel) close() {
 		}
 		p.kept[i].records = nil
 	}
+	for _, batch := range p.full {
+		batch.Release()
+	}
+	p.full = nil
+	p.group.release()
 }
 
 // fail ends everything; the first error counts.
@@ -168,7 +205,7 @@ func (p *parallel) read(w *source, i int) error {
 	if err != nil {
 		return err
 	}
-	if w.batch.schema, err = p.agree(schema); err != nil {
+	if w.batch.schema, err = p.agree(schema, w.batch); err != nil {
 		return err
 	}
 	w.batch.part = fmt.Sprintf("part %d of %d of the result", i+1, len(p.parts))
@@ -203,12 +240,13 @@ func (p *parallel) read(w *source, i int) error {
 }
 
 // agree gives the schema of all parts.
-func (p *parallel) agree(schema *arrow.Schema) (*arrow.Schema, error) {
+func (p *parallel) agree(schema *arrow.Schema, b *batch) (*arrow.Schema, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.schema == nil:
 		p.schema = schema
+		p.group.like(b)
 		p.changed.Broadcast()
 	case !p.schema.Equal(schema):
 		return nil, fault.New(codeTableChanged, fault.Source, "two parts of the result have different columns").

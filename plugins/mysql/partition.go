@@ -64,7 +64,7 @@ func (s *source) divide(ctx context.Context) (*arrow.Schema, error) {
 	})
 	first := s.another()
 	first.session, first.release, s.session, s.release = s.session, s.release, nil, nil
-	s.parallel = newParallel(ctx, parts, int64(s.settings.PartitionBuffer))
+	s.parallel = newParallel(ctx, parts, int64(s.settings.PartitionBuffer), s.flushAfter)
 	s.parallel.start(append([]*source{first}, others...))
 	schema, err := s.parallel.begun(ctx)
 	if err != nil {
