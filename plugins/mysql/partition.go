@@ -178,10 +178,15 @@ func (s *source) openAlike(ctx context.Context) (*session, error) {
 	mine := s.session
 	if ses.identity != mine.identity || ses.version != mine.version || ses.zoneName != mine.zoneName || ses.mode != mine.mode {
 		ses.c.conn.Close()
-		return nil, fault.New(codeConnect, fault.Connect, "a second connection to %s leads to another server, or to a session that is set up otherwise", s.target.address).
-			WithHint("let the address lead to one server, or leave partitions out").WithRetry()
+		return nil, s.anotherServer()
 	}
 	return ses, nil
+}
+
+// anotherServer reports an address that leads to more than one server.
+func (s *source) anotherServer() error {
+	return fault.New(codeConnect, fault.Connect, "a second connection to %s leads to another server, or to a session that is set up otherwise", s.target.address).
+		WithHint("let the address lead to one server, or leave partitions out").WithRetry()
 }
 
 // parts cuts the result; the snapshot is open.

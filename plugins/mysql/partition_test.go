@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cipherstream/cipherstream/sdk"
 )
 
 // TestCut: ranges are in order, without gap, and about as large as they are to be, whatever the numbers are like.
@@ -152,8 +154,16 @@ var (
 	beyond    = regexp.MustCompile("`id` < ([0-9]+)")
 )
 
-// pacedServer is a server with a table of so many rows, every session of which delivers rowsPerSecond.
-func pacedServer(b *testing.B, rows int) *fakeServer {
+// paced is a server of pacedServer.
+type paced struct {
+	*fakeServer
+	// cluster says that it is a node of a Galera cluster, and elsewhere that transactions go to another server.
+	cluster, elsewhere bool
+}
+
+// pacedServer is a server with a table of so many rows, every session of which delivers so many in a second; 0 is as fast as
+// it can.
+func pacedServer(tb testing.TB, rows, perSecond int) *paced {
 	text := func(values ...string) (p []byte) {
 		for _, v := range values {
 			p = append(appendLengthEncoded(p, uint64(len(v))), v...)
@@ -174,7 +184,9 @@ func pacedServer(b *testing.B, rows int) *fakeServer {
 		}
 		return otherwise
 	}
-	return newFakeServer(b, nil, pluginNative, func(c *fakeConn) {
+	s := &paced{}
+	s.fakeServer = newFakeServer(tb, nil, pluginNative, func(c *fakeConn) {
+		began := false // a transaction
 		answer := func(rows ...[]string) bool {
 			c.send([]byte{byte(len(rows[0]))})
 			for range rows[0] {
@@ -203,6 +215,13 @@ func pacedServer(b *testing.B, rows int) *fakeServer {
 			case strings.HasPrefix(sql, "EXPLAIN"):
 				n := number(estimated, sql, 2, 0) - number(estimated, sql, 1, 0) + 1
 				return answer([]string{"1", "SIMPLE", "t", "", "range", "PRIMARY", "PRIMARY", "8", "", strconv.Itoa(n), "100.00", ""})
+			case strings.HasPrefix(sql, "SHOW SESSION VARIABLES LIKE 'wsrep_on'") && s.cluster:
+				return answer([]string{"wsrep_on", "ON"})
+			case strings.HasPrefix(sql, "SELECT @@hostname") && s.elsewhere && began:
+				return answer([]string{"other", "1", "1"})
+			case strings.HasPrefix(sql, "START TRANSACTION"):
+				began = true
+				return false
 			case !strings.HasPrefix(sql, "SELECT `id`"):
 				return false
 			}
@@ -212,7 +231,7 @@ func pacedServer(b *testing.B, rows int) *fakeServer {
 			c.send(column("v", typeVarString, 45))
 			c.send(fakeEOF)
 			const step = 250
-			began := time.Now()
+			start := time.Now()
 			var packets []byte
 			for id := low; id < high; id++ {
 				row := text(strconv.Itoa(id), "recall, six months; check the lower left, and once more what is said of the upper right")
@@ -220,7 +239,9 @@ func pacedServer(b *testing.B, rows int) *fakeServer {
 				packets = append(packets, row...)
 				c.seq++
 				if n := id - low + 1; n%step == 0 || id == high-1 {
-					time.Sleep(time.Until(began.Add(time.Duration(n) * time.Second / rowsPerSecond)))
+					if perSecond > 0 {
+						time.Sleep(time.Until(start.Add(time.Duration(n) * time.Second / time.Duration(perSecond))))
+					}
 					if _, err := c.Write(packets); err != nil {
 						return true
 					}
@@ -230,6 +251,36 @@ func pacedServer(b *testing.B, rows int) *fakeServer {
 			return c.send(fakeEOF)
 		})
 	})
+	return s
+}
+
+// TestNoOneServer: where other nodes write past a lock, one connection reads; where a proxy sends the transactions to another
+// server than the lock, the run fails, and may be tried again.
+func TestNoOneServer(t *testing.T) {
+	t.Parallel()
+	const rows = 20_000
+	s := pacedServer(t, rows, 0)
+	s.cluster = true
+	p, err := newProbe(t, s.table(3))
+	if err == nil {
+		_, err = p.Open(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	readInOrder(t, p, rows, func() {})
+	if fact := p.facts["partitions"]; !strings.HasPrefix(fact, "1 connection: ") || !strings.Contains(fact, "Galera") {
+		t.Errorf("the receipt says %q", fact)
+	}
+
+	s = pacedServer(t, rows, 0)
+	s.elsewhere = true
+	if p, err = newProbe(t, s.table(3)); err == nil {
+		_, err = p.Open(t.Context())
+	}
+	if f := wantFault(t, err, codeConnect); !f.Retryable {
+		t.Errorf("the fault is %+v", f)
+	}
 }
 
 // BenchmarkPartitions reads from a server whose sessions each deliver at one speed, which is what a server's thread that is bound
@@ -238,11 +289,17 @@ func BenchmarkPartitions(b *testing.B) {
 	const rows = 200_000
 	for _, k := range []int{1, 2, 4, 8} {
 		b.Run(fmt.Sprintf("k=%d", k), func(b *testing.B) {
-			s := pacedServer(b, rows)
-			with := settings{"url": strings.Replace(s.url(false, "tls=disabled"), "/?", "/d?", 1), "protocol": "text", "partitions": k,
-				"request": settings{"table_name": "t", "allowed_tables": "*", "columns": "id,v"}}
+			with := pacedServer(b, rows, rowsPerSecond).table(k)
 			for b.Loop() {
-				readInOrder(b, with, rows)
+				s, err := sourceOf(with)
+				if err == nil {
+					_, err = s.Open(b.Context())
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				readInOrder(b, s, rows, func() {})
+				s.Close()
 			}
 			speedup := float64(b.N) * rows / b.Elapsed().Seconds() / rowsPerSecond
 			b.ReportMetric(speedup, "speedup")
@@ -251,31 +308,70 @@ func BenchmarkPartitions(b *testing.B) {
 	}
 }
 
-// readInOrder reads ids from 1 on.
-func readInOrder(b *testing.B, with settings, rows int) {
-	s, err := sourceOf(with)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	if _, err := s.Open(b.Context()); err != nil {
-		b.Fatal(err)
-	}
+// table are settings that read the table of a paced server by so many connections.
+func (s *paced) table(connections int) settings {
+	return settings{"url": strings.Replace(s.url(false, "tls=disabled"), "/?", "/d?", 1), "protocol": "text", "partitions": connections,
+		"request": settings{"table_name": "t", "allowed_tables": "*", "columns": "id,v"}}
+}
+
+// readInOrder reads ids from 1 on, and calls between before every batch.
+func readInOrder(tb testing.TB, s sdk.Source, rows int, between func()) {
+	tb.Helper()
 	next := 1
 	for {
-		record, err := s.Next(b.Context())
+		between()
+		record, err := s.Next(tb.Context())
 		if err == io.EOF && next == rows+1 {
 			return
 		}
 		if err != nil {
-			b.Fatalf("at row %d: %v", next, err)
+			tb.Fatalf("at row %d: %v", next, err)
 		}
 		for i := range int(record.NumRows()) {
 			if got := record.Column(0).ValueStr(i); got != strconv.Itoa(next) {
-				b.Fatalf("row %d is %s", next, got)
+				tb.Fatalf("row %d is %s", next, got)
 			}
 			next++
 		}
 		record.Release()
 	}
+}
+
+// TestReadAhead: what is read ahead of its turn is no more than is set, a batch of each connection, and one more of the part
+// whose turn it is, however slow the rows are taken; and the rows still come, in order, when all of that is full.
+func TestReadAhead(t *testing.T) {
+	t.Parallel()
+	const rows, connections = 60_000, 4
+	with := pacedServer(t, rows, 0).table(connections)
+	with["partition_buffer"] = "1MiB"
+	p, err := newProbe(t, with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := p.Source.(*source)
+	s.env.BatchRows = 500
+	if _, err := p.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ahead := s.parallel
+	within := func() {
+		largest := int64(0)
+		for _, kept := range ahead.kept {
+			for _, record := range kept.records {
+				largest = max(largest, recordBytes(record))
+			}
+		}
+		if most := ahead.most + (connections+1)*largest; ahead.bytes > most {
+			t.Fatalf("%d bytes are kept, want at most %d", ahead.bytes, most)
+		}
+	}
+	readInOrder(t, p, rows, func() {
+		ahead.mu.Lock()
+		defer ahead.mu.Unlock()
+		// Until the last part is taken, sessions fill what there is as long as nobody takes from it.
+		for ahead.bytes < ahead.most && ahead.taken < len(ahead.parts) && ahead.err == nil {
+			ahead.changed.Wait()
+		}
+		within()
+	})
 }

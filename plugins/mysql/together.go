@@ -18,6 +18,9 @@ import (
 // The lock asks for LOCK TABLES, and does not wait for those who read. FLUSH TABLES … WITH READ LOCK asks for RELOAD besides,
 // and makes everybody who reads the tables wait for the longest of the statements that run.
 //
+// Other nodes of a Galera cluster write past such a lock, so there one connection reads. Where a proxy sends transactions to
+// another server than the lock, the sessions say so, each from within its transaction.
+//
 // # Why not by the place in the log
 //
 // MariaDB says which place of its log a snapshot has (SHOW STATUS LIKE 'Binlog_snapshot_%'), and needs no lock for it. But the
@@ -40,6 +43,13 @@ const (
 // together opens a snapshot in the source's session and in those of others, all of them of one state of the tables, whose names
 // are quoted. It says why where that cannot be; the sessions are as they were then.
 func (s *source) together(ctx context.Context, others []*source, tables []string) (why string, err error) {
+	cluster, err := s.session.run("SHOW SESSION VARIABLES LIKE 'wsrep_on'")
+	if err != nil && !isServerError(err) {
+		return "", err
+	}
+	if len(cluster) == 2 && (cluster[1] == "ON" || cluster[1] == "1") {
+		return "the server is a node of a Galera cluster, where a lock does not hold the others", nil
+	}
 	keeper, err := s.openAlike(ctx)
 	if err != nil {
 		return "", err
@@ -85,6 +95,10 @@ func (s *source) openSnapshots(ctx context.Context, keeper *session, others []*s
 		sessions = append(sessions, w.session)
 	}
 	began := time.Now()
+	locked, err := keeper.identify()
+	if err != nil {
+		return err
+	}
 	failures := make([]error, len(sessions))
 	var wait sync.WaitGroup
 	for i, ses := range sessions {
@@ -95,6 +109,13 @@ func (s *source) openSnapshots(ctx context.Context, keeper *session, others []*s
 			ses.c.setDeadline(began.Add(lockHeld))
 			defer ses.c.setDeadline(time.Time{})
 			failures[i] = ses.beginTransaction(&Settings{Snapshot: true, ReadOnly: true})
+			if failures[i] != nil {
+				return
+			}
+			identity, err := ses.identify()
+			if failures[i] = err; err == nil && identity != locked {
+				failures[i] = s.anotherServer()
+			}
 		})
 	}
 	wait.Wait()
@@ -104,7 +125,7 @@ func (s *source) openSnapshots(ctx context.Context, keeper *session, others []*s
 		}
 	}
 	// That the lock was held until now, the server says.
-	_, err := keeper.run("UNLOCK TABLES")
+	_, err = keeper.run("UNLOCK TABLES")
 	if err == nil && time.Since(began) > lockHeld {
 		s.env.Log.Warn("the tables were locked for long", "milliseconds", time.Since(began).Milliseconds())
 	}
