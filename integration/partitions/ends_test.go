@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/integration/servers"
+	"github.com/cipherstream/cipherstream/plugins/mysql"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
@@ -109,6 +111,31 @@ func TestKilledSession(t *testing.T) {
 		}
 		if f := fault.From(err); f.Code != "mysql.connection_lost" && f.Code != "mysql.killed" {
 			t.Errorf("the run ended with %v", err)
+		}
+		gone(t, db, user)
+	})
+}
+
+// TestUndone: what a process that dies leaves, the host ends by what was announced.
+func TestUndone(t *testing.T) {
+	t.Parallel()
+	eachServer(t, func(t *testing.T, db *servers.Server) {
+		wide(db)
+		user, url := account(t, db, "")
+		e, err := newExtract(t, table(url, "wide").with(settings{"partitions": 3, "partition_buffer": "1MiB"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.source.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(e.resources) != 3 {
+			t.Errorf("%d sessions are announced", len(e.resources))
+		}
+		for _, r := range e.resources {
+			if err := mysql.Undo(t.Context(), mysql.Settings{URL: config.NewSecret(url)}, r); err != nil {
+				t.Error(err)
+			}
 		}
 		gone(t, db, user)
 	})

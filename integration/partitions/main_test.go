@@ -90,6 +90,7 @@ type extract struct {
 	facts     map[string]string
 	counters  map[string]int64
 	announced int // that are not released
+	resources []sdk.Resource
 }
 
 // newExtract makes a source, which at the end of the test must have left nothing.
@@ -113,10 +114,11 @@ func newExtract(t *testing.T, with settings) (*extract, error) {
 			defer e.mu.Unlock()
 			e.facts[name] = value
 		},
-		Announce: func(context.Context, sdk.Resource) (func(), error) {
+		Announce: func(_ context.Context, r sdk.Resource) (func(), error) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			e.announced++
+			e.resources = append(e.resources, r)
 			return func() {
 				e.mu.Lock()
 				defer e.mu.Unlock()

@@ -157,8 +157,9 @@ var (
 // paced is a server of pacedServer.
 type paced struct {
 	*fakeServer
-	// cluster says that it is a node of a Galera cluster, and elsewhere that transactions go to another server.
-	cluster, elsewhere bool
+	// cluster says that it is a node of a Galera cluster, elsewhere that transactions go to another server, and simple that it
+	// knows no consistent snapshot.
+	cluster, elsewhere, simple bool
 }
 
 // pacedServer is a server with a table of so many rows, every session of which delivers so many in a second; 0 is as fast as
@@ -219,6 +220,8 @@ func pacedServer(tb testing.TB, rows, perSecond int) *paced {
 				return answer([]string{"wsrep_on", "ON"})
 			case strings.HasPrefix(sql, "SELECT @@hostname") && s.elsewhere && began:
 				return answer([]string{"other", "1", "1"})
+			case strings.HasPrefix(sql, "START TRANSACTION WITH") && s.simple:
+				return c.send(append([]byte{headerError, 0x28, 0x04}, "#42000no such syntax"...))
 			case strings.HasPrefix(sql, "START TRANSACTION"):
 				began = true
 				return false
@@ -254,28 +257,34 @@ func pacedServer(tb testing.TB, rows, perSecond int) *paced {
 	return s
 }
 
-// TestNoOneServer: where other nodes write past a lock, one connection reads; where a proxy sends the transactions to another
+// TestNoOneServer: where other nodes write past a lock, or there are no consistent snapshots, one connection reads; where a proxy sends the transactions to another
 // server than the lock, the run fails, and may be tried again.
 func TestNoOneServer(t *testing.T) {
 	t.Parallel()
 	const rows = 20_000
-	s := pacedServer(t, rows, 0)
-	s.cluster = true
-	p, err := newProbe(t, s.table(3))
-	if err == nil {
-		_, err = p.Open(t.Context())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	readInOrder(t, p, rows, func() {})
-	if fact := p.facts["partitions"]; !strings.HasPrefix(fact, "1 connection: ") || !strings.Contains(fact, "Galera") {
-		t.Errorf("the receipt says %q", fact)
+	for because, is := range map[string]func(*paced){
+		"Galera":                 func(s *paced) { s.cluster = true },
+		"no consistent snapshot": func(s *paced) { s.simple = true },
+	} {
+		s := pacedServer(t, rows, 0)
+		is(s)
+		p, err := newProbe(t, s.table(3))
+		if err == nil {
+			_, err = p.Open(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		readInOrder(t, p, rows, func() {})
+		if fact := p.facts["partitions"]; !strings.HasPrefix(fact, "1 connection: ") || !strings.Contains(fact, because) {
+			t.Errorf("the receipt says %q, want %q", fact, because)
+		}
 	}
 
-	s = pacedServer(t, rows, 0)
+	s := pacedServer(t, rows, 0)
 	s.elsewhere = true
-	if p, err = newProbe(t, s.table(3)); err == nil {
+	p, err := newProbe(t, s.table(3))
+	if err == nil {
 		_, err = p.Open(t.Context())
 	}
 	if f := wantFault(t, err, codeConnect); !f.Retryable {

@@ -66,7 +66,11 @@ func (s *source) together(ctx context.Context, others []*source, tables []string
 		_, err := keeper.run("LOCK TABLES " + strings.Join(tables, " READ, ") + " READ")
 		switch {
 		case err == nil:
-			return "", s.openSnapshots(ctx, keeper, others)
+			err := s.openSnapshots(ctx, keeper, others)
+			if err != nil && fault.From(err).Code == codeSnapshot {
+				return "the server gives no consistent snapshot", nil
+			}
+			return "", err
 		case isErrno(err, errnoLockWait) && try == lockTries:
 			return "transactions that change the tables did not let them be locked within a second", nil
 		case isErrno(err, errnoLockWait):
