@@ -250,7 +250,8 @@ func (p *parallel) agree(schema *arrow.Schema, b *batch) (*arrow.Schema, error) 
 		p.changed.Broadcast()
 	case !p.schema.Equal(schema):
 		return nil, fault.New(codeTableChanged, fault.Source, "two parts of the result have different columns").
-			WithHint("a table was altered while it was read, or a procedure's columns depend on its range; leave partitions out for such a procedure").WithRetry()
+			WithHint("a table was altered while it was read, or a procedure's columns depend on its range; " +
+				"leave partitions out for such a procedure").WithRetry()
 	}
 	return p.schema, nil
 }

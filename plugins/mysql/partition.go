@@ -185,7 +185,8 @@ func (s *source) openAlike(ctx context.Context) (*session, error) {
 
 // anotherServer reports an address that leads to more than one server.
 func (s *source) anotherServer() error {
-	return fault.New(codeConnect, fault.Connect, "a second connection to %s leads to another server, or to a session that is set up otherwise", s.target.address).
+	return fault.New(codeConnect, fault.Connect,
+		"a second connection to %s leads to another server, or to a session that is set up otherwise", s.target.address).
 		WithHint("let the address lead to one server, or leave partitions out").WithRetry()
 }
 

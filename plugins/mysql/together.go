@@ -138,6 +138,7 @@ func (s *source) openSnapshots(ctx context.Context, keeper *session, others []*s
 
 // notOneState reports a procedure that left the snapshot.
 func notOneState(doing string) error {
-	return fault.New(codeSnapshot, fault.Source, "%s: it ended the transaction that it was called in, and with it the snapshot that the calls share", doing).
+	return fault.New(codeSnapshot, fault.Source,
+		"%s: it ended the transaction that it was called in, and with it the snapshot that the calls share", doing).
 		WithHint("leave partitions out for this procedure, or take COMMIT and what implies it out of it")
 }
