@@ -26,6 +26,7 @@ HANGING   ?= 10000
 STALLS    ?= 100
 HOOK_ROUNDS ?= 200
 STREAM_KILLS ?= 200
+PARTITION_RUNS ?= 200
 # Rows of one transaction, and of a first copy, that soak sends through a data stream; and changes that wait in bench-stream.
 STREAM_ROWS ?= 5000000
 STREAM_COPY ?= 1000000
@@ -125,7 +126,7 @@ lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where it
 
 # JOB_ROUNDS is how often a part of each service with jobs is killed, and STALLS how often a worker stands still.
 # Every kind of death (killed, stopped, too large, the program itself) for every place and server; then deaths at any moment.
-soak: deps ## the long form of the deaths, of the kill rounds, of broken connections, of jobs and webhooks under all of that and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m, JOB_ROUNDS=300, STALLS=100, HOOK_ROUNDS=200, STREAM_KILLS=200)
+soak: deps ## the long form of the deaths, of the kill rounds, of broken connections, of jobs and webhooks under all of that and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m, JOB_ROUNDS=300, STALLS=100, HOOK_ROUNDS=200, STREAM_KILLS=200), and of extracts by several connections under a writing load (PARTITION_RUNS=200)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 8 -v -run '^(TestDeath|TestMemoryLimitLeavesNothing)' ./integration/e2e -deaths $(DEATHS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 1h -v -run 'TestKilledWithJobs|TestPowerLoss' ./engine/service/store/sqlite -rounds 100
@@ -134,6 +135,7 @@ soak: deps ## the long form of the deaths, of the kill rounds, of broken connect
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run '^TestWebhooksSurvive$$' ./integration/service -hook-rounds $(HOOK_ROUNDS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run '^TestStreamSurvives$$' ./integration/datastream -stream-kills $(STREAM_KILLS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 1 -v -run '^(TestLargeTransaction|TestFirstCopy)$$' ./integration/datastream -stream-rows $(STREAM_ROWS) -stream-copy $(STREAM_COPY)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run '^(TestTransfers|TestStoppedCommits)$$' ./integration/partitions -partition-runs $(PARTITION_RUNS)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@bash $(SCRIPTS)/fuzz.sh $(TAGS) $(FUZZTIME)

@@ -12,7 +12,7 @@
 // streams at once and bursts of short runs, and runs to a file with and without a gate before the commit.
 //
 // With -service it measures what customers of a service wait for instead, over HTTP on loopback, in the same way; with -jobs
-// what the service's jobs take, with results in MinIO.
+// what the service's jobs take, with results in MinIO; with -partitions a table that several connections read.
 //
 // It owns the comparison and its table; it never measures stages by themselves
 // (`make bench`), never touches a server that it did not start, and judges no
@@ -43,11 +43,16 @@ type options struct {
 	output   string
 	service  bool
 	jobs     bool
+
+	partitions bool
 }
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == sourceOnly {
 		exitWith(readSource(context.Background(), os.Stdout))
+	}
+	if len(os.Args) == 3 && os.Args[1] == tableOnly {
+		exitWith(readTable(context.Background(), os.Args[2], os.Stdout))
 	}
 	o := options{}
 	only := ""
@@ -57,6 +62,7 @@ func main() {
 	flag.StringVar(&o.output, "output", "/dev/shm", "write output files to a new folder in `DIR`, best in RAM")
 	flag.BoolVar(&o.service, "service", false, "measure the service instead: latencies, and streams over HTTP")
 	flag.BoolVar(&o.jobs, "jobs", false, "measure jobs of the service instead: how fast they are accepted, taken, run and listed")
+	flag.BoolVar(&o.partitions, "partitions", false, "measure a table that is read by several connections instead")
 	flag.Parse()
 	var err error
 	if o.subjects, err = regexp.Compile(only); err != nil || o.rows < 1 || o.rounds < 1 || flag.NArg() > 0 {
@@ -122,6 +128,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	if o.jobs {
 		return b.runJobs(ctx, &h)
+	}
+	if o.partitions {
+		return b.runPartitions(ctx)
 	}
 	results, err := b.measure(ctx)
 	if err != nil {

@@ -22,9 +22,13 @@ const sourceOnly = "source-only"
 // readSource reads all appointments to Arrow record batches, drops them, and
 // prints their number.
 func readSource(ctx context.Context, out io.Writer) error {
-	settings, err := json.Marshal(map[string]any{
-		"url": os.Getenv("CIPHERSTREAM_DSN"), "call": "appointments", "args": []any{nil, nil, "All"},
-	})
+	return readBy(ctx, map[string]any{"call": "appointments", "args": []any{nil, nil, "All"}}, out)
+}
+
+// readBy reads what a source with such settings, and the server's address, delivers.
+func readBy(ctx context.Context, with map[string]any, out io.Writer) error {
+	with["url"] = os.Getenv("CIPHERSTREAM_DSN")
+	settings, err := json.Marshal(with)
 	if err != nil {
 		return err
 	}

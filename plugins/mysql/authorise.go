@@ -15,8 +15,11 @@ type statement struct {
 	table   string
 	columns []string
 	unix    []string
-	// rows is about how many rows that is; 0 where nobody knows without counting.
-	rows int64
+	// rows is about how many rows that is; 0 where nobody knows without counting. rowBytes is about how many bytes one has.
+	rows, rowBytes int64
+	// order is the end of the query, by which rows come in the order of the key, whose first column is a whole number. Where it
+	// is empty, undivided says why the rows have no ranges.
+	order, key, undivided string
 
 	// allOf is the table whose visible columns were all asked for, and invisible the others.
 	allOf     string
@@ -99,11 +102,22 @@ func (r *checkedRequest) read(c catalogue) (statement, error) {
 		query.WriteString(word + quoteName(date) + " " + bound.operator + " ?")
 		args = append(args, bound.day)
 	}
-	if len(info.clustered) > 0 && !(len(args) > 0 && info.indexed[date]) {
-		query.WriteString(" ORDER BY " + quoteNames(info.clustered))
+	read := statement{args: args, doing: "reading table " + shown(table), table: table, columns: columns, rowBytes: info.rowBytes}
+	byIndex := len(args) > 0 && info.indexed[date]
+	if len(info.clustered) > 0 && !byIndex {
+		order := " ORDER BY " + quoteNames(info.clustered)
+		query.WriteString(order)
+		if first, _ := findColumn(info.columns, info.clustered[0]); slices.Contains(wholeNumbers, first.dataType) {
+			read.order, read.key = order, first.name
+		} else {
+			read.undivided = "the primary key begins with a column of type " + first.dataType + ", which is no whole number"
+		}
+	} else if byIndex {
+		read.undivided = "an index on the date picks the rows"
+	} else {
+		read.undivided = "there is no InnoDB table with a primary key"
 	}
-	read := statement{query: query.String(), args: args, doing: "reading table " + shown(table), table: table,
-		columns: columns}
+	read.query = query.String()
 	if len(args) == 0 { // the statistics do not say how many are in a range
 		read.rows = info.rows
 	}
@@ -123,6 +137,10 @@ func (r *checkedRequest) read(c catalogue) (statement, error) {
 	}
 	return read, nil
 }
+
+// wholeNumbers are the types of columns by whose values a table is cut into ranges. Others would be compared by a collation, a
+// zone or a mode of the session's.
+var wholeNumbers = []string{"tinyint", "smallint", "mediumint", "int", "bigint"}
 
 func (r *checkedRequest) noTable(near *similar) error {
 	return requestFault(codeTableNotAvailable, "table_name", "there is no table %s that may be read", shown(r.table)).

@@ -3,6 +3,7 @@ package mysql
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
@@ -61,8 +62,9 @@ type batch struct {
 	open     bool
 
 	rowWidth  int
-	delivered int64 // rows in earlier batches
-	zeroDates int64 // zero dates since zeroDates was last taken
+	delivered int64  // rows in earlier batches
+	part      string // of the result that the rows are of; empty for all of it
+	zeroDates int64  // zero dates since zeroDates was last taken
 	scratch   []byte
 }
 
@@ -136,7 +138,7 @@ func (b *batch) setNull(i int) error {
 	c := &b.columns[i]
 	if c.notNull {
 		return fault.New(codeValue, fault.Data,
-			"column %q, row %d: NULL, though the server declares the column NOT NULL", c.name, b.row()).
+			"column %q, %s: NULL, though the server declares the column NOT NULL", c.name, b.place()).
 			WithHint("make the expression nullable for the server, for instance NULLIF(column, NULL)")
 	}
 	if c.kind == kindNull {
@@ -177,20 +179,26 @@ func (b *batch) put64(c *column, v int64) {
 	binary.LittleEndian.PutUint64(c.data[b.rows*8:], uint64(v))
 }
 
-// row is the number of the current row in the result set, from 1.
-func (b *batch) row() int64 { return b.delivered + int64(b.rows) + 1 }
+// place says which row of the result set the current one is, from 1.
+func (b *batch) place() string {
+	row := "row " + strconv.FormatInt(b.delivered+int64(b.rows)+1, 10)
+	if b.part != "" {
+		row += " of " + b.part
+	}
+	return row
+}
 
 // malformed reports that column i of the current row cannot be read.
 func (b *batch) malformed(i int) error {
 	c := &b.columns[i]
-	return protocolFault("column %q, row %d: not a value of type %s", c.name, b.row(), c.typ)
+	return protocolFault("column %q, %s: not a value of type %s", c.name, b.place(), c.typ)
 }
 
 // outOfRange reports that a value does not fit the column's type.
 func (b *batch) outOfRange(i int, what string) error {
 	c := &b.columns[i]
-	return fault.New(codeValue, fault.Data, "column %q, row %d: %s does not fit the declared type, which became %s",
-		c.name, b.row(), what, c.typ).
+	return fault.New(codeValue, fault.Data, "column %q, %s: %s does not fit the declared type, which became %s",
+		c.name, b.place(), what, c.typ).
 		WithHint("CAST the column in the query to a type that holds all its values")
 }
 

@@ -11,7 +11,7 @@ func (b *batch) decodeBinary(p []byte) error {
 	columns := b.columns
 	pos := 1 + (len(columns)+9)/8
 	if len(p) < pos || p[0] != 0 {
-		return protocolFault("row %d is not a row of the binary protocol", b.row())
+		return protocolFault("%s is not a row of the binary protocol", b.place())
 	}
 	nulls := p[1:pos]
 	row := b.rows
@@ -132,7 +132,7 @@ func (b *batch) decodeBinary(p []byte) error {
 		}
 	}
 	if pos != len(p) {
-		return protocolFault("row %d has %d bytes after its last column", b.row(), len(p)-pos)
+		return protocolFault("%s has %d bytes after its last column", b.place(), len(p)-pos)
 	}
 	b.rows++
 	return nil

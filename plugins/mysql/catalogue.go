@@ -29,8 +29,9 @@ type tableInfo struct {
 	clustered []string
 	// indexed are the columns that an index begins with.
 	indexed map[string]bool
-	// rows is about how many there are, as the server's statistics say; 0 where they do not, as of a view.
-	rows int64
+	// rows is about how many there are, as the server's statistics say, and rowBytes how long one is; 0 where they do not, as of
+	// a view.
+	rows, rowBytes int64
 }
 
 type columnInfo struct {
@@ -99,11 +100,12 @@ FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name =
 		return info, err
 	}
 	inOrder := false
-	err = d.read(`SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(engine AS CHAR), CAST(table_rows AS CHAR)
+	err = d.read(`SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(engine AS CHAR), CAST(table_rows AS CHAR), CAST(avg_row_length AS CHAR)
 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`, name,
 		func(row []string) {
 			info.view, inOrder = row[1] == "", row[1] == "InnoDB"
 			info.rows, _ = strconv.ParseInt(row[2], 10, 64)
+			info.rowBytes, _ = strconv.ParseInt(row[3], 10, 64)
 		})
 	if err != nil {
 		return info, err

@@ -79,6 +79,13 @@ func (s *source) check(report *sdk.Report) (*arrow.Schema, error) {
 		}
 		procedure = s.request.procedure
 	}
+	if n := s.settings.Partitions; n > 1 {
+		if tables, why := s.divisible(); why != "" {
+			report.Unchecked("partitions: one connection would read, because %s", why)
+		} else {
+			report.Unchecked("partitions: %d connections would read, if the account may LOCK TABLES %s", n, strings.Join(tables, ", "))
+		}
+	}
 	if procedure == "" {
 		return s.describe(report)
 	}

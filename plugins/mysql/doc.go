@@ -17,6 +17,12 @@
 // the one after the column definitions is the only place that tells, before the
 // first row, that a result set holds OUT parameters.
 //
+// # Several connections
+//
+// With the setting partitions, several sessions read parts of one result, all of one
+// snapshot; rows, order and batches are those of one session. See partition.go for how a
+// result is cut, together.go for the snapshot, and parallel.go for the order.
+//
 // # Text
 //
 // The session's character set is utf8mb4, so the server converts text of any

@@ -28,7 +28,7 @@ const fakePassword = "S3cret-password"
 
 // fakeServer speaks as much of the protocol as a test lets it.
 type fakeServer struct {
-	t    *testing.T
+	t    testing.TB
 	port int
 	cert *tls.Certificate // nil offers no TLS
 
@@ -46,7 +46,7 @@ type fakeConn struct {
 
 // newFakeServer serves every connection with script, which begins after the client's
 // first packet. The handshake names plugin.
-func newFakeServer(t *testing.T, cert *tls.Certificate, plugin string, script func(c *fakeConn)) *fakeServer {
+func newFakeServer(t testing.TB, cert *tls.Certificate, plugin string, script func(c *fakeConn)) *fakeServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -63,6 +63,7 @@ func Connect(ctx context.Context, s Settings) (*Session, error) {
 func (s *Settings) fillIn() {
 	s.Call, s.Query, s.Args, s.Request, s.ResultSet, s.MaxRows = "", "", nil, Request{}, "0", 0
 	s.ReadOnly, s.Snapshot, s.Protocol = true, false, "auto"
+	s.Partitions, s.PartitionDays = 1, PartitionDays{}
 	for text, otherwise := range map[*string]string{&s.Warnings: warningsCut, &s.TimeZone: zoneServer, &s.Geometry: "wkb",
 		&s.ZeroDates: string(zeroError), &s.TLS: mysqlurl.Auto} {
 		if *text == "" {
@@ -280,7 +281,7 @@ func (s *Session) Read(ctx context.Context, query string, args ...any) (*Reader,
 	}}
 	s.open = r.Close
 	defer s.ses.watch(ctx)()
-	if r.schema, err = r.src.begin(); err != nil {
+	if r.schema, err = r.src.begin(ctx); err != nil {
 		return nil, r.failed(ctx, err)
 	}
 	return r, nil

@@ -46,7 +46,18 @@ type Settings struct {
 	NetWriteTimeout time.Duration `config:"net_write_timeout" default:"1h" min:"1s" max:"8760h" doc:"How long the server waits for a slow reader before it cuts the connection (net_write_timeout of the session)."`
 	Timeout         time.Duration `config:"timeout" default:"0s" min:"0s" doc:"Longest time that the server may work on the statement (max_execution_time in MySQL, where it holds for SELECT only; max_statement_time in MariaDB). 0s leaves the server's own."`
 	MaxRowSize      config.Size   `config:"max_row_size" default:"256MiB" min:"64KiB" max:"1GiB" doc:"Largest row that is taken, in bytes on the wire. Encoding and sealing such a row takes several times as much memory: above about 128MiB, raise --plugin-memory too."`
+
+	Partitions      int           `config:"partitions" default:"1" min:"1" max:"32" doc:"Connections that read at once, all of one and the same snapshot. A table of request comes in ranges of its primary key, one after the other, so that its rows and their order are those of one connection. It needs an InnoDB table whose primary key begins with a whole number, no range on an indexed date, and an account that may LOCK TABLES: the snapshots are opened while the table is locked READ, for milliseconds, and nothing waits longer than a second for that lock. Where something is missing, one connection reads, and the receipt says why. For a call, see partition_days; a query has none. Every connection counts against the account's limits, and at most so many are open as are set, with one more for the lock."`
+	PartitionBuffer config.Size   `config:"partition_buffer" default:"64MiB" min:"1MiB" max:"16GiB" doc:"Memory, in bytes of record batches, for rows that connections have read ahead of their turn; a connection that has read so far ahead waits. Each may hold a batch or two more."`
+	PartitionDays   PartitionDays `config:"partition_days" doc:"Says that a row which the procedure of call gives belongs to one day, so that partitions may call it for a part of the range each. The rows are the same; their order is that of the parts, and within a part the procedure's."`
 	MaxRows         int64         `config:"max_rows" default:"0" min:"0" doc:"A preview: the result ends after so many rows, and what the statement still does is killed on the server and not looked back at. 0 is all."`
+}
+
+// PartitionDays declares a procedure whose rows belong to one day each.
+type PartitionDays struct {
+	From   int    `config:"from" min:"0" default:"0" doc:"Which of args is the first day of the range, from 1."`
+	To     int    `config:"to" min:"0" default:"0" doc:"Which of args is its last day. Both are days as YYYY-MM-DD; a range without one of them is read by one connection."`
+	Tables string `config:"tables" doc:"Tables that the procedure reads, views and what functions read included: names, or database.name, with commas between. All of them are locked READ while the snapshots are opened; of a table that is left out, two calls may see different states."`
 }
 
 // checkStatement finds contradictions between settings of what is read, which the specification cannot.
@@ -60,6 +71,32 @@ func (s *Settings) checkStatement() error {
 	case s.Request.given() && (s.Call != "" || s.Query != "" || len(s.Args) > 0):
 		return settingsFault("request stands beside call, query or args").
 			WithHint("keep the one that is meant; a request has arguments of its own")
+	}
+	return s.checkPartitions()
+}
+
+// checkPartitions finds contradictions between the settings of partitions and others.
+func (s *Settings) checkPartitions() error {
+	days := s.PartitionDays
+	declared := days != PartitionDays{}
+	switch {
+	case declared && s.Call == "":
+		return settingsFault("partition_days is about the arguments of a call, and call is not set").WithHint("leave it out")
+	case declared && (days.From < 1 || days.To < 1 || days.From > len(s.Args) || days.To > len(s.Args) || days.From == days.To):
+		return settingsFault("partition_days names the arguments %d and %d, and there are %d", days.From, days.To, len(s.Args)).
+			WithHint("from and to are two numbers from 1 to %d", len(s.Args))
+	case declared && len(parseAllowList(days.Tables)) == 0:
+		return settingsFault("partition_days names no tables").
+			WithHint("name with tables those that the procedure reads: they are locked while the snapshots are opened")
+	case s.Partitions > 1 && s.Query != "":
+		return settingsFault("partitions needs a table or a call, and query is set").
+			WithHint("read the table with request, or leave partitions out")
+	case s.Partitions > 1 && s.Call != "" && !declared:
+		return settingsFault("partitions needs partition_days for a call").
+			WithHint("set it if every row of the procedure belongs to one day of its range, or leave partitions out")
+	case s.Partitions > 1 && !s.ReadOnly:
+		return settingsFault("partitions needs read_only: true, since what writes does not stay in its snapshot").
+			WithHint("leave partitions or read_only out")
 	}
 	return nil
 }

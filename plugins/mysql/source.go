@@ -56,19 +56,23 @@ type source struct {
 	stored    []columnDef // of a table's columns as they are, where the statement reads UNIX times
 	clocks    *zone.Zone  // that these are shown in
 	// clocksApart says that the session's zone is UTC, and clocks are what the text of a TIMESTAMP shows.
-	clocksApart bool
-	local       bool  // TIMESTAMP columns were understood in the session's zone
-	sets        int   // result sets so far, those of OUT parameters left out
-	wanted      int   // the setting result_set; 0 is the only one
-	wantOut     bool  // result_set: out
-	rows        int64 // about how many will come; 0 is unknown
-	out         bool  // OUT parameters are what is delivered
-	outs        []outParameter
-	ended       bool   // the statement was looked back at
-	read        int64  // rows so far
-	preview     bool   // max_rows are there, and the rest is not wanted
-	batch       *batch // nil before the data and after it
-	done        error  // what Next returns from now on: io.EOF, or why the run failed
+	clocksApart     bool
+	local           bool  // TIMESTAMP columns were understood in the session's zone
+	sets            int   // result sets so far, those of OUT parameters left out
+	wanted          int   // the setting result_set; 0 is the only one
+	wantOut         bool  // result_set: out
+	rows            int64 // about how many will come; 0 is unknown
+	out             bool  // OUT parameters are what is delivered
+	outs            []outParameter
+	ended           bool           // the statement was looked back at
+	leftTransaction bool           // its procedure ended the transaction that it was called in
+	read            int64          // rows so far
+	preview         bool           // max_rows are there, and the rest is not wanted
+	table           *statement     // that is read, nil for anything else
+	kept            *keptStatement // that ranges are read with, one after the other; nil where there are none
+	parallel        *parallel      // reads instead of the session; nil for one connection
+	batch           *batch         // nil before the data and after it
+	done            error          // what Next returns from now on: io.EOF, or why the run failed
 }
 
 func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
@@ -133,7 +137,7 @@ func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 		return nil, err
 	}
 	defer ses.watch(ctx)()
-	schema, err := s.begin()
+	schema, err := s.begin(ctx)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
@@ -163,6 +167,11 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 	if s.done != nil {
 		return nil, s.done
 	}
+	if s.parallel != nil {
+		record, err := s.parallel.next(ctx)
+		s.done = err
+		return record, err
+	}
 	defer s.session.watch(ctx)()
 	if s.batch != nil {
 		end, err := s.fill()
@@ -190,16 +199,24 @@ func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 	if err := s.finish(); err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	_ = s.session.c.command(commandQuit, nil) // everything is read; the server may as well find out later
-	s.session.c.conn.Close()
-	s.session = nil
-	s.over()
+	s.leave()
 	s.done = io.EOF
 	return nil, s.done
 }
 
+// leave ends a session in which nothing is under way.
+func (s *source) leave() {
+	_ = s.session.c.command(commandQuit, nil) // the server may as well find out later
+	s.session.c.conn.Close()
+	s.session = nil
+	s.over()
+}
+
 // Close ends the connection. A query that is still running is killed.
 func (s *source) Close() error {
+	if s.parallel != nil {
+		s.parallel.close()
+	}
 	if s.session != nil {
 		s.abandon()
 	}
@@ -212,7 +229,7 @@ func (s *source) Close() error {
 }
 
 // begin executes the statement and goes to the chosen result set.
-func (s *source) begin() (*arrow.Schema, error) {
+func (s *source) begin(ctx context.Context) (*arrow.Schema, error) {
 	if s.request != nil {
 		if err := s.authorise(); err != nil {
 			return nil, err
@@ -221,9 +238,19 @@ func (s *source) begin() (*arrow.Schema, error) {
 	if err := s.prepareCall(); err != nil {
 		return nil, err
 	}
+	if s.settings.Partitions > 1 {
+		if schema, err := s.divide(ctx); schema != nil || err != nil {
+			return schema, err
+		}
+	}
 	if err := s.session.beginTransaction(&s.settings); err != nil {
 		return nil, err
 	}
+	return s.execute()
+}
+
+// execute is begin in a session that is ready for the statement.
+func (s *source) execute() (*arrow.Schema, error) {
 	s.session.c.limit = bound{bytes: int(s.settings.MaxRowSize)}
 	if err := s.send(s.query, s.args); err != nil {
 		return nil, err
@@ -295,6 +322,9 @@ func (s *source) authorise() error {
 		return err
 	}
 	s.query, s.args, s.doing, s.outs, s.rows = authorised.query, authorised.args, authorised.doing, authorised.outs, authorised.rows
+	if authorised.table != "" {
+		s.table = &authorised
+	}
 	return nil
 }
 
@@ -302,6 +332,10 @@ func (s *source) authorise() error {
 func (s *source) send(query string, args []any) error {
 	c := s.session.c
 	s.results, s.binary = &results{c: c}, false
+	if k := s.kept; k != nil && k.query == query {
+		s.binary, s.statement = true, k.stmt.id
+		return execute(c, k.stmt, args)
+	}
 	if s.settings.Protocol != "text" {
 		stmt, err := prepare(c, query)
 		var refused *serverError
@@ -313,6 +347,11 @@ func (s *source) send(query string, args []any) error {
 				return argumentCountFault(stmt.params, len(args))
 			}
 			s.binary, s.statement = true, stmt.id
+			if s.kept != nil {
+				if err := s.kept.replace(c, query, stmt); err != nil {
+					return err
+				}
+			}
 			return execute(c, stmt, args)
 		case !errors.As(err, &refused):
 			return err
@@ -328,6 +367,22 @@ func (s *source) send(query string, args []any) error {
 		return err
 	}
 	return c.command(commandQuery, []byte(sql))
+}
+
+// keptStatement is the prepared statement of a session that executes it again with other arguments.
+type keptStatement struct {
+	query string
+	stmt  prepared
+}
+
+// replace keeps another statement, and has the server forget the one before.
+func (k *keptStatement) replace(c *wire, query string, stmt prepared) error {
+	before := *k
+	k.query, k.stmt = query, stmt
+	if before.query == "" {
+		return nil
+	}
+	return c.forget(before.stmt.id)
 }
 
 // cannotPrepare are the errors of servers and proxies that refuse to prepare a
@@ -476,7 +531,7 @@ func (s *source) conclude() error {
 	if err != nil {
 		return err
 	}
-	if ended {
+	if s.leftTransaction = ended; ended {
 		s.env.Count("transactions_ended", 1)
 		s.env.Log.Warn("the procedure ended the read-only transaction that it was called in; whether it wrote afterwards cannot be seen")
 	}
@@ -499,7 +554,9 @@ func (s *source) drain() error {
 
 // failed ends the connection, and codes and keeps err.
 func (s *source) failed(ctx context.Context, err error) (coded error) {
-	s.abandon()
+	if s.session != nil { // it may be one of a parallel's
+		s.abandon()
+	}
 	defer func() { s.done = coded }()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

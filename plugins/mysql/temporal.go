@@ -244,8 +244,8 @@ func (b *batch) zeroDate(i int) error {
 	if b.zero == zeroNull {
 		return b.setNull(i)
 	}
-	return fault.New(codeZeroDate, fault.Data, "column %q, row %d: a zero, partial or impossible date",
-		b.columns[i].name, b.row()).
+	return fault.New(codeZeroDate, fault.Data, "column %q, %s: a zero, partial or impossible date",
+		b.columns[i].name, b.place()).
 		WithHint("set zero_dates to null or text, or correct the row")
 }
 

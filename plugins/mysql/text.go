@@ -37,7 +37,7 @@ func (b *batch) decodeText(p []byte) error {
 		}
 	}
 	if pos != len(p) {
-		return protocolFault("row %d has %d bytes after its last column", b.row(), len(p)-pos)
+		return protocolFault("%s has %d bytes after its last column", b.place(), len(p)-pos)
 	}
 	b.rows++
 	return nil

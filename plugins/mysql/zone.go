@@ -306,7 +306,7 @@ func (b *batch) instant(i int, local int64) (int64, error) {
 	if local < c.clocksFrom || local >= c.clocksUntil {
 		span, ok := c.zone.Instant(local)
 		if !ok {
-			return 0, fault.New(codeValue, fault.Data, "column %q, row %d: clocks skipped that time in %s", c.name, b.row(), c.zone.Name).
+			return 0, fault.New(codeValue, fault.Data, "column %q, %s: clocks skipped that time in %s", c.name, b.place(), c.zone.Name).
 				WithHint("set time_zone to that of the values, or CAST the column to DATETIME in the query")
 		}
 		c.clocksFrom, c.clocksUntil, c.ahead = span.From, span.Until, span.Offset
