@@ -12,7 +12,8 @@
 // streams at once and bursts of short runs, and runs to a file with and without a gate before the commit.
 //
 // With -service it measures what customers of a service wait for instead, over HTTP on loopback, in the same way; with -jobs
-// what the service's jobs take, with results in MinIO.
+// what the service's jobs take, with results in MinIO; with -peers what programs of others take for the same rows, and which
+// values they get wrong.
 //
 // It owns the comparison and its table; it never measures stages by themselves
 // (`make bench`), never touches a server that it did not start, and judges no
@@ -43,6 +44,7 @@ type options struct {
 	output   string
 	service  bool
 	jobs     bool
+	peers    bool
 }
 
 func main() {
@@ -57,6 +59,7 @@ func main() {
 	flag.StringVar(&o.output, "output", "/dev/shm", "write output files to a new folder in `DIR`, best in RAM")
 	flag.BoolVar(&o.service, "service", false, "measure the service instead: latencies, and streams over HTTP")
 	flag.BoolVar(&o.jobs, "jobs", false, "measure jobs of the service instead: how fast they are accepted, taken, run and listed")
+	flag.BoolVar(&o.peers, "peers", false, "measure programs of others instead, beside this one: times, and which values come out wrong (values, among the subjects)")
 	flag.Parse()
 	var err error
 	if o.subjects, err = regexp.Compile(only); err != nil || o.rows < 1 || o.rounds < 1 || flag.NArg() > 0 {
@@ -122,6 +125,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	if o.jobs {
 		return b.runJobs(ctx, &h)
+	}
+	if o.peers {
+		return b.runPeers(ctx)
 	}
 	results, err := b.measure(ctx)
 	if err != nil {
