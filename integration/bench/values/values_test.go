@@ -128,8 +128,8 @@ func FuzzCSV(f *testing.F) {
 	})
 }
 
-// FuzzReaders: no input ends a reader otherwise than with an error.
-func FuzzReaders(f *testing.F) {
+// FuzzOutputs: no input ends a reader otherwise than with an error.
+func FuzzOutputs(f *testing.F) {
 	f.Add("1\t\\N\n")
 	f.Add("id,a\n1,\"x\n")
 	f.Fuzz(func(_ *testing.T, text string) {
