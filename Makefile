@@ -92,7 +92,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-service bench-jobs bench-webhooks bench-stream build docs proto clean
+.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-peers bench-service bench-jobs bench-webhooks bench-stream build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -146,6 +146,10 @@ bench: deps ## benchmarks of source decode, wire and stages (BENCH=regexp, BENCH
 
 bench-run: deps ## the whole program side by side with the mariadb client (ROWS=1000000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -rows $(ROWS) -rounds $(ROUNDS)
+
+bench-peers: deps ## programs of others beside this one, for the same rows: time, CPU, memory, and which values they get wrong (ROWS=1000000, ROUNDS=7)
+	@bash $(SCRIPTS)/deps.sh mariadb-dump mydumper || true
+	@$(GO) run -tags $(TAGS) ./integration/bench -peers -rows $(ROWS) -rounds $(ROUNDS)
 
 bench-service: deps ## the service side by side with run and the mariadb client: latencies, streams, memory (SERVICE_ROWS=100000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -service -rows $(SERVICE_ROWS) -rounds $(ROUNDS)

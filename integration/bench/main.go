@@ -12,7 +12,8 @@
 // streams at once and bursts of short runs, and runs to a file with and without a gate before the commit.
 //
 // With -service it measures what customers of a service wait for instead, over HTTP on loopback, in the same way; with -jobs
-// what the service's jobs take, with results in MinIO; with -partitions a table that several connections read.
+// what the service's jobs take, with results in MinIO; with -partitions a table that several connections read; with -peers
+// what programs of others take for the same rows, and which values they get wrong.
 //
 // It owns the comparison and its table; it never measures stages by themselves
 // (`make bench`), never touches a server that it did not start, and judges no
@@ -43,6 +44,7 @@ type options struct {
 	output   string
 	service  bool
 	jobs     bool
+	peers    bool
 
 	partitions bool
 }
@@ -63,6 +65,7 @@ func main() {
 	flag.BoolVar(&o.service, "service", false, "measure the service instead: latencies, and streams over HTTP")
 	flag.BoolVar(&o.jobs, "jobs", false, "measure jobs of the service instead: how fast they are accepted, taken, run and listed")
 	flag.BoolVar(&o.partitions, "partitions", false, "measure a table that is read by several connections instead")
+	flag.BoolVar(&o.peers, "peers", false, "measure programs of others instead, beside this one: times, and which values come out wrong (values, among the subjects)")
 	flag.Parse()
 	var err error
 	if o.subjects, err = regexp.Compile(only); err != nil || o.rows < 1 || o.rounds < 1 || flag.NArg() > 0 {
@@ -131,6 +134,9 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	if o.partitions {
 		return b.runPartitions(ctx)
+	}
+	if o.peers {
+		return b.runPeers(ctx)
 	}
 	results, err := b.measure(ctx)
 	if err != nil {

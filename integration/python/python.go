@@ -33,6 +33,12 @@ var StandardWebhooks = sync.OnceValues(func() (string, error) { return environme
 // Mail returns the path of a Python that has aiosmtpd, in an environment of its own.
 var Mail = sync.OnceValues(func() (string, error) { return environment("mail.txt") })
 
+// Peers returns the path of a Python that has the peers of bench, in an environment of its own.
+var Peers = sync.OnceValues(func() (string, error) { return environment("peers.txt") })
+
+// DuckDB returns the path of a Python that has DuckDB with its extension for MySQL, in an environment of its own.
+var DuckDB = sync.OnceValues(func() (string, error) { return environment("peers-duckdb.txt") })
+
 // environment makes the environment with the packages of a file of integration/scripts, if it is not there.
 func environment(requirements string) (string, error) {
 	_, file, _, ok := runtime.Caller(0)

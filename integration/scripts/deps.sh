@@ -16,6 +16,7 @@ package_of() {
 	case $1 in
 	mariadbd | mariadb-install-db) echo mariadb-server-core ;;
 	mariadb) echo mariadb-client-core ;;
+	mariadb-dump) echo mariadb-client ;;
 	protoc) echo protobuf-compiler ;;
 	gcc) echo gcc libc6-dev ;;
 	node) echo nodejs ;;
