@@ -2,8 +2,7 @@ package formula
 
 // Doc is the language, for the documentation of stages that take expressions.
 const Doc = `An expression is written as a condition of the filter where is: every column is a variable, one whose name is no identifier
-is ` + "`row[\"its name\"]`" + `, and a parameter of the pipeline is ` + "`params.NAME`" + `. Its type is known before a row is read, and
-` + "`cipherstream expr`" + ` shows it. A value is exact, or the run fails with the row and the place in the expression.
+is ` + "`row[\"its name\"]`" + `, and a parameter of the pipeline is ` + "`params.NAME`" + `. Its type is known before a row is read. A value is exact, or the run fails with the row and the place in the expression.
 
 * **Arithmetic.** Integers are computed in 64 bits, / cuts the rest off, and what does not fit fails the run. Decimals have
   +, - and *: a sum has the larger scale and one digit more, a product the digits of both, up to 76, and what does not fit

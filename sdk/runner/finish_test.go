@@ -41,7 +41,6 @@ func TestFinished(t *testing.T) {
 		{"twice", []link{source(map[string]any{"rows": endless}), first(35), pass, first(12)}, 12, nil},
 		{"twice, the later one larger", []link{source(map[string]any{"rows": endless}), first(12), pass, first(35)}, 12, nil},
 		{"an error behind", []link{source(map[string]any{"rows": endless, "break": "error", "at": 30}), pass, first(25)}, 25, nil},
-		{"a hanging source behind", []link{source(map[string]any{"rows": endless, "break": "hang", "at": 30}), pass, first(25)}, 25, nil},
 		{"the source in another process", []link{source(map[string]any{"rows": 5000}), pass, first(25)}, 25, []int{1}},
 		{"the end in another process", []link{source(map[string]any{"rows": endless}), pass, first(25), pass}, 25, []int{3}},
 	} {
