@@ -93,7 +93,8 @@ func trials(t *testing.T) map[string][]stagetest.Options {
 			{Settings: settings{"columns": []settings{{"name": "double", "expression": "coalesce(value, 0.0) * 2.0"}, {"name": "value", "expression": "id + 1", "replace": true}}}},
 			{Settings: settings{"columns": []settings{{"name": "year", "expression": "born == null ? null : year(born)", "type": "int16"}}}, Columns: []arrow.Field{text, born}},
 		},
-		"filter/limit":  {{Settings: settings{"rows": 7, "offset": 3}}},
+		// One that has enough ends well before the trials' inputs break; sdk/runner tests that.
+		"filter/limit":  {{Settings: settings{"rows": 1 << 30, "offset": 3}}},
 		"filter/sample": {{Settings: settings{"fraction": "0.3", "seed": 7}}, {Settings: settings{"fraction": "0.5", "by": []string{"id"}}}},
 		"filter/deduplicate": {
 			{Settings: settings{"by": []string{"id"}}},
