@@ -28,6 +28,7 @@ type (
 	Source     = stage.Source
 	Filter     = stage.Filter
 	Ender      = stage.Ender
+	Finisher   = stage.Finisher
 	Inverse    = stage.Inverse
 	Encoder    = stage.Encoder
 	Compressor = stage.Compressor

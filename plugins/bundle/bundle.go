@@ -9,9 +9,12 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/contract"
 	"github.com/cipherstream/cipherstream/plugins/csv"
 	"github.com/cipherstream/cipherstream/plugins/csvfile"
+	"github.com/cipherstream/cipherstream/plugins/deduplicate"
+	"github.com/cipherstream/cipherstream/plugins/derive"
 	"github.com/cipherstream/cipherstream/plugins/gzip"
 	"github.com/cipherstream/cipherstream/plugins/job"
 	"github.com/cipherstream/cipherstream/plugins/json"
+	"github.com/cipherstream/cipherstream/plugins/limit"
 	"github.com/cipherstream/cipherstream/plugins/mask"
 	"github.com/cipherstream/cipherstream/plugins/mysql"
 	"github.com/cipherstream/cipherstream/plugins/mysqlchanges"
@@ -20,6 +23,7 @@ import (
 	"github.com/cipherstream/cipherstream/plugins/ndjsonfile"
 	"github.com/cipherstream/cipherstream/plugins/parquet"
 	"github.com/cipherstream/cipherstream/plugins/parquetfile"
+	"github.com/cipherstream/cipherstream/plugins/sample"
 	"github.com/cipherstream/cipherstream/plugins/sqlite"
 	"github.com/cipherstream/cipherstream/plugins/stream"
 	"github.com/cipherstream/cipherstream/plugins/where"
@@ -44,6 +48,10 @@ func Bundle(version string) sdk.Bundle {
 		contract.Stage(),
 		where.Stage(),
 		mask.Stage(),
+		derive.Stage(),
+		limit.Stage(),
+		sample.Stage(),
+		deduplicate.Stage(),
 		ndjson.Stage(),
 		csv.Stage(),
 		json.Stage(),

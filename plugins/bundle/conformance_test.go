@@ -89,6 +89,17 @@ func trials(t *testing.T) map[string][]stagetest.Options {
 			{Settings: settings{"columns": settings{"value": settings{"action": "hmac"}}, "secret": "sixteen bytes and more"}},
 			{Settings: settings{"columns": settings{"name": settings{"action": "keep_last"}, "born": settings{"action": "month"}}}, Columns: []arrow.Field{text, born}},
 		},
+		"filter/derive": {
+			{Settings: settings{"columns": []settings{{"name": "double", "expression": "coalesce(value, 0.0) * 2.0"}, {"name": "value", "expression": "id + 1", "replace": true}}}},
+			{Settings: settings{"columns": []settings{{"name": "year", "expression": "born == null ? null : year(born)", "type": "int16"}}}, Columns: []arrow.Field{text, born}},
+		},
+		// One that has enough ends well before the trials' inputs break; sdk/runner tests that.
+		"filter/limit":  {{Settings: settings{"rows": 1 << 30, "offset": 3}}},
+		"filter/sample": {{Settings: settings{"fraction": "0.3", "seed": 7}}, {Settings: settings{"fraction": "0.5", "by": []string{"id"}}}},
+		"filter/deduplicate": {
+			{Settings: settings{"by": []string{"id"}}},
+			{Settings: settings{"by": []string{"name", "born"}, "memory": "1MiB"}, Columns: []arrow.Field{text, born}},
+		},
 		"encoder/ndjson":             {none},
 		"encoder/csv":                {none},
 		"encoder/json":               {{Volatile: `"execution_time":[0-9.]+`}},

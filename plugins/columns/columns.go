@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/cast"
 	"github.com/cipherstream/cipherstream/plugins/internal/naming"
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
 	"github.com/cipherstream/cipherstream/sdk"
@@ -65,7 +66,7 @@ type filter struct {
 	in       *arrow.Schema
 	schema   *arrow.Schema
 	indexes  []int
-	casts    []*cast // of the columns that go on; nil where there is none
+	casts    []*cast.Cast // of the columns that go on; nil where there is none
 }
 
 // Before is what goes on under its old names, with what is dropped. With include there may
@@ -147,14 +148,14 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		}
 	}
 
-	casts := map[int]*cast{}
+	casts := map[int]*cast.Cast{}
 	for _, old := range slices.Sorted(maps.Keys(f.settings.Cast)) {
 		for _, index := range names.resolve("cast", []string{old}) {
 			if !slices.Contains(kept, index) {
 				names.problem([]string{"cast", old}, "columns.dropped", "cast names %q, which is not kept", old)
 				continue
 			}
-			c, problem := newCast(in.Field(index), f.settings.Cast[old])
+			c, problem := cast.New(in.Field(index), f.settings.Cast[old])
 			if problem != "" {
 				names.problem([]string{"cast", old}, "columns.cast", "cast of %q: %s", old, problem)
 			}
@@ -178,7 +179,7 @@ func (f *filter) Bind(in *arrow.Schema) (*arrow.Schema, error) {
 		}
 		origin[field.Name] = in.Field(index).Name
 		if c := casts[index]; c != nil {
-			field.Type, field.Metadata = c.to.Type, c.to.Metadata
+			field.Type, field.Metadata = c.To.Type, c.To.Metadata
 		}
 		fields = append(fields, field)
 		f.casts = append(f.casts, casts[index])
@@ -203,7 +204,7 @@ func (f *filter) Apply(_ context.Context, in arrow.Record) (arrow.Record, error)
 	for i, index := range f.indexes {
 		columns[i] = in.Column(index)
 		if c := f.casts[i]; c != nil {
-			converted, err := c.apply(f.env.Memory, columns[i])
+			converted, err := c.Apply(f.env.Memory, columns[i])
 			if err != nil {
 				return nil, err
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/gather"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -147,5 +148,5 @@ func (f *filter) Apply(ctx context.Context, in arrow.Record) (arrow.Record, erro
 		return in.NewSlice(int64(first), int64(last+1)), nil
 	}
 	b.indexes = appendIndexes(slices.Grow(b.indexes[:0], count), selected)
-	return gather(f.env.Memory, in, b.indexes)
+	return gather.Rows(f.env.Memory, in, b.indexes)
 }

@@ -26,6 +26,8 @@ type item struct {
 	cost int64
 	// checkpoint is the source's position behind these rows; "" is none. It ends where rows become bytes.
 	checkpoint string
+	// failed stands in the place of a batch that could not be made, where a filter behind may not need it.
+	failed error
 }
 
 var errEndOfInput = io.EOF
@@ -164,25 +166,49 @@ func (f *flow) run(ctx context.Context) (err error) {
 // pump connects input, segments and output, and waits for all of them.
 func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (err error) {
 	var wait sync.WaitGroup
+	var finishes []context.CancelCauseFunc
 	defer func() {
 		// Whatever ends the output ends everything before it.
 		f.fail(err)
 		wait.Wait()
+		for _, finish := range finishes {
+			finish(nil)
+		}
 	}()
-	start := func(work func() error) {
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			f.fail(work())
-		}()
+	// What a finished filter has ended has not failed.
+	starter := func(ctx context.Context) func(func() error) {
+		return func(work func() error) {
+			wait.Add(1)
+			go func() {
+				defer wait.Done()
+				if err := work(); context.Cause(ctx) != errFinished {
+					f.fail(err)
+				}
+			}()
+		}
 	}
 
+	segments := f.segments(steps)
+	before := ctx // of what stands before all segments
+	contexts := make([]context.Context, len(segments))
+	for i := len(segments) - 1; i >= 0; i-- {
+		contexts[i] = before
+		if finisher := segments[i].finisher(); finisher != nil {
+			upstream, finish := context.WithCancelCause(before)
+			finishes = append(finishes, finish)
+			segments[i].finished, segments[i].finish = upstream.Done(), func() { finish(errFinished) }
+			before = upstream
+		}
+		if i > 0 {
+			segments[i-1].dispensable = before != ctx
+		}
+	}
 	source := make(chan item)
-	start(func() error { return f.feed(ctx, in, morselOf(steps), source) })
+	starter(before)(func() error { return f.feed(before, in, morselOf(steps), source, before != ctx) })
 	flowing := (<-chan item)(source)
-	for _, seg := range f.segments(steps) {
+	for i, seg := range segments {
 		next := make(chan item)
-		seg.start(ctx, flowing, next, start)
+		seg.start(contexts[i], flowing, next, starter(contexts[i]))
 		flowing = next
 	}
 	for {
@@ -227,13 +253,25 @@ func morselOf(steps []step) int64 {
 	return 0
 }
 
-// feed reads the input and lets batches in as the budget allows.
-func (f *flow) feed(ctx context.Context, in batches, morsel int64, to chan<- item) error {
+// errFinished is why the context of what stands before a finished filter has ended.
+var errFinished = errors.New("a filter behind needs no more rows")
+
+// feed reads the input and lets batches in as the budget allows. With dispensable a filter behind may end it.
+func (f *flow) feed(ctx context.Context, in batches, morsel int64, to chan<- item, dispensable bool) error {
+	if dispensable {
+		// The neighbour of another process would take the end of its reader for a failure.
+		if _, own := in.(*sourceInput); !own {
+			defer f.exhaust(ctx, in)
+		}
+	}
 	for {
 		it, err := in.next(ctx)
 		if err == errEndOfInput {
 			close(to)
 			return nil
+		}
+		if err != nil && dispensable && ctx.Err() == nil {
+			return f.give(ctx, item{failed: err}, to)
 		}
 		if err != nil {
 			return err
@@ -268,6 +306,17 @@ func (f *flow) feed(ctx context.Context, in batches, morsel int64, to chan<- ite
 		if err := f.give(ctx, it, to); err != nil {
 			return err
 		}
+	}
+}
+
+// exhaust reads the rest of an input that is not needed any more.
+func (f *flow) exhaust(ctx context.Context, in batches) {
+	for context.Cause(ctx) == errFinished {
+		it, err := in.next(context.WithoutCancel(ctx))
+		if err != nil {
+			return // the neighbour says itself what has happened to it
+		}
+		f.done(it)
 	}
 }
 

@@ -98,6 +98,21 @@ type segment struct {
 	flow    *flow
 	steps   []step
 	workers int
+
+	// dispensable is true where a filter behind may end the segment. Finished and finish are of a segment that is such a
+	// filter: what stands before it ends with the first, which the second brings about. They are nil in any other.
+	dispensable bool
+	finished    <-chan struct{}
+	finish      func()
+}
+
+// finisher is the filter of the segment that can have enough; nil if there is none.
+func (s *segment) finisher() stage.Finisher {
+	if len(s.steps) != 1 || s.workers != 1 || s.steps[0].filter == nil {
+		return nil
+	}
+	finisher, _ := s.steps[0].instance.(stage.Finisher)
+	return finisher
 }
 
 // segments cuts the steps where order must be restored: around stages that are
@@ -154,6 +169,7 @@ func (s *segment) start(ctx context.Context, from <-chan item, to chan<- item, s
 			var ok bool
 			select {
 			case it, ok = <-from:
+			case <-s.finished:
 			case <-ctx.Done():
 				return nil
 			}
@@ -164,6 +180,16 @@ func (s *segment) start(ctx context.Context, from <-chan item, to chan<- item, s
 				return nil
 			}
 			t := &task{item: it, first: first, done: make(chan struct{})}
+			if it.failed != nil {
+				t.err = it.failed
+				close(t.done)
+				select {
+				case order <- t:
+					close(order) // nothing comes behind it
+				case <-ctx.Done():
+				}
+				return nil
+			}
 			if s.steps[0].encryptor != nil && s.steps[0].Definition.In == stage.ShapeBytes {
 				first += int64(len(it.outs))
 			} else {
@@ -246,7 +272,18 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 			return context.Cause(ctx)
 		}
 		if t.err != nil {
-			return s.locate(t.err, given)
+			select {
+			case <-s.finished:
+				continue // the batch was not needed
+			default:
+			}
+			if err := s.locate(t.err, given); !s.dispensable {
+				return err
+			} else if err := send(item{failed: err}); err != nil {
+				return err
+			}
+			<-ctx.Done() // the filter behind that is to end this, or whoever takes the failure
+			return context.Cause(ctx)
 		}
 		for i, n := range t.given {
 			given[i] += n
@@ -395,6 +432,11 @@ func (w *worker) do(ctx context.Context, t *task) error {
 	}
 	w.segment.flow.budget.adjust(result.cost)
 	w.segment.flow.done(in)
+	if finish := w.segment.finish; finish != nil && w.segment.finisher().Finished() {
+		// The position may be behind rows that were left out.
+		result.checkpoint = ""
+		finish()
+	}
 	t.item = result
 	return nil
 }

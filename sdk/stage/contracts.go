@@ -75,6 +75,15 @@ type Ender interface {
 	End(ctx context.Context, emit func(arrow.Record) error) error
 }
 
+// Finisher is an optional ability of a filter that is not About.Concurrent. Finished reports, after an Apply, that no
+// further row will come out of the filter, whatever comes in. The runner then ends what stands before it well: a source in
+// the same process is closed although it has more rows, and what filters there would have said or given at the end, or a
+// fault of a later row, does not count; a source of another process is read to its end. The filter is given batches that
+// were under way, and gives none of their rows.
+type Finisher interface {
+	Finished() bool
+}
+
 // Inverse is an optional ability of a filter, for checks of a pipeline that read no data. Before is given the schema
 // out that the filter has to produce, and returns the schema that it needs as its input for that, as far as this can be
 // known: see MetaUnknown and MetaOpen. The planner then calls Bind with that input. A column of out that is missing in

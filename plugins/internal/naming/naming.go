@@ -107,3 +107,16 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// With adds the columns of these names that a schema lacks, of which nothing else is known: what a filter that reads them,
+// and gives all it takes, needs.
+func With(schema *arrow.Schema, names ...string) *arrow.Schema {
+	fields := slices.Clone(schema.Fields())
+	for _, name := range names {
+		if len(Find(schema, name)) == 0 {
+			fields = append(fields, UnknownField(name))
+		}
+	}
+	metadata := schema.Metadata()
+	return arrow.NewSchema(fields, &metadata)
+}

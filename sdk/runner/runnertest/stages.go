@@ -29,6 +29,7 @@ func Bundle(name string) stage.Bundle {
 			func(struct{}, stage.Env) (stage.Filter, error) { return pass{}, nil }),
 		stage.DefineFilter(stage.About{Name: "even", Summary: "Keeps even numbers.", Concurrent: true},
 			func(_ struct{}, env stage.Env) (stage.Filter, error) { return even{env}, nil }),
+		stage.DefineFilter(stage.About{Name: "first", Summary: "Gives the first rows, and has enough then."}, newFirst),
 		stage.DefineFilter(stage.About{Name: "hang", Summary: "Never comes back.", KeepsRows: true},
 			func(struct{}, stage.Env) (stage.Filter, error) { return hang{}, nil }),
 		stage.DefineEncoder(stage.About{Name: "lines", Summary: "A line a row.", Out: stage.ShapeRecords, Concurrent: true}, newLines),

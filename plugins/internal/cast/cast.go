@@ -1,4 +1,6 @@
-package columns
+// Package cast makes the values of one column those of another type: exactly, or it says which row cannot be. It owns what becomes
+// what, and how; it never rounds, and never tells a value.
+package cast
 
 import (
 	"bytes"
@@ -16,14 +18,16 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
-// cast converts one column. Most values go through their text, as the encoders
+// Cast converts one column. Most values go through their text, as the encoders
 // spell it: that is exact, and the same everywhere. Floats never do, unless text
 // is what is asked for, and bytes have none.
-type cast struct {
-	from, to arrow.Field
+type Cast struct {
+	from arrow.Field
+	// To is the column that is made.
+	To       arrow.Field
 	typeName string
 	column   format.Column
-	convert  func(c *cast, row int, from *format.Column, in arrow.Array, out *parse.Column, scratch []byte) parse.Status
+	convert  func(c *Cast, row int, from *format.Column, in arrow.Array, out *parse.Column, scratch []byte) parse.Status
 }
 
 // family is what decides whether and how a type becomes another.
@@ -66,13 +70,13 @@ func familyOf(t arrow.DataType) family {
 	return familyNone
 }
 
-// newCast makes a cast, or says why there is none.
-func newCast(from arrow.Field, typeName string) (c *cast, problem string) {
+// New makes a cast, or says why there is none.
+func New(from arrow.Field, typeName string) (c *Cast, problem string) {
 	to, err := parse.Retype(from, typeName)
 	if err != nil {
 		return nil, err.Error()
 	}
-	c = &cast{from: from, to: to, typeName: typeName}
+	c = &Cast{from: from, To: to, typeName: typeName}
 	a, b := familyOf(from.Type), familyOf(to.Type)
 	number := func(f family) bool { return f == familyInteger || f == familyDecimal }
 	switch {
@@ -105,8 +109,9 @@ func newCast(from arrow.Field, typeName string) (c *cast, problem string) {
 	return c, ""
 }
 
-func (c *cast) apply(mem memory.Allocator, in arrow.Array) (arrow.Array, error) {
-	out, _ := parse.NewColumn(mem, c.to) // there is one for every type that has a name
+// Apply casts a column of a batch. The fault names the row, as fault.InRow.
+func (c *Cast) Apply(mem memory.Allocator, in arrow.Array) (arrow.Array, error) {
+	out, _ := parse.NewColumn(mem, c.To) // there is one for every type that has a name
 	defer out.Release()
 	out.Reserve(in.Len())
 	from := c.column
@@ -130,7 +135,7 @@ var (
 	zeros    = []byte("000000000")
 )
 
-func throughText(c *cast, row int, from *format.Column, _ arrow.Array, out *parse.Column, scratch []byte) parse.Status {
+func throughText(c *Cast, row int, from *format.Column, _ arrow.Array, out *parse.Column, scratch []byte) parse.Status {
 	if from.Class == format.Text {
 		data, start, end := from.Span(row)
 		text := data[start:end]
@@ -144,7 +149,7 @@ func throughText(c *cast, row int, from *format.Column, _ arrow.Array, out *pars
 		return parse.Inexact
 	}
 	text := scratch[:n]
-	switch b := familyOf(c.to.Type); {
+	switch b := familyOf(c.To.Type); {
 	case b == familyInteger:
 		// A whole decimal has a point and zeros.
 		if whole, fraction, ok := bytes.Cut(text, []byte(".")); ok {
@@ -168,7 +173,7 @@ func throughText(c *cast, row int, from *format.Column, _ arrow.Array, out *pars
 	return out.Append(text)
 }
 
-func moveBytes(_ *cast, row int, from *format.Column, _ arrow.Array, out *parse.Column, _ []byte) parse.Status {
+func moveBytes(_ *Cast, row int, from *format.Column, _ arrow.Array, out *parse.Column, _ []byte) parse.Status {
 	data, start, end := from.Span(row)
 	if out.Text && !utf8.Valid(data[start:end]) {
 		return parse.Malformed
@@ -177,7 +182,7 @@ func moveBytes(_ *cast, row int, from *format.Column, _ arrow.Array, out *parse.
 	return parse.OK
 }
 
-func toJSON(_ *cast, row int, from *format.Column, _ arrow.Array, out *parse.Column, _ []byte) parse.Status {
+func toJSON(_ *Cast, row int, from *format.Column, _ arrow.Array, out *parse.Column, _ []byte) parse.Status {
 	data, start, end := from.Span(row)
 	if !utf8.Valid(data[start:end]) || !json.Valid(data[start:end]) {
 		return parse.Malformed
@@ -185,7 +190,7 @@ func toJSON(_ *cast, row int, from *format.Column, _ arrow.Array, out *parse.Col
 	return out.Append(data[start:end])
 }
 
-func throughBit(_ *cast, row int, from *format.Column, in arrow.Array, out *parse.Column, scratch []byte) parse.Status {
+func throughBit(_ *Cast, row int, from *format.Column, in arrow.Array, out *parse.Column, scratch []byte) parse.Status {
 	if b, ok := in.(*array.Boolean); ok {
 		if b.Value(row) {
 			return out.Append([]byte("1"))
@@ -203,7 +208,7 @@ func throughBit(_ *cast, row int, from *format.Column, in arrow.Array, out *pars
 
 // throughFloat converts floats and integers to one another. Both go through the
 // text of the number in the target's kind, after it was proven to be the same.
-func throughFloat(c *cast, row int, from *format.Column, in arrow.Array, out *parse.Column,
+func throughFloat(c *Cast, row int, from *format.Column, in arrow.Array, out *parse.Column,
 	scratch []byte) parse.Status {
 	var v float64
 	switch a := in.(type) {
@@ -214,13 +219,13 @@ func throughFloat(c *cast, row int, from *format.Column, in arrow.Array, out *pa
 	default:
 		text := scratch[:from.PutFixed(scratch, 0, row)]
 		var status parse.Status
-		bits := c.to.Type.(arrow.FixedWidthDataType).BitWidth()
+		bits := c.To.Type.(arrow.FixedWidthDataType).BitWidth()
 		if v, status = parse.Float(text, bits); status != parse.OK || !sameInteger(v, text) {
 			return parse.Inexact
 		}
 		return out.AppendFloat(v)
 	}
-	if familyOf(c.to.Type) == familyFloat {
+	if familyOf(c.To.Type) == familyFloat {
 		return out.AppendFloat(v)
 	}
 	if v != math.Trunc(v) || math.Abs(v) > 1<<64 || v == 0 && math.Signbit(v) {

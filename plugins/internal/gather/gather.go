@@ -1,4 +1,6 @@
-package where
+// Package gather copies chosen rows of a batch into a new one. It owns the copying, of any type of column; it never decides
+// which rows, and never changes their order.
+package gather
 
 import (
 	"github.com/apache/arrow/go/v15/arrow"
@@ -6,8 +8,11 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/memory"
 )
 
-// gather copies rows, given by their indexes in rising order, into a new batch.
-func gather(mem memory.Allocator, in arrow.Record, indexes []int32) (arrow.Record, error) {
+// Rows copies rows, given by their indexes in rising order, into a new batch.
+func Rows(mem memory.Allocator, in arrow.Record, indexes []int32) (arrow.Record, error) {
+	if len(indexes) == 0 {
+		return in.NewSlice(0, 0), nil // the buffers of a batch without rows may be missing
+	}
 	columns := make([]arrow.Array, in.NumCols())
 	defer func() {
 		for _, c := range columns {
@@ -17,7 +22,7 @@ func gather(mem memory.Allocator, in arrow.Record, indexes []int32) (arrow.Recor
 		}
 	}()
 	for i, c := range in.Columns() {
-		taken, err := gatherArray(mem, c, indexes)
+		taken, err := gatherColumn(mem, c, indexes)
 		if err != nil {
 			return nil, err
 		}
@@ -26,7 +31,7 @@ func gather(mem memory.Allocator, in arrow.Record, indexes []int32) (arrow.Recor
 	return array.NewRecord(in.Schema(), columns, int64(len(indexes))), nil
 }
 
-func gatherArray(mem memory.Allocator, in arrow.Array, indexes []int32) (arrow.Array, error) {
+func gatherColumn(mem memory.Allocator, in arrow.Array, indexes []int32) (arrow.Array, error) {
 	t := in.DataType()
 	data := in.Data()
 	var values []*memory.Buffer
