@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -384,5 +385,56 @@ spec:
 	}
 	if unknown != 2 {
 		t.Errorf("%d unknown keys: %s", unknown, render(t, l, diags))
+	}
+}
+
+// TestSharedTemplates holds that documents that extend the same file are what each would be by itself, also beside one
+// another, and that the file is read anew once it has changed or while it has problems.
+func TestSharedTemplates(t *testing.T) {
+	t.Parallel()
+	template := func(use string) []byte {
+		return fmt.Appendf(nil, "apiVersion: cipherstream/v1\nkind: Template\nmetadata: {name: base}\nspec:\n  stages:\n    source: {%s}\n", use)
+	}
+	child := func(name string) []byte {
+		return fmt.Appendf(nil, "apiVersion: cipherstream/v1\nkind: Pipeline\nmetadata: {name: %[1]s, title: T, description: D.}\nspec:\n"+
+			"  extends: base\n  stages:\n    source: {with: {call: %[1]s}}\n", name)
+	}
+	files := fstest.MapFS{"templates/base.yaml": {Data: template("use: mysql")}, "one.yaml": {Data: child("one")}, "two.yaml": {Data: child("two")}}
+	shared := &Loader{Catalogue: files}
+	same := func(name string) (use string, problems int) {
+		got, diags := shared.Name(name)
+		want, alone := (&Loader{Catalogue: files}).Name(name)
+		if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(diags, alone) {
+			t.Errorf("%s after others is %+v, %v; by itself %+v, %v", name, got, diags, want, alone)
+		}
+		if got != nil && len(got.Stages) == 1 && got.Stages[0].Use != nil {
+			use = got.Stages[0].Use.Text
+		}
+		return use, len(diags)
+	}
+	var wait sync.WaitGroup
+	for range 4 {
+		for _, name := range []string{"one", "two"} {
+			wait.Go(func() {
+				if use, problems := same(name); use != "mysql" || problems > 0 {
+					t.Errorf("%s uses %q, and has %d problems", name, use, problems)
+				}
+			})
+		}
+	}
+	wait.Wait()
+	first := shared.extendable["catalogue:templates/base.yaml"].draft
+	if same("one"); first == nil || shared.extendable["catalogue:templates/base.yaml"].draft != first {
+		t.Error("the template was parsed again")
+	}
+	files["templates/base.yaml"] = &fstest.MapFile{Data: template("use: other")}
+	if use, _ := same("one"); use != "other" {
+		t.Errorf("after a change of the template, the stage uses %q", use)
+	}
+	files["templates/base.yaml"] = &fstest.MapFile{Data: template("use: other, unknown: 1")}
+	for _, name := range []string{"one", "two", "one"} {
+		if _, problems := same(name); problems == 0 {
+			t.Errorf("%s does not report the problem of what it extends", name)
+		}
 	}
 }

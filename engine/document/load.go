@@ -1,6 +1,7 @@
 package document
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +44,15 @@ type Loader struct {
 
 	mu      sync.Mutex
 	sources map[string][]byte
+	// extendable holds files of the catalogue that others extend, by name: nearly all pipelines share two of them, which
+	// would be most of what a list of the catalogue parses.
+	extendable map[string]extendable
+}
+
+// extendable is a file without problems, which never changes: merge and finish only read a draft.
+type extendable struct {
+	content []byte
+	draft   *draft
 }
 
 // Source returns the content of a file that was read, as diag.Source.
@@ -211,7 +221,7 @@ func (l *Loader) load(first func(*diag.List) (origin, []byte, bool)) (*Document,
 		if !ok {
 			return nil, diags.Normalise()
 		}
-		next := l.draft(parent, content, &diags)
+		next := l.sharedDraft(parent, content, &diags)
 		if next == nil {
 			return nil, diags.Normalise()
 		}
@@ -235,6 +245,32 @@ func (l *Loader) draft(o origin, content []byte, diags *diag.List) *draft {
 		return nil
 	}
 	return read(o.file, root, diags)
+}
+
+// sharedDraft is draft, and parses a file of the catalogue only once as long as its content stays the same. One that has
+// problems is read anew each time, so that every document that extends it reports them.
+func (l *Loader) sharedDraft(o origin, content []byte, diags *diag.List) *draft {
+	if o.catalogue == "" {
+		return l.draft(o, content, diags)
+	}
+	l.mu.Lock()
+	known, ok := l.extendable[o.file]
+	l.mu.Unlock()
+	if ok && bytes.Equal(known.content, content) {
+		return known.draft
+	}
+	before := len(*diags)
+	d := l.draft(o, content, diags)
+	if d == nil || len(*diags) > before {
+		return d
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.extendable == nil {
+		l.extendable = map[string]extendable{}
+	}
+	l.extendable[o.file] = extendable{content, d}
+	return d
 }
 
 // extended finds what the last document of a chain extends.

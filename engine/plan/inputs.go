@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
@@ -163,7 +164,7 @@ func (in *Inputs) customerValues() map[string]any {
 
 // check reports what is wrong with the inputs whatever the pipeline is.
 func (in *Inputs) check() (diags diag.List) {
-	if in.RunID != "" && !runIDPattern.MatchString(in.RunID) {
+	if in.RunID != "" && !runIDPattern().MatchString(in.RunID) {
 		diags.Add(diag.Diagnostic{Code: CodeRunID, Severity: diag.Error, Pointer: "/run_id", Message: fmt.Sprintf("%q is no identifier of a run", printable(in.RunID)),
 			Hint: "it names files: up to 200 letters, digits, dots, dashes and underscores, the first a letter or a digit"})
 	}
@@ -183,7 +184,8 @@ func (in *Inputs) check() (diags diag.List) {
 	return diags
 }
 
-var runIDPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$`)
+// It is large when compiled, so no process does that before it needs it.
+var runIDPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$`) })
 
 var traceparentPattern = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$`)
 

@@ -104,7 +104,7 @@ func (s *Settings) checkPartitions() error {
 // check finds contradictions between settings of the connection.
 func (s *Settings) check() error {
 	switch {
-	case !zonePattern.MatchString(s.TimeZone):
+	case !zonePattern().MatchString(s.TimeZone):
 		return settingsFault("time_zone is neither server, an offset such as +10:00 nor the name of a zone")
 	case (s.TLSCert == "") != (s.TLSKey == ""):
 		return settingsFault("tls_cert and tls_key go together, and one is missing")

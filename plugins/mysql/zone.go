@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/zone"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -15,7 +16,7 @@ import (
 // zoneServer is the value of the setting time_zone that leaves the zone as the server has it.
 const zoneServer = "server"
 
-var zonePattern = regexp.MustCompile(`^[A-Za-z0-9_+:/-]{1,64}$`)
+var zonePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_+:/-]{1,64}$`) })
 
 // setZone sets the session's time zone, when one is asked for, and finds out which holds.
 // What SQL computes (CURDATE, a range on a TIMESTAMP) and what the text of a TIMESTAMP

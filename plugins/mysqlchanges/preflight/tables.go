@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/changerow"
 	"github.com/cipherstream/cipherstream/plugins/mysql"
@@ -177,9 +178,11 @@ const (
 var eachName = regexp.MustCompile(quotedName)
 
 // foreignKey is a line of SHOW CREATE TABLE, which account and catalogue show the same: information_schema shows constraints
-// only to who may write.
-var foreignKey = regexp.MustCompile(`^  CONSTRAINT (` + quotedName + `) FOREIGN KEY \(` + quotedNames + `\) REFERENCES (?:(` + quotedName + `)\.)?(` + quotedName +
-	`) \(` + quotedNames + `\)( ON DELETE (?:RESTRICT|CASCADE|SET NULL|NO ACTION|SET DEFAULT))?( ON UPDATE (?:RESTRICT|CASCADE|SET NULL|NO ACTION|SET DEFAULT))?,?$`)
+// only to who may write. It is compiled when it is needed: every plugin process would pay for it.
+var foreignKey = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^  CONSTRAINT (` + quotedName + `) FOREIGN KEY \(` + quotedNames + `\) REFERENCES (?:(` + quotedName + `)\.)?(` + quotedName +
+		`) \(` + quotedNames + `\)( ON DELETE (?:RESTRICT|CASCADE|SET NULL|NO ACTION|SET DEFAULT))?( ON UPDATE (?:RESTRICT|CASCADE|SET NULL|NO ACTION|SET DEFAULT))?,?$`)
+})
 
 // unquote takes the quotes off a name.
 func unquote(name string) string {
@@ -193,7 +196,7 @@ func unquote(name string) string {
 // silentKeys reads the foreign keys that change rows of a table out of its definition.
 func silentKeys(definition string) (keys []ForeignKey) {
 	for line := range strings.Lines(definition) {
-		m := foreignKey.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
+		m := foreignKey().FindStringSubmatch(strings.TrimRight(line, "\r\n"))
 		if m == nil {
 			continue
 		}
