@@ -65,7 +65,7 @@ func TestPluginNew(t *testing.T) {
 
 func TestNextStepsWithoutSDK(t *testing.T) {
 	want := "no checkout of the SDK is known: README.md says how to give one in go.mod\nnext: cd 'a folder'\n"
-	if got := nextSteps("a folder", ""); got != want {
+	if got := nextSteps("a folder", "", "go"); got != want {
 		t.Errorf("got %q", got)
 	}
 }
