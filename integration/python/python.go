@@ -33,6 +33,9 @@ var StandardWebhooks = sync.OnceValues(func() (string, error) { return environme
 // Mail returns the path of a Python that has aiosmtpd, in an environment of its own.
 var Mail = sync.OnceValues(func() (string, error) { return environment("mail.txt") })
 
+// Plugins returns the path of a Python that has what the SDK for plugins in Python needs, in an environment of its own.
+var Plugins = sync.OnceValues(func() (string, error) { return environment("plugins.txt") })
+
 // environment makes the environment with the packages of a file of integration/scripts, if it is not there.
 func environment(requirements string) (string, error) {
 	_, file, _, ok := runtime.Caller(0)
