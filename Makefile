@@ -62,7 +62,7 @@ LONG          := ./integration/e2e ./integration/sandbox ./integration/service
 # Packages that start programs and servers as those of OUTSIDE do, and do one thing at a time in their own process, with
 # code that the tests beside it do with the race detector.
 PROCESSES     := ./integration/debugging ./integration/examples ./integration/mysqlchanges ./integration/mysqlsource ./integration/nodeplugin \
-	./integration/python ./integration/scaffold ./plugins/bundle ./plugins/mysqlchanges/row
+	./integration/python ./integration/pythonplugin ./integration/scaffold ./plugins/bundle ./plugins/mysqlchanges/row
 # Tests by name that start processes of their own binary, over and over, one after the other, and of values by the million or
 # of every byte of something, or of thousands of requests, or of hours of a clock of their own, in one goroutine of their own
 # or nearly so, which the race detector makes many times slower as well. They run without it, in full; smaller tests of the

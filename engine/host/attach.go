@@ -78,6 +78,9 @@ func (h *Host) programOf(plugin string) (program string, args []string, err erro
 		return "", nil, unknownPlugin(plugin)
 	}
 	program = filepath.Join(h.cfg.PluginDir, entry.Program())
+	if entry.Bundle {
+		program = filepath.Join(program, BundleProgram)
+	}
 	if path, err := filepath.Abs(program); err == nil {
 		program = path
 	}

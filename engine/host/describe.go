@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -36,9 +37,14 @@ func (h *Host) Try(ctx context.Context, entry LockEntry, from string) (Offer, er
 	return p.Describe(ctx)
 }
 
-// Pin returns an entry for a program that is in no lock file, and the folder of the program, for StartEntry and Try.
+// Pin returns an entry for a program, or a bundle's folder, that is in no lock file, and the folder of the program, for StartEntry and Try.
 // The entry grants nothing.
 func Pin(ctx context.Context, program string) (entry LockEntry, folder string, err error) {
+	name := filepath.Base(program)
+	if info, err := os.Stat(program); err == nil && info.IsDir() {
+		digest, err := HashBundle(ctx, program)
+		return LockEntry{Name: name, File: name, SHA256: digest, Bundle: true}, filepath.Dir(program), err
+	}
 	file, err := OpenProgram(program)
 	if err != nil {
 		return LockEntry{}, "", err
@@ -48,7 +54,6 @@ func Pin(ctx context.Context, program string) (entry LockEntry, folder string, e
 	if _, err := io.Copy(hash, interruptible{ctx, file}); err != nil {
 		return LockEntry{}, "", fault.New(codeProgram, fault.Usage, "the program cannot be read: %w", err)
 	}
-	name := filepath.Base(program)
 	return LockEntry{Name: name, File: name, SHA256: hex.EncodeToString(hash.Sum(nil))}, filepath.Dir(program), nil
 }
 

@@ -78,6 +78,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -159,7 +160,8 @@ type Host struct {
 		once  sync.Once
 		found obstacles
 	}
-	warned sync.Map // names of plugins that run unconfined
+	warned  sync.Map // names of plugins that run unconfined
+	bundles bundleStates
 
 	mu     sync.Mutex
 	dir    *scratch // nil until something needs it
@@ -373,7 +375,15 @@ func (h *Host) startEntry(ctx context.Context, entry LockEntry, from string, rea
 	if err != nil {
 		return nil, err
 	}
-	program, err := entry.verifiedCopy(ctx, from, dir)
+	var program string
+	if entry.Bundle {
+		if program, err = h.verifiedBundle(ctx, entry, from); err == nil {
+			// It is read where it is, and a confined process cannot write it.
+			reach = append(slices.Clone(reach), Reach{Path: filepath.Dir(program)})
+		}
+	} else {
+		program, err = entry.verifiedCopy(ctx, from, dir)
+	}
 	if err == nil && confined.isolation.Confined {
 		err = h.confine(&confined, dir, program, reach)
 	}

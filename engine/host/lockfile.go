@@ -41,9 +41,11 @@ type Lockfile struct {
 type LockEntry struct {
 	Name    string `yaml:"name"`
 	Version string `yaml:"version"`
-	// SHA256 is the digest of the program, in lower-case hexadecimal.
+	// SHA256 is the digest of the program, or of the whole bundle (HashBundle), in lower-case hexadecimal.
 	SHA256 string `yaml:"sha256"`
-	// File is the program's name in the plugin directory; default ProgramPrefix + Name.
+	// Bundle says that the plugin is a folder with all that it needs, of which BundleProgram is the program.
+	Bundle bool `yaml:"bundle,omitempty"`
+	// File is the name of the program, or of the bundle's folder, in the plugin directory; default ProgramPrefix + Name.
 	File string `yaml:"file,omitempty"`
 	// Origin is the URL or the path that the program was installed from; empty if it was put there by hand.
 	// It is for people: nothing is read from there.

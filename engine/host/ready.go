@@ -120,7 +120,7 @@ func stateOf(path string) (fileState, error) {
 
 // startsAs reports whether both entries start a process in the same way.
 func (e *LockEntry) startsAs(other *LockEntry) bool {
-	return e.SHA256 == other.SHA256 && e.Program() == other.Program() && e.Network == other.Network && e.Grants == other.Grants &&
+	return e.SHA256 == other.SHA256 && e.Bundle == other.Bundle && e.Program() == other.Program() && e.Network == other.Network && e.Grants == other.Grants &&
 		slices.Equal(e.Files, other.Files)
 }
 

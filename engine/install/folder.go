@@ -59,9 +59,13 @@ func lockFolder(ctx context.Context, dir string) (*folder, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-	for _, name := range regularFiles(dir) {
-		if partialProgram.MatchString(name) {
-			os.Remove(filepath.Join(dir, name))
+	for _, e := range entriesOf(dir) {
+		switch {
+		case !partialProgram.MatchString(e.Name()):
+		case e.Type().IsRegular():
+			os.Remove(filepath.Join(dir, e.Name()))
+		case e.IsDir():
+			_ = host.RemoveBundle(filepath.Join(dir, e.Name()))
 		}
 	}
 	return &folder{dir: dir, lock: lock}, nil
@@ -146,12 +150,17 @@ func put(ctx context.Context, dir, program string, entry host.LockEntry,
 // called like them is not this program's to remove.
 func programsOf(ctx context.Context, dir, plugin string) (files []string) {
 	prefix := host.ProgramPrefix + plugin + "-"
-	for _, name := range regularFiles(dir) {
+	for _, e := range entriesOf(dir) {
+		name := e.Name()
 		short, ok := strings.CutPrefix(name, prefix)
-		if !ok || !shortDigest.MatchString(short) {
+		if !ok || !shortDigest.MatchString(short) || !e.Type().IsRegular() && !e.IsDir() {
 			continue
 		}
-		if digest, err := digestOf(ctx, filepath.Join(dir, name)); err == nil && programName(plugin, digest) == name {
+		digest := digestOf
+		if e.IsDir() {
+			digest = host.HashBundle
+		}
+		if digest, err := digest(ctx, filepath.Join(dir, name)); err == nil && programName(plugin, digest) == name {
 			files = append(files, name)
 		}
 	}
@@ -164,15 +173,10 @@ var (
 	shortDigest    = regexp.MustCompile(`^[0-9a-f]{12}$`)
 )
 
-// regularFiles lists the names of the files in a folder, as far as it can be read: no links, no folders.
-func regularFiles(dir string) (names []string) {
+// entriesOf lists what is in a folder, as far as it can be read.
+func entriesOf(dir string) []fs.DirEntry {
 	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		if e.Type().IsRegular() {
-			names = append(names, e.Name())
-		}
-	}
-	return names
+	return entries
 }
 
 func digestOf(ctx context.Context, path string) (string, error) {
@@ -190,24 +194,40 @@ func digestOf(ctx context.Context, path string) (string, error) {
 
 // write puts the program under its name, whole and on disk.
 func (f *folder) write(ctx context.Context, program string, entry host.LockEntry) error {
-	from, err := host.OpenProgram(program)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
 	temporary := filepath.Join(f.dir, "."+entry.File+partial)
-	digest, err := host.CopyProgram(ctx, temporary, from, 0o555, true)
+	digest, err := writeProgram(ctx, temporary, program, entry.Bundle)
 	if err == nil && digest != entry.SHA256 {
 		err = fault.New(CodeDigest, fault.Internal, "the program of plugin %q has changed after it was tried: its sha256 is %s, not %s", entry.Name, digest, entry.SHA256)
 	}
+	target := filepath.Join(f.dir, entry.File)
+	if err == nil && entry.Bundle {
+		// A folder takes the place of no other: one that is whole stays, and what is broken goes first.
+		if there, hashErr := host.HashBundle(ctx, target); hashErr == nil && there == digest {
+			return host.RemoveBundle(temporary)
+		}
+		err = errors.Join(ctx.Err(), host.RemoveBundle(target))
+	}
 	if err == nil {
-		err = os.Rename(temporary, filepath.Join(f.dir, entry.File))
+		err = os.Rename(temporary, target)
 	}
 	if err != nil {
-		os.Remove(temporary)
+		_ = host.RemoveBundle(temporary)
 		return err
 	}
 	return f.sync()
+}
+
+// writeProgram copies a program, or a bundle, to a name that it does not have yet, and returns its digest.
+func writeProgram(ctx context.Context, to, program string, bundle bool) (string, error) {
+	if bundle {
+		return host.CopyBundle(ctx, to, program, true)
+	}
+	from, err := host.OpenProgram(program)
+	if err != nil {
+		return "", err
+	}
+	defer from.Close()
+	return host.CopyProgram(ctx, to, from, 0o555, true)
 }
 
 // Remove takes a plugin out of the folder and returns its entry. What is wrong with
@@ -241,7 +261,15 @@ func (l *lockText) removeProgram(dir, file string) error {
 	if slices.ContainsFunc(l.lock.Plugins, func(e host.LockEntry) bool { return e.Program() == file }) {
 		return nil
 	}
-	if err := os.Remove(filepath.Join(dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(dir, file)
+	if info, err := os.Lstat(path); err == nil && info.IsDir() {
+		// Only what is a bundle goes: the lock file may name any folder beside it.
+		if !exists(filepath.Join(path, host.BundleProgram)) {
+			return nil
+		}
+		return host.RemoveBundle(path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

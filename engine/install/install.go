@@ -56,7 +56,7 @@ type Config struct {
 
 // Request says what to install.
 type Request struct {
-	// From is a path, or a URL with https.
+	// From is the path of a program or of a bundle's folder, or the URL, with https, of a program.
 	From string
 	// SHA256 is what the program's digest must be, in hexadecimal. It may be empty.
 	SHA256 string
@@ -122,7 +122,16 @@ func Install(ctx context.Context, cfg Config, req Request) (*Installed, error) {
 	if err := req.trust(ctx, from, path, digest); err != nil {
 		return nil, err
 	}
-	entry := host.LockEntry{Name: req.Name, SHA256: digest, File: candidate, Origin: from.origin(),
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, fault.New(CodeFolder, fault.Internal, "the program is gone: %w", err)
+	}
+	bundle := info.IsDir()
+	if bundle {
+		// The host does not sweep what it may not write.
+		defer host.RemoveBundle(path)
+	}
+	entry := host.LockEntry{Name: req.Name, SHA256: digest, Bundle: bundle, File: candidate, Origin: from.origin(),
 		Files: req.AllowFiles}
 	if entry.Name == "" {
 		entry.Name = guessName(from.base())
@@ -139,7 +148,7 @@ func Install(ctx context.Context, cfg Config, req Request) (*Installed, error) {
 	if err != nil {
 		return nil, err
 	}
-	entry = host.LockEntry{Name: offer.Plugin, Version: offer.Version, SHA256: digest, File: programName(offer.Plugin, digest),
+	entry = host.LockEntry{Name: offer.Plugin, Version: offer.Version, SHA256: digest, Bundle: bundle, File: programName(offer.Plugin, digest),
 		Origin: entry.Origin, Network: offer.Network, Files: req.AllowFiles}
 	entry.Grants = entry.GrantsOf()
 	done := &Installed{Entry: entry, Offer: offer, Warnings: overlaps(offer, others)}

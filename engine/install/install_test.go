@@ -229,7 +229,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"nothing", install.Request{}, install.CodeSource, fault.Usage, "nothing was given"},
 		{"missing", install.Request{From: filepath.Join(t.TempDir(), "gone")}, install.CodeSource, fault.Usage, "the program cannot be read"},
-		{"folder", install.Request{From: t.TempDir()}, "plugin.program", fault.Usage, "is no file that holds a program"},
+		{"folder", install.Request{From: t.TempDir()}, "plugin.program", fault.Usage, "it has no program called \"plugin\""},
 		{"named pipe", install.Request{From: pipe}, "plugin.program", fault.Usage, "is no file that holds a program"},
 		{"huge", install.Request{From: long}, "plugin.program", fault.Usage, "is larger than 512 MiB"},
 		{"plain http", install.Request{From: "http://localhost/upper"}, install.CodeSource, fault.Usage, `https only, not with "http"`},

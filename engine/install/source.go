@@ -59,6 +59,15 @@ func parseSource(text string) (source, error) {
 
 func (s source) remote() bool { return s.url != nil }
 
+// bundle reports whether it is the folder of a bundle.
+func (s source) bundle() bool {
+	if s.url != nil {
+		return false
+	}
+	info, err := os.Stat(s.path)
+	return err == nil && info.IsDir()
+}
+
 // origin is what the lock file says: no query, which may grant access.
 func (s source) origin() string {
 	if s.url == nil {
@@ -84,6 +93,9 @@ func (s source) fetch(ctx context.Context, cfg Config, to string, progress func(
 	real, err := filepath.EvalSymlinks(s.path)
 	if err != nil {
 		return "", fault.New(CodeSource, fault.Usage, "the program cannot be read: %w", err)
+	}
+	if s.bundle() {
+		return copied(host.CopyBundle(ctx, to, real, false))
 	}
 	file, err := host.OpenProgram(real)
 	if err != nil {

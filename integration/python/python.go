@@ -39,6 +39,9 @@ var Peers = sync.OnceValues(func() (string, error) { return environment("peers.t
 // DuckDB returns the path of a Python that has DuckDB with its extension for MySQL, in an environment of its own.
 var DuckDB = sync.OnceValues(func() (string, error) { return environment("peers-duckdb.txt") })
 
+// Plugins returns the path of a Python that has what the SDK for plugins in Python needs, in an environment of its own.
+var Plugins = sync.OnceValues(func() (string, error) { return environment("plugins.txt") })
+
 // environment makes the environment with the packages of a file of integration/scripts, if it is not there.
 func environment(requirements string) (string, error) {
 	_, file, _, ok := runtime.Caller(0)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generates sdk/control/controlpb from its .proto file. protoc comes from the
+# Generates sdk/control/controlpb, and its like in sdk/python, from the .proto file. protoc comes from the
 # machine; the generators are built at the versions given, outside of the module.
 #
 # usage: proto.sh PROTOC_GEN_GO_VERSION PROTOC_GEN_GO_GRPC_VERSION
@@ -12,3 +12,5 @@ go install "google.golang.org/protobuf/cmd/protoc-gen-go@$1"
 go install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$2"
 PATH="$GOBIN:$PATH" protoc --go_out=. --go_opt=paths=source_relative \
 	--go-grpc_out=. --go-grpc_opt=paths=source_relative sdk/control/controlpb/control.proto
+"$(bash integration/scripts/python.sh plugins.txt)" -m grpc_tools.protoc -I sdk/control/controlpb \
+	--python_out=sdk/python/cipherstream control.proto

@@ -41,6 +41,12 @@ func (a *app) pluginInstallCommand() *cobra.Command {
 plugins, and pin it there in plugins.lock by name, version, SHA-256 and origin.
 From then on nothing but this very program is started under its name.
 
+PATH may be the folder of a bundle: a plugin with all that it needs, such as a Python or
+JavaScript program with its packages. Its program is the file "plugin" in it. The folder is
+copied, and pinned by one SHA-256 over everything in it; a link may lead to a program in
+/usr/local/bin, /usr/bin or /bin, which is the system's and not pinned, and nowhere else
+out of the folder. Whenever the plugin is started, all of it is verified.
+
 A program from a URL is not started before its SHA-256 is known to be right: give
 the one that its publisher names with --sha256. Without it you are shown the digest
 of what came, and asked; --yes accepts it unseen.

@@ -63,9 +63,27 @@ func TestPluginNew(t *testing.T) {
 	}
 }
 
+// TestPluginNewPython: a plugin in Python has no go.mod, and its Makefile knows the SDK.
+func TestPluginNewPython(t *testing.T) {
+	t.Setenv(envSDK, "")
+	sdk := repository(t)
+	t.Chdir(t.TempDir())
+	got := cmdtest.Call(t, "plugin", "new", "upper", "--kind", "filter", "--language", "python")
+	if want := "wrote the filter upper, 8 files, into upper\nwith the SDK in " + sdk + "\nnext: cd upper && make test\n"; got.Code != 0 || got.Stdout != want {
+		t.Errorf("%d: %s%s\nwant:\n%s", got.Code, got.Stdout, got.Stderr, want)
+	}
+	makefile, err := os.ReadFile("upper/Makefile")
+	if err != nil || !strings.Contains(string(makefile), "\nSDK          ?= "+sdk+"\n") {
+		t.Errorf("%v: %s", err, makefile)
+	}
+	if got := cmdtest.Call(t, "plugin", "new", "lower", "--kind", "filter", "--language", "cobol"); got.Code != terminal.ExitUsage || !strings.Contains(got.Stderr, "languages are go, python") {
+		t.Errorf("%d: %s%s", got.Code, got.Stdout, got.Stderr)
+	}
+}
+
 func TestNextStepsWithoutSDK(t *testing.T) {
 	want := "no checkout of the SDK is known: README.md says how to give one in go.mod\nnext: cd 'a folder'\n"
-	if got := nextSteps("a folder", ""); got != want {
+	if got := nextSteps("a folder", "", "go"); got != want {
 		t.Errorf("got %q", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -37,7 +38,7 @@ func (a *app) pluginTestCommand() *cobra.Command {
 		Use:   "test PROGRAM",
 		Short: "Test that a plugin keeps the contract of its stages",
 		Long: `Test that a plugin keeps the contract of its stages. PROGRAM is the plugin's program,
-in whatever language; it need not be in plugins.lock. It is started as in a run, once
+in whatever language, or the folder of a bundle; it need not be in plugins.lock. It is started as in a run, once
 for every case, with rows and bytes on its socket that are hard to get right: every type,
 nulls, no rows, huge values, an input that breaks off, a cancellation. A sink is killed
 while it writes, and asked in another process to undo what it had announced.
@@ -96,7 +97,7 @@ func (a *app) pluginTest(ctx context.Context, program string, o pluginTestOption
 	if err != nil {
 		return err
 	}
-	cfg, _, err := programConfig(program, "tested", nil)
+	path, err := testedPath(program)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func (a *app) pluginTest(ctx context.Context, program string, o pluginTestOption
 		return err
 	}
 	defer h.Close()
-	pinned, err := pinProgram(ctx, h, cfg.Executable, files)
+	pinned, err := pinProgram(ctx, h, path, files)
 	if err != nil {
 		return err
 	}
@@ -142,6 +143,19 @@ func (a *app) pluginTest(ctx context.Context, program string, o pluginTestOption
 		}
 	}
 	return a.concludePluginTest(offer, len(chosen), results)
+}
+
+// testedPath is the path of a program, or of a bundle's folder.
+func testedPath(program string) (string, error) {
+	if info, err := os.Stat(program); err == nil && info.IsDir() {
+		path, err := filepath.Abs(program)
+		if err != nil {
+			return "", terminal.UsageFault("the bundle cannot be found: %w", err)
+		}
+		return path, nil
+	}
+	cfg, _, err := programConfig(program, "tested", nil)
+	return cfg.Executable, err
 }
 
 // killable is a process of the host that the checks can kill, to see what is left and whether it can be undone

@@ -25,7 +25,8 @@ func (a *app) pluginVerifyCommand() *cobra.Command {
 		Use:   "verify [NAME...]",
 		Short: "Check that the plugins are what plugins.lock says",
 		Long: `Check the plugins of plugins.lock, or those that are named: the program is there,
-its SHA-256 is the one that is pinned, it starts, it speaks this program's protocol
+its SHA-256 (of a bundle, that of the
+whole folder) is the one that is pinned, it starts, it speaks this program's protocol
 version, it has the name and the version that are pinned, and it asks for no network
 that it is not granted. A program with another SHA-256 is not started. What the system
 does not keep a plugin from, of files, network, processes and memory, is named.

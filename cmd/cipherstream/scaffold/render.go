@@ -35,6 +35,22 @@ var layout = []struct {
 	{"EXAMPLE/pipeline.yaml", "pipeline.yaml", ""},
 }
 
+// pythonLayout is the same of a program in Python.
+var pythonLayout = []struct {
+	template, name string
+	only           stage.Kind
+}{
+	{"python-common/gitignore", ".gitignore", ""},
+	{"python-common/Makefile", "Makefile", ""},
+	{"python-common/README.md", "README.md", ""},
+	{"python-common/file.py", "file.py", stage.KindSink},
+	{"python-common/plugin", "plugin", ""},
+	{"python-common/requirements.txt", "requirements.txt", ""},
+	{"EXAMPLE/pipeline.yaml", "pipeline.yaml", ""},
+	{"python-EXAMPLE/plugin.test.yaml", "plugin.test.yaml", ""},
+	{"python-EXAMPLE/stage.py", "stage.py", ""},
+}
+
 // Example is a stage that a module can begin with.
 type Example struct {
 	Kind stage.Kind
@@ -99,7 +115,7 @@ type file struct {
 
 // render makes the files of the module, in the order of their names, for a module in dir.
 func (m Module) render(dir string) ([]file, error) {
-	needs, sums, err := m.requirements(dir)
+	needs, sums, err := m.requirements(dir) // and of Python, where the SDK is
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +132,11 @@ func (m Module) render(dir string) ([]file, error) {
 	}
 	var files []file
 	names := strings.NewReplacer("EXAMPLE", x.folder(), "KIND", string(m.Kind))
-	for _, l := range layout {
+	of := layout
+	if m.Language == Python {
+		of = pythonLayout
+	}
+	for _, l := range of {
 		if l.only != "" && l.only != m.Kind {
 			continue
 		}
@@ -130,7 +150,9 @@ func (m Module) render(dir string) ([]file, error) {
 		}
 		files = append(files, file{names.Replace(l.name), []byte(text)})
 	}
-	files = append(files, file{"go.sum", sums})
+	if m.Language == Go {
+		files = append(files, file{"go.sum", sums})
+	}
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	return files, nil
 }

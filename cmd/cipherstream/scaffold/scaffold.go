@@ -1,4 +1,4 @@
-// Package scaffold writes the Go module of a new plugin: one stage that does something small, its tests, and what is needed
+// Package scaffold writes the Go module, or the Python program, of a new plugin: one stage that does something small, its tests, and what is needed
 // to build, test and install it. It owns the templates, the modules that a plugin needs, and how files come into being: all
 // of them or none. It never runs a program, never writes over a file, and knows nothing of the command line.
 package scaffold
@@ -24,7 +24,9 @@ type Module struct {
 	// Kind is the kind of its stage, and Variant the example of that kind that it begins with. Default: the usual one.
 	Kind    stage.Kind
 	Variant string
-	// Path is the module's path. Default: example.com/cipherstream-plugin-NAME.
+	// Language is that of the code: Go, or Python. Default: Go.
+	Language string
+	// Path is the path of a Go module. Default: example.com/cipherstream-plugin-NAME.
 	Path string
 	// SDKVersion is the version of the SDK, without a v.
 	SDKVersion string
@@ -32,6 +34,15 @@ type Module struct {
 	// the working directory, and stays relative in go.mod. Empty: go.mod has no replacement.
 	SDK string
 }
+
+// The languages of plugins.
+const (
+	Go     = "go"
+	Python = "python"
+)
+
+// Languages are all that there are, the usual one first.
+var Languages = []string{Go, Python}
 
 // Codes of this package's faults.
 const (
@@ -67,6 +78,14 @@ func (m Module) checked() (Module, error) {
 			return m, f.WithHint("variants are %s; without one it is the usual %s", strings.Join(variants, ", "), m.Kind)
 		}
 		return m, f.WithHint("leave the variant out: there is one %s", m.Kind)
+	}
+	switch {
+	case m.Language == "":
+		m.Language = Go
+	case !slices.Contains(Languages, m.Language):
+		return m, usage(codeModule, "%q is no language of plugins", m.Language).WithHint("languages are %s", strings.Join(Languages, ", "))
+	case m.Language == Python && m.Path != "":
+		return m, usage(codeModule, "a plugin in Python is no Go module, and has no path").WithHint("leave --module out")
 	}
 	if m.Path == "" {
 		m.Path = "example.com/" + program(m.Name)
