@@ -88,6 +88,10 @@ done_with_programs() {
 		echo "deps: the mail server of the tests (mail.txt) cannot be had here" >&2
 		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
 	}
+	bash "$(dirname "${BASH_SOURCE[0]}")/python.sh" plugins.txt >/dev/null || {
+		echo "deps: what plugins in Python need (plugins.txt) cannot be had here" >&2
+		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
+	}
 	bash "$(dirname "${BASH_SOURCE[0]}")/../images/prepare.sh" || {
 		echo "deps: not every server of the tests can be had here" >&2
 		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
