@@ -34,7 +34,7 @@ STREAM_CHANGES ?= 100000
 
 # What is tested with Go alone: no server, no other program.
 UNIT := ./cmd/cipherstream/scaffold ./engine/diag ./engine/document ./engine/plan ./engine/pipelinetest ./integration/repo \
-	./plugins/columns ./plugins/contract ./plugins/where ./plugins/internal/naming ./plugins/internal/parse \
+	./plugins/columns ./plugins/contract ./plugins/deduplicate ./plugins/derive ./plugins/limit ./plugins/where ./plugins/internal/naming ./plugins/internal/parse \
 	./sdk/config ./sdk/control ./sdk/fault ./sdk/runner ./sdk/wire
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64

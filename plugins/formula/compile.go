@@ -37,7 +37,6 @@ func rowName(e ast.Expr) (string, bool) {
 func (c *compiler) compile(e ast.Expr) *node {
 	n := c.compileKind(e)
 	n.e = e
-	c.nodes[e.ID()] = n
 	return n
 }
 
@@ -265,7 +264,7 @@ func (c *compiler) call(e ast.Expr) *node {
 	}
 	f, ok := c.functions[name]
 	if !ok {
-		n := c.problem(e, "there is no function %q%s", printable(name), naming.DidYouMean(name, FunctionNames()))
+		n := c.problem(e, "there is no function %q%s", printable(name), naming.DidYouMean(name, functionNames()))
 		if instead := otherNames[strings.ToLower(name)]; instead != "" {
 			c.hint("%s", instead)
 		}
@@ -277,8 +276,8 @@ func (c *compiler) call(e ast.Expr) *node {
 	return f.compile(c, e, args, made)
 }
 
-// FunctionNames are the names of all functions, sorted.
-func FunctionNames() []string { return slices.Sorted(maps.Keys(functions())) }
+// functionNames are the names of all functions, sorted.
+func functionNames() []string { return slices.Sorted(maps.Keys(functions())) }
 
 // condition is a boolean that is false where it is NULL, as a condition is.
 func (c *compiler) condition(e ast.Expr, n *node) eval {

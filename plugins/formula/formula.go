@@ -58,22 +58,8 @@ type Formula struct {
 	Type     Type
 	Nullable bool
 
-	eval  eval
-	parts []Part
+	eval eval
 }
-
-// Part is a part of an expression and its type.
-type Part struct {
-	// Text is the part as CEL writes it, and Depth how deep it stands; 0 is the whole.
-	Text  string
-	Depth int
-	Type  Type
-	// Nullable is true where it may be NULL.
-	Nullable bool
-}
-
-// Parts are the expression and its parts, an outer one before the inner ones.
-func (f *Formula) Parts() []Part { return f.parts }
 
 // node is a compiled part of an expression.
 type node struct {
@@ -98,7 +84,6 @@ type compiler struct {
 	params    config.Parameters
 	names     []string
 	info      *ast.SourceInfo
-	nodes     map[int64]*node
 	functions map[string]function
 	failed    *fault.Fault
 	spans     map[int64][2]int
@@ -156,7 +141,7 @@ func grammar() (*cel.Env, error) {
 // Compile reads an expression and finds its types. The fault says what is wrong, and where in the expression; the schema
 // may have columns of which only the names are known, and then the expression is only checked.
 func Compile(text string, params config.Parameters, schema *arrow.Schema) (*Formula, error) {
-	c := &compiler{text: []rune(text), schema: schema, params: params, names: naming.Names(schema), functions: functions(), nodes: map[int64]*node{}, spans: map[int64][2]int{}}
+	c := &compiler{text: []rune(text), schema: schema, params: params, names: naming.Names(schema), functions: functions(), spans: map[int64][2]int{}}
 	env, err := grammar()
 	if err != nil {
 		return nil, fmt.Errorf("formula: the language cannot be set up: %w", err)
@@ -184,9 +169,7 @@ func Compile(text string, params config.Parameters, schema *arrow.Schema) (*Form
 	if c.failed != nil {
 		return nil, c.failed
 	}
-	f := &Formula{Type: n.t, Nullable: n.nullable || n.t.Kind == Null, eval: n.eval}
-	c.explain(f, tree.Expr(), 0)
-	return f, nil
+	return &Formula{Type: n.t, Nullable: n.nullable || n.t.Kind == Null, eval: n.eval}, nil
 }
 
 const mostProblems = 5
@@ -344,27 +327,4 @@ func printable(text string) string {
 		}
 		return r
 	}, text)
-}
-
-// explain lists the parts that have a type of their own, with constants left out.
-func (c *compiler) explain(f *Formula, e ast.Expr, depth int) {
-	n := c.nodes[e.ID()]
-	if n == nil {
-		return
-	}
-	from, to := c.span(e)
-	f.parts = append(f.parts, Part{Text: string(c.text[from:to]), Depth: depth, Type: n.t, Nullable: n.nullable || n.t.Kind == Null})
-	if e.Kind() != ast.CallKind {
-		return
-	}
-	if _, is := rowName(e); is {
-		return
-	}
-	call := e.AsCall()
-	if call.IsMemberFunction() {
-		c.explain(f, call.Target(), depth+1)
-	}
-	for _, a := range call.Args() {
-		c.explain(f, a, depth+1)
-	}
 }
