@@ -23,12 +23,10 @@ import (
 //
 // # Why not by the place in the log
 //
-// MariaDB says which place of its log a snapshot has (SHOW STATUS LIKE 'Binlog_snapshot_%'), and needs no lock for it. But the
-// status variables are one for all sessions: who asks while another session asks for its status, a monitor's SHOW STATUS
-// included, may be told the other's place. Under 2,000 transactions a second on 11.8, 18,544 pairs of snapshots with one place
-// had the same rows as long as one session asked at a time, commits that were stopped between log and engine included; when
-// four asked at once, 97 of 1,618 pairs with one place had other rows. Nothing tells a place that is another's. A snapshot
-// of MySQL has no place at all, and its gtid_executed has a transaction only after it is visible.
+// MariaDB says which place of its log a snapshot has (SHOW STATUS LIKE 'Binlog_snapshot_%'), and needs no lock for it. But
+// snapshots that say the same place were seen to have other rows, when several sessions asked for their status at once; the
+// answer seems to be one for all sessions, so that a monitor's SHOW STATUS would be enough. Nothing tells a place that is
+// another's. A snapshot of MySQL has no place at all, and its gtid_executed has a transaction only after it is visible.
 
 const (
 	// lockSeconds is how long the lock is waited for, and with it whoever wants to write to the tables.

@@ -40,7 +40,7 @@ file, or by cipherstream sweep; it is locked as long as somebody writes it.
 On a socket or a device, bytes are on their way before the run has succeeded: whoever
 reads them learns from the run's result, not from the end of the stream, whether they are all.
 
-The SHA-256 takes about a quarter of the processor time of a run that neither compresses nor seals. It is made all the
+The SHA-256 takes up to a quarter of the processor time of a run that neither compresses nor seals. It is made all the
 same unless ` + "`digest: none`" + ` says that nobody reads it, because whoever is given the output later can hold it against the
 receipt, and cannot make up for a digest that was left out. A sealed output has one always, because its receipt is
 authenticated with it.`
