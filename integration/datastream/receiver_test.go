@@ -154,6 +154,19 @@ type kept struct {
 // key names a document.
 type key struct{ Channel, Type, ID string }
 
+// documents is how many documents the copy has, or 0 where that cannot be read yet.
+func (r *receiver) documents() (n int) {
+	db, err := sql.Open("sqlite", "file:"+r.db+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		return 0
+	}
+	defer db.Close()
+	if db.QueryRow("SELECT COUNT(*) FROM documents").Scan(&n) != nil {
+		return 0
+	}
+	return n
+}
+
 // copied reads the copy of a receiver, which may be running.
 func copied(path string) (documents map[key]kept, last map[string]int64, err error) {
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
