@@ -172,17 +172,18 @@ func checkBundleLink(name, target string) error {
 		}
 		return fmt.Errorf("the link %q leads to %q, out of the bundle: it may lead to a program in %s only", name, target, strings.Join(searched, ", "))
 	}
-	// Step by step: a link to "a/../../x" leads out on its way, wherever it ends.
-	depth := strings.Count(name, "/")
+	// Its folder is a real one, so that what leads up from there is known. Behind a name it is not: the name may be a link itself,
+	// and ".." behind it leads up from wherever that one ends.
+	depth, named := strings.Count(name, "/"), false
 	for part := range strings.SplitSeq(target, "/") {
 		switch part {
 		case "", ".":
 		case "..":
-			if depth--; depth < 0 {
-				return fmt.Errorf("the link %q leads to %q, out of the bundle", name, target)
+			if depth--; depth < 0 || named {
+				return fmt.Errorf("the link %q leads to %q, out of the bundle or to where only the disk knows: write \"..\" at its beginning alone", name, target)
 			}
 		default:
-			depth++
+			named = true
 		}
 	}
 	return nil

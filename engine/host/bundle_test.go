@@ -140,6 +140,7 @@ func TestHostileBundles(t *testing.T) {
 		"a linked program":     {func(dir string) error { return relink(dir, BundleProgram, "/usr/bin/env") }, `no program called "plugin"`},
 		"out":                  {link("x", "../x"), `"x" leads to "../x", out of the bundle`},
 		"out and back":         {link("x", "lib/../../bundle/lib"), "out of the bundle"},
+		"out behind a link":    {link("x", "up/../secret"), "out of the bundle"},
 		"a file of the system": {link("x", "/etc/passwd"), "out of the bundle"},
 		"beside interpreters":  {link("x", "/usr/bin/../../etc/passwd"), "out of the bundle"},
 		"the root":             {link("x", "/"), "out of the bundle"},
