@@ -141,6 +141,18 @@ func listBundle(ctx context.Context, dir string, root *os.Root) ([]bundleEntry, 
 	return list, nil
 }
 
+// searched is where interpreters are looked for: PATH in the environment of a plugin.
+var searched = []string{"/usr/local/bin", "/usr/bin", "/bin"}
+
+// reasonOf leaves the path out of an error.
+func reasonOf(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
 func shortened(text string) string {
 	if len(text) > 80 {
 		return text[:80] + "…"

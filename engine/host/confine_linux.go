@@ -1,8 +1,6 @@
 package host
 
 import (
-	"errors"
-	"io/fs"
 	"slices"
 
 	"github.com/cipherstream/cipherstream/engine/host/jail"
@@ -56,13 +54,4 @@ func (h *Host) confine(confined *confinement, dir, program string, reach []Reach
 	confined.jail = h.jailFor(v, dir)
 	confined.jail.Program, confined.jail.Args = program, []string{program}
 	return nil
-}
-
-// reasonOf leaves the path out of an error.
-func reasonOf(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }

@@ -36,9 +36,6 @@ var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/d
 // temporary is the bounded folder in memory.
 const temporary = "/tmp"
 
-// searched is where interpreters are looked for: PATH in the environment of a plugin.
-var searched = []string{"/usr/local/bin", "/usr/bin", "/bin"}
-
 // view is what a confined process sees of the file system. A path means the same inside as for the host.
 type view struct{ places map[string]jail.Place }
 
