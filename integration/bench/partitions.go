@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -77,23 +75,7 @@ func (b *bench) readTable(ctx context.Context, index int) (usage, error) {
 		cmd.Stdout = null
 		return b.measureCommand(ctx, cmd)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return usage{}, err
-	}
-	cmd := exec.Command(self, tableOnly, strconv.Itoa(partitionCounts[index-1]))
-	cmd.Env = b.environment()
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	u, err := b.measureCommand(ctx, cmd)
-	if err != nil {
-		return u, err
-	}
-	rows, err := strconv.ParseInt(strings.TrimSpace(out.String()), 10, 64)
-	if err != nil {
-		return u, err
-	}
-	return u, b.checkRows("the source delivered", rows)
+	return b.readBySelf(ctx, tableOnly, strconv.Itoa(partitionCounts[index-1]))
 }
 
 func (b *bench) reportPartitions(w io.Writer, names []string, results map[string][]usage) error {

@@ -116,6 +116,11 @@ func (p *peersBench) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	secret := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(p.server.Password())
+	defaults := fmt.Sprintf("[client]\nuser=root\npassword=\"%s\"\n", secret)
+	if err := os.WriteFile(filepath.Join(p.folder, "mydumper.cnf"), []byte(defaults), 0o600); err != nil {
+		return err
+	}
 	plain := filepath.Join(p.dir, "plain")
 	if err := build(ctx, plain, "integration/bench/peers/plain"); err != nil {
 		return err
@@ -204,13 +209,6 @@ func (p *peersBench) export(ctx context.Context, one peer, table, columns, forma
 			return u, file, "", err
 		}
 	}
-	if one.name == "mydumper" {
-		secret := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(p.server.Password())
-		text := fmt.Sprintf("[client]\nuser=root\npassword=\"%s\"\n", secret)
-		if err := os.WriteFile(filepath.Join(p.folder, "mydumper.cnf"), []byte(text), 0o600); err != nil {
-			return u, file, "", err
-		}
-	}
 	cmd := one.command(table, columns, format, file)
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
@@ -268,8 +266,10 @@ func (p *peersBench) rounds(ctx context.Context, results []*peerResult) error {
 			case failure != "" || r.peer.name == client:
 			case round == 0:
 				var rows int64
-				if rows, r.bytes, err = countExport(r.format, file); err != nil || rows != p.rows {
-					r.failure = fmt.Sprintf("wrong: %s of %s rows, %s", grouped(rows), grouped(p.rows), p.oneLine(fmt.Sprint(err)))
+				if rows, r.bytes, err = countExport(r.format, file); err != nil {
+					r.failure = "not readable: " + p.oneLine(err.Error())
+				} else if rows != p.rows {
+					r.failure = fmt.Sprintf("wrong: %s of %s rows", grouped(rows), grouped(p.rows))
 				}
 			}
 			if r.failure != "" {

@@ -162,12 +162,15 @@ func (b *bench) runClient(ctx context.Context, count bool) (usage, error) {
 	return u, b.checkRows("the client printed", lines.lines)
 }
 
-func (b *bench) runSource(ctx context.Context) (usage, error) {
+func (b *bench) runSource(ctx context.Context) (usage, error) { return b.readBySelf(ctx, sourceOnly) }
+
+// readBySelf measures this program with arguments by which it reads rows, and prints their number.
+func (b *bench) readBySelf(ctx context.Context, arguments ...string) (usage, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return usage{}, err
 	}
-	cmd := exec.Command(self, sourceOnly)
+	cmd := exec.Command(self, arguments...)
 	cmd.Env = b.environment()
 	var out bytes.Buffer
 	cmd.Stdout = &out

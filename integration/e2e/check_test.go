@@ -117,13 +117,13 @@ GRANT EXECUTE ON PROCEDURE DATABASE.bills TO ACCOUNT_r;
 GRANT ACCOUNT_r TO ACCOUNT@'%';
 `, "ACCOUNT", account), "DATABASE", database))
 		t.Cleanup(func() { s.Exec("DROP USER " + account + "@'%'; DROP ROLE " + account + "_r") })
-		if isMariaDB(s) {
+		if s.IsMariaDB() {
 			s.Exec("SET DEFAULT ROLE " + account + "_r FOR " + account + "@'%'")
 		} else {
 			s.Exec("SET DEFAULT ROLE " + account + "_r TO " + account + "@'%'")
 		}
 		json := "json"
-		if isMariaDB(s) {
+		if s.IsMariaDB() {
 			json = "string" // of MariaDB it is LONGTEXT
 		}
 		w := newWorkspace(t, s.UserDSN(account, "x", database))

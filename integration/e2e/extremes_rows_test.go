@@ -82,7 +82,7 @@ func TestExtremeRows(t *testing.T) {
 		}
 		bounded(t, readFile(t, summary), most)
 
-		if !isMariaDB(s) {
+		if !s.IsMariaDB() {
 			return // the same rows would go the same way
 		}
 		printed := d.must("run", pipeline, "-f", "parquet", "--job", "--object", "narrow.parquet")

@@ -67,7 +67,7 @@ func namesAndKinds(types []typed) (columns []string, kinds []kind) {
 
 func typesOf(t testing.TB, s *servers.Server) []typed {
 	t.Helper()
-	if isMariaDB(s) {
+	if s.IsMariaDB() {
 		return everyType
 	}
 	return mysqlTypes(t, s)

@@ -104,11 +104,11 @@ func TestExtremeValues(t *testing.T) {
 			t.Errorf("the text protocol, every stage in a process of its own: %d bytes, want %d", len(text), len(plain))
 		}
 		format := "parquet"
-		if isMariaDB(s) {
+		if s.IsMariaDB() {
 			format = "arrow"
 		}
 		is(format, digestsOfCells(t, format, w.must("run", usual, "-f", format)))
-		if isMariaDB(s) {
+		if s.IsMariaDB() {
 			return // what comes after the encoder knows no server
 		}
 		sealed := w.must("run", usual, "--encrypted", "--customer", "clinic-7")

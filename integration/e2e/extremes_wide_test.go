@@ -62,7 +62,7 @@ func TestExtremeWidth(t *testing.T) {
 		s.Exec("CREATE VIEW wide AS SELECT * FROM low JOIN high ON c7 = c2055;\n" +
 			"CREATE PROCEDURE all_of_it() SELECT * FROM wide ORDER BY c7")
 		tables := map[string]int{"wide": mostColumns, "inno": innodbColumns}
-		if !isMariaDB(s) {
+		if !s.IsMariaDB() {
 			create("one", "MyISAM", 0, mostColumns)
 			tables["one"] = mostColumns
 		}

@@ -33,7 +33,7 @@ func TestMatrixOfFormats(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server) {
 		// The one has decimals and dates, the other text and many columns.
 		pipeline := "financials_invoices"
-		if isMariaDB(s) {
+		if s.IsMariaDB() {
 			pipeline = "appointments"
 		}
 		const customer = "clinic-7"

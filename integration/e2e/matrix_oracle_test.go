@@ -87,8 +87,6 @@ func eachServer(t *testing.T, test func(t *testing.T, s *servers.Server)) {
 	}
 }
 
-func isMariaDB(s *servers.Server) bool { return strings.Contains(s.Version(), "MariaDB") }
-
 // deliveriesOf is a workspace with a database of that server and a bucket.
 func deliveriesOf(t testing.TB, s *servers.Server, store *servers.Store) *deliveries {
 	t.Helper()

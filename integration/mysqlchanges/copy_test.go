@@ -147,7 +147,7 @@ func testCompressed(t *testing.T, s server) {
 		values = append(values, fmt.Sprintf("(%d, '%s')", i, strings.Repeat(fmt.Sprint("long ", i), 20)))
 	}
 	on := "SET SESSION binlog_transaction_compression = ON;"
-	mariaDB := strings.Contains(s.Version(), "MariaDB")
+	mariaDB := s.IsMariaDB()
 	if mariaDB {
 		on = "SET GLOBAL log_bin_compress = ON;"
 	}

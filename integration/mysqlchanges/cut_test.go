@@ -196,7 +196,7 @@ func testLarge(t *testing.T, s server) {
 	st.until("the first row", func() bool { return st.copy["a/-1"] != "" })
 	rows := *largeRows
 	compress := "SET SESSION max_recursive_iterations = 10000000;"
-	if !strings.Contains(s.Version(), "MariaDB") {
+	if !s.IsMariaDB() {
 		compress = "SET SESSION binlog_transaction_compression = ON; SET SESSION cte_max_recursion_depth = 10000000;"
 	}
 	s.Exec(compress + fmt.Sprintf("INSERT INTO a WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i, REPEAT(SHA2(i, 256), 5) FROM n", rows-1))

@@ -26,7 +26,7 @@ func testOracle(t *testing.T, shared *servers.Server) {
 	own := shared.For(t)
 	s := server{own, own.NewDatabase()}
 	second := server{own, own.NewDatabase()}
-	mariaDB := strings.Contains(s.Version(), "MariaDB")
+	mariaDB := s.IsMariaDB()
 	c := session(t, s.Server)
 	defer c.Close()
 	current := func() binlog.Position {

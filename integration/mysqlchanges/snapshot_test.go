@@ -23,29 +23,6 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/config"
 )
 
-const semiSync = "--plugin-load-add=semisync_source.so"
-
-// stop makes commits wait between log and engine, for a replica that there is not, until the returned function is called.
-func stop(t *testing.T, db *sql.DB, mariaDB bool) (resume func()) {
-	t.Helper()
-	prefix, replica := "rpl_semi_sync_source_", "replica"
-	if mariaDB {
-		prefix, replica = "rpl_semi_sync_master_", "slave"
-	}
-	set := func(what string) {
-		if _, err := db.Exec("SET GLOBAL " + prefix + what); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, what := range []string{"timeout = 3600000", "wait_no_" + replica + " = 1", "wait_point = 'AFTER_SYNC'", "enabled = 1"} {
-		set(what)
-	}
-	return func() { set("enabled = 0") }
-}
-
-// isMariaDB says which sort a server is.
-func isMariaDB(s *servers.Server) bool { return strings.Contains(s.Version(), "MariaDB") }
-
 // pairs is a table of two numbers, as a pager takes it.
 func pairs(s *servers.Server) *snapshot.Table {
 	return &snapshot.Table{Database: s.Database(), Name: "p", Columns: []string{"v", "id"}, Key: []row.Column{{Name: "id", DataType: "bigint"}}}
@@ -353,7 +330,7 @@ func TestStoppedCommit(t *testing.T) {
 		s.Exec("CREATE TABLE p (id BIGINT PRIMARY KEY, v BIGINT NOT NULL); INSERT INTO p VALUES (1, 0), (2, 0), (3, 0), (4, 0), (5, 0)")
 		early := newReplay(t, s, startOf(t, s))
 
-		resume := stop(t, db, isMariaDB(s))
+		resume := servers.HoldCommits(t, db, s.IsMariaDB())
 		committed := make(chan error, 1)
 		go func() {
 			_, err := db.ExecContext(ctx, "UPDATE p SET v = CASE id WHEN 3 THEN 7 WHEN 4 THEN 8 ELSE v END, id = CASE id WHEN 4 THEN 9 ELSE id END WHERE id IN (3, 4)")
@@ -431,7 +408,7 @@ func TestStoppedCommit(t *testing.T) {
 		if ids, values := pairsOf(t, page); len(ids) != 2 || values[9] != 8 || values[3] != 7 {
 			t.Errorf("by their ids the rows are %v", values)
 		}
-	}, semiSync)
+	}, servers.SemiSync)
 }
 
 // TestPagesAreTheLog: under writers, whose commits are stopped again and again, every page is what the log gives at its
@@ -495,7 +472,7 @@ func TestPagesAreTheLog(t *testing.T) {
 			defer writers.Done()
 			random := rand.New(rand.NewPCG(5, 5))
 			for {
-				resume := stop(t, db, isMariaDB(s))
+				resume := servers.HoldCommits(t, db, s.IsMariaDB())
 				stops++
 				for _, wait := range []time.Duration{time.Duration(random.IntN(150)) * time.Millisecond, time.Duration(random.IntN(50)) * time.Millisecond} {
 					select {
@@ -566,5 +543,5 @@ func TestPagesAreTheLog(t *testing.T) {
 		if pages < 10 || rows < 200 || commits.Load() < 50 {
 			t.Error("nothing much was seen")
 		}
-	}, semiSync)
+	}, servers.SemiSync)
 }

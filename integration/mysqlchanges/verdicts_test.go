@@ -18,7 +18,7 @@ import (
 // testVerdicts: what cannot be followed exactly ends the run with a code, once everything before it is delivered, and does
 // so again when it goes on from there. No other stream follows the server meanwhile: some of it ends them all.
 func testVerdicts(t *testing.T, shared *servers.Server) {
-	mariaDB := strings.Contains(shared.Version(), "MariaDB")
+	mariaDB := shared.IsMariaDB()
 	for name, c := range map[string]struct {
 		sql, code string
 		only      string
@@ -134,7 +134,7 @@ CREATE TEMPORARY TABLE temporary (id INT); INSERT INTO temporary VALUES (1); DRO
 CREATE TRIGGER later BEFORE UPDATE ON a FOR EACH ROW SET NEW.v = CONCAT(NEW.v, '!'); UPDATE a SET v = 'y'; FLUSH TABLES; FLUSH BINARY LOGS;
 CREATE TABLE m (id INT) ENGINE=MyISAM; INSERT INTO m VALUES (1); BEGIN; SAVEPOINT s; INSERT INTO a VALUES (2, 'never'); ROLLBACK TO s; INSERT INTO a VALUES (3, 'kept'); COMMIT;
 SET SESSION sql_log_bin = 0; SET SESSION sql_log_bin = 1`)
-	if strings.Contains(s.Version(), "MariaDB") { // its ALTER in two phases: one that is done, one that fails behind its first phase, one of the stream
+	if s.IsMariaDB() { // its ALTER in two phases: one that is done, one that fails behind its first phase, one of the stream
 		s.Exec(`SET SESSION binlog_alter_two_phase = ON; CREATE TABLE two (id INT PRIMARY KEY, p INT) ENGINE=InnoDB; INSERT INTO two VALUES (1, 1), (2, 1);
 ALTER TABLE two ADD x INT, ALGORITHM = COPY;
 DELIMITER //
@@ -180,7 +180,7 @@ func testLost(t *testing.T, s server) {
 	}
 	wantFault(t, resumed(), binlog.CodePositionLost)
 	st.close()
-	if strings.Contains(s.Version(), "MariaDB") {
+	if s.IsMariaDB() {
 		s.Exec("RESET MASTER")
 	} else {
 		s.Exec("RESET BINARY LOGS AND GTIDS")

@@ -100,7 +100,7 @@ func TestAccountThatMayWrite(t *testing.T) {
 		db.Exec("CREATE USER " + name + "_r IDENTIFIED BY 'pw'; GRANT SELECT, EXECUTE ON " + name + ".* TO " + name + "_r;" +
 			"CREATE USER " + name + "_w IDENTIFIED BY 'pw'; GRANT SELECT, EXECUTE ON " + name + ".* TO " + name + "_w;" +
 			"CREATE ROLE " + name + "_role; GRANT INSERT, UPDATE (i) ON " + name + ".t TO " + name + "_role; GRANT " + name + "_role TO " + name + "_w;")
-		if strings.Contains(db.Version(), "MariaDB") {
+		if db.IsMariaDB() {
 			db.Exec("SET DEFAULT ROLE " + name + "_role FOR " + name + "_w")
 		} else {
 			db.Exec("SET DEFAULT ROLE " + name + "_role TO " + name + "_w")

@@ -11,7 +11,7 @@ import (
 // do not change in what is read.
 func TestSessionVariables(t *testing.T) {
 	eachServer(t, func(t *testing.T, db *servers.Server) {
-		mariaDB := strings.Contains(db.Version(), "MariaDB")
+		mariaDB := db.IsMariaDB()
 		db.Exec("CREATE TABLE five (i INT PRIMARY KEY AUTO_INCREMENT, c CHAR(5), d DATE, a INT, b INT);" +
 			"INSERT INTO five (c, d, a, b) VALUES ('a', '2024-03-03', 1, 3), ('b', '2024-03-04', 1, 3), ('c', '2024-03-05', 1, 3), ('d', '2024-03-06', 1, 3), ('e', '2024-03-07', 1, 3)")
 		hostile := map[string]string{

@@ -55,7 +55,7 @@ func TestTimeZone(t *testing.T) {
 func TestGeometry(t *testing.T) {
 	eachServer(t, func(t *testing.T, db *servers.Server) {
 		db.Exec("CREATE TABLE g (g GEOMETRY); INSERT INTO g VALUES (ST_GeomFromText('POINT(1 2)', 4326))")
-		if !strings.Contains(db.Version(), "MariaDB") {
+		if !db.IsMariaDB() {
 			db.Exec("DELETE FROM g; INSERT INTO g VALUES (ST_GeomFromText('POINT(1 2)', 4326, 'axis-order=long-lat'))")
 		}
 		wkb := mustRead(t, settings{"url": db.DSN(db.Database()), "query": "SELECT g FROM g"})

@@ -44,6 +44,19 @@ func wide(db *servers.Server) {
 	db.Exec("CREATE TABLE wide (id INT PRIMARY KEY, t LONGTEXT); INSERT INTO wide SELECT n, REPEAT('x', 50000) FROM numbers; ANALYZE TABLE wide")
 }
 
+// begun is an extract whose source is open.
+func begun(t *testing.T, ctx context.Context, with settings) *extract {
+	t.Helper()
+	e, err := newExtract(t, with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.source.Open(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // TestCancelled: a run that is cancelled, and one whose source is closed, in the middle of several results leave no session.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
@@ -52,14 +65,8 @@ func TestCancelled(t *testing.T) {
 		user, url := account(t, db, "")
 		with := table(url, "wide").with(settings{"partitions": 4, "partition_buffer": "1MiB"})
 		for _, end := range []string{"cancel", "close"} {
-			e, err := newExtract(t, with)
-			if err != nil {
-				t.Fatal(err)
-			}
 			ctx, cancel := context.WithCancelCause(context.Background())
-			if _, err := e.source.Open(ctx); err != nil {
-				t.Fatal(err)
-			}
+			e := begun(t, ctx, with)
 			record, err := e.source.Next(ctx)
 			if err != nil {
 				t.Fatal(err)
@@ -94,15 +101,10 @@ func TestKilledSession(t *testing.T) {
 	eachServer(t, func(t *testing.T, db *servers.Server) {
 		wide(db)
 		user, url := account(t, db, "")
-		e, err := newExtract(t, table(url, "wide").with(settings{"partitions": 3, "partition_buffer": "1MiB"}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := e.source.Open(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		e := begun(t, t.Context(), table(url, "wide").with(settings{"partitions": 3, "partition_buffer": "1MiB"}))
 		id := strings.TrimSpace(db.Query("SELECT MAX(id) FROM information_schema.processlist WHERE user = '" + user + "'"))
 		db.Exec("KILL " + id)
+		var err error
 		for err == nil {
 			record, failed := e.source.Next(t.Context())
 			if err = failed; err == nil {
@@ -122,13 +124,7 @@ func TestUndone(t *testing.T) {
 	eachServer(t, func(t *testing.T, db *servers.Server) {
 		wide(db)
 		user, url := account(t, db, "")
-		e, err := newExtract(t, table(url, "wide").with(settings{"partitions": 3, "partition_buffer": "1MiB"}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := e.source.Open(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		e := begun(t, t.Context(), table(url, "wide").with(settings{"partitions": 3, "partition_buffer": "1MiB"}))
 		if len(e.resources) != 3 {
 			t.Errorf("%d sessions are announced", len(e.resources))
 		}

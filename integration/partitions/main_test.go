@@ -29,12 +29,12 @@ func eachServer(t *testing.T, test func(t *testing.T, db *servers.Server)) {
 	onEach(t, test, servers.MySQL, servers.MariaDB)
 }
 
-// eachLogging runs a test on servers of its own that write a log, and whose commits can be stopped (see stop).
+// eachLogging runs a test on servers of its own that write a log, and whose commits can be stopped (servers.HoldCommits).
 func eachLogging(t *testing.T, test func(t *testing.T, db *servers.Server)) {
 	t.Helper()
 	logging := []string{"--log-bin=binlog", "--server-id=1", "--binlog-format=ROW"}
 	onEach(t, test, func(tb testing.TB) *servers.Server {
-		return servers.PrivateMySQL(tb, append(logging, "--plugin-load-add=semisync_source.so")...)
+		return servers.PrivateMySQL(tb, append(logging, servers.SemiSync)...)
 	}, func(tb testing.TB) *servers.Server { return servers.PrivateMariaDB(tb, logging...) })
 }
 
@@ -49,9 +49,6 @@ func onEach(t *testing.T, test func(t *testing.T, db *servers.Server), mysql, ma
 		test(t, mariaDB(t))
 	})
 }
-
-// isMariaDB says which sort a server is.
-func isMariaDB(s *servers.Server) bool { return strings.Contains(s.Version(), "MariaDB") }
 
 // settings is what a pipeline's `with:` would hold.
 type settings map[string]any

@@ -35,7 +35,7 @@ var keys = []struct {
 func numbers(db *servers.Server, count int) {
 	db.Exec(fmt.Sprintf(`CREATE TABLE numbers (n BIGINT UNSIGNED PRIMARY KEY); SET SESSION %s = 1000000;
 INSERT INTO numbers WITH RECURSIVE c AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM c WHERE n < %d) SELECT n FROM c; ANALYZE TABLE numbers`,
-		map[bool]string{false: "cte_max_recursion_depth", true: "max_recursive_iterations"}[isMariaDB(db)], count))
+		map[bool]string{false: "cte_max_recursion_depth", true: "max_recursive_iterations"}[db.IsMariaDB()], count))
 }
 
 // TestRows: with several connections, rows and their order are those of one, whatever the key is like.

@@ -11,24 +11,6 @@ import (
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
-// stop makes commits wait between log and engine, for a replica that there is not, until the returned function is called.
-func stop(t *testing.T, pool *sql.DB, mariaDB bool) (resume func()) {
-	t.Helper()
-	prefix, replica := "rpl_semi_sync_source_", "replica"
-	if mariaDB {
-		prefix, replica = "rpl_semi_sync_master_", "slave"
-	}
-	set := func(what string) {
-		if _, err := pool.Exec("SET GLOBAL " + prefix + what); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, what := range []string{"timeout = 3600000", "wait_no_" + replica + " = 1", "wait_point = 'AFTER_SYNC'", "enabled = 1"} {
-		set(what)
-	}
-	return func() { set("enabled = 0") }
-}
-
 // logged is where the server's log ends.
 func logged(t *testing.T, pool *sql.DB) (size string) {
 	t.Helper()
@@ -65,7 +47,7 @@ func TestStoppedCommit(t *testing.T) {
 			"CREATE TABLE other (id INT PRIMARY KEY); INSERT INTO other SELECT n FROM numbers; ANALYZE TABLE p, c, other")
 		pool := db.Open(db.Database())
 		before := logged(t, pool)
-		resume := stop(t, pool, isMariaDB(db))
+		resume := servers.HoldCommits(t, pool, db.IsMariaDB())
 		committed := make(chan error, 1)
 		go func() {
 			_, err := pool.Exec("DELETE FROM p WHERE id IN (1, 499)")
@@ -112,11 +94,11 @@ func TestStoppedCommits(t *testing.T) {
 		end := load(t, db)
 		ctx, cancel := context.WithCancel(context.Background())
 		stopped := make(chan int)
-		pool, mariaDB := db.Open(db.Database()), isMariaDB(db)
+		pool, mariaDB := db.Open(db.Database()), db.IsMariaDB()
 		go func() {
 			random, stops := rand.New(rand.NewPCG(7, 7)), 0
 			for ctx.Err() == nil {
-				resume := stop(t, pool, mariaDB)
+				resume := servers.HoldCommits(t, pool, mariaDB)
 				stops++
 				select {
 				case <-time.After(time.Duration(random.IntN(40)) * time.Millisecond):

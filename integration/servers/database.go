@@ -111,6 +111,9 @@ func (s *Server) Version() string {
 	return strings.TrimSpace(s.run("", "SELECT VERSION()"))
 }
 
+// IsMariaDB says which sort it is.
+func (s *Server) IsMariaDB() bool { return strings.Contains(s.Version(), "MariaDB") }
+
 // Open connects to a database as root with go-sql-driver, a reader that is not ours.
 // It is closed when the test ends.
 func (s *Server) Open(database string) *sql.DB {

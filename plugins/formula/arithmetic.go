@@ -221,9 +221,9 @@ func (c *compiler) quotient(e ast.Expr, a, b *node, scale int, rule string) *nod
 			return x, zero
 		}
 		if k >= 0 {
-			dividend = new(big.Int).Mul(dividend, powers[k])
+			dividend = new(big.Int).Mul(dividend, powers()[k])
 		} else {
-			divisor = new(big.Int).Mul(divisor, powers[-k])
+			divisor = new(big.Int).Mul(divisor, powers()[-k])
 		}
 		v := divideWhole(dividend, divisor, rule)
 		if check && !v.fits(t.Precision) {

@@ -69,7 +69,7 @@ func (c *compiler) column(e ast.Expr, name string) *node {
 	switch len(found) {
 	case 0:
 		before := c.failed
-		n := c.problem(e, "there is no column %q%s", printable(name), naming.DidYouMean(name, c.names))
+		n := c.problem(e, "there is no column %q%s", naming.Printable(name), naming.DidYouMean(name, c.names))
 		if before == nil {
 			c.failed.Code = CodeUnknownColumn
 			c.hint("the columns are: %s; text stands in quotes", strings.Join(c.names, ", "))
@@ -142,7 +142,7 @@ func (c *compiler) number(e ast.Expr, text string, float float64) *node {
 		digits, ok = digits.SetString(sign+whole+fraction, 10)
 	}
 	if ok && scale < 0 {
-		digits, scale = digits.Mul(digits, powers[-scale]), 0
+		digits, scale = digits.Mul(digits, powers()[-scale]), 0
 	}
 	precision := 0
 	if ok {
@@ -160,7 +160,7 @@ func (c *compiler) number(e ast.Expr, text string, float float64) *node {
 func (c *compiler) parameter(e ast.Expr, name string) *node {
 	p, ok := c.params[name]
 	if !ok {
-		return c.problem(e, "there is no parameter %q%s", printable(name), naming.DidYouMean(name, slices.Collect(maps.Keys(c.params))))
+		return c.problem(e, "there is no parameter %q%s", naming.Printable(name), naming.DidYouMean(name, slices.Collect(maps.Keys(c.params))))
 	}
 	t := Type{Kind: Text}
 	switch p.Type {
@@ -264,7 +264,7 @@ func (c *compiler) call(e ast.Expr) *node {
 	}
 	f, ok := c.functions[name]
 	if !ok {
-		n := c.problem(e, "there is no function %q%s", printable(name), naming.DidYouMean(name, functionNames()))
+		n := c.problem(e, "there is no function %q%s", naming.Printable(name), naming.DidYouMean(name, functionNames()))
 		if instead := otherNames[strings.ToLower(name)]; instead != "" {
 			c.hint("%s", instead)
 		}
@@ -643,11 +643,11 @@ func (c *compiler) timeText(n *node, with class) *node {
 		whole = floorDiv(all, 1e9)
 		nanos = all - whole*1e9
 		if status != parse.OK {
-			c.problem(n.e, "expected a time as 'HH:MM:SS', not %q", printable(*n.text))
+			c.problem(n.e, "expected a time as 'HH:MM:SS', not %q", naming.Printable(*n.text))
 			return n
 		}
 	} else if whole, nanos, status = parse.Instant([]byte(*n.text)); status != parse.OK {
-		c.problem(n.e, "expected a date or timestamp as 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS', not %q", printable(*n.text))
+		c.problem(n.e, "expected a date or timestamp as 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS', not %q", naming.Printable(*n.text))
 		return n
 	}
 	for t.Fraction < 9 && nanos%(1e9/t.perSecond()) != 0 {

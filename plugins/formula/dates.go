@@ -6,7 +6,9 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/naming"
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/plugins/internal/scaled"
 )
 
 // The days of the years 0 to 9999, which are those that a date's text has.
@@ -89,7 +91,7 @@ func dateOf(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
 	if s.Kind == Text {
 		if made[0].text != nil {
 			if _, status := parse.Day([]byte(*made[0].text)); status != parse.OK {
-				return c.problem(args[0], "expected a date as 'YYYY-MM-DD', not %q", printable(*made[0].text))
+				return c.problem(args[0], "expected a date as 'YYYY-MM-DD', not %q", naming.Printable(*made[0].text))
 			}
 		}
 		bad := c.rowFault(e, CodeConversion, "a text is no date as YYYY-MM-DD", "")
@@ -290,7 +292,7 @@ func secondsBetween(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *nod
 		from, fromNanos := seconds(a, s)
 		to, toNanos := seconds(b, u)
 		whole := addWhole(value{n: to}, negateWhole(value{n: from})).upscale(scale)
-		return addWhole(whole, value{n: (toNanos - fromNanos) / small[9-scale]}), nil
+		return addWhole(whole, value{n: (toNanos - fromNanos) / int64(scaled.Pow10[9-scale])}), nil
 	})
 }
 

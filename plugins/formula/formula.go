@@ -156,10 +156,10 @@ func Compile(text string, params config.Parameters, schema *arrow.Schema) (*Form
 			if e.Location != nil && e.Location.Line() > 0 && e.Location.Column() >= 0 {
 				from = c.offset(e.Location.Line(), e.Location.Column())
 			}
-			c.fail(CodeInvalid, from, from+1, printable(strings.ReplaceAll(e.Message, " (in container '')", "")))
+			c.fail(CodeInvalid, from, from+1, naming.Printable(strings.ReplaceAll(e.Message, " (in container '')", "")))
 		}
 		if c.failed == nil {
-			c.fail(CodeInvalid, -1, -1, printable(issues.Err().Error()))
+			c.fail(CodeInvalid, -1, -1, naming.Printable(issues.Err().Error()))
 		}
 		return nil, c.failed
 	}
@@ -314,17 +314,4 @@ func (c *compiler) rowFault(e ast.Expr, code, message, hint string) error {
 		f.WithHint("%s", hint)
 	}
 	return f
-}
-
-// printable keeps control characters and great length out of messages.
-func printable(text string) string {
-	if r := []rune(text); len(r) > 200 {
-		text = string(r[:200]) + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
-			return ' '
-		}
-		return r
-	}, text)
 }

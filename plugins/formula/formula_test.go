@@ -7,40 +7,14 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v15/arrow"
-	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/format"
 	"github.com/cipherstream/cipherstream/plugins/internal/naming"
-	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/plugins/internal/parse/parsetest"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
-
-// table makes a batch of columns "name type" from rows of texts; "-" is NULL.
-func table(t testing.TB, columns []string, rows ...[]string) arrow.Record {
-	t.Helper()
-	var fields []arrow.Field
-	var arrays []arrow.Array
-	for i, c := range columns {
-		name, typeName, _ := strings.Cut(c, " ")
-		f, err := parse.Retype(arrow.Field{Name: name, Nullable: true}, typeName)
-		if err != nil {
-			t.Fatal(err)
-		}
-		column, _ := parse.NewColumn(memory.DefaultAllocator, f)
-		for _, row := range rows {
-			if row[i] == "-" {
-				column.AppendNull()
-			} else if column.Append([]byte(row[i])) != parse.OK {
-				t.Fatalf("%q is no %s", row[i], typeName)
-			}
-		}
-		fields = append(fields, f)
-		arrays = append(arrays, column.NewArray())
-	}
-	return array.NewRecord(arrow.NewSchema(fields, nil), arrays, int64(len(rows)))
-}
 
 // values are the results as the encoders write them, by row; NULL is "-". A fault is its code.
 func values(t testing.TB, f *Formula, in arrow.Record) (list []string) {
@@ -81,7 +55,7 @@ var params = config.Parameters{
 
 func TestValues(t *testing.T) {
 	t.Parallel()
-	in := table(t, []string{"i int64", "u uint64", "f float64", "d decimal(10,2)", "w decimal(65,30)", "s string", "b boolean", "day date", "at timestamp(3)", "clock time", "j int32"},
+	in := parsetest.Table(t, []string{"i int64", "u uint64", "f float64", "d decimal(10,2)", "w decimal(65,30)", "s string", "b boolean", "day date", "at timestamp(3)", "clock time", "j int32"},
 		[]string{"7", "18446744073709551615", "1.5", "10.10", "0.000000000000000000000000000001", "Änne", "true", "2024-02-29", "2024-02-29 12:30:45.678", "08:30:00", "3"},
 		[]string{"-9223372036854775808", "1", "-0.5", "-99999999.99", "99999999999999999999999999999999999.999999999999999999999999999999", " x ", "false", "1969-12-31", "1969-12-31 23:59:59.999", "-01:00:00", "-3"},
 		[]string{"-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
@@ -147,7 +121,7 @@ func TestValues(t *testing.T) {
 // TestProblems: what is wrong with an expression, where, and what to do.
 func TestProblems(t *testing.T) {
 	t.Parallel()
-	in := table(t, []string{"amount decimal(10,2)", "status string", "f float64", "day date", "flag int8"})
+	in := parsetest.Table(t, []string{"amount decimal(10,2)", "status string", "f float64", "day date", "flag int8"})
 	for _, c := range []struct{ expression, place, want, hint string }{
 		{"amout * 2", "0-5", `column 1 of the expression: there is no column "amout"; did you mean "amount"?`, "the columns are"},
 		{"amount / 3", "0-10", "decimal(10,2) / int64 has no exact result", "divide(a, b, 2, 'half_up')"},

@@ -251,7 +251,7 @@ func round(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
 		return c.toDecimal(e, a, s, Type{Kind: Decimal, Precision: min(s.Precision-s.Scale+scale, parse.MaxPrecision), Scale: scale})
 	}
 	t := Type{Kind: Decimal, Precision: max(s.Precision-s.Scale+scale+1, 1), Scale: scale}
-	divisor := powers[s.Scale-scale]
+	divisor := powers()[s.Scale-scale]
 	return c.strict(e, t, []*node{a}, func(v []value) (value, error) { return divideWhole(v[0].whole(), divisor, rule), nil })
 }
 
@@ -283,7 +283,7 @@ func (c *compiler) toDecimal(e ast.Expr, a *node, s, t Type) *node {
 		if k >= 0 {
 			x = x.upscale(k)
 		} else {
-			q, r := new(big.Int).QuoRem(x.whole(), powers[-k], new(big.Int))
+			q, r := new(big.Int).QuoRem(x.whole(), powers()[-k], new(big.Int))
 			if r.Sign() != 0 {
 				return x, lost
 			}

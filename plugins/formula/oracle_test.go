@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/plugins/internal/parse/parsetest"
 )
 
 // oracle computes the same expressions with Python's decimal and datetime; it evaluates the second part of every line.
@@ -53,7 +54,7 @@ func number(r *rand.Rand, depth int) (ours, theirs string) {
 func TestOracle(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(11, 29))
-	in := table(t, []string{"x int64"}, []string{"1"})
+	in := parsetest.Table(t, []string{"x int64"}, []string{"1"})
 	var ours, theirs []string
 	for range 800 {
 		a, b := number(r, 1+r.IntN(2))
@@ -93,7 +94,7 @@ func TestOracle(t *testing.T) {
 
 // FuzzCompile takes anything for an expression; it must not panic.
 func FuzzCompile(f *testing.F) {
-	in := table(f, []string{"d decimal(10,2)", "s string", "day date", "i int64"}, []string{"1.50", "é", "2024-02-29", "-5"}, []string{"-", "-", "-", "-"})
+	in := parsetest.Table(f, []string{"d decimal(10,2)", "s string", "day date", "i int64"}, []string{"1.50", "é", "2024-02-29", "-5"}, []string{"-", "-", "-", "-"})
 	for _, text := range []string{"d * 2 + i", "substring(s, 1, 2)", "day > '2024-01-01' ? d : null", "row[\"d\"] in [1, 2.5]", "divide(d, i, 3, 'floor')"} {
 		f.Add(text)
 	}

@@ -5,11 +5,13 @@ import (
 	"math/big"
 	"math/bits"
 	"strings"
+	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/plugins/internal/scaled"
 )
 
 // value is one value of a row. Its type is known from the expression; which fields count depends on it.
@@ -45,22 +47,18 @@ func wholeValue(b *big.Int) value {
 	return value{big: b}
 }
 
-// powers are the powers of ten that decimals need.
-var powers = func() (p [2*parse.MaxPrecision + 2]*big.Int) {
+// powers are the powers of ten that decimals need, made by the first expression that needs one.
+var powers = sync.OnceValue(func() *[2*parse.MaxPrecision + 2]*big.Int {
+	var p [2*parse.MaxPrecision + 2]*big.Int
 	p[0] = big.NewInt(1)
 	for i := 1; i < len(p); i++ {
 		p[i] = new(big.Int).Mul(p[i-1], big.NewInt(10))
 	}
-	return p
-}()
+	return &p
+})
 
-var small = func() (p [19]int64) {
-	p[0] = 1
-	for i := 1; i < len(p); i++ {
-		p[i] = p[i-1] * 10
-	}
-	return p
-}()
+// smallPowers is how many powers of ten fit an int64; scaled.Pow10 has them.
+const smallPowers = 19
 
 // multiply64 is false where the product does not fit.
 func multiply64(a, b int64) (int64, bool) {
@@ -86,12 +84,12 @@ func (v value) upscale(k int) value {
 	if k == 0 {
 		return v
 	}
-	if v.big == nil && k < len(small) {
-		if n, ok := multiply64(v.n, small[k]); ok {
+	if v.big == nil && k < smallPowers {
+		if n, ok := multiply64(v.n, int64(scaled.Pow10[k])); ok {
 			return value{n: n}
 		}
 	}
-	return wholeValue(new(big.Int).Mul(v.whole(), powers[k]))
+	return wholeValue(new(big.Int).Mul(v.whole(), powers()[k]))
 }
 
 func addWhole(a, b value) value {
@@ -139,12 +137,12 @@ func compare64(a, b int64) int {
 // fits reports whether a decimal has at most that many digits.
 func (v value) fits(precision int) bool {
 	if v.big == nil {
-		if precision >= len(small) {
+		if precision >= smallPowers {
 			return true
 		}
-		return v.n < small[precision] && v.n > -small[precision]
+		return v.n < int64(scaled.Pow10[precision]) && v.n > -int64(scaled.Pow10[precision])
 	}
-	return v.big.CmpAbs(powers[precision]) < 0
+	return v.big.CmpAbs(powers()[precision]) < 0
 }
 
 // text is a decimal in fixed-point notation with all digits of its scale.
@@ -270,7 +268,7 @@ func exact(v value, t Type) *big.Rat {
 	case Float:
 		return new(big.Rat).SetFloat64(v.f)
 	}
-	return new(big.Rat).SetFrac(v.whole(), powers[t.Scale])
+	return new(big.Rat).SetFrac(v.whole(), powers()[t.Scale])
 }
 
 // compareNumbers orders two numbers of any types by their exact values; false where one of them is NaN.

@@ -59,18 +59,10 @@ func (p *pseudonym) apply(mem memory.Allocator, in arrow.Array) (arrow.Array, er
 			builder.AppendNull()
 			continue
 		}
-		var value []byte
-		switch values.Class {
-		case format.Text, format.Binary:
-			data, from, to := values.Span(row)
-			value = data[from:to]
-		default:
-			n := values.PutFixed(scratch, 0, row)
-			if n < 0 {
-				return nil, fault.New("mask.inexact_fraction", fault.Data,
-					"column %q holds a time with more fractional digits than the column declares", values.Name).InRow(row)
-			}
-			value = scratch[:n]
+		value, exact := values.Spell(scratch, row)
+		if !exact {
+			return nil, fault.New("mask.inexact_fraction", fault.Data,
+				"column %q holds a time with more fractional digits than the column declares", values.Name).InRow(row)
 		}
 		mac.Reset()
 		mac.Write(value)

@@ -6,6 +6,8 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
+
+	"github.com/cipherstream/cipherstream/plugins/internal/naming"
 )
 
 // class is a group of types whose values compare with each other.
@@ -145,9 +147,9 @@ func (c *compiler) checkTime(e ast.Expr, with class) {
 		c.problem(e.ID(), "text is compared with a date or time; expected a literal such as '2024-12-31', or a conversion such as timestamp(…)")
 	case with == classTime && !isTime:
 		c.problem(e.ID(), "expected a date or timestamp as 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS', not %q",
-			printable(text))
+			naming.Printable(text))
 	case with == classSpan && !isSpan:
-		c.problem(e.ID(), "expected a time as 'HH:MM:SS', not %q", printable(text))
+		c.problem(e.ID(), "expected a time as 'HH:MM:SS', not %q", naming.Printable(text))
 	}
 }
 
@@ -189,7 +191,7 @@ func (c *compiler) checkText(name string, text, argument ast.Expr) {
 	}
 	compiled, err := regexp.Compile(pattern)
 	if err != nil {
-		c.problem(argument.ID(), "%s", printable(err.Error()))
+		c.problem(argument.ID(), "%s", naming.Printable(err.Error()))
 		return
 	}
 	c.patterns[pattern] = compiled

@@ -231,7 +231,7 @@ func (c *compiler) useColumn(e ast.Expr, name string) {
 	found := naming.Find(c.schema, name)
 	switch len(found) {
 	case 0:
-		c.problem(e.ID(), "there is no column %q%s", printable(name), naming.DidYouMean(name, c.names))
+		c.problem(e.ID(), "there is no column %q%s", naming.Printable(name), naming.DidYouMean(name, c.names))
 		if c.failed.Code == codeExpression {
 			c.failed.Code = "where.unknown_column"
 			if c.failed.Hint == "" {
@@ -379,31 +379,18 @@ func (c *compiler) take(issues *cel.Issues) bool {
 		if e.Location != nil && e.Location.Line() > 0 && e.Location.Column() >= 0 {
 			place = c.place(e.Location.Line(), e.Location.Column())
 		}
-		c.fail(place, printable(message))
+		c.fail(place, naming.Printable(message))
 		if e.Location != nil && e.Location.Line() == 1 {
 			c.mark(e.Location.Column(), e.Location.Column()+1)
 		}
 	}
 	if c.failed == nil {
-		c.fail("", printable(issues.Err().Error()))
+		c.fail("", naming.Printable(issues.Err().Error()))
 	}
 	if c.failed.Hint == "" && strings.Contains(c.failed.Message, "no matching overload") {
 		c.failed.WithHint("the values are of types that do not go together; decimals have no arithmetic, and uint64 columns need literals such as 5u")
 	}
 	return true
-}
-
-// printable keeps control characters and great length out of messages.
-func printable(text string) string {
-	if r := []rune(text); len(r) > 200 {
-		text = string(r[:200]) + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
-			return ' '
-		}
-		return r
-	}, text)
 }
 
 func stringLiteral(e ast.Expr) (string, bool) {

@@ -36,7 +36,7 @@ func (c *compiler) useParameter(e ast.Expr) {
 		for known := range c.params {
 			names = append(names, known)
 		}
-		c.problem(e.ID(), "there is no parameter %q%s", printable(name), naming.DidYouMean(name, names))
+		c.problem(e.ID(), "there is no parameter %q%s", naming.Printable(name), naming.DidYouMean(name, names))
 		return
 	}
 	value := parameter.Value

@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/parse/parsetest"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -52,7 +53,7 @@ var given = config.Parameters{
 
 func TestParameters(t *testing.T) {
 	t.Parallel()
-	in := table(t, []string{"name string", "day date", "at timestamp", "n int64", "fee decimal(30,4)", "f float64", "live boolean", "params string"},
+	in := parsetest.Table(t, []string{"name string", "day date", "at timestamp", "n int64", "fee decimal(30,4)", "f float64", "live boolean", "params string"},
 		[]string{"Anna", "2024-02-29", "2024-02-29 00:00:00", "9007199254740992", "12345678901234567890.0001", "0.1", "true", "p"},
 		[]string{"x' || true || name == 'y", "2024-03-01", "2024-03-01 10:00:00", "9007199254740993", "12345678901234567890.0002", "10", "false", "q"},
 		[]string{"-", "-", "-", "-", "-", "-", "-", "-"},
@@ -86,7 +87,7 @@ func TestParameters(t *testing.T) {
 
 func TestParametersThatDoNotFit(t *testing.T) {
 	t.Parallel()
-	in := table(t, []string{"name string", "day date", "n int64", "fee decimal(30,4)"})
+	in := parsetest.Table(t, []string{"name string", "day date", "n int64", "fee decimal(30,4)"})
 	for _, c := range []struct{ expression, message, hint string }{
 		{"name == params.names", `there is no parameter "names"; did you mean "name"`, ""},
 		{"n == params.name", "int is compared with text", ""},

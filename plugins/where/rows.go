@@ -16,6 +16,7 @@ import (
 	"github.com/apache/arrow/go/v15/arrow"
 	"github.com/apache/arrow/go/v15/arrow/array"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/naming"
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -73,7 +74,7 @@ func (c *compiler) program(e ast.Expr) (cel.Program, error) {
 	}
 	program, err := c.env.Program(cel.CheckedExprToAst(message), options...)
 	if err != nil {
-		return nil, fault.New(codeExpression, fault.Usage, "%s", printable(err.Error()))
+		return nil, fault.New(codeExpression, fault.Usage, "%s", naming.Printable(err.Error()))
 	}
 	return program, nil
 }

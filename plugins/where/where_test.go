@@ -12,37 +12,12 @@ import (
 	"github.com/apache/arrow/go/v15/arrow/array"
 	"github.com/apache/arrow/go/v15/arrow/memory"
 
-	"github.com/cipherstream/cipherstream/plugins/internal/parse"
+	"github.com/cipherstream/cipherstream/plugins/internal/parse/parsetest"
 	"github.com/cipherstream/cipherstream/plugins/internal/sample"
 	"github.com/cipherstream/cipherstream/plugins/ndjson"
 	"github.com/cipherstream/cipherstream/sdk"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
-
-// table makes a batch of columns "name type" from rows of texts; "-" is NULL.
-func table(t testing.TB, columns []string, rows ...[]string) arrow.Record {
-	t.Helper()
-	var fields []arrow.Field
-	var arrays []arrow.Array
-	for i, c := range columns {
-		name, typeName, _ := strings.Cut(c, " ")
-		f, err := parse.Retype(arrow.Field{Name: name, Nullable: true}, typeName)
-		if err != nil {
-			t.Fatal(err)
-		}
-		column, _ := parse.NewColumn(memory.DefaultAllocator, f)
-		for _, row := range rows {
-			if row[i] == "-" {
-				column.AppendNull()
-			} else if column.Append([]byte(row[i])) != parse.OK {
-				t.Fatalf("%q is no %s", row[i], typeName)
-			}
-		}
-		fields = append(fields, f)
-		arrays = append(arrays, column.NewArray())
-	}
-	return array.NewRecord(arrow.NewSchema(fields, nil), arrays, int64(len(rows)))
-}
 
 func newTestFilter(t testing.TB, mem memory.Allocator, expression string, rowByRow bool) *filter {
 	t.Helper()
@@ -81,7 +56,7 @@ func selected(t testing.TB, expression string, in arrow.Record) (string, error) 
 
 func TestConditions(t *testing.T) {
 	t.Parallel()
-	in := table(t, []string{"i int32", "u uint64", "f float64", "d decimal(20,4)", "e decimal(65,10)", "s string", "b boolean", "day date", "at timestamp(3)", "clock time", "raw binary", "type string", "j int64", "g float32"},
+	in := parsetest.Table(t, []string{"i int32", "u uint64", "f float64", "d decimal(20,4)", "e decimal(65,10)", "s string", "b boolean", "day date", "at timestamp(3)", "clock time", "raw binary", "type string", "j int64", "g float32"},
 		[]string{"1", "18446744073709551615", "1.5", "10.1000", "10.1", "Anna", "true", "2024-02-29", "2024-02-29 00:00:00", "08:30:00", "AQI=", "x", "9007199254740993", "0.5"},
 		[]string{"-5", "0", "NaN", "-0.0001", "10.1000000001", "Bob", "false", "2023-12-31", "2024-02-29 12:00:00.5", "-01:00:00", "", "y", "-1", "0.1"},
 		[]string{"-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-"},
@@ -134,7 +109,7 @@ func TestConditions(t *testing.T) {
 
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	in := table(t, []string{"patient_id int64", "status string", "amount decimal(10,2)", "day date", "clock time", "is_deleted int8", "paid boolean", "big uint64"})
+	in := parsetest.Table(t, []string{"patient_id int64", "status string", "amount decimal(10,2)", "day date", "clock time", "is_deleted int8", "paid boolean", "big uint64"})
 	fields := append(in.Schema().Fields(), arrow.Field{Name: "twice", Type: arrow.PrimitiveTypes.Int8}, arrow.Field{Name: "twice", Type: arrow.PrimitiveTypes.Int8},
 		arrow.Field{Name: "list", Type: arrow.ListOf(arrow.PrimitiveTypes.Int8)})
 	schema := arrow.NewSchema(fields, nil)
@@ -203,7 +178,7 @@ func TestFaults(t *testing.T) {
 // TestComparisonHints: what does not go together is said with how to write it.
 func TestComparisonHints(t *testing.T) {
 	t.Parallel()
-	in := table(t, []string{"id int64", "status string", "amount decimal(10,2)", "day date", "clock time", "paid boolean"})
+	in := parsetest.Table(t, []string{"id int64", "status string", "amount decimal(10,2)", "day date", "clock time", "paid boolean"})
 	const number, text, boolean = "a number stands without quotes", "text stands in quotes", "true or false, without quotes"
 	for expression, want := range map[string]string{
 		"id == 'x'": number, "'5' < id": number, "amount == '1.5'": number, "id in [1, '2']": number,
@@ -223,7 +198,7 @@ func TestComparisonHints(t *testing.T) {
 
 func TestCost(t *testing.T) {
 	t.Parallel()
-	in := table(t, []string{"i int64"}, []string{"1"})
+	in := parsetest.Table(t, []string{"i int64"}, []string{"1"})
 	list := "[" + strings.Repeat("1,", 59) + "1]"
 	expression := list + ".all(a, " + list + ".all(b, " + list + ".all(c, a + b + c > i)))"
 	if _, err := selected(t, expression, in); !fault.Is(err, "where.too_costly") {

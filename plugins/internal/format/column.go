@@ -201,6 +201,20 @@ func (c *Column) float(row int) float64 {
 	return c.f64[row]
 }
 
+// Spell is the text of a value that is not NULL: of text and binary its bytes, of any other what PutFixed writes into
+// scratch, which has room for Max and Slack. It is false where PutFixed writes nothing.
+func (c *Column) Spell(scratch []byte, row int) ([]byte, bool) {
+	if c.Class == Text || c.Class == Binary {
+		data, from, to := c.Span(row)
+		return data[from:to], true
+	}
+	n := c.PutFixed(scratch, 0, row)
+	if n < 0 {
+		return nil, false
+	}
+	return scratch[:n], true
+}
+
 // PutFixed writes a number, a boolean, a decimal, a date or a time. It returns -1
 // for a time whose fraction has more digits than the column declares.
 func (c *Column) PutFixed(b []byte, n, row int) int {

@@ -120,3 +120,16 @@ func With(schema *arrow.Schema, names ...string) *arrow.Schema {
 	metadata := schema.Metadata()
 	return arrow.NewSchema(fields, &metadata)
 }
+
+// Printable keeps control characters and great length out of what a message repeats.
+func Printable(text string) string {
+	if r := []rune(text); len(r) > 200 {
+		text = string(r[:200]) + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' || r == '\ufffd' {
+			return ' '
+		}
+		return r
+	}, text)
+}

@@ -89,18 +89,10 @@ func (r *Reader) Append(b []byte, row int) ([]byte, error) {
 			b = append(b, 0)
 			continue
 		}
-		var value []byte
-		switch c.Class {
-		case format.Text, format.Binary:
-			data, from, to := c.Span(row)
-			value = data[from:to]
-		default:
-			n := c.PutFixed(r.scratch, 0, row)
-			if n < 0 {
-				return b, fault.New("rowkey.inexact_fraction", fault.Data,
-					"column %q holds a time with more fractional digits than the column declares", c.Name).InRow(row)
-			}
-			value = r.scratch[:n]
+		value, exact := c.Spell(r.scratch, row)
+		if !exact {
+			return b, fault.New("rowkey.inexact_fraction", fault.Data,
+				"column %q holds a time with more fractional digits than the column declares", c.Name).InRow(row)
 		}
 		b = append(b, 1)
 		b = binary.BigEndian.AppendUint64(b, uint64(len(value)))
