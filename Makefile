@@ -16,6 +16,9 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 ROWS      ?= 1000000
 ROUNDS    ?= 7
+# Where bench-run, bench-peers, bench-service and bench-start write their figures too, for bench-compare: make bench-run JSON=now.json
+JSON      ?=
+FIGURES    = $(if $(JSON),-json '$(JSON)')
 # Rows of each stream of bench-service.
 SERVICE_ROWS ?= 100000
 KILLS     ?= 2000
@@ -27,6 +30,7 @@ STALLS    ?= 100
 HOOK_ROUNDS ?= 200
 STREAM_KILLS ?= 200
 PARTITION_RUNS ?= 200
+STATE_KILLS ?= 100
 # Rows of one transaction, and of a first copy, that soak sends through a data stream; and changes that wait in bench-stream.
 STREAM_ROWS ?= 5000000
 STREAM_COPY ?= 1000000
@@ -34,7 +38,7 @@ STREAM_CHANGES ?= 100000
 
 # What is tested with Go alone: no server, no other program.
 UNIT := ./cmd/cipherstream/scaffold ./engine/diag ./engine/document ./engine/plan ./engine/pipelinetest ./integration/repo \
-	./plugins/columns ./plugins/contract ./plugins/deduplicate ./plugins/derive ./plugins/limit ./plugins/where ./plugins/internal/naming ./plugins/internal/parse \
+	./plugins/columns ./plugins/contract ./plugins/deduplicate ./plugins/derive ./plugins/formula/trial ./plugins/limit ./plugins/where ./plugins/internal/naming ./plugins/internal/parse \
 	./sdk/config ./sdk/control ./sdk/fault ./sdk/runner ./sdk/wire
 
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
@@ -61,13 +65,14 @@ RACED_OUTSIDE := ^(TestBreakages|TestProxy|TestRecorder|TestReceivers|TestHang|T
 LONG          := ./integration/e2e ./integration/sandbox ./integration/service
 # Packages that start programs and servers as those of OUTSIDE do, and do one thing at a time in their own process, with
 # code that the tests beside it do with the race detector.
-PROCESSES     := ./integration/debugging ./integration/examples ./integration/mysqlchanges ./integration/mysqlsource ./integration/nodeplugin \
+PROCESSES     := ./integration/breaking ./integration/debugging ./integration/draft ./integration/editors ./integration/examples \
+	./integration/incremental ./integration/javascriptplugin ./integration/mistakes ./integration/mysqlchanges ./integration/mysqlsource ./integration/nodeplugin \
 	./integration/python ./integration/pythonplugin ./integration/scaffold ./plugins/bundle ./plugins/mysqlchanges/row
 # Tests by name that start processes of their own binary, over and over, one after the other, and of values by the million or
 # of every byte of something, or of thousands of requests, or of hours of a clock of their own, in one goroutine of their own
 # or nearly so, which the race detector makes many times slower as well. They run without it, in full; smaller tests of the
 # same packages run with it: those of TestBucketForgotten's and TestEveryFieldOfEveryOperation's start the same loops and servers.
-LARGE       := ./cmd/cipherstream/pipeline ./cmd/cipherstream/plugin ./sdk/stagetest/suite ./engine/decrypt ./engine/sandbox ./engine/service/api ./engine/service/job ./engine/service/schedule ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/where ./plugins/zip ./sdk/envelope ./sdk/wire
+LARGE       := ./cmd/cipherstream/pipeline ./cmd/cipherstream/plugin ./sdk/stagetest/suite ./engine/decrypt ./engine/sandbox ./engine/service/api ./engine/service/job ./engine/service/schedule ./plugins/aesgcm ./plugins/internal/zone ./plugins/parquet ./plugins/formula ./plugins/zip ./sdk/envelope ./sdk/wire
 LARGE_TESTS := ^(TestBucketForgotten|TestEveryFieldOfEveryOperation|TestForeignFiltersAreChecked|TestForeignFilterKeepsSecrets|TestPluginTestConfines|TestReplayIsConfined|TestForeignProcesses|TestBrokenProcessesFail|TestBase64|TestChunks|TestCorruptEveryByte|TestDataIsFrozen|TestEveryByte|TestEveryCut|TestEveryHour|TestEveryKeyPointsAtARow|TestIndexLimit|TestLargePractice|TestLongText|TestLongValues|TestOtherJSON|TestOtherReadersAgree|TestOutputs|TestPageIndex|TestPathsAgree|TestPracticeHasWhatExportsMustSurvive|TestSetUpMakesSense|TestSharesOfTheLedger|TestTicksOfYears|TestValuesFitTheSchema|TestVisitsTablesMakeSense)$$
 # As the programs that the tests start are built, and the linters read, so that every package is compiled once for all of
 # it, and once more for the race detector, which needs cgo.
@@ -92,7 +97,7 @@ export CIPHERSTREAM_REQUIRE_SERVERS := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-peers bench-service bench-jobs bench-webhooks bench-stream build docs proto clean
+.PHONY: help deps test test-unit lint soak fuzz bench bench-run bench-start bench-compare bench-peers bench-service bench-jobs bench-webhooks bench-stream bench-plugins build docs proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -121,12 +126,12 @@ test: deps ## lint and every test, with the race detector (see OUTSIDE and LARGE
 test-unit: ## the tests that need nothing but Go: no server, no other program
 	@$(GO) test -tags $(TAGS) $(UNIT)
 
-lint: ## gofmt, go vet, staticcheck, a build for macOS, and govulncheck where its database can be had
+lint: ## gofmt, go vet, staticcheck, the types as macOS has them, and govulncheck where its database can be had
 	@$(LINT)
 
 # JOB_ROUNDS is how often a part of each service with jobs is killed, and STALLS how often a worker stands still.
 # Every kind of death (killed, stopped, too large, the program itself) for every place and server; then deaths at any moment.
-soak: deps ## the long form of the deaths, of the kill rounds, of broken connections, of jobs and webhooks under all of that and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m, JOB_ROUNDS=300, STALLS=100, HOOK_ROUNDS=200, STREAM_KILLS=200), and of extracts by several connections under a writing load (PARTITION_RUNS=200)
+soak: deps ## the long form of the deaths, of the kill rounds, of broken connections, of jobs and webhooks under all of that and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m, JOB_ROUNDS=300, STALLS=100, HOOK_ROUNDS=200, STREAM_KILLS=200), of extracts by several connections under a writing load (PARTITION_RUNS=200), and of runs and jobs that go on where the last has ended (STATE_KILLS=100)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 8 -v -run '^(TestDeath|TestMemoryLimitLeavesNothing)' ./integration/e2e -deaths $(DEATHS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 1h -v -run 'TestKilledWithJobs|TestPowerLoss' ./engine/service/store/sqlite -rounds 100
@@ -136,6 +141,8 @@ soak: deps ## the long form of the deaths, of the kill rounds, of broken connect
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run '^TestStreamSurvives$$' ./integration/datastream -stream-kills $(STREAM_KILLS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 1 -v -run '^(TestLargeTransaction|TestFirstCopy)$$' ./integration/datastream -stream-rows $(STREAM_ROWS) -stream-copy $(STREAM_COPY)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run '^(TestTransfers|TestStoppedCommits)$$' ./integration/partitions -partition-runs $(PARTITION_RUNS)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run '^TestNothingIsLeftOut$$' ./integration/incremental -state-kills $(STATE_KILLS)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run '^TestScheduleLeavesNothingOut$$' ./integration/service -state-kills $(STATE_KILLS)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	@bash $(SCRIPTS)/fuzz.sh $(TAGS) $(FUZZTIME)
@@ -145,14 +152,20 @@ bench: deps ## benchmarks of source decode, wire and stages (BENCH=regexp, BENCH
 		./plugins/... ./sdk/wire ./sdk/envelope
 
 bench-run: deps ## the whole program side by side with the mariadb client (ROWS=1000000, ROUNDS=7)
-	@$(GO) run -tags $(TAGS) ./integration/bench -rows $(ROWS) -rounds $(ROUNDS)
+	@$(GO) run -tags $(TAGS) ./integration/bench -rows $(ROWS) -rounds $(ROUNDS) $(FIGURES)
 
 bench-peers: deps ## programs of others beside this one, for the same rows: time, CPU, memory, and which values they get wrong (ROWS=1000000, ROUNDS=7)
 	@bash $(SCRIPTS)/deps.sh mariadb-dump mydumper || true
-	@$(GO) run -tags $(TAGS) ./integration/bench -peers -rows $(ROWS) -rounds $(ROUNDS)
+	@$(GO) run -tags $(TAGS) ./integration/bench -peers -rows $(ROWS) -rounds $(ROUNDS) $(FIGURES)
+
+bench-start: deps ## what it takes until something runs: a plugin process, a command, reference lists through a warm pool (ROUNDS=7)
+	@$(GO) run -tags $(TAGS) ./integration/bench -start -rows 1000 -rounds $(ROUNDS) $(FIGURES)
+
+bench-compare: ## the figures of two benches beside each other, made with JSON=FILE on one quiet machine; fails where an aim got worse by a tenth, beyond the noise of the rounds (OLD=FILE NEW=FILE)
+	@$(GO) run -tags $(TAGS) ./integration/bench -compare '$(OLD)' '$(NEW)'
 
 bench-service: deps ## the service side by side with run and the mariadb client: latencies, streams, memory (SERVICE_ROWS=100000, ROUNDS=7)
-	@$(GO) run -tags $(TAGS) ./integration/bench -service -rows $(SERVICE_ROWS) -rounds $(ROUNDS)
+	@$(GO) run -tags $(TAGS) ./integration/bench -service -rows $(SERVICE_ROWS) -rounds $(ROUNDS) $(FIGURES)
 
 bench-jobs: deps ## jobs of the service: accepted, taken, run and listed, and one large one beside run --job (ROWS=1000000, ROUNDS=7)
 	@$(GO) run -tags $(TAGS) ./integration/bench -jobs -rows $(ROWS) -rounds $(ROUNDS)
@@ -163,6 +176,14 @@ bench-webhooks: deps ## deliveries of webhooks beside 10,000 that wait for a rec
 bench-stream: deps ## the data stream beside the server's own replica, on the same log: changes a second, and how late each is (STREAM_CHANGES=100000)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkStream$$' -benchtime 1x ./integration/datastream -stream-changes $(STREAM_CHANGES)
 
+bench-plugins: deps ## what a filter costs a row in each language that has an SDK: Go, Python and JavaScript (ROWS=1000000, ROUNDS=7)
+	@$(GO) run -tags $(TAGS) ./integration/bench -plugins -rows $(ROWS) -rounds $(ROUNDS)
+
+docs: deps ## write the pages anew that are made from the code: those of docs/, and the catalogue's, pipelines/README.md
+	$(GO) test -tags $(TAGS) -count=1 -run '^(TestAPIFaults|TestStagePages|TestLimits)$$' ./integration/pages -update
+	$(GO) test -tags $(TAGS) -count=1 -run '^TestExactness$$' ./integration/mysqlsource -update
+	$(GO) test -tags $(TAGS) -count=1 -run TestCatalogueDocs ./cmd/cipherstream/pipeline -update
+
 build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and macOS, amd64 and arm64
 	@for platform in $(PLATFORMS); do \
 		os=$${platform%/*} arch=$${platform#*/}; \
@@ -172,9 +193,6 @@ build: ## ./dist/cipherstream-OS-ARCH and the sandbox beside it, for Linux and m
 				-o dist/$$program-$$os-$$arch ./cmd/$$program || exit 1; \
 		done; \
 	done
-
-docs: ## write the catalogue's page, pipelines/README.md, anew
-	$(GO) test -tags $(TAGS) -count=1 -run TestCatalogueDocs ./cmd/cipherstream/pipeline -update
 
 proto: ## generate sdk/control/controlpb with protoc and the pinned generators
 	@bash $(SCRIPTS)/deps.sh protoc

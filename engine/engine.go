@@ -41,6 +41,9 @@ type Config struct {
 	// NoFiles refuses every pipeline and test that is a file: the engine knows what the catalogue has, and opens no
 	// path, whatever it is asked for. A service whose callers name pipelines sets it.
 	NoFiles bool
+	// Open opens the files that pipelines and tests of them are read from; default os.Open. An editor's server gives the
+	// text that is being edited.
+	Open func(path string) (fs.File, error)
 	// PluginDir holds plugins.lock and third-party plugins. Empty means none.
 	PluginDir string
 	// Warm is how many processes of the first-party stages are kept started in advance, and of
@@ -92,7 +95,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	return &Engine{
-		loader: &document.Loader{Catalogue: cfg.Catalogue, NoFiles: cfg.NoFiles}, host: h, catalog: plan.FromBundle(cfg.FirstParty, true),
+		loader: &document.Loader{Catalogue: cfg.Catalogue, NoFiles: cfg.NoFiles, Open: cfg.Open}, host: h, catalog: plan.FromBundle(cfg.FirstParty, true),
 		plugins: newPlugins(ctx, h), filters: run.NewFilterChecker(h), budget: cfg.Budget,
 	}, nil
 }
@@ -109,6 +112,9 @@ func (e *Engine) NewDir() (string, error) { return e.host.NewDir() }
 
 // Names lists the pipelines of the catalogue, sorted.
 func (e *Engine) Names() []string { return e.loader.Names() }
+
+// Templates lists the templates of the catalogue, sorted.
+func (e *Engine) Templates() []string { return e.loader.Templates() }
 
 // Plugins lists the plugins that work and their stages, first-party first. All are asked that were not yet.
 func (e *Engine) Plugins() []Offer { return append([]Offer{e.host.OwnOffer()}, e.plugins.offers()...) }

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/cipherstream/cipherstream/engine/document"
 	"github.com/cipherstream/cipherstream/engine/host"
 	"github.com/cipherstream/cipherstream/engine/plan"
@@ -44,6 +47,12 @@ const CodeParameterMissing = plan.CodeParameterMissing
 // KnownSecret is the kind of a secret that is known by its name; empty of all others.
 func KnownSecret(name string) SecretKind { return plan.KnownSecrets[name] }
 
+// KnownSecrets are the names of secrets whose kind is known, sorted.
+func KnownSecrets() []string { return slices.Sorted(maps.Keys(plan.KnownSecrets)) }
+
+// RunNames are the names that ${run.…} knows.
+func RunNames() []string { return plan.RunNames() }
+
 // A plan and what is in it.
 type (
 	Plan      = plan.Plan
@@ -53,6 +62,15 @@ type (
 	Limits    = plan.Limits
 	SecretUse = plan.SecretUse
 )
+
+// State is how far the runs of a pipeline have come.
+type State = plan.State
+
+// StateVersion is the version of a State.
+const StateVersion = plan.StateVersion
+
+// CodeStateOther is the code of a state that is not this pipeline's, or not of these parameters.
+const CodeStateOther = plan.CodeStateOther
 
 // A document and what is in it.
 type (

@@ -8,7 +8,10 @@ import (
 	"os"
 	"slices"
 
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/database"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/decrypt"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/lsp"
+	"github.com/cipherstream/cipherstream/cmd/cipherstream/manual"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/pipeline"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/plugin"
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/sandbox"
@@ -21,8 +24,8 @@ import (
 )
 
 // nouns are what the commands are about.
-var nouns = []session.Noun{pipeline.Commands, plugin.Commands, sandbox.Commands, sweep.Commands, decrypt.Commands, service.Commands,
-	webhook.Commands}
+var nouns = []session.Noun{pipeline.Commands, database.Commands, lsp.Commands, plugin.Commands, sandbox.Commands, sweep.Commands,
+	decrypt.Commands, service.Commands, webhook.Commands, manual.Commands}
 
 func main() {
 	// A plugin process comes first: nothing of the command line is set up for it.

@@ -33,7 +33,7 @@ func leaves(c *cobra.Command) (paths []string) {
 	for _, below := range c.Commands() {
 		paths = append(paths, leaves(below)...)
 	}
-	if c.HasParent() && (!c.HasSubCommands() || c.Name() == "sandbox") {
+	if c.HasParent() && (!c.HasSubCommands() || c.Name() == "sandbox" || c.Name() == "docs") {
 		paths = append(paths, strings.TrimPrefix(c.CommandPath(), "cipherstream "))
 	}
 	return paths

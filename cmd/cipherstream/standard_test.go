@@ -37,10 +37,13 @@ func writers(t *testing.T, dsn string) map[string][]string {
 		"", "help", "help run", "run --help", "help exit-codes", "version", "version --json", "list", "list --json",
 		"describe appointments", "describe appointments --json", "describe --markdown appointments",
 		"plan appointments", "plan appointments --json", "lint appointments", "lint --json appointments", "lint --sarif pipeline/testdata/bad.yaml", "schema",
+		"expr n*2 --row {\"n\":1}", "expr n*2 --json --row {\"n\":1}", "expr --functions",
 		"test ../../examples/pipelines/contact_list.test.yaml", "test --json ../../examples/pipelines/contact_list.test.yaml",
 		"plugin list", "plugin list --json", "plugin info cipherstream", "plugin verify --json --plugins " + t.TempDir(), "completion bash", "completion zsh", "__complete run app",
 		"plugin new upper --kind filter --dir " + filepath.Join(t.TempDir(), "upper"),
 		"sandbox --patients 2 --appointments 2", "sweep --bucket " + t.TempDir(), "check appointments --dsn " + dsn, "check appointments --json --dsn " + dsn,
+		"inspect --dsn " + dsn, "inspect --json --dsn " + dsn, "init patient --dsn " + dsn + " -o " + filepath.Join(t.TempDir(), "patient.yaml"),
+		"init patient --json --dsn " + dsn + " -o " + filepath.Join(t.TempDir(), "patient.yaml"),
 		"config check " + document, "config print " + document, "config schema", "serve --sandbox --sandbox-scale 1 --listen 127.0.0.1:0",
 		"key create clinic --config " + document, "key list --json --config " + document,
 		"customer list --config " + document, "customer disable clinic --config " + document, "customer enable clinic --json --config " + document,
@@ -50,6 +53,8 @@ func writers(t *testing.T, dsn string) map[string][]string {
 		"jobs list --json --customer clinic --server " + fakeService(t),
 		"schedule list --customer clinic --server " + fakeService(t), "schedule list --json --customer clinic --server " + fakeService(t),
 		"webhook listen --plain --listen 127.0.0.1:0", "webhook verify " + event, "webhook verify --json " + event,
+		"docs", "docs --json", "docs where", "docs faults", "docs faults --json", "docs --http 127.0.0.1:0", "docs fault mysql.auth",
+		"docs fault mysql.auth --json", "docs search certificate", "docs search certificate --json",
 		"run appointments --progress none --dsn " + dsn, "run appointments --json --isolation none --dsn " + dsn,
 		"run appointments --progress none --dsn " + dsn + " --job --bucket " + t.TempDir(),
 		"decrypt " + sealed + " --customer " + cmdtest.Customer + " --keys " + cmdtest.KeyFile(t, cmdtest.CurrentKey) + " --newer-than 2025-12-31",
@@ -98,9 +103,10 @@ func fakeService(t *testing.T) string {
 // elsewhere are commands of which what they say goes the way of the others; to try them takes a server, or what another
 // command made.
 var elsewhere = []string{
-	"plugin install", "plugin remove", "plugin replay", "plugin test", "sandbox load",
+	"lsp", "plugin dev", "plugin install", "plugin remove", "plugin replay", "plugin test", "sandbox load",
 	"key revoke", "key rotate", "customer key activate", "customer key retire", "state backup", "state restore", "state move",
-	"jobs get", "jobs watch", "jobs cancel", "jobs download", "worker", "schedule get", "schedule put", "schedule delete", "schedule run",
+	"jobs get", "jobs watch", "jobs cancel", "jobs download", "worker", "schedule get", "schedule put", "schedule delete",
+	"schedule run", "schedule reset",
 	"maintenance announce", "webhook delete", "webhook deliveries", "webhook get", "webhook retry", "webhook secret activate", "webhook secret rotate", "webhook set", "webhook test",
 	"data-stream set", "data-stream get", "data-stream status", "data-stream enable", "data-stream disable", "data-stream reset", "data-stream check",
 }

@@ -70,8 +70,10 @@ type Diagnostic struct {
 	Hint string `json:"hint,omitempty"`
 	// Fix is text that, put in place of the position's columns, mends the problem.
 	// It is empty when no certain replacement is known.
-	Fix     string    `json:"fix,omitempty"`
-	Related []Related `json:"related,omitempty"`
+	Fix string `json:"fix,omitempty"`
+	// MissingKey is the key that, put into the mapping at the position, mends the problem.
+	MissingKey string    `json:"missing_key,omitempty"`
+	Related    []Related `json:"related,omitempty"`
 }
 
 // At makes an error at a position, with a formatted message.
@@ -103,6 +105,12 @@ func (d Diagnostic) WithSuggestion(found string, candidates []string) Diagnostic
 	if len(near) == 1 {
 		d.Fix = near[0]
 	}
+	return d
+}
+
+// WithMissingKey returns the diagnostic with the key that is missing in the mapping at its position.
+func (d Diagnostic) WithMissingKey(key string) Diagnostic {
+	d.MissingKey = key
 	return d
 }
 

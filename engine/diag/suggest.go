@@ -10,12 +10,18 @@ import (
 // product of the lengths, and nobody mistypes a longer one by a letter or two.
 const longestName = 64
 
+// synonyms are words that others use for ours.
+var synonyms = map[string]string{"jsonl": "ndjson", "jsonlines": "ndjson", "gz": "gzip", "zst": "zstd", "pq": "parquet", "feather": "arrow"}
+
 // Nearest returns the candidates that name was probably meant to be: those at
 // the smallest Damerau-Levenshtein distance (letters inserted, left out,
 // changed, or neighbours swapped; case is ignored), if that is at most a third
 // of the name's length. It returns at
 // most three, sorted, and never name itself.
 func Nearest(name string, candidates []string) []string {
+	if synonym := synonyms[strings.ToLower(name)]; slices.Contains(candidates, synonym) {
+		return []string{synonym}
+	}
 	a := []rune(strings.ToLower(name))
 	if len(a) == 0 || len(a) > longestName {
 		return nil

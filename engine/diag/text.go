@@ -117,8 +117,23 @@ func (r *textRenderer) excerpt(p Position, style string) {
 // NEL, LS, PS), so that line numbers agree with the parser's.
 func Lines(content []byte) []string {
 	text := string(content)
-	var lines []string
-	start := 0
+	starts := LineStarts(text)
+	lines := make([]string, len(starts))
+	for i, start := range starts {
+		if i+1 == len(starts) {
+			lines[i] = text[start:]
+			break
+		}
+		line := text[start:starts[i+1]]
+		_, size := utf8.DecodeLastRuneInString(line)
+		lines[i] = strings.TrimSuffix(line[:len(line)-size], "\r")
+	}
+	return lines
+}
+
+// LineStarts are the places in bytes at which those lines begin.
+func LineStarts(text string) []int {
+	starts := []int{0}
 	for i, c := range text {
 		switch c {
 		case '\r':
@@ -129,10 +144,9 @@ func Lines(content []byte) []string {
 		default:
 			continue
 		}
-		lines = append(lines, strings.TrimSuffix(text[start:i], "\r"))
-		start = i + utf8.RuneLen(c)
+		starts = append(starts, i+utf8.RuneLen(c))
 	}
-	return append(lines, text[start:])
+	return starts
 }
 
 // clip renders the part of a line around a column within limit cells. It

@@ -19,6 +19,7 @@
 //     changes just that; new parameters come before the inherited ones;
 //   - rules add up, inherited ones first;
 //   - limits merge by key; columns and drift, when given, replace the inherited ones;
+//   - state, when given, replaces the inherited one;
 //   - metadata is the child's own;
 //   - stages merge by their key. Where both sides give a kind as a single stage, the two
 //     merge: `with` key by key (mappings within it too, lists are replaced), the
@@ -77,6 +78,8 @@ type Document struct {
 	// Drift says what happens when that is not what comes; default DriftFail.
 	Drift  Drift
 	Limits Limits
+	// State says that a run goes on where the one before has ended; nil when it does not.
+	State *State
 	// Invalid is true when reading found errors. What could be understood is here, so
 	// that the rest can be checked in the same pass; it must not be run.
 	Invalid bool
@@ -193,4 +196,6 @@ const (
 	CodeVersion       = "document.version"
 	CodeBadDefault    = "document.bad_default"
 	CodeUnknownName   = "document.unknown_name"
+	CodeStateCursor   = "state.cursor"
+	CodeStateOverlap  = "state.overlap"
 )

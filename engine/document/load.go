@@ -41,6 +41,8 @@ type Loader struct {
 	Catalogue fs.FS
 	// NoFiles refuses every file on disk, unopened.
 	NoFiles bool
+	// Open opens the files on disk; default os.Open. An editor's server gives the text that is being edited.
+	Open func(path string) (fs.File, error)
 
 	mu      sync.Mutex
 	sources map[string][]byte
@@ -74,6 +76,9 @@ func (l *Loader) keep(file string, content []byte) {
 // Names lists the pipelines of the catalogue, sorted.
 func (l *Loader) Names() []string { return l.names(".") }
 
+// Templates lists the templates of the catalogue, sorted.
+func (l *Loader) Templates() []string { return l.names("templates") }
+
 func (l *Loader) names(dir string) []string {
 	if l.Catalogue == nil {
 		return nil
@@ -94,8 +99,15 @@ func (l *Loader) Name(name string) (*Document, diag.List) {
 	return l.load(func(diags *diag.List) (origin, []byte, bool) {
 		o, ok := l.lookup(name)
 		if !ok {
-			diags.Add(diag.At(diag.Position{}, CodeNotFound, "no pipeline is called %q", short(name)).
-				WithSuggestion(name, l.Names()))
+			d := diag.At(diag.Position{}, CodeNotFound, "no pipeline is called %q", short(name)).WithSuggestion(name, l.Names())
+			switch {
+			case d.Hint != "" || l.NoFiles:
+			case isFile(name + ".yaml"):
+				d = d.WithHint("did you mean the file %s.yaml?", short(name))
+			default:
+				d = d.WithHint("\"cipherstream list\" shows the names; a file is given by its path, which ends in .yaml")
+			}
+			diags.Add(d)
 			return o, nil, false
 		}
 		content, ok := l.fetch(o, diag.Position{}, diags)
@@ -121,11 +133,35 @@ func (l *Loader) Bytes(file string, content []byte) (*Document, diag.List) {
 	})
 }
 
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // origin is where a document comes from: the catalogue, the disk, or memory.
 type origin struct {
 	file      string // as shown
 	catalogue string // path in the catalogue
 	disk      string // path on disk
+}
+
+// hint says what to do about a file that cannot be had.
+func (o origin) hint(code string) string {
+	if code != CodeNotFound {
+		return "it must be a file that this user may read"
+	}
+	if entries, err := os.ReadDir(filepath.Dir(o.disk)); err == nil {
+		var names []string
+		for _, e := range entries {
+			if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".yaml" || ext == ".yml") {
+				names = append(names, e.Name())
+			}
+		}
+		if near := diag.Nearest(filepath.Base(o.disk), names); len(near) > 0 {
+			return "did you mean " + filepath.Join(filepath.Dir(o.file), near[0]) + "?"
+		}
+	}
+	return "check the path; names without a folder and without .yaml are those of the catalogue, which \"cipherstream list\" shows"
 }
 
 func diskFile(name string) origin {
@@ -168,6 +204,8 @@ func (l *Loader) fetch(o origin, asked diag.Position, diags *diag.List) ([]byte,
 	var err error
 	if o.catalogue != "" {
 		file, err = l.Catalogue.Open(o.catalogue)
+	} else if l.Open != nil {
+		file, err = l.Open(o.disk)
 	} else {
 		file, err = os.Open(o.disk)
 	}
@@ -195,7 +233,7 @@ func (l *Loader) fetch(o origin, asked diag.Position, diags *diag.List) ([]byte,
 	if errors.Is(err, fs.ErrNotExist) {
 		code = CodeNotFound
 	}
-	diags.Add(diag.At(asked, code, "%s cannot be read: %v", o.file, err))
+	diags.Add(diag.At(asked, code, "%s cannot be read: %v", o.file, err).WithHint("%s", o.hint(code)))
 	return nil, false
 }
 
@@ -287,7 +325,7 @@ func (l *Loader) extended(chain []origin, drafts []*draft, diags *diag.List) (or
 		parent = found
 	} else {
 		d := diag.At(n.At, CodeNotFound, "no template or pipeline is called %q", short(n.Text)).
-			WithSuggestion(n.Text, slices.Concat(l.names("templates"), l.names(".")))
+			WithSuggestion(n.Text, slices.Concat(l.Templates(), l.Names()))
 		if strings.ContainsAny(n.Text, `/\.`) {
 			d = d.WithHint("a path to a file starts with ./ or ../")
 		}

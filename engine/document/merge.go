@@ -25,6 +25,9 @@ func merge(parent, child *draft) *draft {
 	if child.drift == "" {
 		out.drift = parent.drift
 	}
+	if child.state == nil {
+		out.state = parent.state
+	}
 	out.limits = map[string]*Node{}
 	for _, limits := range []map[string]*Node{parent.limits, child.limits} {
 		for name, n := range limits {
@@ -164,7 +167,7 @@ func finish(d *draft, files []string, diags *diag.List) *Document {
 				s.Pointer += "/" + strconv.Itoa(i)
 			}
 			if s.Use == nil && d.kind != KindTemplate && !s.Invalid {
-				diags.Add(diag.At(s.At, CodeMissingKey, "a stage needs the key %q", "use").
+				diags.Add(diag.At(s.At, CodeMissingKey, "a stage needs the key %q", "use").WithMissingKey("use").
 					WithHint("use names what runs, for instance use: mysql"))
 				continue
 			}
@@ -177,6 +180,13 @@ func finish(d *draft, files []string, diags *diag.List) *Document {
 	for _, name := range []string{"memory", "timeout", "stall", "batch_rows", "batch_bytes"} {
 		if n := d.limits[name]; n != nil {
 			doc.Limits.set(name, n)
+		}
+	}
+	if d.state != nil {
+		state := *d.state // a draft may be that of several documents
+		doc.State = &state
+		if doc.Kind != KindTemplate { // whatever extends a template may have the column
+			doc.State.check(doc.Columns, diags)
 		}
 	}
 	return doc
@@ -218,7 +228,7 @@ func finishParameter(d parameterDraft, diags *diag.List) Parameter {
 	value := func(n *Node, what string) (any, bool) {
 		v, err := p.Type.ParseValue(n.Value)
 		if err != nil {
-			diags.Add(diag.At(n.At, CodeBadDefault, "%s of parameter %q: %v", what, p.Name, err))
+			diags.Add(diag.At(n.At, CodeBadDefault, "%s of parameter %q: %v", what, p.Name, err).WithHint("%s", valueHints[p.Type]))
 		}
 		return v, err == nil
 	}
@@ -234,7 +244,7 @@ func finishParameter(d parameterDraft, diags *diag.List) Parameter {
 		p.Default = v
 		if good && len(p.Allowed) > 0 && !slices.Contains(p.Allowed, v) {
 			diags.Add(diag.At(d.def.At, CodeBadDefault, "the default of parameter %q is not one of its allowed values", p.Name).
-				WithRelated(d.allowed.At, "they are here"))
+				WithHint("add it to them, or choose one of them").WithRelated(d.allowed.At, "they are here"))
 		}
 		if p.Required {
 			diags.Add(diag.At(d.def.At, CodeBadDefault, "parameter %q is required, so that its default is never used", p.Name).

@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,6 +42,7 @@ type draft struct {
 	stagesAt   diag.Position
 	columns    []Column // nil when not given
 	drift      Drift    // empty when not given
+	state      *State   // nil when not given
 	limits     map[string]*Node
 }
 
@@ -63,9 +65,9 @@ func (r *reader) wrong(n *Node, expected string) {
 	if n.IsScalar() && n.Kind != Null {
 		found += " (" + short(n.Text) + ")"
 	}
-	d := diag.At(n.At, CodeWrongType, "expected %s, not %s", expected, found)
-	if expected == string(Text) && (n.Kind == Number || n.Kind == Boolean) {
-		d = d.WithHint("put it in quotes")
+	d := diag.At(n.At, CodeWrongType, "expected %s, not %s", expected, found).WithHint("%s", wrongHint(n, expected))
+	if expected == string(Text) && (n.Kind == Number || n.Kind == Boolean) && n.lead == 0 {
+		d.Fix = strconv.Quote(n.Text)
 	}
 	r.diags.Add(d)
 }
@@ -90,14 +92,19 @@ func (r *reader) object(n *Node, what string, at diag.Position, fields ...field)
 		if v := n.Get(f.name); v != nil {
 			f.read(v)
 		} else if f.required {
-			r.diags.Add(diag.At(at, CodeMissingKey, "%s needs the key %q", what, f.name))
+			r.diags.Add(diag.At(at, CodeMissingKey, "%s needs the key %q", what, f.name).WithHint("%s", missingHints[f.name]).WithMissingKey(f.name))
 		}
 	}
 	for _, e := range n.Entries {
 		if !slices.Contains(names, e.Key.Text) {
 			d := diag.At(e.Key.At, CodeUnknownKey, "unknown key %q in %s", short(e.Key.Text), what).WithSuggestion(e.Key.Text, names)
-			if e.Value.Kind == Null && e.Value.Text == "" && strings.Contains(e.Key.Text, " ") {
+			switch hint := misplaced(e.Key.Text, what, depths[what]); {
+			case e.Value.Kind == Null && restOfType().MatchString(e.Key.Text):
+				continue // told of the type that it is the rest of
+			case restOfText(e):
 				d = d.WithHint("is this the rest of a text? Inside { }, text with a comma in it must stand in quotes").WithoutFix()
+			case hint != "":
+				d = d.WithHint("%s", hint).WithoutFix()
 			}
 			r.diags.Add(d)
 		}
@@ -250,6 +257,7 @@ func (r *reader) spec(n *Node, d *draft) {
 			r.list(n, "columns", maxColumns, func(n *Node) { r.column(n, &d.columns, seen) })
 		}},
 		field{"drift", false, r.choice((*string)(&d.drift), string(DriftFail), string(DriftWarn), string(DriftIgnore))},
+		field{"state", false, func(n *Node) { d.state = r.state(n) }},
 		field{"limits", false, func(n *Node) { r.limits(n, d) }})
 }
 
@@ -387,6 +395,13 @@ func (r *reader) flag(into *bool) func(*Node) {
 
 func (r *reader) column(n *Node, into *[]Column, seen map[string]*Node) {
 	c := Column{Nullable: true, At: n.At}
+	if n.Kind == Map && len(n.Entries) == 1 && n.Entries[0].Value.Kind == Text && n.Get("name") == nil {
+		if e := n.Entries[0]; isColumnType(e.Value.Text) {
+			r.diags.Add(diag.At(e.Key.At, CodeUnknownKey, "unknown key %q in a column", short(e.Key.Text)).
+				WithHint("write {name: %s, type: %s}", short(e.Key.Text), e.Value.Text))
+			return
+		}
+	}
 	var name *Node
 	var typed bool
 	r.object(n, "a column", n.At,

@@ -112,7 +112,7 @@ func (s *Settings) problem(p config.Problem) diag.Diagnostic {
 	if len(where) > 0 {
 		message = strings.Join(where, ".") + ": " + message
 	}
-	d := diag.At(at, problemCodes[p.Code], "%s", message)
+	d := diag.At(at, problemCodes[p.Code], "%s", message).WithMissingKey(p.Missing)
 	if p.Found != "" {
 		d = d.WithSuggestion(p.Found, p.Candidates)
 	}
@@ -182,12 +182,11 @@ func tree(n *Node) any {
 
 // SettingsSchema describes documents of a kind whose spec a specification describes, for editors, as a JSON Schema.
 func SettingsSchema(kind string, spec *config.Spec) map[string]any {
-	schema := object(map[string]any{
-		"apiVersion": map[string]any{"const": APIVersion},
-		"kind":       map[string]any{"const": kind},
-		"metadata":   object(map[string]any{"name": named(namePattern), "title": text(), "description": text()}, []string{"name"}),
-		"spec":       withoutReferences(spec.JSONSchema()),
-	}, []string{"apiVersion", "kind", "metadata", "spec"})
+	schema := object(header(map[string]any{
+		"metadata": described(object(map[string]any{"name": named(namePattern), "title": text(), "description": text()}, []string{"name"}),
+			"What it is called."),
+		"spec": described(withoutReferences(spec.JSONSchema()), "The settings."),
+	}, kind), []string{"apiVersion", "kind", "metadata", "spec"})
 	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	schema["title"] = fmt.Sprintf("CipherStream document of kind %s", kind)
 	return schema

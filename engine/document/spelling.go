@@ -15,11 +15,14 @@ var spellings = map[string]string{
 	"utf8": "string", "str": "string", "enum": "string", "uuid": "string",
 	"blob": "binary", "tinyblob": "binary", "mediumblob": "binary", "longblob": "binary", "varbinary": "binary", "bytes": "binary",
 	"date32": "date", "datetime": "timestamp", "date-time": "timestamp", "duration": "time",
-	"numeric": "decimal", "number": "decimal", "decimal128": "decimal", "jsonb": "json",
+	"decimal": "decimal", "numeric": "decimal", "number": "decimal", "decimal128": "decimal", "jsonb": "json",
 }
 
 // withColumnType says which type of columns was probably meant by another word for it.
 func withColumnType(d diag.Diagnostic, text string) diag.Diagnostic {
+	if beginOfType().MatchString(text) {
+		return d.WithHint(`inside { } a type with a comma stands in quotes, such as type: "decimal(10,2)"`)
+	}
 	word, unsigned := strings.CutSuffix(strings.ToLower(text), " unsigned")
 	word, arguments, given := strings.Cut(word, "(")
 	meant := spellings[word]
@@ -32,8 +35,9 @@ func withColumnType(d diag.Diagnostic, text string) diag.Diagnostic {
 	case "decimal", "timestamp", "time":
 		if given {
 			meant += "(" + arguments
-		} else if meant == "decimal" {
-			return d.WithHint("did you mean decimal(precision,scale), such as decimal(10,2)?")
+		}
+		if meant == "decimal" && !given {
+			return d.WithHint(`write digits and decimals, such as "decimal(10,2)"`)
 		}
 		if _, err := ParseColumnType(meant); err != nil {
 			return d.WithSuggestion(text, ColumnTypes)

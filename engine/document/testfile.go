@@ -2,6 +2,7 @@ package document
 
 import (
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
@@ -112,6 +113,10 @@ func readTest(file string, root *Node, diags *diag.List) *Test {
 	r := &reader{diags}
 	t := &Test{File: file}
 	seen := map[string]*Node{}
+	if kind := root.Get("kind"); kind != nil && slices.Contains([]string{KindPipeline, KindTemplate, KindService, KindSchedule}, kind.Text) {
+		diags.Add(diag.At(kind.At, CodeNotAllowed, "expected kind %s, not %s", KindTest, kind.Text).WithHint("%s", commandFor(kind.Text)))
+		return t // nothing else of it is of a test
+	}
 	r.object(root, "a test", root.At,
 		field{"apiVersion", true, r.version},
 		field{"kind", true, func(n *Node) {
@@ -128,7 +133,7 @@ func readTest(file string, root *Node, diags *diag.List) *Test {
 				}
 			})
 			if n.Kind == List && len(n.Items) == 0 {
-				diags.Add(diag.At(n.At, CodeMissingKey, "the test has no case"))
+				diags.Add(diag.At(n.At, CodeMissingKey, "the test has no case").WithHint("%s", missingHints["cases"]))
 			}
 		}})
 	return t

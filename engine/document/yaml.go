@@ -161,7 +161,8 @@ func locate(file string, content []byte, err error) diag.Diagnostic {
 	lines := diag.Lines(content)
 	if len(content) > largestSearched {
 		reported, _ := strconv.Atoi(full[1])
-		return withSyntaxHint(diag.At(diag.Position{File: file, Line: max(1, min(reported, len(lines)))}, CodeSyntax, "%s", full[2]))
+		at := diag.Position{File: file, Line: max(1, min(reported, len(lines)))}
+		return diag.At(at, CodeSyntax, "%s", full[2]).WithHint("%s", syntaxHint(full[2], lines, at, at.Line))
 	}
 	ends := make([]int, len(lines)) // byte offset of the end of each line
 	for i, offset := 0, 0; i < len(lines); i++ {
@@ -185,24 +186,17 @@ func locate(file string, content []byte, err error) diag.Diagnostic {
 		}
 	}
 	d := diag.At(at, CodeSyntax, "%s", full[2])
+	from := at.Line
 	if n, err := strconv.Atoi(full[1]); err == nil && n < at.Line {
 		d = d.WithRelated(diag.Position{File: file, Line: n}, "what is being read here began about there")
+		from = n
 	}
-	return withSyntaxHint(d)
+	return d.WithHint("%s", syntaxHint(full[2], lines, at, from))
 }
 
 // largestSearched is the size in bytes up to which the exact place of a syntax
 // error is looked for.
 const largestSearched = 128 << 10
-
-func withSyntaxHint(d diag.Diagnostic) diag.Diagnostic {
-	for _, h := range syntaxHints {
-		if strings.Contains(d.Message, h.part) {
-			return d.WithHint("%s", h.hint)
-		}
-	}
-	return d
-}
 
 // built is a node with what it amounts to, aliases expanded.
 type built struct {
@@ -300,7 +294,8 @@ func (b *builder) mapping(y *yaml.Node, n *built, depth int) {
 	for i := 0; i+1 < len(y.Content); i += 2 {
 		key, value := b.child(y, n, y.Content[i], depth).Node, b.child(y, n, y.Content[i+1], depth).Node
 		if y.Content[i].Kind == yaml.AliasNode || !key.IsScalar() {
-			b.diags.Add(diag.At(b.at(y.Content[i]), CodeKeyType, "a key must be plain text"))
+			b.diags.Add(diag.At(b.at(y.Content[i]), CodeKeyType, "a key must be plain text").
+				WithHint("write a word and a colon; text with { } [ ] in it must stand in quotes"))
 			continue
 		}
 		if y.Content[i].Tag == "!!merge" {
@@ -310,7 +305,7 @@ func (b *builder) mapping(y *yaml.Node, n *built, depth int) {
 		}
 		if first := seen[key.Text]; first != nil {
 			b.diags.Add(diag.At(key.At, CodeDuplicateKey, "key %q is written twice", short(key.Text)).
-				WithRelated(first.At, "the first one is here"))
+				WithHint("keep one of them").WithRelated(first.At, "the first one is here"))
 			continue
 		}
 		seen[key.Text] = key

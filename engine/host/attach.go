@@ -27,6 +27,9 @@ type Awaited struct {
 	// well: its digest is not checked against the lock file.
 	Program string
 	Args    []string
+	// Interpreter is the name of the program that runs Program, by the latter's first line, such as python3; empty where
+	// it has no such line.
+	Interpreter string
 }
 
 // Attach returns a process of a plugin that the host does not start itself: a person starts it, under a debugger for
@@ -51,7 +54,8 @@ func (h *Host) Attach(ctx context.Context, plugin string, waiting func(Awaited))
 		return nil, fault.New("host.directory", fault.Internal, "cannot wait for a plugin to attach: %w", err)
 	}
 	defer listener.Close()
-	waiting(Awaited{Plugin: plugin, Environment: control.EnvAttach + "=" + path, Program: program, Args: args})
+	waiting(Awaited{Plugin: plugin, Environment: control.EnvAttach + "=" + path, Program: program, Args: args,
+		Interpreter: interpreterOf(program)})
 	conn, pid, err := meet(ctx, listener)
 	if err != nil {
 		os.RemoveAll(dir)
@@ -85,6 +89,23 @@ func (h *Host) programOf(plugin string) (program string, args []string, err erro
 		program = path
 	}
 	return program, nil, nil
+}
+
+// interpreterOf is the name of what the first line of a program names, behind env and its flags where these stand
+// there; empty where it has no such line.
+func interpreterOf(program string) string {
+	words, err := firstLine(program)
+	if err != nil || len(words) == 0 {
+		return ""
+	}
+	name, found := byEnv(words)
+	if !found {
+		name = words[0]
+	}
+	if name == "" {
+		return ""
+	}
+	return filepath.Base(name)
 }
 
 // meet waits until a process of this user connects, and returns its connection and number. Others are turned away.

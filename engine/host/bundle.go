@@ -397,6 +397,11 @@ type verifiedBundle struct {
 // recently is within what a file may change twice without another time of change: clocks of file systems have ticks.
 const recently = 2 * time.Second
 
+// settledBefore reports whether a file that is read from a time on is known by this state again.
+func (s fileState) settledBefore(began time.Time) bool {
+	return time.Unix(s.changed.Unix()).Before(began.Add(-recently))
+}
+
 // digest is the digest of a bundle as it is now.
 func (b *bundleStates) digest(ctx context.Context, dir string) (string, error) {
 	b.mu.Lock()
@@ -428,10 +433,7 @@ func (b *bundleStates) digest(ctx context.Context, dir string) (string, error) {
 		b.verified = map[string]verifiedBundle{}
 	}
 	delete(b.verified, dir)
-	settled := func(e bundleEntry) bool {
-		return time.Unix(e.state.changed.Unix()).Before(began.Add(-recently))
-	}
-	if !slices.ContainsFunc(list, func(e bundleEntry) bool { return !settled(e) }) {
+	if !slices.ContainsFunc(list, func(e bundleEntry) bool { return !e.state.settledBefore(began) }) {
 		b.verified[dir] = verifiedBundle{digest, list}
 	}
 	return digest, nil

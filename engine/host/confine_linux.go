@@ -41,7 +41,7 @@ func (h *Host) jailFor(v *view, dir string) *jail.Spec {
 	return &jail.Spec{Base: dir, Places: v.ordered(), TempBytes: h.cfg.MemoryLimit / tempShare, Directory: dir}
 }
 
-// confine says what a process that is confined sees. The program is in dir.
+// confine says what a process that is confined, and works in dir, sees.
 func (h *Host) confine(confined *confinement, dir, program string, reach []Reach) error {
 	v, err := h.viewOf(confined.isolation, dir, reach)
 	if err != nil {

@@ -2,9 +2,6 @@ package host
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,11 +47,11 @@ func Pin(ctx context.Context, program string) (entry LockEntry, folder string, e
 		return LockEntry{}, "", err
 	}
 	defer file.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, interruptible{ctx, file}); err != nil {
+	digest, err := hashProgram(ctx, file)
+	if err != nil {
 		return LockEntry{}, "", fault.New(codeProgram, fault.Usage, "the program cannot be read: %w", err)
 	}
-	return LockEntry{Name: name, File: name, SHA256: hex.EncodeToString(hash.Sum(nil))}, filepath.Dir(program), nil
+	return LockEntry{Name: name, File: name, SHA256: digest}, filepath.Dir(program), nil
 }
 
 // OwnOffer is what the first-party stages offer.

@@ -54,7 +54,8 @@
 // With Config.Warm processes are started in advance. Before one is handed out the host checks that it lives and
 // answers, and that the plugin's program and grants on disk are those with which it was started. If it dies before it
 // has been given anything of the run, another process takes its place and the caller does not notice. A caller never
-// waits for the pool: when no process is ready it starts one itself, and the pool starts none meanwhile.
+// waits for the pool: when no process is ready it starts one itself, and the pool starts none meanwhile, unless requests
+// follow one another without a pause.
 //
 // A confined process sees only directories that existed when it was started, and the directory of a run's sockets does
 // not exist then. So a process that is started in advance has socket directories of its own, into which the sockets of
@@ -160,8 +161,9 @@ type Host struct {
 		once  sync.Once
 		found obstacles
 	}
-	warned  sync.Map // names of plugins that run unconfined
-	bundles bundleStates
+	warned   sync.Map // names of plugins that run unconfined
+	bundles  bundleStates
+	programs programCopies
 
 	mu     sync.Mutex
 	dir    *scratch // nil until something needs it
@@ -377,12 +379,13 @@ func (h *Host) startEntry(ctx context.Context, entry LockEntry, from string, rea
 	}
 	var program string
 	if entry.Bundle {
-		if program, err = h.verifiedBundle(ctx, entry, from); err == nil {
-			// It is read where it is, and a confined process cannot write it.
-			reach = append(slices.Clone(reach), Reach{Path: filepath.Dir(program)})
-		}
+		program, err = h.verifiedBundle(ctx, entry, from)
 	} else {
-		program, err = entry.verifiedCopy(ctx, from, dir)
+		program, err = h.verifiedProgram(ctx, entry, from)
+	}
+	if err == nil {
+		// It is executed where it is, and a confined process cannot write it.
+		reach = append(slices.Clone(reach), Reach{Path: filepath.Dir(program)})
 	}
 	if err == nil && confined.isolation.Confined {
 		err = h.confine(&confined, dir, program, reach)

@@ -212,13 +212,23 @@ func newSetup(t *testing.T, cfg host.Config, plugins ...pinned) *setup {
 	return s
 }
 
-// nothingRuns holds that no process is left, and no private directory of one.
+// nothingRuns holds that no process is left, and no private directory of one. What stays are the marker and the copies of
+// the programs, which are whole.
 func (s *setup) nothingRuns(t *testing.T) {
 	t.Helper()
 	runtest.NoChildren(t)
 	for _, own := range names(t, s.tmp) {
-		if left := names(t, filepath.Join(s.tmp, own)); len(left) > 1 { // the marker is one
+		private := filepath.Join(s.tmp, own)
+		left := names(t, private)
+		if len(left) > 2 || len(left) == 2 && left[1] != "programs" {
 			t.Errorf("left in the private directory: %v", left)
+		}
+		copies, _ := filepath.Glob(filepath.Join(private, "programs", "*"))
+		for _, dir := range copies {
+			text, err := os.ReadFile(filepath.Join(dir, "program"))
+			if sum := fmt.Sprintf("%x", sha256.Sum256(text)); err != nil || sum != filepath.Base(dir) {
+				t.Errorf("the copy in %s has the digest %s: %v", dir, sum, err)
+			}
 		}
 	}
 }

@@ -11,6 +11,11 @@ import (
 // requests the pool so takes no processor time from the runs.
 const settleTime = 100 * time.Millisecond
 
+// mostSettling is how long the pool lacks processes at most before it starts some beside requests that follow one another
+// without a pause. Each of those it finds none for would start a process anyway, so that the pool's are no more work than
+// their own; and without a bound a pool that has been emptied once would stay empty for as long as requests come.
+const mostSettling = 5 * settleTime
+
 // answerTime is how long a process that stood ready may take to answer before it is handed out. One that takes longer
 // is ended, and the run starts a new one.
 const answerTime = time.Second
@@ -45,8 +50,8 @@ type member interface {
 // process itself.
 //
 // The pool starts one process at a time, and only while no caller starts one and settleTime has passed since the last
-// request. A process that died is replaced after the next take only, so that a plugin that always dies is not started
-// in a loop.
+// request, or when it has lacked processes for mostSettling. A process that died is replaced after the next take only,
+// so that a plugin that always dies is not started in a loop.
 type pool struct {
 	size  int           // of each plugin
 	age   time.Duration // at which a process is ended
@@ -64,6 +69,7 @@ type pool struct {
 	always string               // the plugin that is kept although nobody uses it
 	asked  time.Time            // when the last of them had one
 	busy   int                  // callers who look for a process, or start their own
+	lacks  time.Time            // since when the filler has had something to fill
 	filler bool                 // somebody fills
 	closed bool
 	stats  PoolStats
@@ -161,7 +167,7 @@ func (p *pool) fill() {
 	if p.filler || p.closed || p.short() == "" {
 		return
 	}
-	p.filler = true
+	p.filler, p.lacks = true, time.Now()
 	p.work.Go(p.filling)
 }
 
@@ -189,6 +195,7 @@ func (p *pool) filling() {
 		if p.busy > 0 {
 			quiet = settleTime
 		}
+		quiet = min(quiet, mostSettling-time.Since(p.lacks))
 		p.mu.Unlock()
 		if quiet > 0 {
 			select {

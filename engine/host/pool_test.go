@@ -177,16 +177,45 @@ func TestPoolRefills(t *testing.T) {
 	})
 }
 
+// TestPoolWithoutPause: requests that follow one another, with less than settleTime between them, find
+// a process ready again and again. Until mostSettling after the first of them nothing is started beside them, as in a burst.
+func TestPoolWithoutPause(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFakes(t, 2)
+		began := time.Now()
+		request := func() {
+			f.get(t, always)
+			time.Sleep(settleTime / 4)
+		}
+		for time.Since(began) < mostSettling {
+			request()
+		}
+		early := f.count()
+		if early.Taken != 2 || early.Started != 2 || early.Own == 0 {
+			t.Errorf("after %v: %+v", mostSettling, early)
+		}
+		const more = 40
+		for range more {
+			request()
+		}
+		// Of two requests one waits for its own start, meanwhile the pool makes one for the next.
+		if late := f.count(); late.Taken-early.Taken < more*2/5 || late.Taken+late.Own != early.Taken+early.Own+more {
+			t.Errorf("of %d more requests: %+v, before them %+v", more, late, early)
+		}
+	})
+}
+
 // TestPoolDead: what has died, stands still, does not answer, or would not be started so
 // today is never given, and nobody waits long to hear so.
 func TestPoolDead(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens func(*fake)
 		waits   time.Duration
+		beside  int // processes that are started while somebody waits
 	}{
-		"died":         {func(m *fake) { close(m.ended) }, 0},
-		"stands still": {func(m *fake) { m.broken = true }, 0},
-		"is silent":    {func(m *fake) { m.silent = true }, answerTime},
+		"died":         {func(m *fake) { close(m.ended) }, 0, 0},
+		"stands still": {func(m *fake) { m.broken = true }, 0, 0},
+		"is silent":    {func(m *fake) { m.silent = true }, answerTime, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -200,7 +229,7 @@ func TestPoolDead(t *testing.T) {
 					t.Errorf("it waited %v", waited)
 				}
 				<-f.nth(0).closed
-				f.expect(t, PoolStats{Started: 2, Taken: 1, Ended: 1})
+				f.expect(t, PoolStats{Ready: c.beside, Started: 2 + c.beside, Taken: 1, Ended: 1})
 				pass(time.Minute)
 				f.expect(t, PoolStats{Ready: 2, Started: 4, Taken: 1, Ended: 1})
 			})

@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
 )
@@ -102,10 +104,43 @@ func (r interruptible) Read(p []byte) (int, error) {
 	return r.from.Read(p)
 }
 
-// verifiedCopy copies the program into a private directory while hashing it, so
-// that what is executed is what was verified, whatever happens to the original
-// in between. It returns the path of the copy.
-func (e LockEntry) verifiedCopy(ctx context.Context, from, dir string) (string, error) {
+// programsDir is the folder of the copies, each in one that is called by its digest, in the private directory.
+const programsDir = "programs"
+
+// programCopies are the verified copies of programs that this host has started, one for each digest. What is executed is
+// the copy, and so what was verified, whatever happens to the original in between. A program is copied once; later starts
+// look at the original, and hash it again only where its state has changed.
+type programCopies struct {
+	mu       sync.Mutex
+	byDigest map[string]*programCopy
+}
+
+// programCopy is one of them. Its lock is held while the original is read, so that starts at once read it once.
+type programCopy struct {
+	mu   sync.Mutex
+	path string    // empty until there is one
+	made fileState // of the copy, as it was made
+	// original is the file that was found to have the digest, and seen its state then; empty where that state may be
+	// that of another content too.
+	original string
+	seen     fileState
+}
+
+func (c *programCopies) of(digest string) *programCopy {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byDigest == nil {
+		c.byDigest = map[string]*programCopy{}
+	}
+	if c.byDigest[digest] == nil {
+		c.byDigest[digest] = &programCopy{}
+	}
+	return c.byDigest[digest]
+}
+
+// verifiedProgram verifies the program of an entry, which is in the folder from, and returns the path of a copy, which
+// is alone in its folder and stays until the host is closed.
+func (h *Host) verifiedProgram(ctx context.Context, e LockEntry, from string) (string, error) {
 	path := filepath.Join(from, e.Program())
 	original, err := OpenProgram(path)
 	if f := fault.From(err); f != nil {
@@ -113,8 +148,10 @@ func (e LockEntry) verifiedCopy(ctx context.Context, from, dir string) (string, 
 		return "", f.WithHint("install it again, or remove it with \"cipherstream plugin remove\"")
 	}
 	defer original.Close()
-	target := filepath.Join(dir, "program")
-	digest, err := CopyProgram(ctx, target, original, 0o500, false)
+	c := h.programs.of(e.SHA256)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	digest, err := h.verify(ctx, c, original, e.SHA256)
 	switch {
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
@@ -126,5 +163,70 @@ func (e LockEntry) verifiedCopy(ctx context.Context, from, dir string) (string, 
 		return "", fault.New("plugin.digest", fault.Usage, "the program of plugin %q does not match %s: its sha256 is %s, not %s",
 			e.Name, LockName, digest, e.SHA256).WithHint("if you trust the program, install it again with --replace")
 	}
-	return target, nil
+	return c.path, nil
+}
+
+// verify returns the digest of a program. If it is the one that is wanted, there is a copy of the program when it returns.
+func (h *Host) verify(ctx context.Context, c *programCopy, original *os.File, want string) (string, error) {
+	began := time.Now()
+	info, err := original.Stat()
+	if err != nil {
+		return "", err
+	}
+	state := stateOfInfo(info)
+	// A process that is not confined can write the copy, as any file of this user.
+	intact := false
+	if copied, err := os.Lstat(c.path); err == nil {
+		intact = stateOfInfo(copied) == c.made
+	}
+	if intact && original.Name() == c.original && state == c.seen {
+		return want, nil
+	}
+	c.original = ""
+	var digest string
+	if intact {
+		digest, err = hashProgram(ctx, original)
+	} else {
+		digest, err = h.copyOf(ctx, c, original, want)
+	}
+	if err == nil && digest == want && state.settledBefore(began) {
+		c.original, c.seen = original.Name(), state
+	}
+	return digest, err
+}
+
+// copyOf copies a program, and returns the digest of what was copied. The copy stays if that is the one that is wanted.
+func (h *Host) copyOf(ctx context.Context, c *programCopy, original *os.File, want string) (string, error) {
+	private, err := h.private()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(private, programsDir, want)
+	if err = os.RemoveAll(dir); err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "program")
+	digest, err := CopyProgram(ctx, path, original, 0o500, false)
+	var info fs.FileInfo
+	if err == nil && digest == want {
+		info, err = os.Lstat(path)
+	}
+	if info == nil {
+		os.RemoveAll(dir)
+		return digest, err
+	}
+	c.path, c.made = path, stateOfInfo(info)
+	return digest, nil
+}
+
+// hashProgram is the SHA-256 of a program, in hexadecimal.
+func hashProgram(ctx context.Context, file *os.File) (string, error) {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, interruptible{ctx, file}); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -96,6 +97,63 @@ func TestSwappedProgram(t *testing.T) {
 	if err != nil || bytes.Count(text, []byte("\n")) != ran {
 		t.Errorf("%d starts, but it ran %d times: %v", ran, bytes.Count(text, []byte("\n")), err)
 	}
+}
+
+// TestCopiedOnce: starts of one program share a copy, which is made again only if somebody has changed it, and which
+// does not stand for a program that is another one by now.
+func TestCopiedOnce(t *testing.T) {
+	s := newSetup(t, host.Config{}, pinned{name: "odd", program: script("exit 7")})
+	start := func() *fault.Fault {
+		t.Helper()
+		_, err := s.Start(t.Context(), "odd")
+		return fault.From(err)
+	}
+	copied := func() fs.FileInfo {
+		t.Helper()
+		list, err := filepath.Glob(filepath.Join(s.tmp, "*", "programs", "*", "program"))
+		if err != nil || len(list) != 1 {
+			t.Fatalf("copies: %q, %v", list, err)
+		}
+		info, err := os.Stat(list[0])
+		if err != nil || info.Mode() != 0o500 {
+			t.Fatalf("the copy: %v, %v", info, err)
+		}
+		if dir, err := os.Stat(filepath.Dir(list[0])); err != nil || dir.Mode().Perm() != 0o700 {
+			t.Fatalf("its folder: %v, %v", dir, err)
+		}
+		return info
+	}
+	ran := func() {
+		t.Helper()
+		if f := start(); f == nil || !strings.HasSuffix(f.Message, ": it exited with status 7") {
+			t.Fatalf("got %+v", f)
+		}
+	}
+	ran()
+	first := copied()
+	ran()
+	if second := copied(); !os.SameFile(first, second) || !first.ModTime().Equal(second.ModTime()) {
+		t.Error("a program that has not changed was copied again")
+	}
+
+	list, _ := filepath.Glob(filepath.Join(s.tmp, "*", "programs", "*", "program"))
+	if err := errors.Join(os.Chmod(list[0], 0o700), os.WriteFile(list[0], script("exit 8"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	ran()
+	copied()
+
+	path := filepath.Join(s.plugins, host.ProgramPrefix+"odd")
+	if err := os.WriteFile(path, script("exit 9"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := start(); f == nil || f.Code != "plugin.digest" {
+		t.Errorf("the changed program: %+v", f)
+	}
+	if err := os.WriteFile(path, script("exit 7"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ran()
 }
 
 // TestConcurrentStarts: a copy that is open for writing while another process is

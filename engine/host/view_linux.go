@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"debug/elf"
 	"errors"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -163,48 +162,24 @@ func boolean(is bool) int {
 // its path is shown alone, and must be a binary. The line is written by the plugin's author, who must not get at other
 // files by it.
 func (v *view) showInterpreter(program string) error {
-	line, err := firstLine(program)
+	words, err := firstLine(program)
 	if err != nil {
 		return err
 	}
-	words := strings.Fields(strings.TrimPrefix(line, "#!"))
-	if !strings.HasPrefix(line, "#!") || len(words) == 0 {
+	if len(words) == 0 {
 		return v.showLoader(program)
 	}
-	if filepath.Base(words[0]) != "env" {
+	name, found := byEnv(words)
+	if !found {
 		return v.showBinary(words[0])
 	}
-	for _, word := range words[1:] {
-		if strings.HasPrefix(word, "-") || strings.Contains(word, "=") {
-			continue
+	for _, dir := range searched {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return v.showInstalled(path)
 		}
-		for _, dir := range searched {
-			path := filepath.Join(dir, word)
-			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-				return v.showInstalled(path)
-			}
-		}
-		break
 	}
 	return nil // the system says that there is none
-}
-
-// maxFirstLine is what the kernel reads of a script's first line (execve(2)).
-const maxFirstLine = 255
-
-func firstLine(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	text := make([]byte, maxFirstLine)
-	n, err := io.ReadFull(file, text)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return "", err
-	}
-	line, _, _ := bytes.Cut(text[:n], []byte("\n"))
-	return string(line), nil
 }
 
 // showBinary shows an executable binary and its loader. It shows nothing when path is not that of a binary.
@@ -240,7 +215,7 @@ func (v *view) showLoader(path string) error {
 	}
 	defer file.Close()
 	for _, part := range file.Progs {
-		if part.Type != elf.PT_INTERP || part.Filesz == 0 || part.Filesz > maxFirstLine {
+		if part.Type != elf.PT_INTERP || part.Filesz == 0 || part.Filesz > mostFirstLine {
 			continue
 		}
 		name := make([]byte, part.Filesz)

@@ -91,6 +91,17 @@ const StrangerTimeout = 10 * time.Second
 // Link is a data socket: what its writer and its reader are told of each other.
 type Link struct{ ToWriter, ToReader peer.Expected }
 
+// EnvMemory is the variable that, when it is "off", keeps all batches on the sockets: for tests, and to find out whether
+// something is the memory's fault. It is read at the start of a run.
+const EnvMemory = "CIPHERSTREAM_SHARED_MEMORY"
+
+// ShareMemory makes the two ends share memory where the system has it. Both must be processes of this program: each relies
+// on the other's code.
+func (l *Link) ShareMemory() {
+	share := os.Getenv(EnvMemory) != "off"
+	l.ToWriter.Memory, l.ToReader.Memory = share, share
+}
+
 // New introduces two ends to each other, who wait for each other's word as long as patience; 0 is as long as it takes.
 func New(writer, reader End, patience time.Duration) Link {
 	l := Link{peer.Expected{PID: reader.PID, Timeout: patience}, peer.Expected{PID: writer.PID, Timeout: patience}}

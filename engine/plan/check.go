@@ -165,6 +165,24 @@ func holds(tree, value any) bool {
 
 // stageProblem makes a diagnostic of a stage's fault, at the setting that the fault names if it names one.
 func (p *planner) stageProblem(s *document.Stage, f *fault.Fault) diag.Diagnostic {
+	d := diag.At(locate(s, f), f.Code, "%s %s: %s", s.Kind, printable(s.Use.Text), diag.Printable(f.Message))
+	d.Pointer = s.Pointer + "/with" + f.Details[fault.DetailSetting]
+	if f.Hint != "" {
+		d = d.WithHint("%s", diag.Printable(f.Hint))
+	}
+	return d
+}
+
+// Locate is where the pipeline says what a fault of the stage is about: the setting that the fault names, or the stage. It
+// is no place for a stage that the plan has added.
+func (s *Stage) Locate(f *fault.Fault) diag.Position {
+	if s.document == nil || s.document.Use == nil {
+		return s.At
+	}
+	return locate(s.document, f)
+}
+
+func locate(s *document.Stage, f *fault.Fault) diag.Position {
 	at, node := s.Use.At, s.With
 	if pointer := f.Details[fault.DetailSetting]; pointer != "" {
 		for _, step := range Path(pointer) {
@@ -187,12 +205,7 @@ func (p *planner) stageProblem(s *document.Stage, f *fault.Fault) diag.Diagnosti
 			at = node.Inside(from, to)
 		}
 	}
-	d := diag.At(at, f.Code, "%s %s: %s", s.Kind, printable(s.Use.Text), diag.Printable(f.Message))
-	d.Pointer = s.Pointer + "/with" + f.Details[fault.DetailSetting]
-	if f.Hint != "" {
-		d = d.WithHint("%s", diag.Printable(f.Hint))
-	}
-	return d
+	return at
 }
 
 func entries(n *document.Node) []document.Entry {

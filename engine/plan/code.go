@@ -5,11 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
-
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/plugins/formula"
 	"github.com/cipherstream/cipherstream/sdk/config"
 )
 
@@ -85,47 +83,13 @@ func (p *preparer) mention(n *document.Node, language string) {
 		}
 		return
 	}
-	env, err := p.reading()
-	if err != nil {
-		return // the stage says what is wrong with its code
-	}
-	parsed, issues := env.Parse(n.Text)
-	if issues.Err() != nil {
-		return
-	}
-	info := parsed.NativeRep().SourceInfo()
-	ast.PreOrderVisit(parsed.NativeRep().Expr(), ast.NewExprVisitor(func(x ast.Expr) {
-		if x.Kind() != ast.SelectKind || !isParams(x.AsSelect().Operand()) {
-			return
+	// What cannot be read, the stage says is wrong.
+	for _, m := range formula.Mentions(n.Text) {
+		if m.Space == "params" {
+			p.mentions = append(p.mentions, mentioned{m.Name, of(n, m), true})
 		}
-		name := x.AsSelect().FieldName()
-		at := n.At
-		// A selection is located at its dot.
-		if place := info.GetStartLocation(x.ID()); place.Line() == 1 && place.Column() >= 0 {
-			at = n.Inside(place.Column()+1, place.Column()+1+len([]rune(name)))
-		}
-		p.mentions = append(p.mentions, mentioned{name, at, true})
-	}))
+	}
 }
-
-// reading is a CEL environment that only parses the expressions of stages: it declares no variables, and the limits on
-// expressions are the stage's own.
-func (p *preparer) reading() (*cel.Env, error) {
-	if p.parser == nil {
-		env, err := cel.NewEnv(cel.ParserExpressionSizeLimit(maxCodeRunes), cel.ParserRecursionLimit(maxCodeDepth))
-		if err != nil {
-			return nil, err
-		}
-		p.parser = env
-	}
-	return p.parser, nil
-}
-
-// What is read of a stage's expressions.
-const (
-	maxCodeRunes = 64 << 10
-	maxCodeDepth = 256
-)
 
 // fillIn gives a stage the parameters that its code names, where it has a setting for them.
 func (p *planner) fillIn(of *preparedStage, tree map[string]any) {

@@ -1,82 +1,41 @@
 package plan
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
-
-	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/common/types"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/plugins/formula"
 	"github.com/cipherstream/cipherstream/sdk/config"
-	expressions "github.com/cipherstream/cipherstream/sdk/expression"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // The codes of expressions that are wrong.
 const (
-	CodeExpression       = "expression.invalid"
+	CodeExpression       = formula.CodeInvalid
 	CodeExpressionType   = "expression.not_boolean"
 	CodeExpressionFailed = "expression.failed"
 	CodeRuleFailed       = "RULE_FAILED" // a rule that declares no code
 )
 
-// Limits of an expression: whoever writes a pipeline must not be able to keep the planner busy.
-const (
-	maxExpressionRunes = 4096
-	maxExpressionNodes = 1000
-	maxExpressionDepth = 32
-	maxExpressionCost  = 100_000 // in CEL's units, about one per comparison
-)
-
 // expression is a compiled condition.
 type expression struct {
-	node    *document.Node
-	program cel.Program
-	params  []string // the parameters that it reads
-	dynamic bool     // it reads run or customer, or parameters by a computed name
+	node     *document.Node
+	decision *formula.Decision
+	params   []string // the parameters that it reads
+	dynamic  bool     // it reads run or customer
 }
 
-// conditionTypes are the types that a condition may have. Whether its value is null is only known when it is evaluated.
-var conditionTypes = []*cel.Type{cel.BoolType, cel.NullableType(cel.BoolType), cel.DynType}
-
-// newEnv declares what expressions see. Every parameter is a variable of its own
-// with a dotted name, so that it has its declared type; params itself serves
-// has(params.x).
-func newEnv(parameters []document.Parameter) (*cel.Env, error) {
-	names := cel.MapType(cel.StringType, cel.DynType)
-	options := []cel.EnvOption{
-		cel.Variable("params", names), cel.Variable("run", names), cel.Variable("customer", names),
-		cel.ParserExpressionSizeLimit(maxExpressionRunes), cel.ParserRecursionLimit(4 * maxExpressionDepth),
-		cel.ExpressionNodeLimit(maxExpressionNodes), cel.ExpressionNestingDepthLimit(maxExpressionDepth),
-		cel.CrossTypeNumericComparisons(true),
-	}
+// parameterTypes are the types of the declared parameters. Any of them may be null, also one that is required: a
+// pipeline that extends another one can make a parameter required, and inherits the rules about it.
+func parameterTypes(parameters []document.Parameter) config.Parameters {
+	types := make(config.Parameters, len(parameters))
 	for _, d := range parameters {
-		t := cel.DynType
-		switch d.Type {
-		case document.TypeString, document.TypeDate:
-			t = cel.StringType
-		case document.TypeInteger:
-			t = cel.IntType
-		case document.TypeBoolean:
-			t = cel.BoolType
-		case document.TypeDecimal:
-			t = cel.DoubleType
-		}
-		if d.Type != "" {
-			// A parameter that cannot be null may be compared with null all the same: a pipeline that extends another
-			// one can make a parameter required, and inherits the rules about it.
-			t = cel.NullableType(t)
-		}
-		options = append(options, cel.Variable("params."+d.Name, t))
+		types[d.Name] = config.Parameter{Type: string(d.Type)}
 	}
-	return cel.NewEnv(options...)
+	return types
 }
 
 // nullable reports whether a parameter may be null.
@@ -95,67 +54,40 @@ func (p *preparer) compile(n *document.Node) *expression {
 			return nil
 		}
 	}
-	checked, issues := p.env.Compile(text)
-	if err := issues.Err(); err != nil {
-		for _, problem := range issues.Errors() {
-			p.expressionProblem(n, problem)
-		}
+	decision, problems := formula.CompileDecision(text, p.types)
+	for _, f := range problems {
+		p.expressionProblem(n, text, f)
+	}
+	if decision == nil {
 		return nil
 	}
-	info := checked.NativeRep().SourceInfo()
-	good := true
-	ast.PreOrderVisit(checked.NativeRep().Expr(), ast.NewExprVisitor(func(x ast.Expr) {
-		// A selection is located at its dot, an index at its bracket.
-		after := func(length int) diag.Position {
-			at := info.GetStartLocation(x.ID())
-			if at.Column() < 0 || at.Line() != 1 {
-				return n.At
-			}
-			return n.Inside(at.Column()+1, at.Column()+1+length)
+	good := len(problems) == 0
+	for _, m := range decision.Mentions {
+		switch m.Space {
+		case "params":
+			good = p.knownParameter(p.names, m.Name, of(n, m)) && good
+			e.use(m.Name)
+		case "run", "customer":
+			e.dynamic = true
 		}
-		switch x.Kind() {
-		case ast.IdentKind:
-			name := x.AsIdent()
-			if param, ok := strings.CutPrefix(name, "params."); ok {
-				e.use(param)
-			}
-			e.dynamic = e.dynamic || name == "run" || name == "customer"
-		case ast.SelectKind:
-			// CEL has resolved params.x to one name where x is declared. A select on params that is left is
-			// has(params.x), or a parameter that does not exist.
-			if s := x.AsSelect(); isParams(s.Operand()) {
-				good = p.knownParameter(p.names, s.FieldName(), after(utf8.RuneCountInString(s.FieldName()))) && good
-				e.use(s.FieldName())
-			}
-		case ast.CallKind:
-			c := x.AsCall()
-			if len(c.Args()) != 2 || c.FunctionName() != "_[_]" || !isParams(c.Args()[0]) {
-				return
-			}
-			if key := c.Args()[1]; key.Kind() == ast.LiteralKind {
-				if name, ok := key.AsLiteral().Value().(string); ok {
-					good = p.knownParameter(p.names, name, after(1)) && good
-					e.use(name)
-				}
-			} else {
-				e.dynamic = true
-			}
-		}
-	}))
-	if t := checked.OutputType(); good && !slices.ContainsFunc(conditionTypes, t.IsEquivalentType) {
-		p.diags.Add(diag.At(n.At, CodeExpressionType, "the expression gives %s; expected true or false", wrapperPattern.ReplaceAllString(cel.FormatCELType(t), "$1")))
-		return nil
+	}
+	if t := decision.Type; good && t.Kind != formula.Bool && t.Kind != formula.Unknown {
+		good = false
+		p.diags.Add(diag.At(n.At, CodeExpressionType, "the expression gives %s; expected true or false", t))
 	}
 	if !good {
 		return nil
 	}
-	program, err := p.env.Program(checked, cel.CostLimit(maxExpressionCost))
-	if err != nil {
-		p.diags.Add(diag.At(n.At, CodeExpression, "%s", firstLine(err)))
-		return nil
-	}
-	e.program = program
+	e.decision = decision
 	return e
+}
+
+// of is the place of a name of an expression.
+func of(n *document.Node, m formula.Mention) diag.Position {
+	if m.From < 0 {
+		return n.At
+	}
+	return n.Inside(m.From, m.To)
 }
 
 func (e *expression) use(param string) {
@@ -163,8 +95,6 @@ func (e *expression) use(param string) {
 		e.params = append(e.params, param)
 	}
 }
-
-func isParams(x ast.Expr) bool { return x.Kind() == ast.IdentKind && x.AsIdent() == "params" }
 
 func (r *reporter) knownParameter(names []string, name string, at diag.Position) bool {
 	if slices.Contains(names, name) {
@@ -174,102 +104,60 @@ func (r *reporter) knownParameter(names []string, name string, at diag.Position)
 	return false
 }
 
-// The library's messages name nullable types and operators in its own way.
-var (
-	wrapperPattern  = regexp.MustCompile(`wrapper\((\w+)\)`)
-	operatorPattern = regexp.MustCompile(`'_?([^_' \w]+)_'`)
-)
-
-func (p *preparer) expressionProblem(n *document.Node, problem *cel.Error) {
-	at, where := n.At, ""
-	if line, column := problem.Location.Line(), problem.Location.Column(); line > 0 && column >= 0 {
-		if inside := n.Inside(column, column+1); line == 1 && inside != n.At {
-			at = inside
-		} else {
-			where = fmt.Sprintf(" (line %d, column %d of the expression)", line, column+1)
-		}
-	}
-	message := strings.ReplaceAll(problem.Message, " (in container '')", "")
-	message = wrapperPattern.ReplaceAllString(operatorPattern.ReplaceAllString(message, "'$1'"), "$1")
-	d := diag.At(at, CodeExpression, "%s%s", printable(message), where)
-	habit := expressions.Hint(n.Text)
-	switch {
-	case habit != "":
-		d = d.WithHint("%s", habit)
-	case strings.Contains(message, "undeclared reference"):
-		d = d.WithHint("expressions see params.NAME, run.NAME and customer.NAME; text stands in quotes")
-	case strings.Contains(message, "no matching overload"):
-		d = d.WithHint("compare values of one type: dates and other text in quotes, numbers and true/false without")
+// expressionProblem reports a fault of the text of an expression.
+func (p *preparer) expressionProblem(n *document.Node, text string, f *fault.Fault) {
+	at, where := placeOf(n, text, f)
+	d := diag.At(at, f.Code, "%s%s", diag.Printable(f.Message), where)
+	if f.Hint != "" {
+		d = d.WithHint("%s", diag.Printable(f.Hint))
 	}
 	p.diags.Add(d)
 }
 
-// variables are the values that expressions can read, for given parameters.
-func (p *planner) variables(params map[string]any) map[string]any {
-	all := make(map[string]any, len(params))
-	vars := map[string]any{"params": all, "run": visible(p.run), "customer": visible(p.customer)}
-	for name, v := range params {
-		value := celValue(v)
-		vars["params."+name] = value
-		if v != nil {
-			all[name] = value
+// placeOf is the place of a fault of an expression in the file, and in words where the file has none for it.
+func placeOf(n *document.Node, text string, f *fault.Fault) (at diag.Position, where string) {
+	var from, to int
+	if count, _ := fmt.Sscanf(f.Details[fault.DetailPlace], "%d-%d", &from, &to); count != 2 {
+		return n.At, ""
+	}
+	if at = n.Inside(from, to); at != n.At || from == 0 {
+		return at, ""
+	}
+	line, column := 1, 1
+	runes := []rune(text)
+	for _, r := range runes[:min(from, len(runes))] {
+		if column++; r == '\n' {
+			line, column = line+1, 1
 		}
 	}
-	return vars
+	return at, fmt.Sprintf(" (line %d, column %d of the expression)", line, column)
+}
+
+// variables are the values that expressions can read, for given parameters: of run and customer all but the
+// secrets.
+func (p *planner) variables(params map[string]any) *formula.Values {
+	return &formula.Values{Params: params, Other: func(space, name string) (any, bool) {
+		values := p.run
+		if space == "customer" {
+			values = p.customer
+		}
+		v, there := values[name]
+		plain, ok := plainValue(v)
+		return plain, there && ok
+	}}
 }
 
 // decide evaluates an expression with variables.
-func (e *expression) decide(vars map[string]any) (bool, error) {
-	out, _, err := e.program.Eval(vars)
-	if err != nil {
-		return false, err
-	}
-	b, ok := out.Value().(bool)
-	if !ok {
-		return false, fmt.Errorf("the result is %s; expected true or false", out.Type().TypeName())
-	}
-	return b, nil
-}
-
-// visible are the values of a namespace that an expression may read: all but the secrets.
-func visible(values map[string]any) map[string]any {
-	out := make(map[string]any, len(values))
-	for name, v := range values {
-		if _, ok := plainValue(v); ok {
-			out[name] = celValue(v)
-		}
-	}
-	return out
-}
-
-// comparableDigits is how many digits of a decimal a float64 tells apart.
-const comparableDigits = 15
-
-func celValue(v any) any {
-	n, ok := v.(json.Number)
-	if !ok {
-		return v
-	}
-	digits := strings.TrimLeft(strings.NewReplacer("-", "", ".", "").Replace(n.String()), "0")
-	f, err := n.Float64()
-	if len(digits) > comparableDigits || err != nil {
-		return types.NewErr("a decimal of more than %d digits cannot be compared exactly", comparableDigits)
-	}
-	return f
-}
+func (e *expression) decide(vars *formula.Values) (bool, error) { return e.decision.Decide(vars) }
 
 func evalFailed(e *expression, err error) diag.Diagnostic {
-	return diag.At(e.node.At, CodeExpressionFailed, "the expression cannot be decided: %s", firstLine(err)).
-		WithHint("a parameter that was not given is null: check for that first, as in params.x == null || …")
-}
-
-// firstLine keeps an error of the expression library to its first line.
-func firstLine(err error) string {
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
-		err = inner
+	f := fault.From(err)
+	at, where := placeOf(e.node, e.node.Text, f)
+	d := diag.At(at, CodeExpressionFailed, "the expression cannot be decided: %s%s", diag.Printable(f.Message), where)
+	if f.Code == formula.CodeNull {
+		return d.WithHint("a parameter that was not given is null: check for that first, as in params.x == null || …")
 	}
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	return printable(text)
+	return d.WithHint("%s", diag.Printable(f.Hint))
 }
 
 func printable(text string) string {
@@ -307,7 +195,7 @@ func (e *expression) readsOnly(params map[string]any) bool {
 }
 
 // checkRules evaluates those of the pipeline's rules that are wanted, and reports which the parameters break.
-func (p *planner) checkRules(vars map[string]any, wanted func(*expression) bool) {
+func (p *planner) checkRules(vars *formula.Values, wanted func(*expression) bool) {
 	for i, e := range p.rules {
 		if !wanted(e) {
 			continue
@@ -324,7 +212,7 @@ func (p *planner) checkRules(vars map[string]any, wanted func(*expression) bool)
 }
 
 // active returns the stages that are switched on.
-func (p *planner) active(vars map[string]any) []*preparedStage {
+func (p *planner) active(vars *formula.Values) []*preparedStage {
 	out := make([]*preparedStage, 0, len(p.stages))
 	for i, e := range p.whens {
 		on := true

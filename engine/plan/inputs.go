@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,9 @@ type Inputs struct {
 	Destination Destination
 	// Allow says which tables and procedures may be asked for by name; default none.
 	Allow AllowList
+	// State is how far earlier runs of a pipeline that keeps state have come: the zero State where none has run. Nil is a
+	// run that reads every row and keeps none.
+	State *State
 	// Timeout is the time limit of the run, and Stall that of one call of a stage, instead of the pipeline's own:
 	// limits.timeout and limits.stall. Zero leaves those, and a negative Timeout is no limit. A run that reaches
 	// its limit ends with the code "run.timeout", a cancelled one with "run.cancelled". The time is the wall's,
@@ -118,6 +122,9 @@ type AllowList struct {
 // runNames are the names of the namespace run. It has no others.
 var runNames = []string{"allowed_procedures", "allowed_tables", "bucket", "credentials_expire", "digest", "id", "link_base_url", "link_ttl",
 	"object", "object_encryption", "object_kms_key", "output", "started_at"}
+
+// RunNames are the names of the namespace run: of ${run.…}.
+func RunNames() []string { return slices.Clone(runNames) }
 
 // runValues are the values of ${run.…}, by name. A name that is missing has no value in this run.
 func (in *Inputs) runValues() map[string]any {

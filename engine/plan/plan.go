@@ -14,7 +14,7 @@
 // # References
 //
 // A value under a stage's `with` may hold references: ${params.NAME},
-// ${env.NAME}, ${secret.NAME}, ${customer.NAME} and ${run.NAME}. They are
+// ${env.NAME}, ${secret.NAME}, ${customer.NAME}, ${run.NAME} and ${state.cursor}. They are
 // resolved on parsed values, so that what they stand for is never read as YAML.
 // A value that is exactly one reference keeps the type of what it stands for;
 // within other text it becomes text. Either is then converted to the type of the
@@ -31,11 +31,12 @@
 //
 // # Expressions
 //
-// `when`, the rules and the expressions of stages are CEL. `when` and the rules see params,
+// `when`, the rules and the expressions of stages have one language, plugins/formula. `when` and the rules see params,
 // run and customer; a stage is given the values of those parameters that its expressions name.
 // A parameter has its declared type, or is null when it was not given; dates are
-// text as YYYY-MM-DD, which compares right; decimals are numbers that can be
-// compared, up to 15 digits.
+// text as YYYY-MM-DD, which compares right; decimals are exact. A condition that depends on
+// null cannot be decided, whereas in a row NULL decides: a pipeline says what a missing
+// parameter means.
 //
 // # Columns
 //
@@ -57,6 +58,7 @@ import (
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/engine/document"
+	"github.com/cipherstream/cipherstream/plugins/formula"
 	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/stage"
 )
@@ -91,11 +93,13 @@ type Plan struct {
 	Stages     []Stage  `json:"stages"`
 	Groups     []Group  `json:"groups"`
 	// Secrets says which secret goes where.
-	Secrets     []SecretUse       `json:"secrets"`
-	Columns     []document.Column `json:"columns,omitempty"`
-	Limits      Limits            `json:"limits"`
-	Isolation   Isolation         `json:"isolation"`
-	Description string            `json:"-"`
+	Secrets   []SecretUse       `json:"secrets"`
+	Columns   []document.Column `json:"columns,omitempty"`
+	Limits    Limits            `json:"limits"`
+	Isolation Isolation         `json:"isolation"`
+	// State is how far earlier runs have come; nil of a pipeline that keeps no state.
+	State       *Incremental `json:"state,omitempty"`
+	Description string       `json:"-"`
 	// RunID, Log and Traceparent are those of the Inputs.
 	RunID       string       `json:"-"`
 	Log         *slog.Logger `json:"-"`
@@ -132,11 +136,22 @@ type Stage struct {
 	In     stage.Shape    `json:"in,omitempty"`
 	Out    stage.Shape    `json:"out,omitempty"`
 	// KeepsRows and Concurrent are what the stage says about itself.
-	KeepsRows  bool          `json:"keeps_rows,omitempty"`
-	Concurrent bool          `json:"concurrent,omitempty"`
-	At         diag.Position `json:"at"`
+	KeepsRows  bool `json:"keeps_rows,omitempty"`
+	Concurrent bool `json:"concurrent,omitempty"`
+	// KeptBytes is the memory that the stage says it may keep, beside the batches that are under way.
+	KeptBytes int64         `json:"kept_bytes,omitempty"`
+	At        diag.Position `json:"at"`
 
-	ofPlan bool
+	ofPlan   bool
+	document *document.Stage // as it was read; nil when the plan has added the stage
+}
+
+// kept is what a stage of these settings says it may keep.
+func kept(m *Manifest, settings map[string]any) int64 {
+	if m.Spec == nil {
+		return 0
+	}
+	return m.Spec.Kept(settings)
 }
 
 // OfPlan reports whether the author of the pipeline did not write the stage: it was put there when the plan was made.
@@ -215,7 +230,7 @@ func (p *Prepared) Values(in Inputs) ([]Value, diag.List) {
 
 // values reads the parameters, and holds them against the rules: all of them or, when parameters are wrong, those that are about
 // others. The variables are nil when parameters are wrong.
-func (p *planner) values() ([]Value, map[string]any) {
+func (p *planner) values() ([]Value, *formula.Values) {
 	values := p.readParameters()
 	vars := p.variables(p.params)
 	wrong := p.diags.HasErrors()
@@ -260,6 +275,7 @@ func (p *planner) build() (*Plan, diag.List) {
 		r := p.resolveStandIn(&document.Stage{Kind: stage.KindEncoder, At: stages[encoder].stage.At}, *in.Encoder)
 		stages, written = slices.Insert(stages, encoder, r), slices.Insert(written, encoder, r.stage)
 	}
+	incremental := p.incremental(stages)
 	if !p.diags.HasErrors() {
 		p.checkFilters(stages)
 	}
@@ -272,7 +288,7 @@ func (p *planner) build() (*Plan, diag.List) {
 	plan := &Plan{
 		Name: doc.Metadata.Name, Title: doc.Metadata.Title, Class: doc.Metadata.Class, Description: doc.Metadata.Description,
 		File: doc.File, Extends: slices.Clone(doc.Extends), Parameters: values, Columns: slices.Clone(doc.Columns), Isolation: in.Isolation,
-		Secrets: []SecretUse{}, refers: p.refers, RunID: in.RunID, Log: in.Log, Traceparent: in.Traceparent,
+		State: incremental, Secrets: []SecretUse{}, refers: p.refers, RunID: in.RunID, Log: in.Log, Traceparent: in.Traceparent,
 		Limits: Limits{doc.Limits.Memory, doc.Limits.Timeout.Seconds(), doc.Limits.Stall.Seconds(), doc.Limits.BatchRows, doc.Limits.BatchBytes},
 	}
 	if plan.Isolation == "" {
@@ -293,7 +309,8 @@ func (p *planner) build() (*Plan, diag.List) {
 	for i, s := range stages {
 		m := s.manifest
 		plan.Stages = append(plan.Stages, Stage{ID: ids[i], Kind: m.Kind, Plugin: m.Plugin, Name: m.Name, FirstParty: m.FirstParty, Caller: m == in.End.manifest(),
-			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, At: s.stage.At, ofPlan: i == encoder})
+			Config: s.config, In: m.In, Out: m.Out, KeepsRows: m.KeepsRows, Concurrent: m.Concurrent, KeptBytes: kept(m, s.config),
+			At: s.stage.At, ofPlan: i == encoder, document: s.stage})
 		for _, use := range s.secrets {
 			use.Stage = ids[i]
 			plan.Secrets = append(plan.Secrets, use)
@@ -320,6 +337,15 @@ func Lint(c Config, in Inputs) diag.List {
 	stages := make([]resolved, 0, len(doc.Stages))
 	for _, s := range p.stages {
 		stages = append(stages, p.resolveStage(s))
+	}
+	if doc.State != nil {
+		var always []resolved
+		for i, r := range stages {
+			if p.whens[i] == nil {
+				always = append(always, r)
+			}
+		}
+		p.checkLimits(always)
 	}
 	if !doc.Invalid {
 		p.checkFilters(stages)

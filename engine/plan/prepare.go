@@ -2,12 +2,12 @@ package plan
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
-	"cel.dev/cel-go/cel"
 	"github.com/apache/arrow/go/v15/arrow"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
@@ -54,6 +54,9 @@ type preparedStage struct {
 	// mentions are the parameters that the stage's code names, and given the setting for them, or empty.
 	mentions []mentioned
 	given    string
+	// cursor is the setting for the cursor of a pipeline that keeps state, or empty, and code the first setting that is code.
+	cursor string
+	code   *document.Node
 	// bound describes the settings that depend on inputs, which are checked when they are known.
 	bound *config.Spec
 	// toOutput says that the settings refer to ${run.output}.
@@ -105,12 +108,7 @@ func prepare(c Config) (*Prepared, diag.List) {
 	for _, d := range doc.Parameters {
 		p.names = append(p.names, d.Name)
 	}
-	env, err := newEnv(doc.Parameters)
-	if err != nil {
-		// Names and types were checked when the document was read.
-		panic("plan: expressions cannot be set up: " + err.Error())
-	}
-	p.env = env
+	p.types = parameterTypes(doc.Parameters)
 	p.compileAll()
 	diags := p.diags
 	for i := range doc.Stages {
@@ -131,9 +129,8 @@ func (p *Prepared) Document() *document.Document { return p.config.Document }
 type preparer struct {
 	*Prepared
 	reporter
-	env      *cel.Env
-	parser   *cel.Env    // of the stages' own expressions; nil until it is needed
-	mentions []mentioned // what the code of the stage at hand names
+	types    config.Parameters // of the declared parameters, without values
+	mentions []mentioned       // what the code of the stage at hand names
 }
 
 // reporter collects diagnostics.
@@ -170,14 +167,21 @@ func (p *preparer) stage(s *document.Stage) *preparedStage {
 	if i := slices.IndexFunc(m.Spec.Fields, func(f config.Field) bool { return f.Type == config.TypeParameters }); i >= 0 {
 		out.given = m.Spec.Fields[i].Name
 	}
+	if i := slices.IndexFunc(m.Spec.Fields, func(f config.Field) bool { return f.Type == config.TypeCursor }); i >= 0 {
+		out.cursor = m.Spec.Fields[i].Name
+	}
 	out.bound = &config.Spec{}
 	for _, f := range m.Spec.Fields {
+		if f.Code != "" && out.code == nil {
+			out.code = s.With.Get(f.Name)
+		}
 		if member := out.settings.member(f.Name); member != nil && !member.fixed || f.Name == out.given && len(out.mentions) > 0 {
 			out.bound.Fields = append(out.bound.Fields, f)
 		}
 	}
 	tree, _ := out.settings.outline().(map[string]any)
 	delete(tree, out.given)
+	delete(tree, out.cursor)
 	shadow, _ := reveal(tree).(map[string]any)
 	for _, problem := range m.Spec.Check(shadow) {
 		p.settingsProblem(p.config.Document, s, tree, problem)
@@ -238,8 +242,13 @@ func (p *preparer) scalar(s *setting) {
 	if n.Kind == document.Text && strings.Contains(n.Text, "${") {
 		s.parts = parseReferences(n.Text, func(start, end int, message string) {
 			s.wrong = true
-			p.diags.Add(diag.At(n.Inside(start, end), CodeReferenceSyntax, "%s", message).
-				WithHint("a reference is written ${params.NAME}; a literal ${ is written $${"))
+			d := diag.At(n.Inside(start, end), CodeReferenceSyntax, "%s", message).
+				WithHint("a reference is written ${params.NAME}; a literal ${ is written $${")
+			if name := strings.Trim(string([]rune(n.Text)[start:end]), "${} "); slices.Contains(p.names, name) {
+				d = d.WithHint("did you mean ${params.%s}?", name)
+				d.Fix = "${params." + name + "}"
+			}
+			p.diags.Add(d)
 		})
 		if slices.ContainsFunc(s.parts, func(r part) bool { return r.namespace != "" }) {
 			s.fixed = false
@@ -255,6 +264,9 @@ func (p *preparer) scalar(s *setting) {
 		s.value = unknown{}
 		return
 	}
+	if n.Kind == document.Text && field.Type != config.TypeSecret {
+		p.lookalike(n)
+	}
 	if text, ok := s.value.(string); ok && field.Type == config.TypeSecret {
 		if text != "" {
 			p.diags.Add(diag.At(n.At, CodeLiteralSecret, "a secret is written out in the file").
@@ -263,6 +275,29 @@ func (p *preparer) scalar(s *setting) {
 		s.value, s.secret, s.fixed = nil, true, false
 		s.parts = []part{{literal: text}}
 	}
+}
+
+var (
+	// lookalikePattern is a reference as templates of other kinds write it.
+	lookalikePattern = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^(?:\$\(|\{\{\s*|\$|%)(params|secret|env|customer|run)\.([A-Za-z_][\w-]*)\s*(?:\)|\}\}|%)?$`)
+	})
+	// variablePattern is a variable as a shell writes it.
+	variablePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\$([A-Z_][A-Z0-9_]*)$`) })
+)
+
+// lookalike warns of a text that is delivered as it stands, and was probably meant as a reference.
+func (p *preparer) lookalike(n *document.Node) {
+	meant := ""
+	if m := lookalikePattern().FindStringSubmatch(n.Text); m != nil {
+		meant = m[1] + "." + m[2]
+	} else if m := variablePattern().FindStringSubmatch(n.Text); m != nil {
+		meant = "env." + m[1]
+	} else {
+		return
+	}
+	p.diags.Add(diag.At(n.At, CodeReferenceLookalike, "this is the text %s, and no reference", printable(n.Text)).
+		WithHint("did you mean ${%s}?", meant).AsWarning())
 }
 
 // member is what stands under a key of a mapping, or nil.

@@ -17,17 +17,19 @@ import (
 
 // The codes of references that are wrong.
 const (
-	CodeReferenceSyntax  = "reference.syntax"
-	CodeUnknownNamespace = "reference.unknown_namespace"
-	CodeUnknownParameter = "reference.unknown_parameter"
-	CodeUnknownReference = "reference.unknown"
-	CodeNotAvailable     = "reference.not_available"
-	CodeNullInText       = "reference.null_in_text"
-	CodeNotText          = "reference.not_utf8"
-	CodeSecretMisplaced  = "reference.secret_misplaced"
+	CodeReferenceSyntax = "reference.syntax"
+	// CodeReferenceLookalike: a text that looks like a reference and is none; a warning.
+	CodeReferenceLookalike = "reference.lookalike"
+	CodeUnknownNamespace   = "reference.unknown_namespace"
+	CodeUnknownParameter   = "reference.unknown_parameter"
+	CodeUnknownReference   = "reference.unknown"
+	CodeNotAvailable       = "reference.not_available"
+	CodeNullInText         = "reference.null_in_text"
+	CodeNotText            = "reference.not_utf8"
+	CodeSecretMisplaced    = "reference.secret_misplaced"
 )
 
-var namespaces = []string{"params", "env", "secret", "customer", "run"}
+var namespaces = []string{"params", "env", "secret", "customer", "run", "state"}
 
 // part is a piece of a scalar: literal text, or a reference.
 type part struct {
@@ -208,6 +210,9 @@ func (p *planner) lookup(n *document.Node, r part) (any, bool) {
 		case p.lint:
 			return unknown{}, true
 		case !ok:
+			if len(values) == 0 {
+				return missing("%s has no value here", r)
+			}
 			return missing("%s has no value here; known: %s", r, strings.Join(slices.Sorted(maps.Keys(values)), ", "))
 		}
 		if s, secret := v.(config.Secret); secret {
@@ -262,6 +267,12 @@ func (p *planner) lookup(n *document.Node, r part) (any, bool) {
 		return known(p.customer, nil)
 	case "run":
 		return known(p.run, runNames)
+	case "state":
+		if p.config.Document.State == nil {
+			p.diags.Add(diag.At(at, CodeNotAvailable, "%s: the pipeline keeps no state", r).WithHint("declare state: {cursor: COLUMN} under spec"))
+			return nil, false
+		}
+		return known(p.state, stateNames)
 	}
 	d := diag.At(at, CodeUnknownNamespace, "no namespace is called %q", r.namespace).WithSuggestion(r.namespace,
 		namespaces)

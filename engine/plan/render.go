@@ -75,6 +75,19 @@ func (p *Plan) WriteText(w io.Writer) error {
 		}
 		table(line, rows)
 	}
+	if p.State != nil {
+		line("\nState")
+		rows := [][]string{{"cursor", diag.Printable(p.State.Cursor), p.State.Type}, {"overlap", p.State.Overlap.String(), ""}}
+		switch {
+		case !p.State.Kept:
+			rows = append(rows, []string{"reads", "every row", "and keeps no state"})
+		case p.State.From == "":
+			rows = append(rows, []string{"reads", "every row", "for it is the first run"})
+		default:
+			rows = append(rows, []string{"last", p.State.Last, ""}, []string{"reads from", p.State.From, ""})
+		}
+		table(line, rows)
+	}
 	if p.Limits != (Limits{}) {
 		line("\nLimits")
 		var rows [][]string

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -35,6 +36,7 @@ type planner struct {
 	lint     bool
 	run      map[string]any // what ${run.…} stands for
 	customer map[string]any // what ${customer.…} stands for
+	state    map[string]any // what ${state.…} stands for; nil where the pipeline keeps none
 	params   map[string]any // values of the parameters; nil in Lint
 	resolved int            // bytes that references put into settings
 
@@ -44,8 +46,10 @@ type planner struct {
 }
 
 func newPlanner(prepared *Prepared, in Inputs, lint bool) *planner {
-	return &planner{Prepared: prepared, in: in, lint: lint, run: in.runValues(), customer: in.customerValues(),
+	p := &planner{Prepared: prepared, in: in, lint: lint, run: in.runValues(), customer: in.customerValues(),
 		params: map[string]any{}, kinds: map[string]secretPlace{}, refers: map[string]bool{}}
+	p.state = p.stateValues()
+	return p
 }
 
 func (p *planner) count(n *document.Node, bytes int) {
@@ -84,6 +88,7 @@ func (p *planner) resolveStage(s *preparedStage) (r resolved) {
 		r.config = map[string]any{}
 	}
 	p.fillIn(s, r.config)
+	p.fillCursor(s, r.config)
 	r.secrets = p.uses
 	if len(s.bound.Fields) == 0 {
 		return r
@@ -243,6 +248,7 @@ func (r *reporter) settingsProblem(doc *document.Document, s *document.Stage, tr
 		where += ", " + strings.Join(shown, ".")
 	}
 	d := diag.At(at, problem.Code, "%s: %s", printable(where), problem.Message)
+	d.MissingKey = problem.Missing
 	switch {
 	case problem.Candidates != nil:
 		d = d.WithSuggestion(problem.Found, problem.Candidates)
@@ -252,6 +258,9 @@ func (r *reporter) settingsProblem(doc *document.Document, s *document.Stage, tr
 		if d.Hint = "this is the value of " + printable(node.Text); value == nil {
 			d.Hint = printable(node.Text) + " is null; make the parameter required, or give it a default"
 		}
+	}
+	if d.Hint == "" {
+		d.Hint = fmt.Sprintf("%q says which settings there are", "cipherstream plugin info "+printable(s.Use.Text))
 	}
 	d.Pointer = s.Pointer + "/with" + Pointer(problem.Path)
 	r.diags.Add(d)

@@ -169,7 +169,8 @@ func (r *replay) start(ctx context.Context, h *host.Host, reach []host.Reach) (h
 		return h.Start(ctx, plugin, reach...)
 	}
 	process, err := h.Attach(ctx, plugin, func(a host.Awaited) {
-		r.emit(run.Awaiting{Stage: r.stage.ID, Plugin: a.Plugin, Environment: a.Environment, Program: a.Program, Args: a.Args})
+		r.emit(run.Awaiting{Stage: r.stage.ID, Plugin: a.Plugin, Environment: a.Environment, Program: a.Program, Args: a.Args,
+			Interpreter: a.Interpreter})
 	})
 	if err == nil {
 		r.emit(run.Attached{Stage: r.stage.ID, Plugin: plugin, PID: process.PID()})

@@ -24,7 +24,8 @@ func (r *run) startProcess(ctx context.Context, h Host, planned plan.Group, stag
 		return h.Start(ctx, planned.Plugin, reach...)
 	}
 	process, err := h.Attach(ctx, planned.Plugin, func(a host.Awaited) {
-		r.emit(Awaiting{Stage: joined(stages), Plugin: a.Plugin, Environment: a.Environment, Program: a.Program, Args: a.Args})
+		r.emit(Awaiting{Stage: joined(stages), Plugin: a.Plugin, Environment: a.Environment, Program: a.Program, Args: a.Args,
+			Interpreter: a.Interpreter})
 	})
 	if err != nil {
 		return nil, err

@@ -68,7 +68,7 @@ func Check(ctx context.Context, h *host.Host, p *plan.Plan, id string) (*CheckRe
 			findings = append(findings, Finding{Level: stage.LevelWrong, Fault: fault.From(err)})
 		}
 		for _, f := range findings {
-			f.Stage, f.At, f.Fault = s.ID, s.At, fault.InStage(f.Fault, s.ID)
+			f.Stage, f.At, f.Fault = s.ID, s.Locate(f.Fault), fault.InStage(f.Fault, s.ID)
 			report.Findings = append(report.Findings, f)
 		}
 		columns, media = gives, becomes

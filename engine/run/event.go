@@ -20,6 +20,8 @@ type Awaiting struct {
 	// Program and Args are what the host would start; another build does as well.
 	Program string
 	Args    []string
+	// Interpreter is the name of what runs Program, such as python3 or node; empty where Program runs by itself.
+	Interpreter string
 }
 
 // Attached says that the process has been attached.

@@ -7,6 +7,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/plan"
 	"github.com/cipherstream/cipherstream/engine/run"
 	"github.com/cipherstream/cipherstream/engine/run/runtest"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // TestMemory: what a plan takes grows with its processes and with what may be in flight, and
@@ -30,7 +31,24 @@ func TestMemory(t *testing.T) {
 		if got := run.Memory(s.host, p); got < c.least || got > c.most {
 			t.Errorf("%s, %d MiB in flight: %d MiB, want %d to %d", c.isolation, c.inFlight/mib, got/mib, c.least/mib, c.most/mib)
 		}
-	} // A host without processes takes what is in flight.
+	}
+	// What stages say that they keep counts, and a run that may keep more than a process may have does not begin.
+	kept := s.planOf(plan.IsolationGroup, nil)
+	kept.Limits.MemoryBytes = 4 * mib
+	before := run.Memory(s.host, kept)
+	for _, c := range []struct {
+		mib  int64
+		code string
+	}{{30, ""}, {90, "run.memory"}} {
+		kept.Stages[0].KeptBytes = c.mib * mib
+		if got := run.Memory(s.host, kept); got < min(before+c.mib*mib, 100*mib) {
+			t.Errorf("with %d MiB kept: %d MiB, and without %d MiB", c.mib, got/mib, before/mib)
+		}
+		if _, err := run.Execute(t.Context(), s.host, kept, run.Options{ID: "kept"}); c.code == "" && fault.Is(err, "run.memory") || c.code != "" && !fault.Is(err, c.code) {
+			t.Errorf("with %d MiB kept: %v", c.mib, err)
+		}
+	}
+	// A host without processes takes what is in flight.
 	p := s.planOf(plan.IsolationStage, nil)
 	p.Limits.MemoryBytes = 6 * mib
 	if got := run.Memory(runtest.NewInMemory(t, testBundle(pluginName)), p); got != 6*mib {

@@ -169,6 +169,9 @@ func (r *run) execute(ctx context.Context, h Host) (*Receipt, error) {
 		defer cancel()
 	}
 	err := r.checkSink()
+	if err == nil {
+		err = checkKept(h, r.plan)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -377,10 +380,16 @@ func (r *run) cause(ctx context.Context, commitErr error) error {
 		if f := fault.From(err); f != nil && f.Stage == "" {
 			// A process or a link that broke names no stage, so all stages of the group are named.
 			f = fault.InStage(err, joined(g.stages))
-			if f.Code == runner.LinkProtocol && i > 0 {
-				before := r.groups[i-1]
-				f.Stage = joined(before.stages)
-				f.Message = fmt.Sprintf("plugin %q broke the protocol of the data stream: %s", before.process.Plugin(),
+			var blamed *group // the neighbour that the fault tells of
+			switch {
+			case f.Code == runner.LinkProtocol && i > 0:
+				blamed = r.groups[i-1]
+			case f.Code == runner.LinkEarlyEnd && i+1 < len(r.groups):
+				blamed = r.groups[i+1]
+			}
+			if blamed != nil {
+				f.Stage = joined(blamed.stages)
+				f.Message = fmt.Sprintf("plugin %q broke the protocol of the data stream: %s", blamed.process.Plugin(),
 					f.Message)
 			}
 			err = f

@@ -264,9 +264,9 @@ func (l *loader) run(ctx context.Context, tables []Table) (*LoadResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A table gets its keys with its last row; some have none.
+	// A table gets its keys with its last row, or as soon as it is clear that there is none; some are not to be filled.
 	for _, def := range l.defs.Tables {
-		if slices.ContainsFunc(tables, func(t Table) bool { return t.Name == def.Name && t.Rows > 0 }) {
+		if slices.ContainsFunc(tables, func(t Table) bool { return t.Name == def.Name }) {
 			continue
 		}
 		if err := l.addKeys(ctx, l.db, def.Name); err != nil {

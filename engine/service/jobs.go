@@ -14,6 +14,7 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/config"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/job"
+	"github.com/cipherstream/cipherstream/engine/service/schedule"
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/engine/service/telemetry"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -33,6 +34,7 @@ func newJobs(cfg *Config, registry *customer.Registry, memory *admission.Control
 	return job.New(job.Config{
 		Record: cfg.Record, Engine: cfg.Engine, Customers: registry, Buckets: cfg.Buckets, Memory: memory, Holder: holder(), Public: api.Public,
 		Workers: workers, TimeLimits: timeLimits(set.Jobs), Isolation: cfg.Isolation, RunMemory: int64(set.Limits.RunMemory), Log: cfg.Log, Now: cfg.Now, Observer: observer, Progressed: observer.hooks.progressed,
+		States:    schedule.NewStates(cfg.DataKey),
 		Retention: job.Retention{Link: set.Jobs.Retention.Link, Grace: set.Jobs.Retention.Grace, Listed: set.Jobs.Retention.Jobs},
 	})
 }

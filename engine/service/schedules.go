@@ -56,9 +56,11 @@ func CheckSchedules(set *config.Settings, orders *api.Orders, at time.Time) (dia
 			diags.Add(diag.At(one.At("window"), schedule.CodeWindow, "%v", err))
 			continue
 		}
-		for _, d := range orders.Mistakes(one.Customer, one.Procedure, request) {
+		for _, d := range orders.Mistakes(one.Customer, one.Procedure, request, one.Moving) {
 			path := []string{"request"}
 			switch {
+			case d.Field == "window":
+				path = []string{d.Field}
 			case d.Field != "":
 				path = append(path, strings.TrimPrefix(d.Field, "/"))
 			case d.Code == string(api.UnknownProcedure), d.Code == string(api.ConflictingParameters):

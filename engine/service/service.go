@@ -165,7 +165,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	if s.jobs != nil {
 		parts.Jobs, parts.JobRecord, parts.LinkKey, parts.JobsRefused = s.jobs, cfg.Record, cfg.DataKey.Derive("links"), s.accepts.refused
-		parts.Schedules = s.schedules
+		parts.Schedules, parts.States = s.schedules, schedule.NewStates(cfg.DataKey)
 	}
 	if s.streams != nil {
 		parts.DataStreams = s.streams

@@ -177,11 +177,13 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"1,000,000 appointments × 28 columns",
 		"Every ndjson file: 5 bytes, sha256 abc.",
-		"| 1.50 | 1.00 | 667 | 1.35 | 1.00 | 0.00 | 5 | 20 + 5 |",
+		"| 1.50 | 1.00 | 1.00–1.00 | 667 | 1.35 | 1.00 | 0.00 | 5 | 20 + 5 |",
 		"| source to Arrow: wall ÷ client | 0.60 | 0.53 | 0.50–0.55 | met |",
-		"| ndjson to a file: wall ÷ client | 0.95 | 0.99 | 0.98–0.99 | **missed** |",
+		"| ndjson to a file: wall ÷ client | 0.90 | 0.99 | 0.98–0.99 | **missed** |",
 		"| process boundary, ndjson-group: CPU ÷ ndjson-none | 1.05 | 1.01 | 1.01–1.01 | met |",
-		"| process boundary, ndjson-stage: CPU ÷ ndjson-none | 1.05 | 1.10 | 1.10–1.10 | **missed** |",
+		"| process boundary, ndjson-stage: CPU ÷ ndjson-none | 1.10 | 1.10 | 1.10–1.10 | met |",
+		"| a third-party filter: CPU ÷ the fused one | 1.05 | 1.25 | 1.20–1.30 | **missed** |",
+		"| a third-party filter: wall ÷ the fused one | 1.03 | 1.15 | 1.10–1.20 | **missed** |",
 		"| cipherstream | 900 | 1.00 | 0.50 | 1.00 |\n| pyarrow 26 | 1,000 | 0.90 | 0.25 | 2.00 |",
 		"| the same filter in a third-party plugin | 1.25 | 1.15 | 1.20–1.30 |",
 		"(largest: ndjson-stage) | 128 | 129 | | **missed** |",
@@ -192,6 +194,19 @@ func TestReport(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}
+	}
+	of := map[string]figure{}
+	for _, f := range b.measured.Figures {
+		if _, twice := of[f.Name]; twice {
+			t.Errorf("there are two figures called %q", f.Name)
+		}
+		of[f.Name] = f
+	}
+	if f := of["aim: ndjson to a file: wall ÷ client"]; math.Abs(f.Value-0.9875) > 1e-9 || f.Lowest != 0.98 || f.Highest != 0.995 || f.Aim != 0.90 {
+		t.Errorf("the figure of an aim is %+v", f)
+	}
+	if f := of["ndjson-none: wall ÷ client"]; f.Value != 0.8 || f.Aim != 0 {
+		t.Errorf("the figure of a subject is %+v", f)
 	}
 	if strings.Contains(out.String(), "csv") {
 		t.Errorf("csv was not measured, and is in:\n%s", out.String())

@@ -172,13 +172,14 @@ func (b *bench) measureEmbedded(ctx context.Context) (use embeddedUse, err error
 func (b *bench) subjectMatches(name string) bool { return b.options.subjects.MatchString(name) }
 
 // report prints what a service is promised.
-func (u embeddedUse) report(out *strings.Builder) {
+func (u embeddedUse) report(out *strings.Builder, kept *figures) {
 	if len(u.memory)+len(u.pooled) == 0 {
 		return
 	}
 	fmt.Fprint(out, "\n| an engine of a service | at most | measured | lowest and highest round | |\n|---|--:|--:|--:|---|\n")
 	if len(u.memory) > 0 {
 		most := slices.Max(u.memory)
+		kept.add(fmt.Sprintf("aim: memory of %d streams at once, MiB", allStreams), []float64{most / (1 << 20)}, mostMemory)
 		fmt.Fprintf(out, "| %d NDJSON streams at once: memory of their plugin processes together, MiB (PSS, highest round) | %d | %s | %s–%s | %s |\n",
 			allStreams, mostMemory, mebibytes(int64(most)), mebibytes(int64(slices.Min(u.memory))), mebibytes(int64(most)), verdict(most < mostMemory<<20))
 	}
@@ -187,6 +188,7 @@ func (u embeddedUse) report(out *strings.Builder) {
 		for i := range u.pooled {
 			r = append(r, u.pooled[i]/u.alone[i])
 		}
+		kept.add(fmt.Sprintf("aim: burst of %d runs: wall with a pool ÷ without", burst), r, 1)
 		fmt.Fprintf(out, "| burst of %d runs without rows: wall with a pool of %d ÷ without | 1.00 | %.2f | %.2f–%.2f | %s |\n",
 			burst, burstPool, median(r), slices.Min(r), slices.Max(r), verdict(median(r) <= 1))
 	}

@@ -13,7 +13,8 @@
 //
 // With -service it measures what customers of a service wait for instead, over HTTP on loopback, in the same way; with -jobs
 // what the service's jobs take, with results in MinIO; with -partitions a table that several connections read; with -peers
-// what programs of others take for the same rows, and which values they get wrong.
+// what programs of others take for the same rows, and which values they get wrong; with -start what it takes until something
+// runs. With -compare it measures nothing, and holds the figures of two invocations against each other.
 //
 // It owns the comparison and its table; it never measures stages by themselves
 // (`make bench`), never touches a server that it did not start, and judges no
@@ -47,6 +48,9 @@ type options struct {
 	peers    bool
 
 	partitions bool
+	plugins    bool
+	start      bool
+	json       string // file of figures; empty is none
 }
 
 func main() {
@@ -65,10 +69,21 @@ func main() {
 	flag.BoolVar(&o.service, "service", false, "measure the service instead: latencies, and streams over HTTP")
 	flag.BoolVar(&o.jobs, "jobs", false, "measure jobs of the service instead: how fast they are accepted, taken, run and listed")
 	flag.BoolVar(&o.partitions, "partitions", false, "measure a table that is read by several connections instead")
+	flag.BoolVar(&o.plugins, "plugins", false, "measure instead what a filter costs a row in each language that has an SDK; there is no database in it")
+	flag.StringVar(&o.json, "json", "", "write the figures of run, -peers, -start or -service to `FILE` too, for -compare")
+	compare := flag.Bool("compare", false, "measure nothing, and print the figures of two such files, OLD and NEW, side by side; the status is 1 where an aim got worse by a tenth")
+	flag.BoolVar(&o.start, "start", false, "measure starts instead: of a plugin process, of a command, and of short runs through a warm pool")
 	flag.BoolVar(&o.peers, "peers", false, "measure programs of others instead, beside this one: times, and which values come out wrong (values, among the subjects)")
 	flag.Parse()
+	if *compare {
+		if flag.NArg() != 2 {
+			flag.Usage()
+			os.Exit(2)
+		}
+		exitWith(compareFiles(os.Stdout, flag.Arg(0), flag.Arg(1)))
+	}
 	var err error
-	if o.subjects, err = regexp.Compile(only); err != nil || o.rows < 1 || o.rounds < 1 || flag.NArg() > 0 {
+	if o.subjects, err = regexp.Compile(only); err != nil || o.rows < 1 || o.rounds < 1 || flag.NArg() > 0 || o.json != "" && (o.jobs || o.partitions || o.plugins) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "bench: -subjects:", err)
 		}
@@ -76,7 +91,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = run(ctx, o)
+	err = runBench(ctx, o)
 	stop()
 	exitWith(err)
 }
@@ -94,7 +109,15 @@ func say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
 }
 
-func run(ctx context.Context, o options) (err error) {
+func runBench(ctx context.Context, o options) (err error) {
+	if o.json != "" {
+		// Before minutes of work: it is a place that can be written.
+		f, err := os.OpenFile(o.json, os.O_WRONLY|os.O_CREATE, 0o644)
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
 	if _, err := os.Stat(o.output); err != nil {
 		say("bench: %s is not there; output goes to %s, which may be a disk", o.output, os.TempDir())
 		o.output = os.TempDir()
@@ -113,11 +136,15 @@ func run(ctx context.Context, o options) (err error) {
 	if err := installFilter(ctx, plugins); err != nil {
 		return err
 	}
+	if o.plugins {
+		return measurePlugins(ctx, os.Stdout, o, dir, program, plugins)
+	}
 	var h harness
 	defer h.end(&err)
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails (crypto/rand)
-	b := &bench{options: o, dir: dir, program: program, plugins: plugins, outputs: map[string]output{}, key: base64.StdEncoding.EncodeToString(key)}
+	b := &bench{options: o, dir: dir, program: program, plugins: plugins, outputs: map[string]output{},
+		measured: figures{Format: figuresFormat, Rows: o.rows, Rounds: o.rounds}, key: base64.StdEncoding.EncodeToString(key)}
 	say("starting MariaDB")
 	if err := b.start(ctx, &h); err != nil {
 		return err
@@ -126,16 +153,41 @@ func run(ctx context.Context, o options) (err error) {
 	if err := b.load(ctx); err != nil {
 		return err
 	}
-	if o.service {
-		return b.runService(ctx)
+	if b.measured.Measured = o.measures(); b.measured.Measured != "" {
+		if err := b.runMeasured(ctx); err != nil || o.json == "" {
+			return err
+		}
+		return b.measured.write(o.json)
 	}
 	if o.jobs {
 		return b.runJobs(ctx, &h)
 	}
-	if o.partitions {
-		return b.runPartitions(ctx)
+	return b.runPartitions(ctx)
+}
+
+// measures names what is measured, where it has figures.
+func (o *options) measures() string {
+	switch {
+	case o.service:
+		return "service"
+	case o.start:
+		return "start"
+	case o.peers:
+		return "peers"
+	case o.jobs, o.partitions:
+		return ""
 	}
-	if o.peers {
+	return "run"
+}
+
+// runMeasured measures one of those.
+func (b *bench) runMeasured(ctx context.Context) error {
+	switch b.measured.Measured {
+	case "service":
+		return b.runService(ctx)
+	case "start":
+		return b.runStart(ctx)
+	case "peers":
 		return b.runPeers(ctx)
 	}
 	results, err := b.measure(ctx)

@@ -164,7 +164,7 @@ func (p *peersBench) prepare(ctx context.Context) error {
 				cmd.Env = append(os.Environ(), "NODE_PATH="+modules)
 				return cmd
 			}},
-		{name: "mariadb-dump", what: "`--tab`, written by the server", formats: []string{"tab"}, missing: reason(dumpErr), whole: true, command: p.runDump},
+		{name: "mariadb-dump", what: "`mariadb-dump --tab`, written by the server", formats: []string{"tab"}, missing: reason(dumpErr), whole: true, command: p.runDump},
 		{name: "mydumper", what: "statements of SQL", formats: []string{"sql"}, missing: reason(mydumperErr), whole: true, command: p.runMydumper},
 		{name: "sling", formats: all, missing: "not to be had: its Python package only fetches a program from elsewhere, outside the package registries"},
 	}
@@ -465,7 +465,7 @@ func (p *peersBench) report(w io.Writer, results []*peerResult, verdicts []verdi
 		fmt.Fprintf(&out, "\n%s rows × %d columns of the table %s; medians of %d interleaved rounds of one run.\n"+
 			"%d × %s, %s/%s; MariaDB %s on the same machine, everybody by TCP on loopback; files in %s.\n",
 			grouped(p.rows), p.columns, p.table, p.bench.rounds, runtime.NumCPU(), cpuName, runtime.GOOS, runtime.GOARCH, p.serverVersion, p.options.output)
-		peerTimes(&out, results, p.rows)
+		peerTimes(&out, results, p.rows, &p.measured)
 	}
 	if len(verdicts) > 0 {
 		peerValues(&out, verdicts)
@@ -475,7 +475,7 @@ func (p *peersBench) report(w io.Writer, results []*peerResult, verdicts []verdi
 }
 
 // peerTimes prints what the exports took, and which there are none of.
-func peerTimes(out *strings.Builder, results []*peerResult, rows int64) {
+func peerTimes(out *strings.Builder, results []*peerResult, rows int64, kept *figures) {
 	fmt.Fprint(out, "\n| peer | output | wall s | lowest–highest | ÷ client | k rows/s | CPU s | ÷ client | server CPU s | memory MiB | output MB |\n"+
 		"|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	reference := results[slices.IndexFunc(results, func(r *peerResult) bool { return r.peer.name == client })].runs
@@ -489,6 +489,10 @@ func peerTimes(out *strings.Builder, results []*peerResult, rows int64) {
 			continue
 		}
 		seconds := column(r.runs, wall)
+		if r.peer.name != client {
+			kept.add(r.peer.name+", "+r.format+": wall ÷ client", ratios(r.runs, reference, wall), 0)
+			kept.add(r.peer.name+", "+r.format+": CPU ÷ client", ratios(r.runs, reference, cpu), 0)
+		}
 		size := ""
 		if r.bytes > 0 {
 			size = fmt.Sprintf("%.1f", float64(r.bytes)/1e6)

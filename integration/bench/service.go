@@ -379,6 +379,9 @@ func (s *serviceBench) report(w io.Writer) error {
 		missed := a.measured > a.limit
 		if a.atLeast {
 			sign, missed = "≥", a.measured < a.limit
+			s.measured.addAtLeast("aim: "+a.what, a.measured, a.limit)
+		} else {
+			s.measured.add("aim: "+a.what, []float64{a.measured}, a.limit)
 		}
 		if missed {
 			verdict = "**missed**"

@@ -15,12 +15,10 @@ import (
 
 // callers is the name of the subject whose bytes pass through the process of whoever started the run.
 //
-// Its aim, 1.02 of the CPU of the plugin's own file, is below what a socket costs: 4 GiB in pieces of 1 MiB from one process to
-// another, read and thrown away, took 0.49–0.58 s of both together, so that the 726 MB of a million appointments take 0.08–0.10 s,
-// 5 to 7 % of a run. Splicing from the socket into the file would save the reader's half of it; only handing the
-// caller's file to the plugin would save both, and then what is not yet committed would be written by the plugin. About as much
-// as the copies are the wake-ups of two processes that wait for each other. Without effect on them were: to read, hash and write in
-// one goroutine, and a socket that holds 4 MiB.
+// Its aim is 1.02 of the CPU of the plugin's own file. A socket alone costs more than that: the copies and the buffers of the
+// kernel took 10 % of a run, so the lines are made in memory that both processes have mapped (sdk/wire/SHARED.md). What is left are
+// mostly the wake-ups of two processes that wait for each other. Without effect on them were: to read, hash and write in one
+// goroutine, and a socket that holds 4 MiB.
 const callers = "ndjson-stdout"
 
 // client is the name of the subject that all are compared with.

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -76,21 +75,25 @@ type load struct {
 	large int // the most rows that one statement changes
 	// pause is how long a worker waits between transactions, at most.
 	pause time.Duration
+	// steady is how many rows a second more workers change by their keys, all over the table of patients. Default: none do.
+	steady int
 
-	mu   sync.Mutex
-	done map[string]int
-	bad  []error
+	mu    sync.Mutex
+	begun time.Time
+	rows  int64 // changed
+	done  map[string]int
+	bad   []error
 }
 
 // start lets workers change rows until the context has ended; wait returns when they have.
 func (l *load) start(ctx context.Context, workers int) (wait func()) {
-	l.done = map[string]int{}
+	l.done, l.begun = map[string]int{}, time.Now()
 	var going sync.WaitGroup
 	for n := range workers {
 		going.Go(func() {
 			w := &worker{load: l, Rand: rand.New(rand.NewPCG(rand.Uint64(), uint64(n)))}
 			for ctx.Err() == nil {
-				name, err := w.transaction(ctx)
+				name, err := w.transaction()
 				l.note(name, err)
 				select {
 				case <-time.After(time.Duration(w.Int64N(int64(l.pause) + 1))):
@@ -99,7 +102,62 @@ func (l *load) start(ctx context.Context, workers int) (wait func()) {
 			}
 		})
 	}
+	for range min(l.steady, steadyWorkers) {
+		going.Go(func() {
+			w := &worker{load: l, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+			for n := 1; ctx.Err() == nil; n++ {
+				name, err := w.turn()
+				l.note(name, err)
+				select {
+				case <-time.After(time.Until(l.begun.Add(time.Duration(n) * steadyWorkers * rowsOfTurn * time.Second / time.Duration(l.steady)))):
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
 	return going.Wait
+}
+
+const (
+	steadyWorkers = 4
+	rowsOfTurn    = 20 // are changed in a turn
+)
+
+// turn is a transaction of a steady worker.
+func (w *worker) turn() (name string, err error) {
+	tx, err := w.db.Begin()
+	if err != nil {
+		return "steady", err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	key := func() string { return fmt.Sprint(1 + w.IntN(1_000_000)) }
+	keys := make([]string, rowsOfTurn/2)
+	for i := range keys {
+		keys[i] = key()
+	}
+	for _, statement := range []string{
+		fmt.Sprintf("UPDATE patients SET name = %s, balance = %s WHERE patient_id IN (%s)", w.text(), w.decimal(), strings.Join(keys, ", ")),
+		"INSERT INTO entries (who, message) VALUES ('steady', 'a')" + strings.Repeat(", ('steady', 'b')", rowsOfTurn/2-3),
+		"DELETE FROM patients WHERE patient_id = " + key(),
+		"INSERT INTO patients (name, notes) VALUES ('steady', 'new')",
+	} {
+		if err := w.changed(tx.Exec(statement)); err != nil {
+			return "steady", err
+		}
+	}
+	return "steady", tx.Commit()
+}
+
+// changed counts the rows of a statement.
+func (l *load) changed(result sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	n, err := result.RowsAffected()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows += n
+	return err
 }
 
 // note counts what was done. Of what failed only that is bad which neither the death of a server nor another worker explains.
@@ -118,7 +176,7 @@ func (l *load) note(name string, err error) {
 		l.done["refused"]++
 	case errors.As(err, &said):
 		l.bad = append(l.bad, fmt.Errorf("%s: %w", name, err))
-	case errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.As(err, &network), errors.Is(err, context.Canceled):
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.As(err, &network):
 		l.done["cut"]++
 	default:
 		l.bad = append(l.bad, fmt.Errorf("%s: %w", name, err))
@@ -133,7 +191,7 @@ func (l *load) report(t testing.TB) string {
 	for _, err := range l.bad[:min(len(l.bad), 5)] {
 		t.Errorf("the load: %v", err)
 	}
-	return fmt.Sprint(maps.Clone(l.done))
+	return fmt.Sprintf("%.0f rows a second, %v", float64(l.rows)/time.Since(l.begun).Seconds(), l.done)
 }
 
 // worker is one connection's.
@@ -144,18 +202,19 @@ type worker struct {
 }
 
 // transaction does one thing at random, and says what.
-func (w *worker) transaction(ctx context.Context) (name string, err error) {
+func (w *worker) transaction() (name string, err error) {
 	step := w.step()
+	// Nothing is cut by the end of the load: what became of it would not be known, and a server goes on with a statement whose
+	// client has left, in the midst of what is compared then.
 	if step.alone {
 		for _, statement := range step.statements {
-			if _, err := w.db.ExecContext(ctx, statement); err != nil {
+			if err := w.changed(w.db.Exec(statement)); err != nil {
 				return step.name, err
 			}
 		}
 		return step.name, nil
 	}
-	// A transaction is not cut by the end of the load: what became of it would not be known.
-	tx, err := w.db.BeginTx(context.WithoutCancel(ctx), nil)
+	tx, err := w.db.Begin()
 	if err != nil {
 		return step.name, err
 	}
@@ -163,7 +222,7 @@ func (w *worker) transaction(ctx context.Context) (name string, err error) {
 	name = step.name
 	for more := w.IntN(4); ; more-- {
 		for _, statement := range step.statements {
-			if _, err := tx.Exec(statement); err != nil {
+			if err := w.changed(tx.Exec(statement)); err != nil {
 				return name, err
 			}
 		}
@@ -215,7 +274,8 @@ func (w *worker) step() step {
 			return one("update nothing", "UPDATE patients SET name = name, small = small WHERE patient_id = %s", w.anyPatient())
 		}},
 		{3, func() step {
-			return one("update a range", "UPDATE patients SET seen = %s, type = %s WHERE patient_id BETWEEN %s AND %s + %d", w.moment(), w.text(), w.anyPatient(), w.anyPatient(), w.IntN(30))
+			return one("update a range", "UPDATE patients SET seen = %s, type = %s WHERE patient_id BETWEEN %s AND %s + %d LIMIT %d",
+				w.moment(), w.text(), w.anyPatient(), w.anyPatient(), w.IntN(30), w.large)
 		}},
 		{5, func() step { return one("delete", "DELETE FROM patients WHERE patient_id = %s", w.anyPatient()) }},
 		{2, func() step { // there and back in one transaction: one id is written, deleted and written
@@ -299,6 +359,10 @@ func (w *worker) definition() step {
 
 // anyPatient is a key that there may be: of the first rows, of one that was moved, or of the last ones.
 func (w *worker) anyPatient() string {
+	if w.steady > 0 {
+		// MariaDB looks at, and locks, every row for a key that a query gives: too many beside others that shall keep a rate.
+		return fmt.Sprint(1 + w.IntN(1_000_000))
+	}
 	switch w.IntN(4) {
 	case 0:
 		return fmt.Sprint(w.IntN(60))

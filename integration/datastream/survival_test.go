@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,11 +107,14 @@ func (w *world) reset(t *testing.T, channel string) {
 	w.history.Resets = append(w.history.Resets, reset{From: from, Until: time.Now(), Channel: channel})
 }
 
+// halfEvent is what a server says that cannot read its log on.
+const halfEvent = "truncated in the middle of event"
+
 // mended has everything copied anew where a server that was killed has left half an event at the end of a file of its log:
 // MariaDB keeps it and does not read on (MySQL cuts it off when it starts), so that the stream stands.
 func (w *world) mended(t *testing.T, status string) bool {
 	t.Helper()
-	if !strings.Contains(status, "truncated in the middle of event") {
+	if !strings.Contains(status, halfEvent) {
 		return false
 	}
 	t.Logf("half an event is left in the log, and all is copied anew: %s", status)
@@ -284,10 +288,17 @@ func TestStream(t *testing.T) {
 			}
 			w := build(t, start(t, args...), nil, 1, inGo(t), 3000, 300, 300)
 			l := &load{db: w.db, large: 3000, pause: 20 * time.Millisecond}
-			ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			wait := l.start(ctx, 2)
+			over := time.After(5 * time.Second)
 			w.must(t, http.MethodPost, "/enable", nil)
+			// Logs have no first copy: what was written before the stream follows the server is never sent.
+			eventually(t, "changes behind the first copy", func() bool {
+				return slices.ContainsFunc(w.to.all(), func(e exchange) bool { return e.Channel == logs })
+			})
+			<-over
+			stop()
 			wait()
 			done := l.report(t)
 			h := w.settle(t)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -298,33 +299,13 @@ func (d *deliveries) uploading(key string) {
 	})
 }
 
-// TestUploadAbandoned kills everybody in the middle of an upload, and takes away what the host knew of it, as when the
-// machine is gone: nothing is visible, and a sweep by age ends the upload.
-func TestUploadAbandoned(t *testing.T) {
-	t.Parallel()
-	d := newDeliveries(t, servers.MinIO(t))
-	const key = "jobs/abandoned.ndjson"
-	cmd := d.command("run", d.job(endless, nil), "--object", key, "--progress", "none")
+// upload starts a run of endless rows into an object, and returns when parts of that have arrived.
+func (d *deliveries) upload(key string, with settings) (*exec.Cmd, <-chan result) {
+	d.Helper()
+	cmd := d.command("run", d.job(endless, with), "--object", key, "--progress", "none")
 	ended := d.begin(cmd)
 	d.uploading(key)
-	d.killAll()
-	<-ended
-	d.nothingRuns()
-	for _, dir := range names(t, d.tmp) {
-		os.RemoveAll(filepath.Join(d.tmp, dir))
-	}
-	if left := d.store.Objects(d.store.Bucket()); len(left) > 0 {
-		t.Errorf("objects of a killed run: %v", left)
-	}
-	for _, args := range [][]string{{"--prefix", "jobs/", "--abandoned", "1h"}, {"--prefix", "job2", "--abandoned", "1ms"}} {
-		if s := d.sweep(args...); s.Uploads != 0 {
-			t.Errorf("%v ended an upload: %+v", args, s)
-		}
-	}
-	if s := d.sweep("--prefix", "jobs/", "--abandoned", "1ms"); s.Uploads != 1 {
-		t.Errorf("%+v, want one upload", s)
-	}
-	d.nothing(key)
+	return cmd, ended
 }
 
 // TestUploadInterrupted ends a run by the usual signal: nothing stays.
@@ -332,9 +313,7 @@ func TestUploadInterrupted(t *testing.T) {
 	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	const key = "interrupted"
-	cmd := d.command("run", d.job(endless, nil), "--object", key, "--progress", "none")
-	ended := d.begin(cmd)
-	d.uploading(key)
+	cmd, ended := d.upload(key, nil)
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -382,8 +361,7 @@ func TestBucketGone(t *testing.T) {
 	t.Parallel()
 	d := newDeliveries(t, servers.MinIO(t))
 	const key = "gone"
-	ended := d.begin(d.command("run", d.job(endless, nil), "--object", key, "--progress", "none"))
-	d.uploading(key)
+	_, ended := d.upload(key, nil)
 	d.store.RemoveBucket(d.store.Bucket())
 	r := <-ended
 	if r.code != 1 || !strings.Contains(r.stderr, "error[sink.bucket_missing]: ") || len(r.stdout) > 0 {
@@ -398,8 +376,7 @@ func TestStoreKilled(t *testing.T) {
 	d := newDeliveries(t, servers.PrivateMinIO(t))
 	plain := d.must("run", d.workspace.pipeline(settings{"query": delivered}, "ndjson"))
 	const key = "killed"
-	ended := d.begin(d.command("run", d.job(endless, settings{"timeout": "5s"}), "--object", key, "--progress", "none"))
-	d.uploading(key)
+	_, ended := d.upload(key, settings{"timeout": "5s"})
 	d.store.Kill()
 	r := <-ended
 	if r.code != 3 || !strings.Contains(r.stderr, "error[sink.unreachable]: ") || !strings.Contains(r.stderr, "left behind: the unfinished upload of ") || len(r.stdout) > 0 {

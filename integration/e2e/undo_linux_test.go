@@ -340,3 +340,30 @@ func TestLeftBehindIsNamed(t *testing.T) {
 		t.Errorf("%d uploads are left", len(left))
 	}
 }
+
+// TestUploadAbandoned kills everybody in the middle of an upload, and takes away what the host knew of it, as when the
+// machine is gone: nothing is visible, and a sweep by age ends the upload.
+func TestUploadAbandoned(t *testing.T) {
+	t.Parallel()
+	d := newDeliveries(t, servers.MinIO(t))
+	const key = "jobs/abandoned.ndjson"
+	_, ended := d.upload(key, nil)
+	d.killAll()
+	<-ended
+	d.nothingRuns()
+	for _, dir := range names(t, d.tmp) {
+		os.RemoveAll(filepath.Join(d.tmp, dir))
+	}
+	if left := d.store.Objects(d.store.Bucket()); len(left) > 0 {
+		t.Errorf("objects of a killed run: %v", left)
+	}
+	for _, args := range [][]string{{"--prefix", "jobs/", "--abandoned", "1h"}, {"--prefix", "job2", "--abandoned", "1ms"}} {
+		if s := d.sweep(args...); s.Uploads != 0 {
+			t.Errorf("%v ended an upload: %+v", args, s)
+		}
+	}
+	if s := d.sweep("--prefix", "jobs/", "--abandoned", "1ms"); s.Uploads != 1 {
+		t.Errorf("%+v, want one upload", s)
+	}
+	d.nothing(key)
+}

@@ -30,6 +30,17 @@ var confinable = sync.OnceValue(func() bool {
 	return cmd.Run() == nil
 })
 
+// copyOfProgram is where the plugin's program lies in the host's private directory.
+func (s *setup) copyOfProgram(private string) string {
+	s.Helper()
+	lock, err := host.ReadLockfile(filepath.Join(s.plugins, host.LockName))
+	if err != nil {
+		s.Fatal(err)
+	}
+	entry, _ := lock.Find(thirdParty)
+	return filepath.Join(private, "programs", entry.SHA256, "program")
+}
+
 // see asks a plugin what its process sees; pid is its process here.
 func (s *setup) see(with spying) (see report, pid int) {
 	s.Helper()
@@ -205,10 +216,11 @@ func TestConfinement(t *testing.T) {
 				_ = other.Wait()
 			}()
 			see, pid := s.see(spying{Marker: marker})
+			private := filepath.Dir(see.Directory)
 			want := report{
 				PID: 1, Group: 1, UID: os.Getuid(), Dial: "not tried", DialAbstract: "not tried", DialSocket: "not tried", Resolve: "not tried",
 				NoNewPrivs: 1, Processors: runtime.NumCPU(), GOMAXPROCS: runtime.NumCPU(),
-				Directory: see.Directory, Temp: see.Directory, Program: see.Directory + "/program",
+				Directory: see.Directory, Temp: see.Directory, Program: s.copyOfProgram(private),
 				Interfaces: see.Interfaces, Inherited: []string{"0 /dev/null", "1 pipe", "2 pipe", "3 pipe"},
 			}
 			if !confinable() {

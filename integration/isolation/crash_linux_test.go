@@ -186,7 +186,8 @@ func TestLockedDirectory(t *testing.T) {
 		t.Fatalf("got %+v", f)
 	}
 	for _, own := range names(t, s.tmp) {
-		if left := names(t, s.tmp+"/"+own); len(left) > 1 { // its marker is one
+		// What stays are its marker, and the copy of the program.
+		if left := names(t, s.tmp+"/"+own); len(left) != 2 || left[1] != "programs" {
 			t.Errorf("left in the private directory: %v", left)
 		}
 	}

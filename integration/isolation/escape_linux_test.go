@@ -100,7 +100,10 @@ func TestEscapes(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer other.Close()
+			// Its own program, of which other runs use the same copy.
+			program := s.copyOfProgram(filepath.Dir(run))
 			closed := []string{
+				"append:" + program, "write:" + filepath.Join(filepath.Dir(program), "beside"),
 				"read:" + key, "list:" + home, "connect:" + socket, "connect:" + filepath.Join(run, "s"), "list:" + run,
 				"write:" + filepath.Join(s.plugins, host.LockName), "append:" + filepath.Join(s.plugins, host.LockName), "read:" + filepath.Join(s.plugins, host.LockName),
 				"append:" + filepath.Join(granted, "in"), "read:" + filepath.Join(granted, "beside"),
@@ -112,7 +115,7 @@ func TestEscapes(t *testing.T) {
 				"write:/usr/bin/cipherstream-rogue", "write:/cipherstream-rogue", "write:/etc/cipherstream-rogue", "append:/proc/sys/kernel/core_pattern",
 				"mount:/tmp", "remount:/usr", "remount:/proc", "namespace:",
 			}
-			open := []string{"read:" + filepath.Join(granted, "in"), "append:" + filepath.Join(granted, "out"), "write:/tmp/x", "append:/dev/null", "read:/proc/self/status"}
+			open := []string{"read:" + program, "read:" + filepath.Join(granted, "in"), "append:" + filepath.Join(granted, "out"), "write:/tmp/x", "append:/dev/null", "read:/proc/self/status"}
 			see, _ := s.see(spying{Try: slices.Concat(closed, open)})
 			if !confinable() {
 				t.Skip("the system does not let this user make the namespaces of a confined process")

@@ -81,6 +81,32 @@ func Modules(folder string) (string, error) {
 	return modules, nil
 }
 
+// Bundle begins the folder of a plugin's bundle, with the packages of a node_modules and the SDK of a folder in it.
+func Bundle(dir, modules, sdk string) error {
+	packages := filepath.Join(dir, "node_modules")
+	own := filepath.Join(packages, "cipherstream")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := Execute(dir, "cp", "-R", modules, packages); err != nil {
+		return err
+	}
+	// What they have beside the packages leads out of the bundle, or is for those who change the SDK.
+	for _, name := range []string{".bin", "typescript", "@types"} {
+		if err := os.RemoveAll(filepath.Join(packages, name)); err != nil {
+			return err
+		}
+	}
+	sdk, err := filepath.Abs(sdk)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(own, 0o700); err != nil {
+		return err
+	}
+	return Execute(dir, "cp", "-R", filepath.Join(sdk, "package.json"), filepath.Join(sdk, "src"), own)
+}
+
 // Execute runs a program that may have to fetch something.
 func Execute(dir, name string, args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)

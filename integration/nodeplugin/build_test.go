@@ -3,7 +3,6 @@ package nodeplugin
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,8 +18,8 @@ import (
 // sources is the plugin's folder.
 const sources = "../../examples/plugins/node-redact"
 
-// programName is what the host looks for in a plugin folder.
-const programName = "cipherstream-plugin-redact"
+// sdkSources is the folder of the package that it is written with.
+const sdkSources = "../../sdk/javascript"
 
 // TestMain: the test program is also a third-party plugin with a source, beside the one that is tested. It knows itself
 // by the name that the host gives to the copy it has verified.
@@ -36,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// made is what all tests share: cipherstream, and the plugin as `npm run build` makes it.
+// made is what all tests share: cipherstream, and the plugin's bundle as `npm run build` makes it.
 var made struct {
 	once    sync.Once
 	program string
@@ -71,46 +70,22 @@ func program(t testing.TB) string {
 	return made.program
 }
 
-// plugin is the path of the plugin's program.
-func plugin(t testing.TB) string { return filepath.Join(build(t), "plugin", programName) }
+// plugin is the folder of the plugin's bundle.
+func plugin(t testing.TB) string { return filepath.Join(build(t), "plugin") }
 
-// buildPlugin builds the plugin in a copy of its folder, as its README says.
+// buildPlugin makes the bundle that the plugin's README tells to make.
 func buildPlugin(dir string) error {
 	if err := node.Find(); err != nil {
-		return fmt.Errorf("the plugin needs Node.js 18 or later with npm: %w. Install them with `make deps` (Debian: apt-get install nodejs npm)", err)
+		return fmt.Errorf("the plugin needs Node.js 18.14 or later with npm: %w. Install them with `make deps` (Debian: apt-get install nodejs npm)", err)
 	}
 	modules, err := node.Modules(sources)
 	if err != nil {
 		return err
 	}
-	if err := copyTree(dir, sources); err != nil {
+	if err := node.Bundle(dir, modules, sdkSources); err != nil {
 		return err
 	}
-	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
-		return err
-	}
-	return node.Execute(dir, "npm", "run", "build")
-}
-
-// copyTree copies the files of a folder, without what is built in it.
-func copyTree(to, from string) error {
-	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rest, err := filepath.Rel(from, path)
-		switch {
-		case err != nil:
-			return err
-		case entry.Name() == "node_modules":
-			return fs.SkipDir
-		case entry.IsDir():
-			return os.MkdirAll(filepath.Join(to, rest), 0o755)
-		case entry.Name() == programName:
-			return nil
-		}
-		return copyFile(filepath.Join(to, rest), path)
-	})
+	return node.Execute(sources, "cp", "-R", "plugin", "package.json", "src", dir)
 }
 
 func copyFile(to, from string) error {

@@ -1,7 +1,6 @@
 package nodeplugin
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -56,22 +55,6 @@ func TestConformance(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestProto: the plugin has the control service's definition of its own, because its folder stands for itself.
-func TestProto(t *testing.T) {
-	t.Parallel()
-	var texts [][]byte
-	for _, path := range []string{"../../sdk/control/controlpb/control.proto", filepath.Join(sources, "control.proto")} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		texts = append(texts, text)
-	}
-	if !bytes.Equal(texts[0], texts[1]) {
-		t.Errorf("%s/control.proto is not sdk/control/controlpb/control.proto; copy it", sources)
 	}
 }
 

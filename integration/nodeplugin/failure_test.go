@@ -94,7 +94,7 @@ func (w *workspace) flowing() bool {
 // TestByHand: without a host it says what it is.
 func TestByHand(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(plugin(t))
+	cmd := exec.Command(filepath.Join(plugin(t), "plugin"))
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	_ = cmd.Run() // the exit code says it
 	if cmd.ProcessState.ExitCode() != 2 || stdout.Len() > 0 || !strings.Contains(stderr.String(), "is a CipherStream plugin (version 1.0.0)") {
@@ -138,7 +138,7 @@ func TestLifeline(t *testing.T) {
 		t.Errorf("it ended with %s", p.cmd.ProcessState)
 	}
 	var stderr bytes.Buffer
-	cmd := exec.Command(plugin(t))
+	cmd := exec.Command(filepath.Join(plugin(t), "plugin"))
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), control.Handshake.MagicCookieKey + "=" + control.Handshake.MagicCookieValue}
 	cmd.Stderr = &stderr
 	if out, _ := cmd.Output(); cmd.ProcessState.ExitCode() != 1 || len(out) > 0 || !strings.Contains(stderr.String(), "certificate") {
@@ -177,7 +177,7 @@ func startAlone(t *testing.T, env ...string) alone {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(tmp) })
-	cmd := exec.Command(plugin(t))
+	cmd := exec.Command(filepath.Join(plugin(t), "plugin"))
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + tmp, "PLUGIN_PROTOCOL_VERSIONS=1",
 		control.Handshake.MagicCookieKey + "=" + control.Handshake.MagicCookieValue,

@@ -187,7 +187,7 @@ func TestNotUTF8(t *testing.T) {
 	b.Append("b\xe4d")
 	rec := array.NewRecord(schema, []arrow.Array{b.NewArray()}, 2)
 	got, _, err := through(t, `{}`, schema, []arrow.Record{rec})
-	if f := fault.From(err); f == nil || f.Code != "redact.not_utf8" || f.Class != fault.Data || f.Stage != "stage" || strings.Contains(f.Message, "good") {
+	if f := fault.From(err); f == nil || f.Code != "data.not_utf8" || f.Class != fault.Data || f.Stage != "stage" || strings.Contains(f.Message, "good") {
 		t.Errorf("%v and %d batches", err, len(got))
 	}
 }

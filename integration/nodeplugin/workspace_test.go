@@ -3,10 +3,7 @@ package nodeplugin
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -14,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cipherstream/cipherstream/engine/host"
 )
 
 // workspace is where cipherstream is run, with a plugin folder that pins the plugin and the test program.
@@ -39,17 +38,10 @@ func newWorkspace(t testing.TB) *workspace {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock := "plugins:\n"
-	for name, path := range map[string]string{"redact": plugin(t), "third": own} {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum := sha256.Sum256(content)
-		lock += fmt.Sprintf("  - {name: %s, version: 1.0.0, sha256: %s}\n", name, hex.EncodeToString(sum[:]))
-		w.write(filepath.Join(w.plugins, "cipherstream-plugin-"+name), content)
+	t.Cleanup(func() { _ = host.RemoveBundle(w.plugins) })
+	for _, path := range []string{plugin(t), own} {
+		w.must("plugin", "install", path)
 	}
-	w.write(filepath.Join(w.plugins, "plugins.lock"), []byte(lock))
 	return w
 }
 

@@ -124,18 +124,20 @@ func TestTransfers(t *testing.T) {
 			}
 		}()
 		with := table(db.DSN(db.Database())+"?tls=disabled", "account").with(settings{"partitions": 4})
-		together := 0
-		for i := range *runs {
+		together, alone := 0, 0
+		for together < *runs {
 			e := read(t, with)
 			if rows, cents := sum(t, e); rows != accounts || cents != accounts*theirs {
-				t.Fatalf("extract %d: %d accounts with %d cents (%v)", i, rows, cents, e.facts)
+				t.Fatalf("extract %d: %d accounts with %d cents (%v)", together+alone, rows, cents, e.facts)
 			}
-			if strings.HasPrefix(e.facts["partitions"], "4 connections") {
+			switch fact := e.facts["partitions"]; {
+			case strings.HasPrefix(fact, "4 connections"):
 				together++
+			case strings.HasPrefix(fact, "1 connection: transactions that change the tables did not let them be locked within a second") && alone < 2**runs:
+				alone++ // of those that a busy machine has in the midst of things
+			default:
+				t.Fatalf("%d extracts were read by 4 connections and %d by one, and the next one says %q", together, alone, fact)
 			}
-		}
-		if together < *runs*9/10 {
-			t.Errorf("%d of %d extracts were read by 4 connections", together, *runs)
 		}
 		torn, tries := 0, 0
 		without := table(withoutLock(t, db)+"?tls=disabled", "account").with(settings{"partitions": 4})
@@ -149,7 +151,7 @@ func TestTransfers(t *testing.T) {
 		}
 		rate := end()
 		ended = true
-		t.Logf("%.0f transactions a second; %d of %d extracts by 4 connections; without the lock, extract %d is torn", rate, together, *runs, tries)
+		t.Logf("%.0f transactions a second; %d extracts by 4 connections, %d by one; without the lock, extract %d is torn", rate, together, alone, tries)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -41,6 +42,31 @@ var DuckDB = sync.OnceValues(func() (string, error) { return environment("peers-
 
 // Plugins returns the path of a Python that has what the SDK for plugins in Python needs, in an environment of its own.
 var Plugins = sync.OnceValues(func() (string, error) { return environment("plugins.txt") })
+
+// Mypy returns the path of a Python that has mypy, in an environment of its own.
+var Mypy = sync.OnceValues(func() (string, error) { return environment("typing.txt") })
+
+// Bundle begins the folder of a plugin's bundle, with the packages of Plugins and the SDK of a folder in it.
+func Bundle(dir, sdk string) error {
+	interpreter, err := Plugins()
+	if err != nil {
+		return err
+	}
+	packages, err := exec.Command(interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").Output()
+	if err != nil {
+		return err
+	}
+	lib := filepath.Join(dir, "lib")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, from := range []string{strings.TrimSpace(string(packages)), filepath.Join(sdk, "cipherstream")} {
+		if out, err := exec.Command("cp", "-R", from, lib).CombinedOutput(); err != nil {
+			return fmt.Errorf("python: %w: %s", err, out)
+		}
+	}
+	return nil
+}
 
 // environment makes the environment with the packages of a file of integration/scripts, if it is not there.
 func environment(requirements string) (string, error) {

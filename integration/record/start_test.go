@@ -214,6 +214,30 @@ func TestEndsOfProcesses(t *testing.T) {
 	})
 }
 
+// keepState makes a schedule whose job has kept a state, which is no text.
+func keepState(t *testing.T, in *sqlite.Store) {
+	t.Helper()
+	ctx := t.Context()
+	if _, err := in.PutSchedule(ctx, store.Schedule{ID: "sch", Customer: "c", Name: "changes", Procedure: "changes",
+		Overlap: store.OverlapSkip, Missed: store.MissedOnce, State: store.ScheduleState{Epoch: "e"}}, store.Audit{}); err != nil {
+		t.Fatal(err)
+	}
+	n := ordered("of a schedule")
+	n.Holder, n.Job.Schedule, n.Job.StateEpoch = "w", "sch", "e"
+	_, lease, _, err := in.CreateJob(ctx, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.EndJob(ctx, lease, store.Ending{Event: store.JobCompleted, Result: store.Result{Bucket: "b", ObjectKey: "k"},
+		State: &store.NewState{Sealed: []byte{0xff, 0, 0xfe}}}); err != nil {
+		t.Fatal(err)
+	}
+	of, err := in.Schedule(ctx, "c", "sch")
+	if err != nil || of.State.Revision != 1 {
+		t.Fatalf("%+v, %v", of, err)
+	}
+}
+
 // TestMove: a record in a file becomes one on a server, whole, and only where that one is empty.
 func TestMove(t *testing.T) {
 	eachServer(t, func(t *testing.T, on *servers.Server) {
@@ -244,6 +268,7 @@ func TestMove(t *testing.T) {
 				}
 			}
 		}
+		keepState(t, from)
 		for _, err := range []error{
 			from.CreateKey(ctx, store.Key{ID: "k", Hash: [32]byte{0xfe, 0}, Kind: store.Live, Customer: "c", Label: hostile}, 0, store.Audit{What: hostile}),
 			from.CreateSealingKey(ctx, store.SealingKey{ID: "s", Customer: "c", Sealed: []byte{0xfe, 0}}, store.Audit{}),
@@ -309,7 +334,7 @@ func TestMove(t *testing.T) {
 		for _, m := range moved {
 			rows[m.Table] = m.Rows
 		}
-		if rows["jobs"] != 250 || rows["keys"] != 1 || rows["outbox"] != 123 || rows["idempotency"] != 250 || rows["sealing_uses"] != 1 || rows["requests"] != 1 {
+		if rows["jobs"] != 251 || rows["keys"] != 1 || rows["outbox"] != 124 || rows["idempotency"] != 250 || rows["sealing_uses"] != 1 || rows["requests"] != 1 {
 			t.Errorf("moved were %v", rows)
 		}
 		if rows["webhooks"] != 1 || rows["webhook_secrets"] != 1 || rows["deliveries"] != 3 || rows["delivery_attempts"] != 3 || rows["endpoints"] != 1 ||
@@ -377,6 +402,7 @@ func TestMove(t *testing.T) {
 		same("endpoints", func(s storetest.Store) (any, error) { return s.Endpoints(ctx, "c") })
 		same("outbox", func(s storetest.Store) (any, error) { return s.Outbox(ctx, 0, 1000) })
 		same("audit", func(s storetest.Store) (any, error) { return s.AuditOf(ctx, "", time.Time{}, 10_000) })
+		same("schedules", func(s storetest.Store) (any, error) { return s.Schedules(ctx, "") })
 		same("streams", func(s storetest.Store) (any, error) { return s.Streams(ctx) })
 		streamGoesOn(t, to)
 		// It goes on where the other has ended.
@@ -387,7 +413,7 @@ func TestMove(t *testing.T) {
 		if _, err := to.EndJob(ctx, lease, store.Ending{Event: store.JobFailed}); err != nil {
 			t.Fatal(err)
 		}
-		if events, err := to.Outbox(ctx, 126, 9); err != nil || len(events) != 1 || events[0].Seq != 127 {
+		if events, err := to.Outbox(ctx, 127, 9); err != nil || len(events) != 1 || events[0].Seq != 128 {
 			t.Errorf("the outbox goes on with %+v, %v", events, err)
 		}
 		if _, err := sqlrecord.Move(ctx, from.Record, to.Record); !fault.Is(err, store.CodeExists) {

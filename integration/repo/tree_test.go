@@ -126,7 +126,7 @@ func parseModule(t *testing.T) []goFile {
 // allowedTop is all that may stand at the top, beside files whose name begins with
 // a dot.
 var allowedTop = []string{
-	"cmd", "engine", "examples", "integration", "pipelines", "plugins", "sdk",
+	"cmd", "docs", "engine", "examples", "integration", "pipelines", "plugins", "sdk",
 	"LICENSE", "Makefile", "README.md", "go.mod", "go.sum",
 }
 

@@ -86,6 +86,27 @@ func TestLoadSomeTables(t *testing.T) {
 	}
 }
 
+// TestLoadFewRows: a practice so small that some of its tables are empty has their keys all the same, once.
+func TestLoadFewRows(t *testing.T) {
+	s := dbtest.MariaDB(t)
+	config := sandbox.LoadConfig{DSN: s.DSN(s.Database()), SQL: practiceSQL, Options: sandbox.Options{Seed: 4, Patients: 2, Appointments: 1}}
+	r, err := sandbox.Load(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := 0
+	for _, table := range r.Tables {
+		if table.Total == 0 {
+			empty++
+		}
+	}
+	const keys = "SELECT COUNT(*) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'appointment_cancellation'" +
+		" AND INDEX_NAME = 'appointment_cancellation_reason'"
+	if got := strings.TrimSpace(s.Query(keys)); empty == 0 || got != "1" {
+		t.Errorf("%d empty tables; the key is there %s times", empty, got)
+	}
+}
+
 func TestLoadReportsProgress(t *testing.T) {
 	s := dbtest.MariaDB(t)
 	const appointments = 51_000 // more than one piece

@@ -159,22 +159,34 @@ func TestGuideCode(t *testing.T) {
 func TestGuideLinks(t *testing.T) {
 	t.Parallel()
 	text, _ := guide(t)
-	headings := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
-		anchor := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(m[1]), "")
-		headings["#"+strings.ReplaceAll(anchor, " ", "-")] = true
-	}
 	for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(text, -1) {
-		switch to := m[1]; {
-		case strings.Contains(to, "://"):
-		case strings.HasPrefix(to, "#"):
-			if !headings[to] {
-				t.Errorf("there is no heading %s", to)
+		if strings.Contains(m[1], "://") {
+			continue
+		}
+		file, heading, _ := strings.Cut(m[1], "#")
+		in, to := text, filepath.Join(repository, "sdk", file)
+		if _, err := os.Stat(to); err != nil {
+			t.Error(err)
+			continue
+		}
+		if file != "" && heading != "" {
+			there, err := os.ReadFile(to)
+			if err != nil {
+				t.Fatal(err)
 			}
-		default:
-			if _, err := os.Stat(filepath.Join(repository, "sdk", to)); err != nil {
-				t.Error(err)
-			}
+			in = string(there)
+		}
+		if heading != "" && !slices.Contains(headings(in), heading) {
+			t.Errorf("%s: there is no such heading", m[1])
 		}
 	}
+}
+
+// headings are those of a page, as links call them.
+func headings(text string) (all []string) {
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		anchor := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(anchor, " ", "-"))
+	}
+	return all
 }

@@ -21,6 +21,7 @@ package_of() {
 	gcc) echo gcc libc6-dev ;;
 	node) echo nodejs ;;
 	nginx) echo nginx-light ;;
+	nvim) echo neovim ;;
 	python-ensurepip) echo python3 python3-venv ;;
 	python-*) echo python3 "python3-${1#python-}" ;;
 	*) echo "$1" ;;
@@ -51,7 +52,7 @@ missing() {
 }
 
 programs=("$@")
-[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-ensurepip python-cryptography python-jsonschema python-yaml chromium curl gzip nginx strace unzip zstd gcc node npm)
+[ $# -gt 0 ] || programs=(mariadbd mariadb-install-db mariadb python3 python-ensurepip python-cryptography python-jsonschema python-yaml chromium curl gzip nginx strace unzip zstd gcc node npm nvim)
 
 # MariaDB's ed25519 authentication is in the package that starts a server of its own.
 # Its one file is taken out of that.
@@ -90,6 +91,10 @@ done_with_programs() {
 	}
 	bash "$(dirname "${BASH_SOURCE[0]}")/python.sh" plugins.txt >/dev/null || {
 		echo "deps: what plugins in Python need (plugins.txt) cannot be had here" >&2
+		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
+	}
+	bash "$(dirname "${BASH_SOURCE[0]}")/python.sh" typing.txt >/dev/null || {
+		echo "deps: mypy (typing.txt) cannot be had here" >&2
 		[ "${CI:-}" = "" ] && [ "${CIPHERSTREAM_REQUIRE_SERVERS:-}" != 1 ] || exit 1
 	}
 	bash "$(dirname "${BASH_SOURCE[0]}")/../images/prepare.sh" || {

@@ -57,6 +57,7 @@ var databaseArgs = []string{
 	"--skip-name-resolve", "--default-time-zone=+00:00", "--local-infile=1", "--character-set-server=utf8mb4",
 	"--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync",
 	"--innodb-doublewrite=0", "--skip-log-bin", "--performance-schema=OFF", "--max-allowed-packet=1G",
+	"--max-connections=500", // tests beside each other share a server, which reaps closed connections late when it has much to do
 }
 
 func databaseCommand(script string) func(place, []string) []string {

@@ -63,8 +63,14 @@ type node struct {
 // loose are settings under which a test may ask as often as it likes.
 const loose = "  limits: {streams: 100, warm: 0, rates: {procedures: {requests: 1000000}, polling: {requests: 1000000}, downloads: {requests: 1000000}}}\n"
 
-// form starts a cluster on a database that ordered has filled.
-func form(t *testing.T, db *dbtest.Server, of topology, settings string) *cluster {
+// database is a server that a customer's data are on.
+type database interface {
+	DSN(database string) string
+	Database() string
+}
+
+// form starts a cluster on a database, such as one that ordered has filled.
+func form(t *testing.T, db database, of topology, settings string) *cluster {
 	t.Helper()
 	c := &cluster{topology: of, objects: t.TempDir()}
 	if of.record != nil {
@@ -197,21 +203,24 @@ var plain = &http.Client{Transport: &http.Transport{DisableCompression: true, Di
 
 // told is a job as the service tells of it.
 type told struct {
-	ID         string `json:"job_id"`
-	Mode       string
-	Status     string
-	Percent    *int  `json:"progress_percent"`
-	Rows       int64 `json:"rows_processed"`
-	TotalRows  int64 `json:"total_rows"`
-	Size       int64 `json:"file_size_bytes"`
-	SHA256     string
-	StartedAt  string `json:"started_at"`
-	ErrorCode  string `json:"error_code"`
-	RetryCount int    `json:"retry_count"`
-	URL        string `json:"s3_url"`
-	FileName   string `json:"file_name"`
-	Encrypted  bool
-	Metadata   struct{ Reason string }
+	ID        string `json:"job_id"`
+	Mode      string
+	Status    string
+	Percent   *int  `json:"progress_percent"`
+	Rows      int64 `json:"rows_processed"`
+	TotalRows int64 `json:"total_rows"`
+	Size      int64 `json:"file_size_bytes"`
+	SHA256    string
+	StartedAt string `json:"started_at"`
+	// The times at which it was made, and has ended.
+	CreatedAt   time.Time `json:"created_at"`
+	CompletedAt time.Time `json:"completed_at"`
+	ErrorCode   string    `json:"error_code"`
+	RetryCount  int       `json:"retry_count"`
+	URL         string    `json:"s3_url"`
+	FileName    string    `json:"file_name"`
+	Encrypted   bool
+	Metadata    struct{ Reason string }
 }
 
 const jobsPath = "/v1/customers/clinic/jobs"

@@ -2,6 +2,7 @@ package service
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -21,7 +22,7 @@ import (
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
-var jobRounds = flag.Int("job-rounds", 30, "how often TestJobsSurvive kills a part of each service while jobs go on. make soak does it 300 times")
+var jobRounds = flag.Int("job-rounds", 0, "how often TestJobsSurvive kills a part of each service while jobs go on; 0 is five times for each kind of part. make soak does it 300 times")
 
 // TestJobsSurvive kills processes, the record's server and the store at random moments, while clients order jobs, look at them and
 // cancel some: after every round, what clients were told, the list, the transitions, the audit and the objects agree.
@@ -77,7 +78,8 @@ func survive(t *testing.T, c *cluster) {
 	why := map[string]int{}
 	began := time.Now()
 	done := 0
-	for n := range *jobRounds {
+	kinds := c.kinds()
+	for n := range cmp.Or(*jobRounds, 5*len(kinds)) {
 		if t.Failed() {
 			break
 		}
@@ -86,7 +88,8 @@ func survive(t *testing.T, c *cluster) {
 		r := &round{cluster: c, number: n, h: &history{Seen: map[string][][]sight{}, Want: map[string]content{}, Partial: true}}
 		r.order(t, want)
 		<-time.After(time.Duration(rand.IntN(1500)) * time.Millisecond) // a moment is what the test is about
-		killed := c.killSomething(t, n)
+		killed := kinds[n%len(kinds)]                                   // each of them as often as the others
+		c.kill(t, killed)
 		going.Go(func() {
 			defer func() { <-slots }()
 			r.settle(t)
@@ -130,11 +133,10 @@ func contentOf(body []byte) content {
 	return content{Rows: int64(strings.Count(string(body), "\n")), Size: int64(len(body)), SHA256: sum}
 }
 
-// killSomething kills a part of the cluster and, when it is one that has to be started again, starts it. It says what it was.
-func (c *cluster) killSomething(t *testing.T, turn int) string {
-	t.Helper()
-	var kinds []string
-	if kinds = append(kinds, "serve", "plugin"); c.workers > 0 {
+// kinds are the kinds of parts of the cluster that are killed.
+func (c *cluster) kinds() []string {
+	kinds := []string{"serve", "plugin"}
+	if c.workers > 0 {
 		kinds = append(kinds, "worker", "plugin of a worker")
 	}
 	if c.record != nil {
@@ -143,7 +145,12 @@ func (c *cluster) killSomething(t *testing.T, turn int) string {
 	if c.store != nil {
 		kinds = append(kinds, "store")
 	}
-	kind := kinds[turn%len(kinds)] // each of them as often as the others
+	return kinds
+}
+
+// kill kills a part of the cluster of a kind and, when it is one that has to be started again, starts it.
+func (c *cluster) kill(t *testing.T, kind string) {
+	t.Helper()
 	role := "serve"
 	if strings.Contains(kind, "worker") {
 		role = "worker"
@@ -164,7 +171,6 @@ func (c *cluster) killSomething(t *testing.T, turn int) string {
 		c.store.Kill()
 		c.store.Start()
 	}
-	return kind
 }
 
 // round is what clients do while something is killed.

@@ -22,10 +22,10 @@ import (
 
 // Settings are the settings of the stage.
 type Settings struct {
-	Include []string          `config:"include" doc:"Columns to keep, in this order. All of them when it is empty."`
-	Exclude []string          `config:"exclude" doc:"Columns to drop. Not together with include."`
-	Rename  map[string]string `config:"rename" doc:"New names of columns, by their old names."`
-	Cast    map[string]string `config:"cast" doc:"New types of columns, by their old names: int8 to int64, uint8 to uint64, float32, float64, boolean, string, binary, date, time(N), timestamp(N), json or decimal(precision,scale). A value that the new type cannot hold exactly fails the run."`
+	Include []string          `config:"include" names:"columns" doc:"Columns to keep, in this order. All of them when it is empty."`
+	Exclude []string          `config:"exclude" names:"columns" doc:"Columns to drop. Not together with include."`
+	Rename  map[string]string `config:"rename" names:"columns" doc:"New names of columns, by their old names."`
+	Cast    map[string]string `config:"cast" names:"columns" doc:"New types of columns, by their old names: int8 to int64, uint8 to uint64, float32, float64, boolean, string, binary, date, time(N), timestamp(N), json or decimal(precision,scale). A value that the new type cannot hold exactly fails the run."`
 }
 
 const doc = `Give either include or exclude; rename and cast go with both or alone. All names are those of the

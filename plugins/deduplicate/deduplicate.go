@@ -19,16 +19,18 @@ import (
 
 // Settings are the settings of the stage.
 type Settings struct {
-	By     []string    `config:"by,required" min:"1" doc:"The columns of the key."`
-	Memory config.Size `config:"memory" default:"64MiB" min:"4096" doc:"The most that the keys may take. When there are more, the run fails."`
+	By     []string    `config:"by,required" names:"columns" min:"1" doc:"The columns of the key."`
+	Memory config.Size `config:"memory" default:"64MiB" min:"4096" keeps:"true" doc:"The most that the keys may take. When there are more, the run fails."`
 	Sorted bool        `config:"sorted" doc:"The rows come in the order of the key, so that no more than the last one is kept. A row that is out of order fails the run."`
 }
 
 const doc = `Of the rows that have the same key the first one goes on, in its place. Every key is kept until the end of the run, at
 some 64 bytes and the length of its values: the default of 64MiB is enough for half a million keys at least. When it is not enough, the
-run fails with deduplicate.memory, and no row is dropped or doubled for it. The counter duplicates in the receipt is how many rows were left out.
+run fails with deduplicate.memory, and no row is dropped or doubled for it. What memory says counts in what the run needs,
+beside limits.memory: a service that has not so much waits, and a run whose stages may keep more than a process of plugins may have
+fails with run.memory before it begins. The counter duplicates in the receipt is how many rows were left out.
 
-With sorted: true nothing but the last key is kept, whatever their number. The order is that of ` + "`by`" + `, rising: NULL first, numbers
+With sorted: true nothing but the last key is kept, whatever their number: ` + "`memory: 4KiB`" + ` is enough. The order is that of ` + "`by`" + `, rising: NULL first, numbers
 and times by their value, false before true, and text by its UTF-8 bytes, which is not the order of most collations:
 ` + "`ORDER BY code COLLATE utf8mb4_bin`" + `.
 

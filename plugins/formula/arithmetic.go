@@ -26,6 +26,9 @@ func (c *compiler) arithmetic(e ast.Expr, op string, a, b *node) *node {
 	case s.Kind == Text && t.Kind == Text && op == operators.Add:
 		return c.binary(e, s, a, b, func(x, y value) (value, error) { return value{s: x.s + y.s}, nil })
 	case s.class() == classTime || t.class() == classTime || s.class() == classSpan || t.class() == classSpan:
+		if n := c.times(e, op, a, b); n != nil {
+			return n
+		}
 		n := c.problem(e, "%s %s %s is not computed", s, sign, t)
 		c.hint("use daysBetween(from, to), secondsBetween(from, to), addDays(d, n), addMonths(d, n), addYears(d, n) or addSeconds(t, n)")
 		return n
@@ -55,7 +58,7 @@ func (c *compiler) floats(e ast.Expr, op string, a, b *node) *node {
 	float := Type{Kind: Float}
 	if a.t.Kind != Float && !a.literal || b.t.Kind != Float && !b.literal || op == operators.Modulo {
 		n := c.problem(e, "%s %s %s is not computed: a float is no exact number", a.t, signs[op], b.t)
-		c.hint("a float goes with floats only, because what comes of it is rounded")
+		c.hint("a float goes with floats only, because what comes of it is rounded; double(x) makes the nearest float of a number")
 		return n
 	}
 	a, b = c.convert(a, float), c.convert(b, float)

@@ -42,7 +42,7 @@ func (f *Formula) Column(mem memory.Allocator, columns []arrow.Array, rows int, 
 }
 
 // checkEvery is after how many rows cancellation is looked for.
-const checkEvery = 1024
+const checkEvery = 256
 
 // inRow is a copy of a part's fault, which is one for all rows.
 func inRow(err error, row int) error {

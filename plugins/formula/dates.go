@@ -3,8 +3,10 @@ package formula
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 
 	"github.com/cipherstream/cipherstream/plugins/internal/naming"
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
@@ -120,6 +122,11 @@ func timestampOf(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
 		return &node{t: t}
 	}
 	s := made[0].t
+	if made[0].text != nil && args[0].Kind() == ast.LiteralKind && len(args) == 1 {
+		if at, err := time.Parse(time.RFC3339Nano, *made[0].text); err == nil {
+			return c.instant(args[0], at)
+		}
+	}
 	if len(args) == 2 {
 		n, ok := c.fixedInt(args[1], "the number of fractional digits", 0, 9)
 		if !ok || s.Kind != Text && s.Kind != Unknown {
@@ -160,37 +167,132 @@ func timestampOf(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
 	})
 }
 
-// partOf is a number of a date or a timestamp, in the local time that it is or else in UTC.
-func partOf(part string) function {
-	return function{part + "(d)", 1, 1, func(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
+// clockParts are the parts of a time of day, with how many nanoseconds one has, and how many there are.
+var clockParts = map[string]struct{ nanos, most int64 }{
+	"hour": {3600e9, 24}, "minute": {60e9, 60}, "second": {1e9, 60}, "millisecond": {1e6, 1000},
+}
+
+// instant is an instant as it stands in the expression, with the digits that it needs.
+func (c *compiler) instant(e ast.Expr, at time.Time) *node {
+	t := Type{Kind: Timestamp, Zone: "UTC"}
+	for int64(at.Nanosecond())%(1e9/t.perSecond()) != 0 {
+		t.Fraction += 3
+	}
+	n, ok := multiply64(at.Unix(), t.perSecond())
+	sum, fits := add64(n, int64(at.Nanosecond())/(1e9/t.perSecond()))
+	if !ok || !fits && at.Nanosecond() != 0 {
+		return c.problem(e, "the time is too far away for its fractional digits")
+	}
+	if at.Nanosecond() == 0 {
+		sum = n
+	}
+	return constant(t, value{n: sum})
+}
+
+// durationOf is a duration that stands in the expression: 1h30m, 90m, 1.5s.
+func durationOf(c *compiler, _ ast.Expr, args []ast.Expr, made []*node) *node {
+	t := Type{Kind: Span}
+	if made[0].text == nil || args[0].Kind() != ast.LiteralKind {
+		return c.problem(args[0], "duration expects a text as it stands: duration('1h30m')")
+	}
+	d, err := time.ParseDuration(*made[0].text)
+	if err != nil {
+		n := c.problem(args[0], "expected a duration such as '1h30m' or '90s', not %q", naming.Printable(*made[0].text))
+		c.hint("its units are h, m, s, ms, us and ns")
+		return n
+	}
+	for int64(d)%(1e9/t.perSecond()) != 0 {
+		t.Fraction += 3
+	}
+	return constant(t, value{n: int64(d) / (1e9 / t.perSecond())})
+}
+
+// times computes with moments and durations: moment - moment, moment + duration, moment - duration, duration + duration
+// and duration - duration; nil for anything else.
+func (c *compiler) times(e ast.Expr, op string, a, b *node) *node {
+	s, u := a.t, b.t
+	adds, moments := op == operators.Add, s.class() == classTime && u.class() == classTime
+	if adds && s.class() == classSpan && u.class() == classTime {
+		a, b, s, u = b, a, u, s
+	}
+	t := s
+	switch {
+	case !adds && op != operators.Subtract, moments && adds:
+		return nil
+	case moments && (s.Zone == "") != (u.Zone == ""):
+		return c.problem(e, "an instant and a local time are so far apart in some zone only")
+	case moments:
+		t = Type{Kind: Span}
+	case u.class() != classSpan || s.class() != classTime && s.class() != classSpan:
+		return nil
+	case s.Kind == Date:
+		t = Type{Kind: Timestamp}
+	}
+	t.Fraction = max(s.Fraction, u.Fraction)
+	per := t.perSecond()
+	far := c.rowFault(e, CodeRange, "the result is outside of what "+t.String()+" holds", "")
+	return c.binary(e, t, a, b, func(x, y value) (value, error) {
+		whole, nanos := seconds(x, s)
+		more, moreNanos := seconds(y, u)
+		if !adds {
+			more, moreNanos = -more, -moreNanos
+		}
+		sum, ok := add64(whole, more)
+		ok = ok || more == 0
+		nanos += moreNanos
+		carry := floorDiv(nanos, 1e9)
+		sum, nanos = sum+carry, nanos-carry*1e9
+		n, fits := multiply64(sum, per)
+		rest := nanos / (1e9 / per)
+		total, holds := add64(n, rest)
+		if !ok || !fits || !holds && rest != 0 {
+			return x, far
+		}
+		if rest == 0 {
+			total = n
+		}
+		if t.Kind == Timestamp && !inCalendar(floorDiv(total, per*secondsPerDay)) {
+			return x, far
+		}
+		return value{n: total}, nil
+	})
+}
+
+// partOf is a number of a date or a timestamp, in the local time that it is or else in UTC, and what is added to it.
+func partOf(name, part string, added int64) function {
+	return function{name + "(d)", 1, 1, func(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
 		kinds := days
-		if part == "hour" || part == "minute" || part == "second" {
+		clock, ofClock := clockParts[part]
+		if ofClock {
 			kinds = []Kind{Timestamp}
 		}
-		if !c.takes(args, made, part, kinds) {
+		if !c.takes(args, made, name, kinds) {
 			return &node{}
 		}
 		s := made[0].t
 		return c.strict(e, Type{Kind: Int}, made, func(v []value) (value, error) {
 			day, rest := split(v[0], s)
-			switch part {
-			case "hour":
-				return value{n: rest / s.perSecond() / 3600}, nil
-			case "minute":
-				return value{n: rest / s.perSecond() / 60 % 60}, nil
-			case "second":
-				return value{n: rest / s.perSecond() % 60}, nil
+			if ofClock {
+				return value{n: rest*(1e9/s.perSecond())/clock.nanos%clock.most + added}, nil
 			}
-			y, m, d := parse.FromCivil(day)
-			switch part {
-			case "year":
-				return value{n: y}, nil
-			case "month":
-				return value{n: m}, nil
-			}
-			return value{n: d}, nil
+			return value{n: calendarPart(part, day) + added}, nil
 		})
 	}}
+}
+
+func calendarPart(part string, day int64) int64 {
+	y, m, d := parse.FromCivil(day)
+	switch part {
+	case "year":
+		return y
+	case "month":
+		return m
+	case "dayOfYear":
+		return day - parse.Civil(y, 1, 1) + 1
+	case "dayOfWeek": // from 0, Sunday; 1970 began on a Thursday
+		return day + 4 - floorDiv(day+4, 7)*7
+	}
+	return d
 }
 
 // mostUnits is more days, and months, than the calendar has, so that nothing overflows on the way to that.

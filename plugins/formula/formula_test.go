@@ -3,6 +3,7 @@ package formula
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,7 +96,15 @@ func TestValues(t *testing.T) {
 		"timestamp('2024-02-29 01:02:03.5', 1)": "timestamp(1): 2024-02-29 01:02:03.5|2024-02-29 01:02:03.5|2024-02-29 01:02:03.5", "timestamp(day)": "timestamp: 2024-02-29 00:00:00|1969-12-31 00:00:00|expression.null",
 		"params.n + j": "int64: 10|4|expression.null", "params.d * 2": "decimal(4,2): 3.00|3.00|3.00", "params.none == null": "boolean: true|true|true", "has(params.none)": "boolean: false|false|false", "day >= params.day": "boolean: true|false|false",
 		"s == params.s": "boolean: false|false|false", "params.later * 2": "unknown: ", "i > 100 || i / 0 == 1": "boolean: expression.division_by_zero|expression.division_by_zero|expression.null", "i / 0 == 1 || true": "boolean: true|true|true",
-		"1e3 + 0.001": "decimal(8,3): 1000.001|1000.001|1000.001",
+		"1e3 + 0.001":                "decimal(8,3): 1000.001|1000.001|1000.001",
+		"{'Änne': 1, ' x ': 2.5}[s]": "decimal(2,1): 1.0|2.5|expression.no_key", "{7: 'seven', 8: null}[i]": "string: seven|expression.no_key|expression.no_key", "['Ä', ' '].exists(v, s.startsWith(v))": "boolean: true|true|false",
+		"[1, 2, j].all(v, v > 0)": "boolean: true|false|false", "[].all(v, v > 0)": "boolean: true|true|true", "[[1][0]].exists(v, true)": "",
+		"at - day": "time(3): 12:30:45.678|23:59:59.999|expression.null", "day - at": "time(3): -12:30:45.678|-23:59:59.999|expression.null", "day + clock": "timestamp: 2024-02-29 08:30:00|1969-12-30 23:00:00|expression.null",
+		"clock + duration('1.5s')": "time(3): 08:30:01.500|-00:59:58.500|expression.null", "at - duration('24h')": "timestamp(3): 2024-02-28 12:30:45.678|1969-12-30 23:59:59.999|expression.null",
+		"timestamp('9999-12-31 23:59:59') + duration('1s')": "timestamp: expression.out_of_range|expression.out_of_range|expression.out_of_range",
+		"timestamp('2024-02-29T10:00:00.5+10:00')":          "timestamp(3) in UTC: ", "double(j) * 0.5": "float64: 1.5|-1.5|expression.null", "double('0.1')": "float64: 0.1|0.1|0.1", "double(s)": "float64: expression.conversion|expression.conversion|expression.null",
+		"s.matches('^Ä.*e$')": "boolean: true|false|false", "dayOfWeek(day)": "int64: 4|3|expression.null", "dayOfYear(day)": "int64: 60|365|expression.null", "day.getMonth()": "int64: 1|11|expression.null", "at.getMilliseconds()": "int64: 678|999|expression.null",
+		"getDayOfYear(at)": "int64: 59|364|expression.null", "f > 1e300": "boolean: false|false|false", "d < 1e300": "boolean: true|true|false",
 	} {
 		f, err := Compile(expression, params, in.Schema())
 		if want == "" {
@@ -129,7 +138,7 @@ func TestProblems(t *testing.T) {
 		{"amount + status", "0-15", "decimal(10,2) + string is not computed", "decimal(x, precision, scale)"},
 		{"status = 'open'", "7-8", "", "write == for ="},
 		{"status <> 'open'", "", "", "write != for <>"},
-		{"flag ? 1 : 2", "0-4", "this is int64; expected true or false", "flag == 1"},
+		{"flag ? 1 : 2", "0-4", `column "flag" is int64; expected true or false`, "flag == 1"},
 		{"ifnull(amount, 0)", "0-17", `there is no function "ifnull"`, "coalesce(x, y)"},
 		{"1 + lower(amount)", "10-16", "lower expects text, not decimal(10,2)", "string(x)"},
 		{"day + 1", "0-7", "date + int64 is not computed", "addDays(d, n)"},
@@ -137,7 +146,9 @@ func TestProblems(t *testing.T) {
 		{"day == 'soon'", "7-13", "expected a date or timestamp", ""},
 		{"round(amount, 2, 'up_half')", "17-26", "expected the rule of rounding", ""},
 		{"params.nope + 1", "0-11", `there is no parameter "nope"`, ""},
-		{"[1, 2].exists(x, x == amount)", "", "", ""},
+		{"[1, 2].map(x, x + 1)", "", `"map"`, "exists and all"}, {"status.exists(x, x == 'a')", "0-6", "exists is for a list that stands in the expression", ""},
+		{"{'a': 1, 'b': 'x'}[status]", "", "have no common type", ""}, {"{status: 1}['x']", "1-7", "a key of a map is a literal", ""}, {"{}['x']", "", "the map is empty", ""},
+		{"day - timestamp('2024-01-01T00:00:00Z')", "", "in some zone only", ""}, {"duration('1 day')", "9-16", "expected a duration such as '1h30m'", "its units are"},
 		{"amount * 2\n+ amuont", "13-19", `line 2, column 3 of the expression: there is no column "amuont"`, ""},
 	} {
 		_, err := Compile(c.expression, params, in.Schema())
@@ -172,5 +183,53 @@ func TestColumns(t *testing.T) {
 	got := fmt.Sprint(Columns(`a + row["b c"] * params.n + f(d, [e]).g() + a`))
 	if got != "[a b c d e]" {
 		t.Error(got)
+	}
+}
+
+// TestExplain: every part has its type, and where that comes from.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	in := parsetest.Table(t, []string{"price decimal(12,2)", "rate decimal(4,2)", "s string", "n int64"})
+	for expression, want := range map[string]string{
+		"price * rate": "price * rate: decimal(16,4) (decimal(12,2) * decimal(4,2): the digits of both, 12 + 4, 2 + 2 of them behind the point)|. price: decimal(12,2)? (a column)|. rate: decimal(4,2)? (a column)",
+		"coalesce(n, 0) +\n 1 > 2": "coalesce(n, 0) + 1 > 2: boolean (does not hold where a side is NULL)|. coalesce(n, 0) + 1: int64 (64 bits; what does not fit fails the run)|" +
+			". . coalesce(n, 0): int64 (coalesce(x, y, …): the first that is not NULL; holds every value of all, exactly)|. . . n: int64? (a column)|. . . 0: int64 (a literal)|. . 1: int64 (a literal)|. 2: int64 (a literal)",
+		"s == null ? 'a' : s": "s == null ? 'a' : s: string? (holds every value of both results, exactly)|. s == null: boolean (NULL equals NULL, and nothing else)|. . s: string? (a column)|" +
+			". . null: null? (null has no type of its own)|. 'a': string (a literal; next to a date or a time, that date or time)|. s: string? (a column)",
+		"n + 0.5":  "n + 0.5: decimal(21,1) (decimal(19,0) + decimal(1,1): the larger scale, 1, the larger whole part, 19, and one digit more)|. n: int64? (a column)|. 0.5: decimal(1,1) (a literal: exactly the digits that it has; next to a float, the nearest float)",
+		"params.n": "params.n: int64 (a parameter, which has one value in a run)",
+	} {
+		_, parts, err := Explain(expression, params, in.Schema())
+		if err != nil {
+			t.Errorf("%s: %v", expression, err)
+			continue
+		}
+		var got []string
+		for _, p := range parts {
+			mark := ""
+			if p.Nullable {
+				mark = "?"
+			}
+			got = append(got, fmt.Sprintf("%s%s: %s%s (%s)", strings.Repeat(". ", p.Depth), p.Text, p.Type, mark, p.Why))
+		}
+		if strings.Join(got, "|") != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", expression, strings.Join(got, "|"), want)
+		}
+	}
+}
+
+// TestFunctions: every function is listed, and no other.
+func TestFunctions(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for _, f := range Functions() {
+		if f.Usage == "" || f.Doc == "" || f.Group == "" {
+			t.Errorf("%+v", f)
+		}
+		names = append(names, f.Name)
+	}
+	slices.Sort(names)
+	if want := functionNames(); !slices.Equal(names, want) {
+		t.Errorf("listed are %v, and there are %v", names, want)
 	}
 }

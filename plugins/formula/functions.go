@@ -2,13 +2,16 @@ package formula
 
 import (
 	"math/big"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 
+	"github.com/cipherstream/cipherstream/plugins/internal/naming"
 	"github.com/cipherstream/cipherstream/plugins/internal/parse"
 )
 
@@ -25,11 +28,13 @@ var otherNames = map[string]string{
 	"cast": "write string(x), int(x), decimal(x, precision, scale), date(x) or timestamp(x)", "convert": "write string(x), int(x), decimal(x, precision, scale), date(x) or timestamp(x)",
 	"datediff": "write daysBetween(from, to)", "date_add": "write addDays(d, n), addMonths(d, n) or addYears(d, n)", "date_sub": "write addDays(d, -n), addMonths(d, -n) or addYears(d, -n)",
 	"substr": "write substring(text, from, to), counted from 0", "mid": "write substring(text, from, to), counted from 0", "len": "write length(text)", "char_length": "write length(text)",
-	"ucase": "write upper(text)", "lcase": "write lower(text)", "loweracii": "write lower(text)", "getfullyear": "write year(d)", "getmonth": "write month(d), which counts from 1",
-	"getdate": "write day(d)", "date_trunc": "write truncate(d, 'month')", "trunc": "write truncate(d, 'month'), or round(x, 0, 'down')", "like": "write x.contains('a'), x.startsWith('a') or x.endsWith('a')",
+	"ucase": "write upper(text)", "lcase": "write lower(text)", "date_trunc": "write truncate(d, 'month')", "trunc": "write truncate(d, 'month'), or round(x, 0, 'down')", "like": "write x.contains('a'), x.startsWith('a') or x.endsWith('a')",
 	"now": "a run's time is no part of an expression: give it as a parameter, and write params.NAME", "today": "a run's time is no part of an expression: give it as a parameter, and write params.NAME",
-	"double": "a float is no exact number: write decimal(x, precision, scale)", "matches": "write x.contains('a'), x.startsWith('a') or x.endsWith('a')",
-	"exists": "nothing loops here: write the tests one by one, with ||", "all": "nothing loops here: write the tests one by one, with &&",
+	"float": "write double(x), or decimal(x, precision, scale), which is exact", "regexp_like": "write text.matches('^a.*b$')", "regexp": "write text.matches('^a.*b$')",
+	"exists": "it is written ['a', 'b'].exists(x, name.startsWith(x))", "all": "it is written ['a', 'b'].all(x, name != x)",
+	"map": "write the tests one by one, or with exists and all", "filter": "write the tests one by one, or with exists and all", "exists_one": "write the tests one by one, or with exists and all",
+	"uint": "write decimal(x, 20, 0), which holds every uint64", "bool": "compare it, as in flag == 1 or text == 'true'", "bytes": "compare bytes with literals such as b'\\x01'",
+	"lowerascii": "write lower(text)", "upperascii": "write upper(text)", "dayofweek": "write dayOfWeek(d), which counts from 0, Sunday", "dayofyear": "write dayOfYear(d)",
 }
 
 // takes refuses arguments of other kinds.
@@ -55,6 +60,9 @@ func (c *compiler) takes(args []ast.Expr, made []*node, name string, kinds ...[]
 func kindNames(kinds []Kind) string {
 	var names []string
 	for _, k := range kinds {
+		if k == Null {
+			continue
+		}
 		name := Type{Kind: k}.String()
 		switch k {
 		case Decimal:
@@ -117,27 +125,98 @@ func ofText(usage string, count int, f func(v []value) string) function {
 	}}
 }
 
-// testOf declares a test of two texts. NULL passes none, as in the filter where.
-func testOf(name string, f func(s, part string) bool) function {
+// testOf declares a test of two texts. NULL passes none.
+func testOf(name string, f func(s, part string) bool, over textTestKind) function {
 	return function{name + "(text, part)", 2, 2, func(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
 		out := &node{t: Type{Kind: Bool}}
 		if !c.takes(args, made, name, []Kind{Text, Null}) || made[0].t.Kind == Unknown || made[1].t.Kind == Unknown {
 			return out
 		}
+		if part := made[1].known; made[0].isColumn && made[0].t.Kind == Text && part != nil && !part.null {
+			out.over = textTest{made[0].column, over, []byte(part.s)}
+		}
 		a, b := made[0].eval, made[1].eval
+		isNull := c.noAnswer(e)
 		out.eval = func(r *Row) (value, error) {
 			x, err := a(r)
 			if err != nil {
 				return x, err
 			}
 			y, err := b(r)
-			if err != nil || x.null || y.null {
-				return value{}, err
+			if err != nil {
+				return y, err
+			}
+			if x.null || y.null {
+				return value{}, isNull
 			}
 			return boolean(f(x.s, y.s)), nil
 		}
 		return out
 	}}
+}
+
+// matches tests a text with a regular expression, which stands in the expression.
+func matches(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
+	out := &node{t: Type{Kind: Bool}}
+	if !c.takes(args, made, "matches", []Kind{Text, Null}) {
+		return out
+	}
+	if _, _, ok := memberOf(args[1]); ok {
+		c.problem(args[1], "a pattern stands in the expression; a parameter cannot be one")
+		c.hint("contains, startsWith and endsWith take a parameter as the text to look for")
+		return out
+	}
+	if args[1].Kind() != ast.LiteralKind || made[1].text == nil {
+		return c.problem(args[1], "matches expects a regular expression in quotes")
+	}
+	pattern, err := regexp.Compile(*made[1].text)
+	if err != nil {
+		return c.problem(args[1], "%s", naming.Printable(err.Error()))
+	}
+	if made[0].t.Kind == Unknown {
+		return out
+	}
+	if made[0].isColumn && made[0].t.Kind == Text {
+		out.over = textMatch{made[0].column, pattern}
+	}
+	text, isNull, costly, times := made[0].eval, c.noAnswer(e), c.costly(e), c.timesOf(*made[1].text)
+	out.eval = func(r *Row) (value, error) {
+		v, err := text(r)
+		switch {
+		case err != nil:
+			return v, err
+		case v.null:
+			return value{}, isNull
+		case !r.handles(len(v.s) * times):
+			return value{}, costly
+		}
+		return boolean(pattern.MatchString(v.s)), nil
+	}
+	return out
+}
+
+// doubleOf is the float nearest to a number.
+func doubleOf(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
+	t := Type{Kind: Float}
+	if !c.takes(args, made, "double", []Kind{Text, Int, Uint, Decimal, Float}) || made[0].t.Kind == Unknown {
+		return &node{t: t}
+	}
+	bad := c.rowFault(e, CodeConversion, "a text is no number, or beyond what a float holds", "")
+	s := made[0].t
+	return c.strict(e, t, made, func(v []value) (value, error) {
+		switch s.Kind {
+		case Float:
+			return v[0], nil
+		case Text:
+			f, status := parse.Float([]byte(v[0].s), 64)
+			if status != parse.OK {
+				return v[0], bad
+			}
+			return value{f: f}, nil
+		}
+		f, _ := exact(v[0], s).Float64()
+		return value{f: f}, nil
+	})
 }
 
 func length(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
@@ -383,16 +462,20 @@ func stringOf(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
 	})
 }
 
-// functions are all of them, by name.
+// known are all functions, by name.
+var known = sync.OnceValue(functions)
+
+// functions makes them.
 func functions() map[string]function {
 	return map[string]function{
 		"lower":      ofText("lower(text)", 1, func(v []value) string { return strings.ToLower(v[0].s) }),
 		"upper":      ofText("upper(text)", 1, func(v []value) string { return strings.ToUpper(v[0].s) }),
 		"trim":       ofText("trim(text)", 1, func(v []value) string { return strings.TrimSpace(v[0].s) }),
-		"replace":    ofText("replace(text, part, by)", 3, replaced),
-		"contains":   testOf("contains", strings.Contains),
-		"startsWith": testOf("startsWith", strings.HasPrefix),
-		"endsWith":   testOf("endsWith", strings.HasSuffix),
+		"replace":    {"replace(text, part, by)", 3, 3, replace},
+		"contains":   testOf("contains", strings.Contains, testContains),
+		"startsWith": testOf("startsWith", strings.HasPrefix, testStartsWith),
+		"endsWith":   testOf("endsWith", strings.HasSuffix, testEndsWith),
+		"matches":    {"matches(text, 'pattern')", 2, 2, matches},
 		"length":     {"length(text)", 1, 1, length},
 		"size":       {"size(text)", 1, 1, length},
 		"substring":  {"substring(text, from) or substring(text, from, to)", 2, 3, substring},
@@ -404,15 +487,16 @@ func functions() map[string]function {
 		"decimal":    {"decimal(x, precision, scale)", 3, 3, decimalOf},
 		"int":        {"int(x)", 1, 1, intOf},
 		"string":     {"string(x)", 1, 1, stringOf},
+		"double":     {"double(x)", 1, 1, doubleOf},
 
 		"date":           {"date(x)", 1, 1, dateOf},
 		"timestamp":      {"timestamp(x) or timestamp(text, digits)", 1, 2, timestampOf},
-		"year":           partOf("year"),
-		"month":          partOf("month"),
-		"day":            partOf("day"),
-		"hour":           partOf("hour"),
-		"minute":         partOf("minute"),
-		"second":         partOf("second"),
+		"year":           partOf("year", "year", 0),
+		"month":          partOf("month", "month", 0),
+		"day":            partOf("day", "day", 0),
+		"hour":           partOf("hour", "hour", 0),
+		"minute":         partOf("minute", "minute", 0),
+		"second":         partOf("second", "second", 0),
 		"addDays":        {"addDays(d, n)", 2, 2, addUnits("addDays", secondsPerDay)},
 		"addSeconds":     {"addSeconds(t, n)", 2, 2, addUnits("addSeconds", 1)},
 		"addMonths":      {"addMonths(d, n)", 2, 2, addMonths("addMonths", 1)},
@@ -420,13 +504,38 @@ func functions() map[string]function {
 		"daysBetween":    {"daysBetween(from, to)", 2, 2, daysBetween},
 		"secondsBetween": {"secondsBetween(from, to)", 2, 2, secondsBetween},
 		"truncate":       {"truncate(d, 'month')", 2, 2, truncate},
+		"duration":       {"duration('1h30m')", 1, 1, durationOf},
+
+		"getFullYear":     partOf("getFullYear", "year", 0),
+		"getMonth":        partOf("getMonth", "month", -1),
+		"getDate":         partOf("getDate", "day", 0),
+		"getDayOfMonth":   partOf("getDayOfMonth", "day", -1),
+		"getHours":        partOf("getHours", "hour", 0),
+		"getMinutes":      partOf("getMinutes", "minute", 0),
+		"getSeconds":      partOf("getSeconds", "second", 0),
+		"getMilliseconds": partOf("getMilliseconds", "millisecond", 0),
+		"getDayOfYear":    partOf("getDayOfYear", "dayOfYear", -1),
+		"getDayOfWeek":    partOf("getDayOfWeek", "dayOfWeek", 0),
+		"dayOfWeek":       partOf("dayOfWeek", "dayOfWeek", 0),
+		"dayOfYear":       partOf("dayOfYear", "dayOfYear", 0),
 	}
 }
 
-// replaced replaces nothing where the part is empty.
-func replaced(v []value) string {
-	if v[1].s == "" {
-		return v[0].s
+// replace replaces nothing where the part is empty.
+func replace(c *compiler, e ast.Expr, args []ast.Expr, made []*node) *node {
+	if !c.takes(args, made, "replace", texts) {
+		return &node{}
 	}
-	return strings.ReplaceAll(v[0].s, v[1].s, v[2].s)
+	costly := c.costly(e)
+	return c.strict(e, Type{Kind: Text}, made, func(v []value) (value, error) {
+		text, part, by := v[0].s, v[1].s, v[2].s
+		if part == "" {
+			return v[0], nil
+		}
+		// It is the one function that makes much of little.
+		if costly != nil && len(text)+strings.Count(text, part)*(len(by)-len(part)) > maxText {
+			return v[0], costly
+		}
+		return value{s: strings.ReplaceAll(text, part, by)}, nil
+	})
 }

@@ -124,15 +124,8 @@ func compareWhole(a, b value) int {
 	return a.whole().Cmp(b.whole())
 }
 
-func compare64(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
+// compare64 is -1, 0 or 1, without a branch.
+func compare64(a, b int64) int { return int(one(a > b)) - int(one(a < b)) }
 
 // fits reports whether a decimal has at most that many digits.
 func (v value) fits(precision int) bool {

@@ -29,11 +29,13 @@ func OpenBucket(s Settings) (object.Bucket, error) {
 	}
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil || u.Fragment != "" {
-		return nil, badBucket("its parameters are malformed")
+		return nil, badBucket("its parameters are malformed").
+			WithHint("write ?NAME=VALUE&NAME=VALUE, special characters percent-encoded")
 	}
 	parameters := map[string][]string{"file": {"create_dir"}, "s3": {"region", "endpoint", "use_path_style", "tls", "tls_pin"}}[u.Scheme]
 	if parameters == nil {
-		return nil, badBucket("it begins with neither file:// nor s3://")
+		return nil, badBucket("it begins with neither file:// nor s3://").
+			WithHint("write s3://BUCKET, with ?region=… where it has one, or the path of a folder")
 	}
 	for name, values := range q {
 		if !slices.Contains(parameters, name) || len(values) != 1 {

@@ -18,10 +18,11 @@ type Settings struct {
 	Offset int64 `config:"offset" min:"0" doc:"How many rows before them are left out."`
 }
 
-const doc = `The first rows go on, in their order, and the run ends well behind them: a source in the same process is closed
-at once, which ends its query; a source of another plugin is read to its end. What a source would have said behind the
-last row, an error too, is then not known. The receipt has what was read, what was delivered, and the fact cut where there
-were, or may have been, more rows.
+const doc = `The first rows go on, in their order, and the run ends well behind them: the source is closed at once, which ends
+its query, also where it is in another process; a few batches may be under way by then. A source of a plugin that does not listen for
+that, and any source while a run is recorded, is read to its end. What a source would have said behind the last row, an
+error too, is then not known. The receipt has what was read, what was delivered, and the fact cut where there were, or may
+have been, more rows.
 
 Which rows are the first is the source's order: without an order in the query it is the server's.`
 

@@ -22,7 +22,7 @@ import (
 
 // Settings are the settings of the stage.
 type Settings struct {
-	Columns map[string]Action `config:"columns,required" min:"1" doc:"What happens to which column, by its name."`
+	Columns map[string]Action `config:"columns,required" names:"columns" min:"1" doc:"What happens to which column, by its name."`
 	Secret  config.Secret     `config:"secret" kind:"signing" doc:"Key of the pseudonyms, at least 16 bytes; 32 random ones are good. The same secret gives the same pseudonyms in every table and every run."`
 }
 

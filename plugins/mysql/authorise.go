@@ -102,8 +102,23 @@ func (r *checkedRequest) read(c catalogue) (statement, error) {
 		query.WriteString(word + quoteName(date) + " " + bound.operator + " ?")
 		args = append(args, bound.day)
 	}
+	byCursor := ""
+	if r.cursor != nil && !r.cursor.Bound {
+		column, condition, from, err := r.cursor.condition(info.columns, columns)
+		if err != nil {
+			return statement{}, err
+		}
+		if condition != "" {
+			word := " WHERE "
+			if len(args) > 0 {
+				word = " AND "
+			}
+			query.WriteString(word + condition)
+			args, byCursor = append(args, from...), column
+		}
+	}
 	read := statement{args: args, doing: "reading table " + shown(table), table: table, columns: columns, rowBytes: info.rowBytes}
-	byIndex := len(args) > 0 && info.indexed[date]
+	byIndex := date != "" && len(args) > 0 && info.indexed[date] || byCursor != "" && info.indexed[byCursor]
 	if len(info.clustered) > 0 && !byIndex {
 		order := " ORDER BY " + quoteNames(info.clustered)
 		query.WriteString(order)
@@ -113,7 +128,7 @@ func (r *checkedRequest) read(c catalogue) (statement, error) {
 			read.undivided = "the primary key begins with a column of type " + first.dataType + ", which is no whole number"
 		}
 	} else if byIndex {
-		read.undivided = "an index on the date picks the rows"
+		read.undivided = "an index on the date or the cursor picks the rows"
 	} else {
 		read.undivided = "there is no InnoDB table with a primary key"
 	}

@@ -137,7 +137,7 @@ WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE'`, "",
 		return err
 	}
 	grants, err := d.source.session.grants()
-	executeGrants(grants, func(schema, routine string, ofProcedure bool) {
+	grantsOf(grants, "EXECUTE", func(schema, routine string, ofProcedure bool) {
 		if ofProcedure && sameName(schema, d.name, d.fold) && !d.shown[lower(routine)] {
 			visit(routine)
 		}

@@ -26,7 +26,7 @@ const (
 func (s *source) CheckSource(ctx context.Context, report *sdk.Report) *arrow.Schema {
 	ses, err := openSession(ctx, s.target, &s.settings)
 	if err != nil {
-		report.Wrong(err)
+		report.Wrong(aboutSetting("/url", err))
 		return nil
 	}
 	s.session = ses
@@ -43,14 +43,33 @@ func (s *source) CheckSource(ctx context.Context, report *sdk.Report) *arrow.Sch
 	case ctx.Err() != nil:
 		report.Wrong(context.Cause(ctx))
 	case errors.As(err, &server):
-		report.Wrong(server.fault(s.doing))
+		report.Wrong(s.aboutStatement(server.fault(s.doing)))
 	default:
-		report.Wrong(err)
+		report.Wrong(s.aboutStatement(err))
 	}
 	return schema
 }
 
 func (s *source) check(report *sdk.Report) (*arrow.Schema, error) {
+	if s.cursor == nil {
+		return s.checkStatement(report)
+	}
+	if err := s.cursor.begin(s.session); err != nil {
+		return nil, err
+	}
+	schema, err := s.checkStatement(report)
+	if err == nil && schema != nil {
+		err = s.cursor.bind(schema)
+	}
+	if err == nil && s.cursor.From == "" {
+		report.Fine("there is no state yet, and every row would be read")
+	} else if err == nil {
+		report.Fine("rows would be read from %s on", s.cursor.From)
+	}
+	return schema, err
+}
+
+func (s *source) checkStatement(report *sdk.Report) (*arrow.Schema, error) {
 	if row, err := s.session.run("SELECT CURRENT_USER(), VERSION()"); err == nil && len(row) == 2 {
 		report.Fine("connected to %s as %s: server %s, %s", s.target.address, shown(row[0]), row[1],
 			s.session.facts["connection"])
@@ -221,8 +240,12 @@ WHERE routine_schema = ? AND routine_name = ? AND routine_type = 'PROCEDURE'`, [
 		return true, nil
 	}
 	if !found {
-		return false, fault.New(codeUnknownProcedure, fault.Source, "procedure %s is not there, or the account may not call it", shown(full)).
+		f := fault.New(codeUnknownProcedure, fault.Source, "procedure %s is not there, or the account may not call it", shown(full)).
 			WithHint("check the procedure's name and database, and grant EXECUTE on it")
+		if strings.Contains(procedure, "(") {
+			f = f.WithHint("write the name alone; arguments stand under args")
+		}
+		return false, f
 	}
 	if len(grants) > 0 && !mayExecute(grants, database, procedure) {
 		return false, fault.New(codeAccessDenied, fault.Source, "the account may not call procedure %s", shown(full)).
@@ -249,7 +272,7 @@ WHERE specific_schema = ? AND specific_name = ? AND routine_type = 'PROCEDURE'`,
 // mayExecute reads the answer to SHOW GRANTS, and says whether one of the grants lets the
 // account call a procedure.
 func mayExecute(grants []string, database, procedure string) (may bool) {
-	executeGrants(grants, func(schema, routine string, ofProcedure bool) {
+	grantsOf(grants, "EXECUTE", func(schema, routine string, ofProcedure bool) {
 		switch {
 		case schema == "*", ofProcedure && sameName(schema, database, true) && sameName(routine, procedure, true),
 			!ofProcedure && routine == "*" && likeName(lower(schema), lower(database)):
@@ -259,9 +282,9 @@ func mayExecute(grants []string, database, procedure string) (may bool) {
 	return may
 }
 
-// executeGrants visits what the answer to SHOW GRANTS lets the account execute: a procedure, or
-// whatever is in the databases that schema stands for.
-func executeGrants(grants []string, visit func(schema, routine string, ofProcedure bool)) {
+// grantsOf visits what the answer to SHOW GRANTS gives the account a privilege on: a table, a procedure, or whatever is
+// in the databases that schema stands for, with * as the name.
+func grantsOf(grants []string, privilege string, visit func(schema, name string, ofProcedure bool)) {
 	for _, line := range grants {
 		list, ok := strings.CutPrefix(line, "GRANT ")
 		list, target, on := strings.Cut(list, " ON ")
@@ -270,7 +293,7 @@ func executeGrants(grants []string, visit func(schema, routine string, ofProcedu
 			privileges[i] = strings.TrimSpace(privileges[i])
 		}
 		all := slices.Contains(privileges, "ALL PRIVILEGES") || slices.Contains(privileges, "ALL")
-		if !ok || !on || !all && !slices.Contains(privileges, "EXECUTE") {
+		if !ok || !on || !all && !slices.Contains(privileges, privilege) {
 			continue
 		}
 		target, ofProcedure := strings.CutPrefix(target, "PROCEDURE ")

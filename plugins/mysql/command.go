@@ -21,6 +21,8 @@ const (
 type prepared struct {
 	id     uint32
 	params int
+	// parameters describe them, as many as the server says something of.
+	parameters []columnDef
 	// columns are those of the result, as far as the server knows them before it executes
 	// the statement: it knows none of a CALL.
 	columns []columnDef
@@ -44,7 +46,7 @@ func prepare(c *wire, sql string) (prepared, error) {
 	stmt := prepared{id: binary.LittleEndian.Uint32(p[1:]), params: int(binary.LittleEndian.Uint16(p[7:]))}
 	r := &results{c: c}
 	if stmt.params > 0 {
-		if _, err := r.columns(stmt.params); err != nil {
+		if stmt.parameters, err = r.columns(stmt.params); err != nil {
 			return prepared{}, err
 		}
 	}

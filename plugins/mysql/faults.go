@@ -93,12 +93,16 @@ var ServerFaults = []ServerFault{
 		"check the table's name and database"},
 	{codeBrokenView, fault.Source, false, []uint16{1356},
 		"a table, column or function that the view reads is gone, or the account that defined it may no longer read it"},
-	{codeUnknownDatabase, fault.Source, false, []uint16{1049, 1046},
+	{codeQuery, fault.Source, false, []uint16{1054},
+		"check the column's name, and that it is one of the tables read"},
+	{codeUnknownDatabase, fault.Source, false, []uint16{1049, 1046, 1102},
 		"check the database's name in the connection URL"},
 	{codeSyntax, fault.Source, false, []uint16{1064, 1149},
 		"check the statement with the server's own client; one statement only"},
-	{codeAccessDenied, fault.Source, false, []uint16{1044, 1142, 1143, 1227, 1370, 1410, 1419},
-		"grant the account what it needs: SELECT on tables, EXECUTE on procedures"},
+	{codeAccessDenied, fault.Source, false, []uint16{1044},
+		"check the database's name, or grant the account SELECT and EXECUTE on it"},
+	{codeAccessDenied, fault.Source, false, []uint16{1142, 1143, 1227, 1370, 1410, 1419},
+		"check the name, since what is not there is denied as well, or grant the account what it needs: SELECT on tables, EXECUTE on procedures"},
 	{codeReadOnly, fault.Source, false, []uint16{1792},
 		"the statement writes, locks rows or makes a temporary table, and a source reads; " + readOnlyHint},
 	{codeTableChanged, fault.Source, true, []uint16{1412},
@@ -150,4 +154,13 @@ func protocolFault(format string, args ...any) *fault.Fault {
 // settingsFault reports settings that contradict each other.
 func settingsFault(format string, args ...any) *fault.Fault {
 	return fault.New(codeSettings, fault.Usage, format, args...)
+}
+
+// aboutSetting says of a fault which setting it is about, as a JSON Pointer, unless the fault says so itself.
+func aboutSetting(pointer string, err error) error {
+	f, ok := err.(*fault.Fault)
+	if ok && f.Details[fault.DetailSetting] == "" {
+		f.WithDetail(fault.DetailSetting, pointer)
+	}
+	return err
 }

@@ -56,6 +56,16 @@ func (p *probe) Write(b []byte) (int, error) {
 	return p.log.Write(b)
 }
 
+// complaint is how a source tells that a query goes on, whose session it leaves to its host.
+const complaint = `level=WARN msg="the query could not be killed on the server"`
+
+// told is what the source has written to its log.
+func (p *probe) told() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
 // newProbe makes a source from settings. When the test ends, all of its memory
 // must be back and no goroutine of its may be left.
 func newProbe(t testing.TB, with settings) (*probe, error) {

@@ -63,6 +63,11 @@ func Connect(ctx context.Context, s Settings) (*Session, error) {
 func (s *Settings) fillIn() {
 	s.Call, s.Query, s.Args, s.Request, s.ResultSet, s.MaxRows = "", "", nil, Request{}, "0", 0
 	s.ReadOnly, s.Snapshot, s.Protocol = true, false, "auto"
+	s.setDefaults()
+}
+
+// setDefaults gives settings that are zero their defaults, those that only a statement of the source's own has included.
+func (s *Settings) setDefaults() {
 	s.Partitions, s.PartitionDays = 1, PartitionDays{}
 	for text, otherwise := range map[*string]string{&s.Warnings: warningsCut, &s.TimeZone: zoneServer, &s.Geometry: "wkb",
 		&s.ZeroDates: string(zeroError), &s.TLS: mysqlurl.Auto} {
@@ -104,6 +109,15 @@ func (s *Session) finishSetUp(ctx context.Context) error {
 // SetEnv gives the session the environment of the stage that it works for: allocator, log, counters and size of batches.
 // Without one, nobody is told and batches have their default size. It is called before anything is read.
 func (s *Session) SetEnv(env sdk.Env) {
+	env = heard(env)
+	if s.pool != nil {
+		s.pool.close()
+	}
+	s.env, s.pool = withBatches(env), newPool(env.Memory)
+}
+
+// heard gives an environment that lacks them a log and counters that nobody reads, and an allocator.
+func heard(env sdk.Env) sdk.Env {
 	if env.Log == nil {
 		env.Log = slog.New(slog.DiscardHandler)
 	}
@@ -113,10 +127,7 @@ func (s *Session) SetEnv(env sdk.Env) {
 	if env.Count == nil {
 		env.Count = func(string, int64) {}
 	}
-	if s.pool != nil {
-		s.pool.close()
-	}
-	s.env, s.pool = withBatches(env), newPool(env.Memory)
+	return env
 }
 
 // Announce tells the host of the session, so that it is ended (Undo) when this process dies in the middle of something. The

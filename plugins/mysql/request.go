@@ -58,6 +58,8 @@ type checkedRequest struct {
 	modifier   string
 	from       string // first day; empty means no bound
 	until      string // day after the last one; empty means no bound
+
+	cursor *cursor // nil where the pipeline keeps no state
 }
 
 // check checks what can be checked without a server.
@@ -122,7 +124,7 @@ func (r *Request) checkTable(checked *checkedRequest) (err error) {
 	}
 	if r.Columns != nil {
 		for _, column := range columnNames(r.Columns.(string)) {
-			if column = strings.Trim(column, " "); column == "" {
+			if column == "" {
 				return requestFault(codeUnknownColumn, "columns", "a name is missing").
 					WithHint("write names with commas between, such as patient_id,surname; leave columns out for all of them")
 			}
@@ -161,13 +163,17 @@ func (r *Request) checkTable(checked *checkedRequest) (err error) {
 }
 
 // columnNames reads names with commas between, or a JSON array of names, in which a name
-// may hold a comma. Text that looks like an array and is none is names.
+// may hold a comma, and begin with a space. Text that looks like an array and is none is names.
 func columnNames(text string) []string {
 	var names []string
 	if strings.HasPrefix(text, "[") && json.Unmarshal([]byte(text), &names) == nil {
 		return names
 	}
-	return strings.Split(text, ",")
+	names = strings.Split(text, ",")
+	for i, name := range names {
+		names[i] = strings.Trim(name, " ")
+	}
+	return names
 }
 
 // givenName is the text of a name that was given, or empty when it was not.

@@ -22,6 +22,8 @@ type Settings struct {
 
 	Request Request `config:"request" doc:"What somebody asks for who may not write SQL: a table by name, or a call. Everything is checked against lists of what is allowed and against the database's own catalogue before anything is read."`
 
+	Cursor config.Cursor `config:"cursor" doc:"Filled in where the pipeline keeps state. A table of request is read from the cursor on; a query and a call take it as \"${state.cursor}\" among args."`
+
 	ResultSet config.Value `config:"result_set" default:"0" doc:"Which result set holds the data, from 1; the others are read, dropped and counted as result_sets_dropped. 0 is the only one, and a fault when there are several. With out, and with 0 of a procedure that gives no result set, the data is one row: what the OUT and INOUT parameters hold after the call, in columns of their names and types. Otherwise those values are dropped and counted as out_parameters_dropped."`
 	Warnings  string       `config:"warnings" enum:"fail,cut,count" default:"cut" doc:"What the server's warnings do: fail the run; fail it when they say that something is missing from the result (GROUP_CONCAT cut, a text above max_allowed_packet, a query that ended early) and be counted as warnings otherwise; or be counted. Warnings that a procedure's later statements made the server forget are counted."`
 	TimeZone  string       `config:"time_zone" default:"server" doc:"Time zone of the session: server for the server's own, an offset such as +10:00, or a name that the server knows. It decides what CURDATE() is, which instants a range on a TIMESTAMP covers, and what a TIMESTAMP's text shows, as in the practice's own client. A TIMESTAMP is an instant in that zone: where it is an offset, or where the server's clocks always were those of a zone of the IANA database, SYSTEM included, and text shows its local time. Of a base table it is exact; of a view, a query or a call the server gives local times, and one that clocks showed twice is counted as doubled_hours in text and refused in Parquet and Arrow. Where nobody knows the zone, a TIMESTAMP of a base table is an instant all the same, whose local time text shows by the server's own clocks, and that of a view, a query or a call is local time without a zone. The receipt names the zone."`
@@ -67,10 +69,10 @@ func (s *Settings) checkStatement() error {
 		return settingsFault("neither call nor query nor request is set").
 			WithHint("name a procedure with call, or give a SELECT with query; request is for those who may write neither")
 	case s.Call != "" && s.Query != "":
-		return settingsFault("both call and query are set").WithHint("keep the one that is meant")
+		return aboutSetting("/call", settingsFault("both call and query are set").WithHint("keep the one that is meant"))
 	case s.Request.given() && (s.Call != "" || s.Query != "" || len(s.Args) > 0):
-		return settingsFault("request stands beside call, query or args").
-			WithHint("keep the one that is meant; a request has arguments of its own")
+		return aboutSetting("/request", settingsFault("request stands beside call, query or args").
+			WithHint("keep the one that is meant; a request has arguments of its own"))
 	}
 	return s.checkPartitions()
 }
@@ -81,7 +83,7 @@ func (s *Settings) checkPartitions() error {
 	declared := days != PartitionDays{}
 	switch {
 	case declared && s.Call == "":
-		return settingsFault("partition_days is about the arguments of a call, and call is not set").WithHint("leave it out")
+		return settingsFault("partition_days is about the arguments of a call, and call is not set").WithHint("leave it out").WithDetail(fault.DetailSetting, "/partition_days")
 	case declared && (days.From < 1 || days.To < 1 || days.From > len(s.Args) || days.To > len(s.Args) || days.From == days.To):
 		return settingsFault("partition_days names the arguments %d and %d, and there are %d", days.From, days.To, len(s.Args)).
 			WithHint("from and to are two numbers from 1 to %d", len(s.Args))

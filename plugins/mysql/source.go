@@ -68,6 +68,7 @@ type source struct {
 	leftTransaction bool           // its procedure ended the transaction that it was called in
 	read            int64          // rows so far
 	preview         bool           // max_rows are there, and the rest is not wanted
+	cursor          *cursor        // nil where the pipeline keeps no state
 	table           *statement     // that is read, nil for anything else
 	kept            *keptStatement // that ranges are read with, one after the other; nil where there are none
 	parallel        *parallel      // reads instead of the session; nil for one connection
@@ -77,10 +78,10 @@ type source struct {
 
 func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	t, err := newTarget(&s)
-	if err == nil {
-		err = s.checkStatement()
-	}
 	if err != nil {
+		return nil, aboutSetting("/url", err)
+	}
+	if err := s.checkStatement(); err != nil {
 		return nil, err
 	}
 	src := &source{settings: s, query: s.Query, doing: "running the query", target: t, flushAfter: flushAfter}
@@ -92,7 +93,7 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	}
 	if s.Query != "" && s.ReadOnly {
 		if err := checkReads(s.Query); err != nil {
-			return nil, err
+			return nil, aboutSetting("/query", err)
 		}
 	}
 	switch {
@@ -102,8 +103,14 @@ func newSource(s Settings, env sdk.Env) (sdk.Source, error) {
 	case s.Request.given():
 		src.request, err = s.Request.check()
 	}
+	if err == nil {
+		src.cursor, err = newCursor(&s)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if src.request != nil {
+		src.request.cursor = src.cursor
 	}
 	src.env, src.pool = withBatches(env), newPool(env.Memory)
 	return src, nil
@@ -126,8 +133,8 @@ func withBatches(env sdk.Env) sdk.Env {
 func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 	ses, err := openSession(ctx, s.target, &s.settings)
 	if err != nil {
-		s.done = err
-		return nil, err
+		s.done = aboutSetting("/url", err)
+		return nil, s.done
 	}
 	s.session = ses
 	s.state(ses.facts)
@@ -137,7 +144,17 @@ func (s *source) Open(ctx context.Context) (*arrow.Schema, error) {
 		return nil, err
 	}
 	defer ses.watch(ctx)()
+	if s.cursor != nil {
+		if err := s.cursor.begin(ses); err != nil {
+			return nil, s.failed(ctx, err)
+		}
+	}
 	schema, err := s.begin(ctx)
+	if err == nil && s.cursor != nil {
+		if err = s.cursor.bind(schema); err != nil && s.parallel != nil {
+			s.parallel.close()
+		}
+	}
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
@@ -162,11 +179,28 @@ func (s *source) EstimateRows() int64 {
 	return s.rows
 }
 
-// Next reads the next batch of rows.
+// Next reads the next batch of rows, and follows the cursor.
 func (s *source) Next(ctx context.Context) (arrow.Record, error) {
 	if s.done != nil {
 		return nil, s.done
 	}
+	record, err := s.next(ctx)
+	if s.cursor == nil {
+		return record, err
+	}
+	switch {
+	case err == nil:
+		if err := s.cursor.follow(record); err != nil {
+			record.Release()
+			return nil, s.failed(ctx, err)
+		}
+	case err == io.EOF:
+		s.state(s.cursor.facts())
+	}
+	return record, err
+}
+
+func (s *source) next(ctx context.Context) (arrow.Record, error) {
 	if s.parallel != nil {
 		record, err := s.parallel.next(ctx)
 		s.done = err
@@ -562,9 +596,25 @@ func (s *source) failed(ctx context.Context, err error) (coded error) {
 		return context.Cause(ctx)
 	}
 	if server, ok := err.(*serverError); ok {
-		return server.fault(s.doing)
+		err = server.fault(s.doing)
 	}
-	return err
+	return s.aboutStatement(err)
+}
+
+// aboutStatement says of a fault which setting it is about: what is read, or its arguments.
+func (s *source) aboutStatement(err error) error {
+	setting := "/request"
+	switch {
+	case fault.From(err).Retryable:
+		return err // a matter of the moment, and not of settings
+	case len(s.settings.Args) > 0 && (fault.Is(err, codeArgumentCount) || fault.Is(err, codeArgument)):
+		setting = "/args"
+	case s.settings.Call != "":
+		setting = "/call"
+	case s.settings.Query != "":
+		setting = "/query"
+	}
+	return aboutSetting(setting, err)
 }
 
 // abandon closes the connection, and kills the query first unless it is over: a

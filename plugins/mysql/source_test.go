@@ -380,7 +380,7 @@ func TestCancelKillsTheQuery(t *testing.T) {
 		if err := <-opened; !errors.Is(err, ended) {
 			t.Errorf("error is %v, want the context's cause", err)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 5*killTimeout { // the query would take ten minutes
 			t.Errorf("cancellation took %s", took)
 		}
 		await(t, "the query's end", func() bool { return running(db, "in_slow_procedure") == "0" })

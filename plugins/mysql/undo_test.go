@@ -86,8 +86,15 @@ func TestAnnounces(t *testing.T) {
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if k.released != 1 {
-			t.Errorf("to the end %t: %d are released", whole, k.released)
+		// A server under load may not answer the KILL in time. The session is then left to the host, and the source tells of it.
+		left := strings.Count(p.told(), complaint)
+		if k.released+left != 1 {
+			t.Errorf("to the end %t: %d are released, and %d could not be ended", whole, k.released, left)
+		}
+		if left > 0 {
+			if err := s.Undo(t.Context(), k.announced[0]); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

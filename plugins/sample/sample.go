@@ -22,7 +22,7 @@ import (
 type Settings struct {
 	Fraction string   `config:"fraction,required" doc:"The part of the rows that goes on, a decimal above 0 and at most 1, in quotes: \"0.05\"."`
 	Seed     int64    `config:"seed" doc:"Another seed chooses other rows; the same one always the same."`
-	By       []string `config:"by" doc:"The columns of the key that decides. Rows of one key go on together, in every table and every run. Without it the row's place in the stream decides."`
+	By       []string `config:"by" names:"columns" doc:"The columns of the key that decides. Rows of one key go on together, in every table and every run. Without it the row's place in the stream decides."`
 }
 
 const doc = `About so many of the rows go on, each by itself: of 1,000 rows and a fraction of 0.05 some 50. The choice depends on nothing

@@ -24,6 +24,8 @@ type Problem struct {
 	Candidates []string
 	// Found is the unknown name that Candidates are for.
 	Found string
+	// Missing is the key, of a MissingKey.
+	Missing string
 }
 
 // The codes of problems.
@@ -59,7 +61,7 @@ func checkObject(fields []Field, value map[string]any, path []string) []Problem 
 		v, ok := value[f.Name]
 		if !ok {
 			if f.Required {
-				problems = append(problems, Problem{Path: path, Code: MissingKey,
+				problems = append(problems, Problem{Path: path, Code: MissingKey, Missing: f.Name,
 					Message: fmt.Sprintf("%q is required", f.Name), Hint: f.Doc})
 			}
 			continue
@@ -81,20 +83,24 @@ func checkObject(fields []Field, value map[string]any, path []string) []Problem 
 }
 
 func (f *Field) check(value any, path []string) []Problem {
-	wrong := func(code, message string) []Problem {
-		return []Problem{{Path: path, Code: code, Message: message}}
+	wrong := func(code, message, hint string) []Problem {
+		return []Problem{{Path: path, Code: code, Message: message, Hint: hint}}
 	}
 	switch f.Type {
 	case TypeObject:
 		m, ok := value.(map[string]any)
 		if !ok {
-			return wrong(WrongType, "expected a mapping, not "+describe(value))
+			names := make([]string, len(f.Fields))
+			for i, known := range f.Fields {
+				names[i] = known.Name
+			}
+			return wrong(WrongType, "expected a mapping, not "+describe(value), "its keys are: "+strings.Join(names, ", "))
 		}
 		return checkObject(f.Fields, m, path)
 	case TypeMap:
 		m, ok := value.(map[string]any)
 		if !ok {
-			return wrong(WrongType, "expected a mapping, not "+describe(value))
+			return wrong(WrongType, "expected a mapping, not "+describe(value), "write one NAME: VALUE a line below it, without dashes")
 		}
 		keys := make([]string, 0, len(m))
 		for k := range m {
@@ -108,13 +114,18 @@ func (f *Field) check(value any, path []string) []Problem {
 		return problems
 	case TypeParameters:
 		if _, problem := parameters(value); problem != "" {
-			return wrong(WrongType, problem)
+			return wrong(WrongType, problem, "")
+		}
+		return nil
+	case TypeCursor:
+		if _, problem := cursor(value); problem != "" {
+			return wrong(WrongType, problem, "")
 		}
 		return nil
 	case TypeList:
 		l, ok := value.([]any)
 		if !ok {
-			return wrong(WrongType, "expected a list, not "+describe(value))
+			return wrong(WrongType, "expected a list, not "+describe(value), "write [first, second], or one item a line below it, each after a dash")
 		}
 		problems := f.checkLength(len(l), "elements", path)
 		for i, v := range l {
@@ -124,7 +135,7 @@ func (f *Field) check(value any, path []string) []Problem {
 	}
 	parsed, problem := f.scalar(value, false)
 	if problem != "" {
-		return wrong(WrongType, problem)
+		return wrong(WrongType, problem, "")
 	}
 	text, isText := parsed.(string)
 	if len(f.Enum) > 0 && isText && !slices.Contains(f.Enum, text) {
@@ -135,7 +146,7 @@ func (f *Field) check(value any, path []string) []Problem {
 		return f.checkLength(utf8.RuneCountInString(text), "characters", path)
 	}
 	if n, ok := parsed.(int64); ok && !f.inRange(n) {
-		return wrong(OutOfRange, fmt.Sprintf("%v is out of range: %s", value, f.rangeText()))
+		return wrong(OutOfRange, fmt.Sprintf("%v is out of range: %s", value, f.rangeText()), "")
 	}
 	return nil
 }
@@ -307,4 +318,23 @@ func describe(value any) string {
 		return fmt.Sprintf("the boolean %t", v)
 	}
 	return fmt.Sprintf("the number %v", value)
+}
+
+// Kept is how much memory, in bytes, a stage with these settings says that it may keep, beside the batches that are under
+// way. What is no size counts as nothing: checking says so.
+func (s *Spec) Kept(settings map[string]any) (sum int64) {
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		if !f.Keeps {
+			continue
+		}
+		value, given := settings[f.Name]
+		if !given {
+			value = f.Default
+		}
+		if size, problem := f.scalar(value, true); problem == "" {
+			sum += size.(int64)
+		}
+	}
+	return sum
 }

@@ -54,6 +54,37 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestCursor: what a host fills in comes back as it was, what it never writes is refused, and no author is offered it.
+func TestCursor(t *testing.T) {
+	t.Parallel()
+	type source struct {
+		Cursor config.Cursor `config:"cursor"`
+		Other  string        `config:"other"`
+	}
+	spec := config.Of[source]()
+	want := config.Cursor{Column: "updated_at", Type: config.CursorTimestamp, From: "2024-01-30 23:59:59.5", Bound: true,
+		Zone: "Australia/Sydney", Origin: "db:3306/practice"}
+	raw, err := json.Marshal(map[string]any{"cursor": want.Tree()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := config.Decode[source](spec, raw); err != nil || got.Cursor != want {
+		t.Errorf("%+v, %v", got.Cursor, err)
+	}
+	if got, err := config.Decode[source](spec, nil); err != nil || got.Cursor != (config.Cursor{}) {
+		t.Errorf("without: %+v, %v", got.Cursor, err)
+	}
+	for _, text := range []string{`5`, `{}`, `{"column":"a"}`, `{"column":"a","type":"text"}`, `{"column":1,"type":"date"}`,
+		`{"column":"a","type":"date","bound":"true"}`, `{"column":"a","type":"date","more":"x"}`} {
+		if _, err := config.Decode[source](spec, []byte(`{"cursor":`+text+`}`)); err == nil {
+			t.Errorf("%s is a cursor", text)
+		}
+	}
+	if schema, _ := json.Marshal(spec.JSONSchema()); strings.Contains(string(schema), "cursor") {
+		t.Errorf("an editor would offer it: %s", schema)
+	}
+}
+
 func TestValues(t *testing.T) {
 	t.Parallel()
 	got := decode(t, `{"url":"x","mode":"fast","wait":"250ms","buffer":65536,"count":9,"big":9223372036854775807,"ratio":2,

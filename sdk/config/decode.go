@@ -63,6 +63,10 @@ func (f *Field) set(value any, into reflect.Value, isDefault bool) {
 		given, _ := parameters(value)
 		into.Set(reflect.ValueOf(given))
 		return
+	case TypeCursor:
+		given, _ := cursor(value)
+		into.Set(reflect.ValueOf(given))
+		return
 	case TypeObject:
 		setObject(f.Fields, value.(map[string]any), into)
 		return

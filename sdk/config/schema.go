@@ -5,6 +5,12 @@ import (
 	"strings"
 )
 
+// The keywords of a schema that no standard has, for editors: a Field's Names and Code.
+const (
+	SchemaNames = "x-cipherstream-names"
+	SchemaCode  = "x-cipherstream-code"
+)
+
 // JSONSchema returns the specification as a JSON Schema (draft 2020-12) object,
 // ready for json.Marshal. References such as ${params.x} are accepted wherever
 // text can stand, so that an editor does not complain about them.
@@ -14,8 +20,8 @@ func objectSchema(fields []Field) map[string]any {
 	properties := map[string]any{}
 	var required []string
 	for i := range fields {
-		if fields[i].Type == TypeParameters {
-			continue // nobody writes it
+		if fields[i].FilledIn() {
+			continue
 		}
 		properties[fields[i].Name] = fields[i].schema()
 		if fields[i].Required {
@@ -78,7 +84,11 @@ func (f *Field) schema() map[string]any {
 		schema["enum"] = f.Enum
 	}
 	if f.Code != "" {
+		schema[SchemaCode] = f.Code
 		schema["not"] = map[string]any{"pattern": codePattern}
+	}
+	if f.Names != "" {
+		schema[SchemaNames] = f.Names
 	}
 	if f.acceptsReference() {
 		schema = map[string]any{"anyOf": []any{schema, map[string]any{"type": "string", "pattern": referencePattern}}}

@@ -18,7 +18,11 @@
 // A setting that is code, a statement or an expression, says in which language, with the
 // tag code:"sql" or code:"cel". No reference of a pipeline is ever put into it: what it
 // computes with comes as values, through settings of their own or as Parameters. A Secret
-// says with the tag kind:"…" which kind of secret it takes; see SecretKind.
+// says with the tag kind:"…" which kind of secret it takes; see SecretKind. Texts, or the keys
+// of a map, that are names of columns have the tag names:"columns".
+//
+// A Size that is how much memory the stage keeps, beside the batches that are under way, has the tag keeps:"true": it
+// counts in what a run needs.
 package config
 
 import (
@@ -49,6 +53,9 @@ const (
 	// TypeParameters is filled in by the host, and never written in a pipeline: the
 	// parameters that the code among the settings names. See Parameters.
 	TypeParameters Type = "parameters"
+	// TypeCursor is filled in by the host, and never written in a pipeline: from where a
+	// source reads in a pipeline that keeps state. See Cursor.
+	TypeCursor Type = "cursor"
 )
 
 // The languages of code that the host can read. Others are allowed.
@@ -56,6 +63,9 @@ const (
 	CodeSQL = "sql"
 	CodeCEL = "cel" // cel.dev; parameters are params.NAME
 )
+
+// NamesColumns is Field.Names of settings that name columns of the rows, so that an editor can offer them.
+const NamesColumns = "columns"
 
 // SecretKind says what a secret is, and with it where it may go: a secret of one kind
 // never stands in a setting of another.
@@ -102,6 +112,10 @@ type Field struct {
 	Doc      string   `json:"doc,omitempty"`
 	// Code is the language of a text that is code; empty for any other.
 	Code string `json:"code,omitempty"`
+	// Names says what texts name, or the keys of a map: NamesColumns, or nothing that the host knows.
+	Names string `json:"names,omitempty"`
+	// Keeps says that a size is how much memory the stage may keep, beside the batches that are under way.
+	Keeps bool `json:"keeps,omitempty"`
 	// Secret is the kind of a secret; empty means SecretToken.
 	Secret SecretKind `json:"secret,omitempty"`
 
@@ -161,8 +175,10 @@ func Of[S any]() *Spec {
 	}
 	spec := &Spec{Fields: fieldsOf(t)}
 	for _, f := range spec.Fields {
-		if f.holds(TypeParameters) && f.Type != TypeParameters {
-			panic(fmt.Sprintf("config: %s.%s: parameters stand at the top of the settings", t, f.Name))
+		for _, filled := range []Type{TypeParameters, TypeCursor} {
+			if f.holds(filled) && f.Type != filled {
+				panic(fmt.Sprintf("config: %s.%s: %s stands at the top of the settings", t, f.Name, filled))
+			}
 		}
 	}
 	return spec
@@ -177,6 +193,9 @@ func (f *Field) holds(t Type) bool {
 	}
 	return f.Type == t || f.Items != nil && f.Items.holds(t)
 }
+
+// FilledIn reports whether the host fills the setting in, so that nobody writes it.
+func (f *Field) FilledIn() bool { return f.Type == TypeParameters || f.Type == TypeCursor }
 
 // leaf is what the elements of lists and maps are in the end.
 func (f *Field) leaf() *Field {
@@ -201,6 +220,7 @@ var (
 	valueType    = reflect.TypeFor[Value]()
 
 	parametersType = reflect.TypeFor[Parameters]()
+	cursorType     = reflect.TypeFor[Cursor]()
 )
 
 func fieldsOf(t reflect.Type) []Field {
@@ -226,6 +246,12 @@ func fieldsOf(t reflect.Type) []Field {
 				panic(fmt.Sprintf("config: field %s.%s: only text is code", t, sf.Name))
 			}
 			f.leaf().Code = code
+		}
+		if f.Names = sf.Tag.Get("names"); f.Names != "" && (f.Names != NamesColumns || f.Type != TypeMap && f.leaf().Type != TypeString) {
+			panic(fmt.Sprintf("config: field %s.%s: expected text or a map that names columns", t, sf.Name))
+		}
+		if f.Keeps = sf.Tag.Get("keeps") == "true"; f.Keeps && f.Type != TypeSize {
+			panic(fmt.Sprintf("config: field %s.%s: only a size is memory that is kept", t, sf.Name))
 		}
 		if kind := SecretKind(sf.Tag.Get("kind")); kind != "" {
 			if f.leaf().Type != TypeSecret || !slices.Contains(SecretKinds, kind) {
@@ -266,6 +292,8 @@ func typeOf(t reflect.Type) Field {
 		return Field{Type: TypeScalar}
 	case parametersType:
 		return Field{Type: TypeParameters}
+	case cursorType:
+		return Field{Type: TypeCursor}
 	}
 	switch t.Kind() {
 	case reflect.String:

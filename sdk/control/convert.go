@@ -16,13 +16,14 @@ import (
 
 // PeerToProto makes a message of who is expected at a data socket.
 func PeerToProto(e peer.Expected) *pb.Peer {
-	return &pb.Peer{Pid: int64(e.PID), Hello: e.Hello, Welcome: e.Welcome, PatienceNanoseconds: int64(e.Timeout)}
+	return &pb.Peer{Pid: int64(e.PID), Hello: e.Hello, Welcome: e.Welcome, PatienceNanoseconds: int64(e.Timeout),
+		Memory: e.Memory, MayFinish: e.MayFinish}
 }
 
 // PeerFromProto is the inverse of PeerToProto; nobody told is anybody of this user.
 func PeerFromProto(m *pb.Peer) peer.Expected {
 	return peer.Expected{PID: int(m.GetPid()), Hello: m.GetHello(), Welcome: m.GetWelcome(),
-		Timeout: time.Duration(m.GetPatienceNanoseconds())}
+		Timeout: time.Duration(m.GetPatienceNanoseconds()), Memory: m.GetMemory(), MayFinish: m.GetMayFinish()}
 }
 
 // FaultToProto makes a message of err's fault; nil stays nil.

@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// Base64 costs more than AES where a processor helps with the latter. Here it goes by
-// pairs of letters, which 12 bits choose, and back by tables for each of four letters.
+// Base64 costs more than AES where a processor helps with the latter alone. Here it goes by
+// vectors (base64_amd64.s), elsewhere by pairs of letters, which 12 bits choose; and back by
+// tables for each of four letters.
 
 // alphabet is that of RFC 4648, section 4.
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -40,7 +41,12 @@ var letters = func() (t [4][256]uint32) {
 func appendBase64(dst, src []byte) []byte {
 	at, n := len(dst), (len(src)+2)/3*4
 	dst = slices.Grow(dst, n)[:at+n]
-	out := dst[at:]
+	putPairs(putVectors(dst[at:], src))
+	return dst
+}
+
+// putPairs writes src in standard base64 with padding to out, which has exactly the room for it.
+func putPairs(out, src []byte) {
 	// Four groups at a time are checked for room once.
 	for len(src) >= 26 && len(out) >= 32 {
 		s, o := (*[26]byte)(src), (*[32]byte)(out)
@@ -55,7 +61,6 @@ func appendBase64(dst, src []byte) []byte {
 		src, out = src[6:], out[8:]
 	}
 	base64.StdEncoding.Encode(out, src)
-	return dst
 }
 
 // putLetters writes eight letters. Eight bytes are read, six are used.

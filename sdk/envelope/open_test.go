@@ -91,10 +91,10 @@ func TestOtherJSON(t *testing.T) {
 	t.Parallel()
 	r := ring(t, keyText(1), keyText(2))
 	unit := text(100, 3)
-	good := strings.TrimSuffix(string(sealer(t, r).Seal(nil, unit, 5)), "\n")
-	value := good[len(lineStart) : len(good)-len(lineEnd)]
-	if !strings.Contains(value, "/") {
-		t.Fatal("the line has nothing to escape")
+	good, value := "", ""
+	for s := sealer(t, r); !strings.Contains(value, "/"); { // which can be escaped; one line in twelve has none
+		good = strings.TrimSuffix(string(s.Seal(nil, unit, 5)), "\n")
+		value = good[len(lineStart) : len(good)-len(lineEnd)]
 	}
 	for _, line := range []string{
 		good + "\r",

@@ -23,6 +23,10 @@ func TestBase64(t *testing.T) {
 		if got := appendBase64([]byte("x"), raw); string(got) != "x"+want {
 			t.Fatalf("%d bytes: %s, want %s", n, got, "x"+want)
 		}
+		pairs := make([]byte, len(want))
+		if putPairs(pairs, raw); string(pairs) != want {
+			t.Fatalf("%d bytes by pairs: %s, want %s", n, pairs, want)
+		}
 		got, ok := appendDecoded([]byte("x"), []byte(want))
 		if !ok || string(got) != "x"+string(raw) {
 			t.Fatalf("%d bytes: %q, %v", n, got, ok)
@@ -38,6 +42,21 @@ func TestBase64(t *testing.T) {
 					t.Fatalf("%q: %v, want %v", bad, ok, valid)
 				}
 			}
+		}
+	}
+}
+
+// TestBase64Bounds: nothing is written beside the place of the letters.
+func TestBase64Bounds(t *testing.T) {
+	t.Parallel()
+	for n := range 300 {
+		raw := text(n, uint64(n))
+		out := bytes.Repeat([]byte{'#'}, base64.StdEncoding.EncodedLen(n)+64)
+		room := len(out) - 32
+		putPairs(putVectors(out[32:room], raw[:n:n]))
+		want := strings.Repeat("#", 32) + base64.StdEncoding.EncodeToString(raw) + strings.Repeat("#", 32)
+		if string(out) != want {
+			t.Fatalf("%d bytes: %s, want %s", n, out, want)
 		}
 	}
 }

@@ -35,6 +35,12 @@ type Expected struct {
 	Hello, Welcome []byte
 	// Timeout is how long a side that is not known by its process may take to say its word; 0 is for ever.
 	Timeout time.Duration
+	// Memory says that the reader sends memory behind its Welcome, with SendFile: both are processes of the host's own
+	// program. Nothing in this package looks at it.
+	Memory bool
+	// MayFinish tells a writer that the reader may say that it needs no more batches: there is a filter at the other end,
+	// or behind it. Nothing in this package looks at it.
+	MayFinish bool
 }
 
 // NewWord makes a word that nobody guesses.

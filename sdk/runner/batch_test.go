@@ -16,7 +16,7 @@ func TestBatchesOfLines(t *testing.T) {
 		out        stage.Shape
 		asked, aim int
 	}{
-		{stage.ShapeRecords, 0, runner.DefaultBatchRows / 2},
+		{stage.ShapeRecords, 0, runner.DefaultBatchRows / 4},
 		{stage.ShapeRecords, runner.DefaultBatchRows, runner.DefaultBatchRows},
 		{stage.ShapeBytes, 0, runner.DefaultBatchRows},
 	} {

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -31,6 +33,8 @@ const (
 	UpstreamEnded   = "link.upstream_ended"
 	DownstreamEnded = "link.downstream_ended"
 	LinkProtocol    = "link.protocol"
+	// LinkEarlyEnd is the code of a reader that needs no more rows although nothing there may leave any out.
+	LinkEarlyEnd = "link.early_end"
 	// LinkStranger is the code of a data socket at which somebody else listens.
 	LinkStranger = "link.stranger"
 )
@@ -101,20 +105,60 @@ func PeerFault(err error) error {
 	return fault.New(DownstreamEnded, fault.Plugin, "the stage after ended before it took anything: %w", err)
 }
 
+// memorySlots is how many batches may be in the memory between two groups at once: one for each worker, and one each that is on
+// its way, was read, and is worked on by the reader.
+func memorySlots() int { return min(3+runtime.GOMAXPROCS(0), 32) }
+
+// giveMemory makes memory for what comes over a connection, and sends it to the writer. It is nil where there is none,
+// which the writer is told.
+func giveMemory(conn *net.UnixConn, log *slog.Logger) (*wire.ReadMemory, error) {
+	memory, file, err := wire.NewReadMemory(conn, memorySlots())
+	if err != nil {
+		log.Debug("batches go over the socket", "error", err.Error())
+	} else {
+		defer file.Close()
+	}
+	if err := peer.SendFile(conn, file); err != nil {
+		if memory != nil {
+			memory.Close()
+		}
+		return nil, fault.New(UpstreamEnded, fault.Plugin, "the stage before ended before it sent anything: %w", err)
+	}
+	return memory, nil
+}
+
+// takeMemory is the writer's side of giveMemory.
+func takeMemory(ctx context.Context, conn *net.UnixConn) (*wire.WriteMemory, error) {
+	file, err := peer.ReceiveFile(ctx, conn)
+	if err != nil {
+		return nil, PeerFault(err)
+	}
+	if file == nil {
+		return nil, nil
+	}
+	defer file.Close()
+	memory, err := wire.NewWriteMemory(file)
+	if err != nil {
+		return nil, fault.New(LinkProtocol, fault.Plugin, "the stage after sends memory that cannot be used: %w", err)
+	}
+	return memory, nil
+}
+
 // input reads items from the upstream neighbour.
 type input struct {
 	conn   *net.UnixConn
+	memory *wire.ReadMemory // nil when there is none
 	reader *wire.Reader
 	shape  stage.Shape
 	media  stage.Media
 }
 
-func newInput(conn *net.UnixConn) (*input, error) {
-	r, err := wire.NewReader(conn)
+func newInput(conn *net.UnixConn, memory *wire.ReadMemory) (*input, error) {
+	r, err := wire.NewReader(conn, wire.WithReadMemory(memory))
 	if err != nil {
 		return nil, readFault(err)
 	}
-	in := &input{conn: conn, reader: r, shape: stage.ShapeTable}
+	in := &input{conn: conn, memory: memory, reader: r, shape: stage.ShapeTable}
 	meta := r.Schema().Metadata()
 	if i := meta.FindKey(metaShape); i >= 0 {
 		in.shape = stage.Shape(meta.Values()[i])
@@ -191,7 +235,20 @@ func unexpectedNull(rec arrow.Record) string {
 	return ""
 }
 
-func (in *input) close() error { return in.conn.Close() }
+func (in *input) close() error {
+	if in.memory != nil {
+		in.memory.Close()
+	}
+	return in.conn.Close()
+}
+
+// wordEnough is what a reader sends back that needs no more batches; every other byte is the number of a slot of shared memory
+// that it gives back. A writer that heeds it ends its stream well and soon; one that does not goes on to its end, and the
+// reader takes all of it.
+const wordEnough = 0xFF
+
+// enough tells the neighbour that no more batches are needed. One that is gone needs not be told.
+func (in *input) enough() { _, _ = in.conn.Write([]byte{wordEnough}) }
 
 // viewOf views a binary column as one run of bytes, without copying.
 func viewOf(column *array.Binary, shape stage.Shape) (*stage.Output, error) {
@@ -229,14 +286,16 @@ func readFault(err error) error {
 // output writes items to the downstream neighbour.
 type output struct {
 	conn    *net.UnixConn
+	memory  *wire.WriteMemory // nil when there is none
 	writer  *wire.Writer
 	shape   stage.Shape
 	schema  *arrow.Schema
 	offsets []int32
 }
 
-func newOutput(conn *net.UnixConn, shape stage.Shape, table *arrow.Schema, media stage.Media) (*output, error) {
-	out := &output{conn: conn, shape: shape, schema: table}
+func newOutput(conn *net.UnixConn, memory *wire.WriteMemory, shape stage.Shape, table *arrow.Schema,
+	media stage.Media) (*output, error) {
+	out := &output{conn: conn, memory: memory, shape: shape, schema: table}
 	if shape != stage.ShapeTable {
 		text, err := json.Marshal(media)
 		if err != nil {
@@ -245,7 +304,7 @@ func newOutput(conn *net.UnixConn, shape stage.Shape, table *arrow.Schema, media
 		meta := arrow.NewMetadata([]string{metaShape, metaMedia}, []string{string(shape), string(text)})
 		out.schema = arrow.NewSchema([]arrow.Field{{Name: string(shape), Type: arrow.BinaryTypes.Binary}}, &meta)
 	}
-	w, err := wire.NewWriter(conn, out.schema)
+	w, err := wire.NewWriter(conn, out.schema, wire.WithWriteMemory(memory))
 	if err != nil {
 		return nil, writeFault(err)
 	}
@@ -270,12 +329,16 @@ func (o *output) write(_ context.Context, it item) (int64, error) {
 			return written, err
 		}
 		written += int64(len(out.Data))
+		if len(out.Data) > 0 && o.writer.InPlace() {
+			out.Data = nil // it is the reader's now
+		}
 	}
 	return written, nil
 }
 
-// maxPiece keeps a batch's offsets, which are 32 bits, and its message small.
-const maxPiece = 16 << 20
+// maxPiece keeps a batch's offsets, which are 32 bits, and its message small. What is made in shared memory is sent in one
+// piece, because the memory is the reader's then.
+const maxPiece = max(16<<20, wire.SlotBytes)
 
 // writePieces sends one output as batches of at most maxPiece bytes, a longer
 // record alone.
@@ -325,6 +388,35 @@ func (o *output) send(data []byte) error {
 		return writeFault(err)
 	}
 	return nil
+}
+
+// heed calls enough when the neighbour says that it needs no more batches, and takes what it gives back of shared memory. It
+// listens until stop, which waits for it.
+func (o *output) heed(enough func()) (stop func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if o.memory != nil {
+			defer o.memory.Over()
+		}
+		var words [64]byte
+		for {
+			n, err := o.conn.Read(words[:])
+			if o.memory != nil {
+				o.memory.Receive(words[:n])
+			}
+			if bytes.IndexByte(words[:n], wordEnough) >= 0 {
+				enough()
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return func() {
+		_ = o.conn.SetReadDeadline(time.Now()) // a connection that is closed has ended it, too
+		<-ended
+	}
 }
 
 // finish sends the end-of-stream: everything before it was good, and nothing comes behind it.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,6 +84,9 @@ func runGroups(t *testing.T, ctx context.Context, cfg runner.Config, links []lin
 		}
 		if end < len(list) {
 			c.Output = filepath.Join(dir, fmt.Sprint("e", n+1))
+			c.OutputPeer.MayFinish = slices.ContainsFunc(list[end:], func(s runner.Stage) bool {
+				return s.Definition.Kind == stage.KindFilter
+			})
 		}
 		g, err := runner.Open(c)
 		if err != nil {

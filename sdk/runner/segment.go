@@ -98,6 +98,8 @@ type segment struct {
 	flow    *flow
 	steps   []step
 	workers int
+	// final says that what the segment makes is what the group gives.
+	final bool
 
 	// dispensable is true where a filter behind may end the segment. Finished and finish are of a segment that is such a
 	// filter: what stands before it ends with the first, which the second brings about. They are nil in any other.
@@ -139,6 +141,9 @@ func (f *flow) segments(steps []step) []*segment {
 		if s.filter != nil && !s.Definition.KeepsRows {
 			counted = false
 		}
+	}
+	if current != nil {
+		current.final = true
 	}
 	return list
 }
@@ -300,11 +305,13 @@ func (s *segment) collect(ctx context.Context, begun chan<- struct{}, order <-ch
 			return err
 		}
 	}
-	kept, err := w.endFilters(ctx, given, send)
-	if err != nil {
-		return err
+	if !s.flow.enough.Load() {
+		kept, err := w.endFilters(ctx, given, send)
+		if err != nil {
+			return err
+		}
+		total.Rows += kept
 	}
-	total.Rows += kept
 	s.encoded(total.Rows)
 	if held != "" {
 		if err := send(item{rec: none(s.steps[len(s.steps)-1].gives), checkpoint: held}); err != nil {
@@ -344,6 +351,7 @@ type worker struct {
 	bytes   int64 // of the batch at hand, for the watchdog
 	scratch []stage.Output
 	given   []int64 // of the task at hand
+	shared  bool    // the task at hand has had shared memory for what it makes
 }
 
 // inRow reports whether a fault is about a row of the batch.
@@ -397,7 +405,7 @@ type payload struct {
 func (w *worker) do(ctx context.Context, t *task) error {
 	in := t.item
 	t.given = make([]int64, len(w.segment.steps))
-	w.given, w.bytes = t.given, in.cost
+	w.given, w.bytes, w.shared = t.given, in.cost, false
 	var result item
 	emit := func(p payload) {
 		if p.rec != nil {
@@ -428,7 +436,7 @@ func (w *worker) do(ctx context.Context, t *task) error {
 		result.cost, result.checkpoint = recordBytes(result.rec), in.checkpoint
 	}
 	for _, out := range result.outs {
-		result.cost += int64(cap(out.Data))
+		result.cost += w.segment.flow.bytesHeld(out)
 	}
 	w.segment.flow.budget.adjust(result.cost)
 	w.segment.flow.done(in)
@@ -459,10 +467,14 @@ func (w *worker) pass(ctx context.Context, i int, p payload, emit func(payload))
 		return w.pass(ctx, i+1, payload{rec: rec, first: p.first}, emit)
 	}
 	out := &w.scratch[i]
+	var taken []byte
 	if last {
 		out = w.segment.flow.output()
 	}
 	out.Reset()
+	if last && w.segment.final && !w.shared {
+		taken, w.shared = w.segment.flow.madeIn(ctx, out), true
+	}
 	err := w.call(s, func() error {
 		switch {
 		case s.encoder != nil:
@@ -474,6 +486,7 @@ func (w *worker) pass(ctx context.Context, i int, p payload, emit func(payload))
 			return s.encryptor.Seal(ctx, stage.Chunk{Data: p.out.Data, Ends: p.out.Ends, First: p.first}, out)
 		}
 	})
+	w.segment.flow.settle(out, taken)
 	if err != nil {
 		return err
 	}
@@ -508,7 +521,7 @@ func (w *worker) apply(ctx context.Context, s *step, in arrow.Record) (rec arrow
 		}
 		if err == nil && s.Definition.KeepsRows && rec.NumRows() != in.NumRows() {
 			err = fault.New("plugin.contract", fault.Plugin,
-				"the filter declares that it keeps rows, but made %d of %d", rec.NumRows(), in.NumRows())
+				"the filter declares that it keeps rows, but made %d of %d%s", rec.NumRows(), in.NumRows(), at(placeOfApply(s.instance)))
 		}
 		return err
 	})
@@ -518,14 +531,14 @@ func (w *worker) apply(ctx context.Context, s *step, in arrow.Record) (rec arrow
 // checkBatch holds a batch that a filter gives against what it has announced.
 func (s *step) checkBatch(rec arrow.Record) error {
 	if rec == nil {
-		return fault.New("plugin.contract", fault.Plugin, "the filter gave no record batch")
+		return fault.New("plugin.contract", fault.Plugin, "the filter gave no record batch%s", at(placeOfApply(s.instance)))
 	}
 	if rec.Schema() != s.gives && !rec.Schema().Equal(s.gives) {
 		return fault.New("plugin.contract", fault.Plugin,
-			"the filter gave a batch with another schema than it announced:\n%s\ninstead of\n%s", rec.Schema(), s.gives)
+			"the filter gave a batch with another schema than it announced%s:\n%s\ninstead of\n%s", at(placeOfApply(s.instance)), rec.Schema(), s.gives)
 	}
 	if problem := unexpectedNull(rec); problem != "" {
-		return fault.New("plugin.contract", fault.Plugin, "the filter gave %s", problem)
+		return fault.New("plugin.contract", fault.Plugin, "the filter gave %s%s", problem, at(placeOfApply(s.instance)))
 	}
 	return nil
 }
@@ -577,7 +590,7 @@ func (w *worker) endFilters(ctx context.Context, given []int64, send func(item) 
 func (w *worker) sendOn(ctx context.Context, i int, rec arrow.Record, given []int64,
 	send func(item) error) (int64, error) {
 	var result item
-	w.given, w.bytes = make([]int64, len(w.segment.steps)), recordBytes(rec)
+	w.given, w.bytes, w.shared = make([]int64, len(w.segment.steps)), recordBytes(rec), false
 	rec.Retain()
 	err := w.pass(ctx, i, payload{rec: rec}, func(p payload) { result.rec, result.rows = p.rec, p.rec.NumRows() })
 	if err != nil && inRow(err) {

@@ -2,6 +2,12 @@ package runner
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +25,7 @@ type watchdog struct {
 	width  int
 	limit  time.Duration
 	ran    atomic.Int64 // the clock, in nanoseconds
+	full   bool         // it was said that memory runs out
 }
 
 // slot holds when the call in it is overdue, by the watchdog's clock; 0 means no call.
@@ -53,7 +60,7 @@ func (s *slot) leave() { s.overdue.Store(0) }
 
 // run calls fail when a call is overdue, and returns; it returns as well when ctx ends.
 func (w *watchdog) run(ctx context.Context, fail func(error)) {
-	every := max(w.limit/20, time.Millisecond)
+	every := max(min(w.limit/20, 250*time.Millisecond), time.Millisecond)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	last := time.Now()
@@ -65,10 +72,33 @@ func (w *watchdog) run(ctx context.Context, fail func(error)) {
 			now := time.Now()
 			w.tick(now.Sub(last), every)
 			last = now
+			w.watchMemory(os.Stderr)
 			if err := w.overdue(); err != nil {
 				fail(err)
 				return
 			}
+		}
+	}
+}
+
+// watchMemory says once where the stages are when memory runs out: the host ends the process soon, and shows the last lines of its
+// standard error. The runtime's own limit, from which on it collects whatever it costs, is three quarters of the process's.
+func (w *watchdog) watchMemory(out io.Writer) {
+	limit := debug.SetMemoryLimit(-1) // does not set it
+	if w.full || limit == math.MaxInt64 {
+		return
+	}
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	used := int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
+	if used < limit/10*11 {
+		return
+	}
+	w.full = true
+	for i := range w.slots {
+		if w.slots[i].overdue.Load() != 0 {
+			busy := w.stages[i/w.width]
+			fmt.Fprintf(out, "%d MiB of memory are used, of at most %d; stage %s is running%s\n", used>>20, limit/3*4>>20, busy.ID, at(placeOfCall(busy.instance)))
 		}
 	}
 }
@@ -82,7 +112,7 @@ func (w *watchdog) overdue() error {
 	ran := w.ran.Load()
 	for i := range w.slots {
 		if overdue := w.slots[i].overdue.Load(); overdue != 0 && ran > overdue {
-			f := fault.New("plugin.stalled", fault.Plugin, "one call of the stage has taken more than %s", w.limit).
+			f := fault.New("plugin.stalled", fault.Plugin, "one call of the stage has taken more than %s%s", w.limit, at(placeOfCall(w.stages[i/w.width].instance))).
 				WithHint("this is a defect of the stage, or a batch that is too much for it; limits.stall of the pipeline gives it longer")
 			f.Stage = w.stages[i/w.width].ID
 			return f

@@ -76,10 +76,11 @@ type Ender interface {
 }
 
 // Finisher is an optional ability of a filter that is not About.Concurrent. Finished reports, after an Apply, that no
-// further row will come out of the filter, whatever comes in. The runner then ends what stands before it well: a source in
-// the same process is closed although it has more rows, and what filters there would have said or given at the end, or a
-// fault of a later row, does not count; a source of another process is read to its end. The filter is given batches that
-// were under way, and gives none of their rows.
+// further row will come out of the filter, whatever comes in. The runner then ends what stands before it well: the source
+// is closed although it has more rows, and what filters before would have said or given at the end does not count. In the
+// same process a fault of a later row does not count either. A source in another process is told: what it meets before it
+// hears of that fails the run, and a plugin that does not listen (sdk/PROTOCOL.md) is read to its end. The filter is
+// given batches that were under way, and gives none of their rows.
 type Finisher interface {
 	Finished() bool
 }

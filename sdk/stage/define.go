@@ -55,6 +55,20 @@ type Env struct {
 	Traceparent string
 }
 
+// The facts of a source that continues where an earlier run has ended (config.Cursor), stated when its last row is read.
+// Whoever keeps the state takes them from the receipt of a run that has been committed.
+const (
+	// FactCursor is the greatest value of the cursor's column that was read, as text that is exact, and no later than
+	// the time at which the rows were seen, by the clock of where they come from: a value from the future would leave
+	// out the rows of all the time until then. A run without rows does not state it.
+	FactCursor = "cursor"
+	// FactCursorZone is the time zone that the value is shown in, of a timestamp or a date: UTC, an offset such as
+	// +10:00, or a name.
+	FactCursorZone = "cursor_zone"
+	// FactCursorOrigin says where the rows come from, without credentials, such as the address and name of a database.
+	FactCursorOrigin = "cursor_origin"
+)
+
 // Definition is a stage that a plugin offers: its description, its settings and
 // how to make one.
 type Definition struct {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -20,6 +21,7 @@ var (
 type decoder struct {
 	nodes, buffers []byte // what is left of the two vectors
 	body           []byte
+	shared         bool           // the peer can write the body at any time
 	parent         *memory.Buffer // over body; nil if the body is empty
 
 	arrays []*array.Data
@@ -185,6 +187,7 @@ func (d *decoder) validity(l *layout, length, nulls int64) (*memory.Buffer, erro
 	if err != nil {
 		return nil, err
 	}
+	buf, bits = d.own(buf, bits)
 	if n := length - int64(bitutil.CountSetBits(bits, 0, int(length))); n != nulls {
 		return nil, malformed("%s has %d nulls by its count and %d by its validity bits", l, nulls, n)
 	}
@@ -201,6 +204,7 @@ func (d *decoder) offsets(l *layout, length int64) (*memory.Buffer, int64, error
 	if err != nil {
 		return nil, 0, err
 	}
+	buf, b = d.own(buf, b)
 	var last int64
 	var ok bool
 	if l.width == 4 {
@@ -212,6 +216,15 @@ func (d *decoder) offsets(l *layout, length int64) (*memory.Buffer, int64, error
 		return nil, 0, malformed("the offsets of %s are negative or not in order", l)
 	}
 	return buf, last, nil
+}
+
+// own copies a buffer that the peer can still write, so that it stays as it is checked.
+func (d *decoder) own(buf *memory.Buffer, b []byte) (*memory.Buffer, []byte) {
+	if !d.shared {
+		return buf, b
+	}
+	b = bytes.Clone(b)
+	return memory.NewBufferBytes(b), b
 }
 
 // checkOffsets checks that offsets do not fall and are not negative, without a branch in the loop. It collects the

@@ -34,7 +34,14 @@
 // length is not allocated before its bytes come: beyond about twice what was really sent, the reader takes at most 16
 // MiB each for the metadata and the body of a message, and 32 MiB for the text of a schema. The content of values is
 // not judged: text is not checked to be UTF-8, a decimal is not checked against its precision. The bytes of a body are
-// private to the reader once read, so a peer cannot change them after the check.
+// private to the reader once read, so a peer cannot change them after the check, but for shared memory.
+//
+// # Shared memory
+//
+// Between two processes of one program, on Linux, bodies need not cross the connection: WithReadMemory and WithWriteMemory
+// give the two sides memory that both have mapped. Such a stream is not a standard one any more, and what its bodies hold is
+// not private to the reader: its writer has to be trusted with values, though not with lengths and places, which are copied
+// before they are checked. SHARED.md says what it costs and gains.
 //
 // # Cancellation
 //

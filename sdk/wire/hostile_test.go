@@ -105,7 +105,7 @@ func crafted(t *testing.T, schema *arrow.Schema, rows int64, nodes []fieldNode, 
 		t.Fatal(err)
 	}
 	e := encoder{nodes: nodes, buffers: buffers, body: int64(len(body))}
-	if err := w.send(e.metadata(rows, arrow.Metadata{}), [][]byte{body}); err != nil {
+	if err := w.send(continuation, nil, e.metadata(rows, arrow.Metadata{}), [][]byte{body}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -380,7 +380,7 @@ func TestClaimedLengthIsNotAllocated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.send(e.metadata(1, arrow.Metadata{}), [][]byte{make([]byte, 16)}); err != nil {
+	if err := w.send(continuation, nil, e.metadata(1, arrow.Metadata{}), [][]byte{make([]byte, 16)}); err != nil {
 		t.Fatal(err)
 	}
 	if n := allocated(func() {

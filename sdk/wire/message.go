@@ -44,6 +44,10 @@ type message struct {
 	bodyLength int64
 	header     table
 	whole      table
+
+	// inMemory says that the body lies at a position of shared memory.
+	inMemory bool
+	position uint64
 }
 
 func parseMessage(metadata []byte) (message, error) {

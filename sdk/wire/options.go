@@ -38,6 +38,8 @@ type config struct {
 	maxMessageBytes int64
 	poolBytes       int64
 	trace           bool
+	readMemory      *ReadMemory
+	writeMemory     *WriteMemory
 
 	// growBytes is how much of a body is allocated before the first of its bytes has arrived.
 	growBytes int64
@@ -59,6 +61,12 @@ func WithPoolBytes(n int64) Option { return func(c *config) { c.poolBytes = n } 
 // given back, so that a use after Release shows as garbage. For debugging and tests; it costs a stack walk and a pass
 // over the body per batch. Writer ignores it.
 func WithHolderTrace() Option { return func(c *config) { c.trace = true } }
+
+// WithReadMemory makes Reader take bodies that lie in m. The stream must be that of m's connection. Writer ignores it.
+func WithReadMemory(m *ReadMemory) Option { return func(c *config) { c.readMemory = m } }
+
+// WithWriteMemory makes Writer put bodies into m. The stream must be that of m's connection. Reader ignores it.
+func WithWriteMemory(m *WriteMemory) Option { return func(c *config) { c.writeMemory = m } }
 
 func newConfig(opts []Option) (config, error) {
 	c := config{

@@ -30,6 +30,9 @@ type block struct {
 	data  []byte // starts at a multiple of alignment
 	since time.Time
 	stack []uintptr
+
+	memory *ReadMemory // that the block is a slot of; nil for one of the pool's own
+	slot   int
 }
 
 // poison fills released buffers under WithHolderTrace.
@@ -47,11 +50,18 @@ func newPool(limit int64, trace bool) *pool {
 func (p *pool) get(n int) *block {
 	p.mu.Lock()
 	b := p.reuse(n)
-	p.out++
 	p.mu.Unlock()
 	if b == nil {
 		b = &block{pool: p, data: alignedBytes(sizeClass(n))}
 	}
+	return p.lent(b)
+}
+
+// lent counts a block that is handed out.
+func (p *pool) lent(b *block) *block {
+	p.mu.Lock()
+	p.out++
+	p.mu.Unlock()
 	if p.trace {
 		pcs := make([]uintptr, 32)
 		b.stack = pcs[:runtime.Callers(2, pcs)]
@@ -81,7 +91,10 @@ func (p *pool) reuse(n int) *block {
 }
 
 func (p *pool) put(b *block) {
-	if p.trace {
+	if b.memory != nil {
+		// Not under the lock: the writer is told.
+		defer b.memory.giveBack(b.slot)
+	} else if p.trace {
 		for i := range b.data {
 			b.data[i] = poison
 		}
@@ -92,7 +105,7 @@ func (p *pool) put(b *block) {
 	delete(p.holders, b)
 	b.stack = nil
 	size := int64(len(b.data))
-	if size > p.limit/2 {
+	if b.memory != nil || size > p.limit/2 {
 		return
 	}
 	p.free = append(p.free, b)

@@ -46,7 +46,7 @@ func NewReader(r io.Reader, opts ...Option) (_ *Reader, err error) {
 		}
 		return nil, err
 	}
-	if m.kind != headerSchema || m.bodyLength != 0 {
+	if m.kind != headerSchema || m.bodyLength != 0 || m.inMemory {
 		return nil, malformed("the first message is of kind %d with a body of %d bytes; expected a schema without one", m.kind, m.bodyLength)
 	}
 	if rd.schema, err = parseSchema(m.header); err != nil {
@@ -102,11 +102,11 @@ func (r *Reader) read() (rec arrow.Record, err error) {
 	defer recovered(&err, "building a record batch")
 	defer d.release()
 	if m.bodyLength > 0 {
-		b, err := r.body(int(m.bodyLength))
+		b, err := r.bodyOf(m)
 		if err != nil {
 			return nil, err
 		}
-		d.body = b.data[:m.bodyLength]
+		d.body, d.shared = b.data[:m.bodyLength], m.inMemory
 		// A new buffer has one reference, which belongs to the decoder.
 		d.parent = memory.NewBufferWithAllocator(d.body, b)
 		d.slices = append(d.slices, d.parent)
@@ -128,17 +128,25 @@ func (r *Reader) message() (message, error) {
 	if _, err := io.ReadFull(r.r, prefix[:]); err != nil {
 		return message{}, readError("reading the start of a message", err)
 	}
-	if c := binary.LittleEndian.Uint32(prefix[:]); c != continuation {
+	c := binary.LittleEndian.Uint32(prefix[:])
+	inMemory := c == atMemory && r.cfg.readMemory != nil
+	if c != continuation && !inMemory {
 		return message{}, malformed("a message starts with %08x; expected %08x (not an Arrow stream, or one from before Arrow 0.15)", c, uint32(continuation))
 	}
 	n := int32(binary.LittleEndian.Uint32(prefix[4:]))
 	switch {
-	case n == 0:
+	case n == 0 && !inMemory:
 		return message{}, io.EOF
 	case n < 0:
 		return message{}, malformed("metadata of %d bytes", n)
 	case n > MaxMetadataBytes:
 		return message{}, fmt.Errorf("%w: metadata of %d bytes; expected at most %d", ErrTooLarge, n, MaxMetadataBytes)
+	}
+	var position [8]byte
+	if inMemory {
+		if _, err := io.ReadFull(r.r, position[:]); err != nil {
+			return message{}, readError("reading where a body is", err)
+		}
 	}
 	if cap(r.meta) < int(n) {
 		r.meta = make([]byte, n)
@@ -147,8 +155,21 @@ func (r *Reader) message() (message, error) {
 	if _, err := io.ReadFull(r.r, r.meta); err != nil {
 		return message{}, readError("reading the metadata of a message", err)
 	}
+	m, err := parseMessage(r.meta)
+	m.inMemory, m.position = inMemory, binary.LittleEndian.Uint64(position[:])
+	return m, err
+}
 
-	return parseMessage(r.meta)
+// bodyOf is the body of a message, read or in shared memory.
+func (r *Reader) bodyOf(m message) (*block, error) {
+	if !m.inMemory {
+		return r.body(int(m.bodyLength))
+	}
+	data, slot, err := r.cfg.readMemory.lend(m.position, m.bodyLength)
+	if err != nil {
+		return nil, err
+	}
+	return r.pool.lent(&block{pool: r.pool, data: data, memory: r.cfg.readMemory, slot: slot}), nil
 }
 
 // body reads a body of n bytes. The length is the peer's claim, so a large body is read in steps that double: never

@@ -42,9 +42,18 @@ func socketPair(t testing.TB) (a, b net.Conn) {
 }
 
 // The writer goes on writing while several goroutines look at records and release them in any order.
-func TestUnixSocketManyHolders(t *testing.T) {
+func TestUnixSocketManyHolders(t *testing.T) { manyHolders(t, nil) }
+
+// manyHolders is given the options of both sides, and what to look at in the end, by share, if that is not nil.
+func manyHolders(t *testing.T, share func(a, b net.Conn) (write, read Option, check func())) {
 	registerCode(t)
 	a, b := socketPair(t)
+	var writing, reading []Option
+	if share != nil {
+		write, read, check := share(a, b)
+		writing, reading = append(writing, write), append(reading, read)
+		defer check()
+	}
 	schema := schemaOf(everyType())
 	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer mem.AssertSize(t, 0)
@@ -54,7 +63,7 @@ func TestUnixSocketManyHolders(t *testing.T) {
 
 	sent := make(chan error, 1)
 	go func() {
-		w, err := NewWriter(a, schema)
+		w, err := NewWriter(a, schema, writing...)
 		for i := int64(0); err == nil && i < batches; i++ {
 			s := rec.NewSlice(i*7, i*7+500)
 			err = w.Write(s)
@@ -66,7 +75,7 @@ func TestUnixSocketManyHolders(t *testing.T) {
 		sent <- err
 	}()
 
-	r, err := NewReader(b, WithHolderTrace())
+	r, err := NewReader(b, append(reading, WithHolderTrace())...)
 	if err != nil {
 		t.Fatal(err)
 	}

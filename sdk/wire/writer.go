@@ -35,6 +35,8 @@ type Writer struct {
 	small  *bufio.Writer // for writers without a vectored write
 	file   *fileIndex    // of a file; nil for a stream
 	err    error
+
+	inPlace bool // the values of the last batch were in shared memory
 }
 
 // NewWriter starts a stream by writing its schema to w, which should be a *net.UnixConn or *net.TCPConn: these take a
@@ -72,7 +74,7 @@ func newWriter(w io.Writer, schema *arrow.Schema, file *fileIndex, opts []Option
 			return nil, fmt.Errorf("wire: writing the start of a file: %w", err)
 		}
 	}
-	if err := wr.send(meta, nil); err != nil {
+	if err := wr.send(continuation, nil, meta, nil); err != nil {
 		return nil, fmt.Errorf("wire: writing the schema: %w", err)
 	}
 	return wr, nil
@@ -85,6 +87,10 @@ func newWriter(w io.Writer, schema *arrow.Schema, file *fileIndex, opts []Option
 // Errors are ErrSchema, ErrTooLarge, ErrMalformed (arrays that are inconsistent in themselves), ErrClosed, and those of
 // the connection, wrapped.
 func (w *Writer) Write(rec arrow.Record) error { return w.WriteWithMetadata(rec, arrow.Metadata{}) }
+
+// InPlace reports whether the values of the batch that was written last were in memory that WriteMemory.Take has returned, and
+// is the reader's now.
+func (w *Writer) InPlace() bool { return w.inPlace }
 
 // WriteWithMetadata is Write of a record with custom metadata. Where the record becomes several batches, the last has
 // it.
@@ -151,7 +157,14 @@ func (w *Writer) rows(rec arrow.Record, lo, n int64, custom arrow.Metadata) erro
 		return fmt.Errorf("%w: the metadata of a batch takes %d bytes; expected at most %d", ErrTooLarge, len(metadata),
 			MaxMetadataBytes-alignment)
 	}
-	if err := w.send(metadata, w.enc.pieces); err != nil {
+	marker, position, body := uint32(continuation), []byte(nil), w.enc.pieces
+	if m := w.cfg.writeMemory; m != nil {
+		at, inPlace, ok := m.place(body, w.enc.body)
+		if w.inPlace = inPlace; ok {
+			marker, position, body = atMemory, binary.LittleEndian.AppendUint64(nil, uint64(at)), nil
+		}
+	}
+	if err := w.send(marker, position, metadata, body); err != nil {
 		return fmt.Errorf("wire: writing a record batch: %w", err)
 	}
 	if int64(cap(w.enc.scratch)) > w.cfg.maxBatchBytes {
@@ -168,12 +181,14 @@ func (w *Writer) size(rec arrow.Record, lo, n int64) (size int64) {
 	return size
 }
 
-// send writes one message. The metadata is padded so that the body starts at a multiple of alignment in the stream; the
+// send writes one message. Position is where its body lies in shared memory, and empty where it follows. The metadata is
+// padded so that the body starts at a multiple of alignment in the stream; the
 // format asks for 8 only.
-func (w *Writer) send(metadata []byte, body [][]byte) error {
-	total := (prefixBytes + len(metadata) + alignment - 1) &^ (alignment - 1)
-	w.head = binary.LittleEndian.AppendUint32(w.head[:0], continuation)
-	w.head = binary.LittleEndian.AppendUint32(w.head, uint32(total-prefixBytes))
+func (w *Writer) send(marker uint32, position, metadata []byte, body [][]byte) error {
+	total := (prefixBytes+len(metadata)+alignment-1)&^(alignment-1) + len(position)
+	w.head = binary.LittleEndian.AppendUint32(w.head[:0], marker)
+	w.head = binary.LittleEndian.AppendUint32(w.head, uint32(total-prefixBytes-len(position)))
+	w.head = append(w.head, position...)
 	w.head = append(w.head, metadata...)
 	w.head = append(w.head, zeros[:total-len(w.head)]...)
 	if w.file != nil {

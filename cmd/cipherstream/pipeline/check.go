@@ -132,6 +132,7 @@ type checkFinding struct {
 	Stage     string            `json:"stage,omitempty"`
 	File      string            `json:"file,omitempty"`
 	Line      int               `json:"line,omitempty"`
+	Column    int               `json:"column,omitempty"`
 	Code      string            `json:"code"`
 	Class     fault.Class       `json:"class,omitempty"`
 	Message   string            `json:"message"`
@@ -151,7 +152,7 @@ func checkResult(ctx context.Context, pipeline string, found *engine.CheckReport
 	out := checked{Pipeline: pipeline, OK: failed == nil, ExitCode: terminal.ExitCode(ctx, failed), Findings: []checkFinding{}}
 	for _, f := range found.Findings {
 		finding := checkFinding{
-			Level: f.Level, Stage: f.Stage, File: f.At.File, Line: f.At.Line, Code: f.Fault.Code, Message: f.Fault.Message,
+			Level: f.Level, Stage: f.Stage, File: f.At.File, Line: f.At.Line, Column: f.At.Column, Code: f.Fault.Code, Message: f.Fault.Message,
 			Hint: f.Fault.Hint, Retryable: f.Fault.Retryable, Details: f.Fault.Details,
 		}
 		if f.Level == stage.LevelWrong {
@@ -180,6 +181,9 @@ func writeFindings(w io.Writer, found *engine.CheckReport, color bool) error {
 		if name == "" {
 			name = "command"
 		}
+		if place := f.At.String(); place != "" && f.Level == stage.LevelWrong {
+			name += " (" + place + ")"
+		}
 		if f.Level == stage.LevelWrong || f.Level == stage.LevelWarning {
 			code = "[" + diag.Printable(f.Fault.Code) + "]"
 		}
@@ -188,6 +192,9 @@ func writeFindings(w io.Writer, found *engine.CheckReport, color bool) error {
 			fmt.Fprintf(w, "  %s %s\n", paint(terminal.Cyan, "help:"), diag.Printable(f.Fault.Hint))
 		}
 		for _, key := range slices.Sorted(maps.Keys(f.Fault.Details)) {
+			if key == fault.DetailSetting || key == fault.DetailPlace {
+				continue // they are in the file's place
+			}
 			if value := strings.TrimSpace(f.Fault.Details[key]); value != "" && !strings.Contains(f.Fault.Message, value) {
 				fmt.Fprintf(w, "  %s %s\n", paint(terminal.Cyan, key+":"), diag.Printable(value))
 			}

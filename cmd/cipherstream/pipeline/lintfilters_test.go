@@ -25,17 +25,17 @@ func TestFiltersAreChecked(t *testing.T) {
 		filter, columns  string
 		code, at, inHint string // empty where nothing is wrong
 	}{
-		{`{use: where, with: {expression: "id = 4"}}`, "", "where.expression", "= 4", "write == for ="},
-		{`{use: where, with: {expression: "id == 4 AND name == 'x'"}}`, "", "where.expression", "AND", "write && for AND"},
-		{`{use: where, with: {expression: "name LIKE 'A%'"}}`, "", "where.expression", "LIKE", "startsWith"},
-		{`{use: where, with: {expression: "name IS NULL"}}`, "", "where.expression", "IS", "== null"},
+		{`{use: where, with: {expression: "id = 4"}}`, "", "expression.invalid", "= 4", "write == for ="},
+		{`{use: where, with: {expression: "id == 4 AND name == 'x'"}}`, "", "expression.invalid", "AND", "write && for AND"},
+		{`{use: where, with: {expression: "name LIKE 'A%'"}}`, "", "expression.invalid", "LIKE", "startsWith"},
+		{`{use: where, with: {expression: "name IS NULL"}}`, "", "expression.invalid", "IS", "== null"},
 		{`{use: where, with: {expression: "id == 4"}}`, contractColumns, "", "", ""},
-		{`{use: where, with: {expression: "id > 'x'"}}`, contractColumns, "where.expression", "> 'x'", ""},
-		{`{use: where, with: {expression: "nmae == 'x'"}}`, contractColumns, "where.unknown_column", "nmae", "the columns are"},
-		{`{use: where, with: {expression: "born > '2024-13-01'"}}`, contractColumns, "where.expression", "'2024-13-01'", ""},
+		{`{use: where, with: {expression: "id > 'x'"}}`, contractColumns, "expression.invalid", "id > 'x'", ""},
+		{`{use: where, with: {expression: "nmae == 'x'"}}`, contractColumns, "expression.unknown_column", "nmae", "the columns are"},
+		{`{use: where, with: {expression: "born > '2024-13-01'"}}`, contractColumns, "expression.invalid", "'2024-13-01'", ""},
 		{`{use: where, with: {expression: "whatever == 'x' && other > 5 && flag"}}`, "", "", "", ""}, // no contract, no columns known
 		{`{use: where, with: {expression: "big + 1u > 5 || big + 1 > 5"}}`, contractColumns, "", "", ""},
-		{`{use: where, with: {expression: "size(name) + 1"}}`, "", "where.expression", "+ 1", ""},
+		{`{use: where, with: {expression: "size(name) + 1"}}`, "", "expression.invalid", "size(name) + 1", ""},
 		{`{use: mask, with: {columns: {name: {action: hmac}}}}`, contractColumns, "mask.secret", "mask", "openssl"},
 		{`{use: mask, with: {columns: {name: {action: hmac}}, secret: "${secret.x}"}}`, contractColumns, "", "", ""},
 		{`{use: mask, with: {columns: {nmae: {action: "null"}}}}`, contractColumns, "mask.unknown_column", "nmae", "the columns are"},
@@ -45,12 +45,12 @@ func TestFiltersAreChecked(t *testing.T) {
 		{`{use: columns, with: {exclude: [secret_note], rename: {first_name: name}}}`, contractColumns, "", "", ""},
 		// What is known is followed through the filters behind.
 		{`[{use: where, with: {expression: "first_name != 'x' && secret_note != 'y'"}}, {use: columns, with: {exclude: [secret_note], rename: {first_name: name}}}]`, contractColumns, "", "", ""},
-		{`[{use: where, with: {expression: "name != 'x'"}}, {use: columns, with: {exclude: [secret_note], rename: {first_name: name}}}]`, contractColumns, "where.unknown_column", "name", ""},
+		{`[{use: where, with: {expression: "name != 'x'"}}, {use: columns, with: {exclude: [secret_note], rename: {first_name: name}}}]`, contractColumns, "expression.unknown_column", "name", ""},
 		{`[{use: where, with: {expression: "name > 5"}}, {use: mask, with: {columns: {name: {action: hmac}}, secret: "${secret.x}"}}]`, contractColumns, "", "", ""},
-		{`[{use: where, with: {expression: "nmae > 5"}}, {use: mask, with: {columns: {name: {action: hmac}}, secret: "${secret.x}"}}]`, contractColumns, "where.unknown_column", "nmae", ""},
+		{`[{use: where, with: {expression: "nmae > 5"}}, {use: mask, with: {columns: {name: {action: hmac}}, secret: "${secret.x}"}}]`, contractColumns, "expression.unknown_column", "nmae", ""},
 		{`[{use: where, with: {expression: "anything == 1"}}, {use: columns, with: {include: [id, name, born, big]}}]`, contractColumns, "", "", ""},
 		{`{use: where, with: {expression: "params.who == null || name == params.who"}}`, contractColumns, "", "", ""},
-		{`{use: where, with: {expression: "id == params.who"}}`, contractColumns, "where.expression", "== params.who", ""},
+		{`{use: where, with: {expression: "id == params.who"}}`, contractColumns, "expression.invalid", "id == params.who", ""},
 		{`{use: where, with: {expression: "nmae == 'x'"}}`, contractColumns + "\n  drift: warn", "", "", ""},
 	} {
 		content := pipelineWith("${secret.dsn}", "SELECT 1", "    filter: "+c.filter, "${run.output}") + strings.TrimPrefix(c.columns, "\n")

@@ -120,7 +120,7 @@ func TestForeignFiltersAreChecked(t *testing.T) {
 		{`{use: foreign/knows, with: {column: nmae}}`, "", fine, "", ""},
 		{`{use: foreign/knows, with: {column: name, drop: born}}`, contractColumns, wrong, "check.dropped_column", "foreign/knows"},
 		// What it says that it must be given is known to the filter in front.
-		{`[{use: where, with: {expression: "nmae == 'x'"}}, {use: foreign/knows}]`, contractColumns, wrong, "where.unknown_column", "nmae"},
+		{`[{use: where, with: {expression: "nmae == 'x'"}}, {use: foreign/knows}]`, contractColumns, wrong, "expression.unknown_column", "nmae"},
 		{`[{use: where, with: {expression: "nmae == 'x'"}}, {use: foreign/rule}]`, contractColumns, fine, "", ""},
 		{`{use: foreign/rule, with: {rule: exit}}`, known, warns, "plugin.exited", "foreign/rule"},
 		// First-party siblings.

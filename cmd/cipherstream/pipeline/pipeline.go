@@ -1,5 +1,5 @@
 // Package pipeline owns what is done with a pipeline on the command line: list, describe,
-// schema, lint, plan, check, test and run. It reads their flags, has the engine do it, and
+// schema, lint, plan, check, test, expr and run. It reads their flags, has the engine do it, and
 // shows what came of it. It never reads a pipeline or moves data itself, and knows no
 // command about anything else, but that a run may start a sandbox.
 package pipeline
@@ -21,7 +21,7 @@ func Commands(s *session.Session) []*cobra.Command {
 	a := &app{s}
 	return slices.Concat(
 		session.Under(session.Reading, a.listCommand(), a.describeCommand(), a.planCommand(), a.checkCommand(), a.runCommand()),
-		session.Under(session.Writing, a.lintCommand(), a.testCommand(), a.schemaCommand()),
+		session.Under(session.Writing, a.lintCommand(), a.testCommand(), a.exprCommand(), a.schemaCommand()),
 	)
 }
 

@@ -36,6 +36,7 @@ type request struct {
 	tables, procedures  []string
 	secrets             session.Secrets
 	env                 []string
+	stateFile           string
 	isolation           string
 	timeout, stall      time.Duration
 	// changed reports whether a flag was given.
@@ -61,6 +62,7 @@ func (r *request) flags(a *app, c *cobra.Command) {
 		"`WHICH` processes the stages run in: group (neighbours share one), stage (one for each stage), none (first-party stages run in this one)")
 	f.DurationVar(&r.timeout, "timeout", 0, "`TIME` after which the run is ended, such as 90s or 2h; 0s is no limit (default limits.timeout of the pipeline)")
 	f.DurationVar(&r.stall, "stall", 0, "`TIME` that one call of a stage may take before it counts as hanging (default limits.stall of the pipeline, or 10s)")
+	r.stateFlag(c)
 	a.PluginsFlag(c)
 	c.ValidArgsFunction = a.completePipeline
 	session.Complete(c, "parameter", a.completeParameter)
@@ -100,6 +102,9 @@ func (a *app) resolve(given string, pipeline *engine.Document, r *request) (engi
 		return req, terminal.UsageFault("--isolation is group, stage or none, not %q", r.isolation)
 	}
 	if err := r.limit(&req); err != nil {
+		return req, err
+	}
+	if err := r.readState(&req); err != nil {
 		return req, err
 	}
 	if r.output == "" {

@@ -155,27 +155,38 @@ func (a *app) run(ctx context.Context, pipeline string, r *request, f *runFlags)
 		return err
 	}
 	defer summary.discard()
+	kept, err := r.keepState(prepared)
+	if err != nil {
+		return err
+	}
+	defer kept.close()
 	release, err := a.acquire(ctx, prepared, f, report)
 	defer release()
 	if err != nil {
 		return err
 	}
 	var receipt *engine.Receipt
+	var p *engine.Plan
 	err = repeat(ctx, f.retries, report, func() (again bool, err error) {
-		receipt, again, err = a.attempt(ctx, e, prepared, f, report)
+		p, receipt, again, err = a.attempt(ctx, e, prepared, f, report)
 		return again, err
 	})
 	if err != nil {
 		return err
 	}
-	return summary.commit(receipt)
+	// The receipt is told all the same: the output is there.
+	failed := kept.save(p, receipt)
+	if err := summary.commit(receipt); err != nil {
+		return err
+	}
+	return failed
 }
 
-// attempt runs the request once. Again is whether a failure allows another attempt.
-func (a *app) attempt(ctx context.Context, e *engine.Engine, in *prepared, f *runFlags, report *terminal.Reporter) (receipt *engine.Receipt, again bool, err error) {
-	p, err := in.bind(e, f)
-	if err != nil {
-		return nil, false, err
+// attempt runs the request once, and gives the plan that was run. Again is whether a failure allows another attempt.
+func (a *app) attempt(ctx context.Context, e *engine.Engine, in *prepared, f *runFlags, report *terminal.Reporter) (
+	p *engine.Plan, receipt *engine.Receipt, again bool, err error) {
+	if p, err = in.bind(e, f); err != nil {
+		return nil, nil, false, err
 	}
 	// The next attempt is another run.
 	now := time.Now()
@@ -186,15 +197,32 @@ func (a *app) attempt(ctx context.Context, e *engine.Engine, in *prepared, f *ru
 		sink = &out
 	}
 	receipt, err = e.Run(ctx, p, sink, engine.RunOptions{Events: f.debugging.events(report), Record: f.record})
+	locate(p, err)
 	switch {
 	case fault.Is(err, "sink.closed") && in.handsOver:
-		return nil, false, terminal.ReaderGone()
+		return nil, nil, false, terminal.ReaderGone()
 	case err == nil || !engine.Repeatable(err):
-		return receipt, false, err
+		return p, receipt, false, err
 	case out.wrote && f.retries > 0:
-		return nil, false, seen(err)
+		return nil, nil, false, seen(err)
 	}
-	return receipt, !out.wrote, err
+	return p, receipt, !out.wrote, err
+}
+
+// locate adds to a fault where the pipeline says what it is about.
+func locate(p *engine.Plan, err error) {
+	f := fault.From(err)
+	if f == nil {
+		return
+	}
+	for i := range p.Stages {
+		if p.Stages[i].ID != f.Stage {
+			continue
+		}
+		if at := p.Stages[i].Locate(f); at.File != "" {
+			f.WithDetail(terminal.DetailAt, at.String())
+		}
+	}
 }
 
 // prepared is a request that has been checked as far as it can be before
@@ -213,6 +241,9 @@ type prepared struct {
 func (a *app) prepare(ctx context.Context, e *engine.Engine, pipeline string, r *request, f *runFlags) (*prepared, error) {
 	ready, err := a.ready(e, pipeline)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.requireState(ready.Document()); err != nil {
 		return nil, err
 	}
 	req, err := a.resolve(pipeline, ready.Document(), r)

@@ -129,75 +129,9 @@ func (s offeredStage) writeText(w io.Writer) error {
 		return nil
 	}
 	fmt.Fprintln(w)
-	return terminal.WriteTable(w, "  ", settingRows("", s.Settings, nil))
-}
-
-// settingRows is a row for every setting, those inside of others after them:
-// a.b is a member, a[].b a member of a list's element, a.*.b one of a map's value.
-func settingRows(path string, fields []config.Field, rows [][]string) [][]string {
-	for _, f := range fields {
-		if f.Type == config.TypeParameters {
-			continue // nobody writes it
-		}
-		name := path + f.Name
-		rows = append(rows, []string{name, typeText(f), settingObligation(f), settingDoc(f)})
-		inside := f
-		for inside.Items != nil {
-			step := "[]"
-			if inside.Type == config.TypeMap {
-				step = ".*"
-			}
-			name, inside = name+step, *inside.Items
-		}
-		rows = settingRows(name+".", inside.Fields, rows)
+	var rows [][]string
+	for _, d := range config.Describe(s.Settings) {
+		rows = append(rows, []string{d.Name, d.Type, d.Obligation, d.Doc})
 	}
-	return rows
-}
-
-// typeText is a type in words.
-func typeText(f config.Field) string {
-	switch {
-	case f.Code != "":
-		return "code (" + f.Code + ")"
-	case f.Type == config.TypeSecret:
-		return "secret (" + string(f.SecretKind()) + ")"
-	case f.Items == nil:
-		return string(f.Type)
-	}
-	return string(f.Type) + " of " + typeText(*f.Items)
-}
-
-func settingObligation(f config.Field) string {
-	switch {
-	case f.Required:
-		return "required"
-	case f.Default != "":
-		return "default " + f.Default
-	}
-	return ""
-}
-
-// settingDoc is the documentation with what is allowed.
-func settingDoc(f config.Field) string {
-	parts := []string{strings.TrimSpace(f.Doc)}
-	if len(f.Enum) > 0 {
-		parts = append(parts, "One of "+strings.Join(f.Enum, ", ")+".")
-	}
-	bounds := ""
-	switch {
-	case f.Min != "" && f.Max != "":
-		bounds = "from " + f.Min + " to " + f.Max + "."
-	case f.Min != "":
-		bounds = "at least " + f.Min + "."
-	case f.Max != "":
-		bounds = "at most " + f.Max + "."
-	}
-	if bounds != "" {
-		of := "Value "
-		if f.Type == config.TypeString || f.Type == config.TypeList || f.Type == config.TypeMap {
-			of = "Length "
-		}
-		parts = append(parts, of+bounds)
-	}
-	return strings.TrimSpace(strings.Join(parts, " "))
+	return terminal.WriteTable(w, "  ", rows)
 }

@@ -41,12 +41,14 @@ var (
 	isolationInRow   = regexp.MustCompile(`(?m)^( *isolation +)(?:not |partly )?confined.*$`)
 	notConfinedLine  = regexp.MustCompile(`(?m)^\n[a-z0-9-]+: (?:not |partly )confined.*\n`)
 	notConfinedJSON  = regexp.MustCompile(`(?m)^ *"not_confined": \[[^\]]*\],?\n`)
+	placeInCode      = regexp.MustCompile(`\(at \w+\.go:\d+\)`)
 	isolationInJSON  = regexp.MustCompile(`"isolation": "(not |partly )?confined[^"]*"`)
 )
 
 // settled replaces in a command's output what differs from run to run.
 func settled(text string, pairs ...string) string {
 	text = strings.NewReplacer(pairs...).Replace(text)
+	text = placeInCode.ReplaceAllString(text, "(at FILE.go:LINE)")
 	// How far a machine can confine a process is its own affair.
 	text = unconfined.ReplaceAllString(text, "")
 	text = notConfinedLine.ReplaceAllString(text, "")

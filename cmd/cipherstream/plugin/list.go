@@ -20,7 +20,7 @@ func (a *app) pluginCommand() *cobra.Command {
 	a.Group(c)
 	c.AddCommand(
 		a.pluginListCommand(), a.pluginInfoCommand(), a.pluginInstallCommand(), a.pluginVerifyCommand(), a.pluginRemoveCommand(),
-		a.pluginTestCommand(), a.pluginReplayCommand(), a.pluginNewCommand(),
+		a.pluginTestCommand(), a.pluginReplayCommand(), a.pluginNewCommand(), a.pluginDevCommand(),
 	)
 	return c
 }

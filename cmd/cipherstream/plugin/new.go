@@ -33,8 +33,8 @@ func (a *app) pluginNewCommand() *cobra.Command {
 		Short: "Begin a plugin of one's own",
 		Long: `Begin a plugin of one's own: write a Go module with one stage that does something
 small, its tests, a Makefile, a README, a workflow for CI and a pipeline that uses it. It
-builds and passes its tests as it is. With --language python it is a Python program, which
-"make build" puts into a bundle with the packages that it needs.
+builds and passes its tests as it is. With --language python or javascript it is a program
+in that language, which "make build" puts into a bundle with the packages that it needs.
 
   filter      writes a text column in capitals
     --variant end     counts the rows of every value of a column, and gives them at the end
@@ -48,9 +48,9 @@ builds and passes its tests as it is. With --language python it is a Python prog
 The module goes into the folder NAME, or the one that --dir names, which must be empty or
 not there yet. Nothing is overwritten, and a failure leaves nothing behind.
 
-The SDK is not published yet, so go.mod (in Python, the Makefile) refers to a checkout of it: the one that --sdk
+The SDK is not published yet, so go.mod (in other languages, the Makefile) refers to a checkout of it: the one that --sdk
 names, or ` + envSDK + `, or the one that this program was built from if it is still there.`,
-		Example: "  cipherstream plugin new upper --kind filter\n  cipherstream plugin new warehouse --kind sink --variant table\n  cipherstream plugin new upper --kind filter --language python\n  cipherstream plugin new hl7 --kind source --module example.org/clinic/hl7 --sdk ../cipherstream",
+		Example: "  cipherstream plugin new upper --kind filter\n  cipherstream plugin new warehouse --kind sink --variant table\n  cipherstream plugin new upper --kind filter --language python\n  cipherstream plugin new upper --kind filter --language javascript\n  cipherstream plugin new hl7 --kind source --module example.org/clinic/hl7 --sdk ../cipherstream",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return terminal.UsageFault("%s takes one name, but got %d arguments", c.CommandPath(), len(args)).WithHint("give the plugin a name: lower-case letters, digits and dashes")
@@ -127,7 +127,7 @@ func (a *app) pluginNew(ctx context.Context, name string, o pluginNewOptions) er
 func nextSteps(dir, sdk, language string) string {
 	if sdk == "" {
 		where := "README.md says how to give one in go.mod"
-		if language == scaffold.Python {
+		if language != scaffold.Go {
 			where = "give one to make, as SDK=folder"
 		}
 		return "no checkout of the SDK is known: " + where + "\nnext: cd " + terminal.ShellQuoted(diag.Printable(dir)) + "\n"

@@ -29,7 +29,7 @@ func TestPluginNew(t *testing.T) {
 	sdk := repository(t)
 	t.Chdir(t.TempDir())
 	got := cmdtest.Call(t, "plugin", "new", "upper", "--kind", "filter")
-	if want := "wrote the filter upper, 11 files, into upper\nwith the SDK in " + sdk + "\nnext: cd upper && make test\n"; got.Code != 0 || got.Stdout != want || got.Stderr != "" {
+	if want := "wrote the filter upper, 12 files, into upper\nwith the SDK in " + sdk + "\nnext: cd upper && make test\n"; got.Code != 0 || got.Stdout != want || got.Stderr != "" {
 		t.Errorf("%d: %s%s\nwant:\n%s", got.Code, got.Stdout, got.Stderr, want)
 	}
 	text, err := os.ReadFile("upper/go.mod")
@@ -69,14 +69,14 @@ func TestPluginNewPython(t *testing.T) {
 	sdk := repository(t)
 	t.Chdir(t.TempDir())
 	got := cmdtest.Call(t, "plugin", "new", "upper", "--kind", "filter", "--language", "python")
-	if want := "wrote the filter upper, 8 files, into upper\nwith the SDK in " + sdk + "\nnext: cd upper && make test\n"; got.Code != 0 || got.Stdout != want {
+	if want := "wrote the filter upper, 9 files, into upper\nwith the SDK in " + sdk + "\nnext: cd upper && make test\n"; got.Code != 0 || got.Stdout != want {
 		t.Errorf("%d: %s%s\nwant:\n%s", got.Code, got.Stdout, got.Stderr, want)
 	}
 	makefile, err := os.ReadFile("upper/Makefile")
 	if err != nil || !strings.Contains(string(makefile), "\nSDK          ?= "+sdk+"\n") {
 		t.Errorf("%v: %s", err, makefile)
 	}
-	if got := cmdtest.Call(t, "plugin", "new", "lower", "--kind", "filter", "--language", "cobol"); got.Code != terminal.ExitUsage || !strings.Contains(got.Stderr, "languages are go, python") {
+	if got := cmdtest.Call(t, "plugin", "new", "lower", "--kind", "filter", "--language", "cobol"); got.Code != terminal.ExitUsage || !strings.Contains(got.Stderr, "languages are go, python, javascript") {
 		t.Errorf("%d: %s%s", got.Code, got.Stdout, got.Stderr)
 	}
 }

@@ -190,6 +190,9 @@ func checkLines(r suite.Result) string {
 	if r.Status == suite.Passed && r.Refusals > 0 {
 		fmt.Fprintf(&b, " (%d of %d cases refused)", r.Refusals, r.Cases)
 	}
+	if r.Rule != "" {
+		fmt.Fprintf(&b, ": %s", r.Rule)
+	}
 	b.WriteByte('\n')
 	for _, detail := range r.Details {
 		for line := range strings.Lines(detail) {

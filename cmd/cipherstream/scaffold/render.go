@@ -16,39 +16,50 @@ import (
 //go:embed templates
 var templates embed.FS
 
-// layout says which template becomes which file, for stages of one kind or of all; EXAMPLE stands for the example's folder,
-// and KIND for its kind.
-var layout = []struct {
+// layouts say, by language, which template becomes which file, for stages of one kind or of all; EXAMPLE stands for the example's
+// folder, and KIND for its kind.
+var layouts = map[string][]struct {
 	template, name string
 	only           stage.Kind
 }{
-	{"common/workflow.yml", ".github/workflows/test.yml", ""},
-	{"common/gitignore", ".gitignore", ""},
-	{"common/Makefile", "Makefile", ""},
-	{"common/README.md", "README.md", ""},
-	{"common/conformance_test.go", "conformance_test.go", ""},
-	{"common/file.go", "file.go", stage.KindSink},
-	{"common/go.mod", "go.mod", ""},
-	{"common/main.go", "main.go", ""},
-	{"EXAMPLE/KIND.go", "KIND.go", ""},
-	{"EXAMPLE/KIND_test.go", "KIND_test.go", ""},
-	{"EXAMPLE/pipeline.yaml", "pipeline.yaml", ""},
-}
-
-// pythonLayout is the same of a program in Python.
-var pythonLayout = []struct {
-	template, name string
-	only           stage.Kind
-}{
-	{"python-common/gitignore", ".gitignore", ""},
-	{"python-common/Makefile", "Makefile", ""},
-	{"python-common/README.md", "README.md", ""},
-	{"python-common/file.py", "file.py", stage.KindSink},
-	{"python-common/plugin", "plugin", ""},
-	{"python-common/requirements.txt", "requirements.txt", ""},
-	{"EXAMPLE/pipeline.yaml", "pipeline.yaml", ""},
-	{"python-EXAMPLE/plugin.test.yaml", "plugin.test.yaml", ""},
-	{"python-EXAMPLE/stage.py", "stage.py", ""},
+	Go: {
+		{"common/workflow.yml", ".github/workflows/test.yml", ""},
+		{"common/gitignore", ".gitignore", ""},
+		{"common/Makefile", "Makefile", ""},
+		{"common/README.md", "README.md", ""},
+		{"common/conformance_test.go", "conformance_test.go", ""},
+		{"common/file.go", "file.go", stage.KindSink},
+		{"common/go.mod", "go.mod", ""},
+		{"common/main.go", "main.go", ""},
+		{"EXAMPLE/KIND.go", "KIND.go", ""},
+		{"EXAMPLE/KIND_test.go", "KIND_test.go", ""},
+		{"EXAMPLE/pipeline.yaml", "pipeline.yaml", ""},
+		{"EXAMPLE/pipeline.test.yaml", "pipeline.test.yaml", stage.KindFilter},
+	},
+	Python: {
+		{"python-common/gitignore", ".gitignore", ""},
+		{"python-common/Makefile", "Makefile", ""},
+		{"python-common/README.md", "README.md", ""},
+		{"python-common/plugin", "plugin", ""},
+		{"python-common/requirements.txt", "requirements.txt", ""},
+		{"EXAMPLE/pipeline.yaml", "pipeline.yaml", ""},
+		{"EXAMPLE/pipeline.test.yaml", "pipeline.test.yaml", stage.KindFilter},
+		{"python-EXAMPLE/plugin.test.yaml", "plugin.test.yaml", ""},
+		{"python-EXAMPLE/stage.py", "stage.py", ""},
+	},
+	JavaScript: {
+		{"javascript-common/gitignore", ".gitignore", ""},
+		{"javascript-common/npmrc", ".npmrc", ""},
+		{"javascript-common/Makefile", "Makefile", ""},
+		{"javascript-common/README.md", "README.md", ""},
+		{"javascript-common/package.json", "package.json", ""},
+		{"javascript-common/package-lock.json", "package-lock.json", ""},
+		{"javascript-common/plugin", "plugin", ""},
+		{"EXAMPLE/pipeline.yaml", "pipeline.yaml", ""},
+		{"EXAMPLE/pipeline.test.yaml", "pipeline.test.yaml", stage.KindFilter},
+		{"javascript-EXAMPLE/plugin.test.yaml", "plugin.test.yaml", ""},
+		{"javascript-EXAMPLE/stage.mjs", "stage.mjs", ""},
+	},
 }
 
 // Example is a stage that a module can begin with.
@@ -132,11 +143,7 @@ func (m Module) render(dir string) ([]file, error) {
 	}
 	var files []file
 	names := strings.NewReplacer("EXAMPLE", x.folder(), "KIND", string(m.Kind))
-	of := layout
-	if m.Language == Python {
-		of = pythonLayout
-	}
-	for _, l := range of {
+	for _, l := range layouts[m.Language] {
 		if l.only != "" && l.only != m.Kind {
 			continue
 		}

@@ -1,4 +1,4 @@
-// Package scaffold writes the Go module, or the Python program, of a new plugin: one stage that does something small, its tests, and what is needed
+// Package scaffold writes the Go module, or the program in Python or JavaScript, of a new plugin: one stage that does something small, its tests, and what is needed
 // to build, test and install it. It owns the templates, the modules that a plugin needs, and how files come into being: all
 // of them or none. It never runs a program, never writes over a file, and knows nothing of the command line.
 package scaffold
@@ -24,7 +24,7 @@ type Module struct {
 	// Kind is the kind of its stage, and Variant the example of that kind that it begins with. Default: the usual one.
 	Kind    stage.Kind
 	Variant string
-	// Language is that of the code: Go, or Python. Default: Go.
+	// Language is that of the code: one of Languages. Default: Go.
 	Language string
 	// Path is the path of a Go module. Default: example.com/cipherstream-plugin-NAME.
 	Path string
@@ -37,12 +37,13 @@ type Module struct {
 
 // The languages of plugins.
 const (
-	Go     = "go"
-	Python = "python"
+	Go         = "go"
+	Python     = "python"
+	JavaScript = "javascript"
 )
 
 // Languages are all that there are, the usual one first.
-var Languages = []string{Go, Python}
+var Languages = []string{Go, Python, JavaScript}
 
 // Codes of this package's faults.
 const (
@@ -84,8 +85,8 @@ func (m Module) checked() (Module, error) {
 		m.Language = Go
 	case !slices.Contains(Languages, m.Language):
 		return m, usage(codeModule, "%q is no language of plugins", m.Language).WithHint("languages are %s", strings.Join(Languages, ", "))
-	case m.Language == Python && m.Path != "":
-		return m, usage(codeModule, "a plugin in Python is no Go module, and has no path").WithHint("leave --module out")
+	case m.Language != Go && m.Path != "":
+		return m, usage(codeModule, "a plugin in %s is no Go module, and has no path", m.Language).WithHint("leave --module out")
 	}
 	if m.Path == "" {
 		m.Path = "example.com/" + program(m.Name)

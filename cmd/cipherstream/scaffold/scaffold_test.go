@@ -283,7 +283,8 @@ func (c countdown) Err() error {
 func TestFailureLeavesNothing(t *testing.T) {
 	t.Parallel()
 	m := Module{Name: "upper", Kind: stage.KindSink, SDKVersion: "1.2.3"}
-	for n := range len(layout) + 1 { // a sink has all files, and go.sum
+	_, names := write(t, m)
+	for n := range names {
 		parent := t.TempDir()
 		there := filepath.Join(parent, "there")
 		if err := os.Mkdir(there, 0o700); err != nil {

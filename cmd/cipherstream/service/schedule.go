@@ -42,7 +42,13 @@ type remoteSchedule struct {
 	LastOutcome string `json:"last_outcome"`
 	LastJob     string `json:"last_job_id"`
 	NextSince   string `json:"next_since"`
-	Next        []struct {
+	State       struct {
+		Cursor  string `json:"cursor"`
+		Value   string `json:"value"`
+		Job     string `json:"job_id"`
+		SavedAt string `json:"saved_at"`
+	} `json:"state"`
+	Next []struct {
 		At    string `json:"at"`
 		Local string `json:"local"`
 	} `json:"next_runs"`
@@ -52,10 +58,10 @@ func (a *app) scheduleCommand() *cobra.Command {
 	var f customerFlags
 	c := &cobra.Command{
 		Use:   "schedule",
-		Short: "List, make, run and delete schedules of a service",
+		Short: "List, make, run, reset and delete schedules of a service",
 		Long: `List the schedules of a customer of a service with their next runs, make one of a document of
-kind Schedule, run one at once, and delete one. Those that the service's own configuration names
-can be run, and not changed.`,
+kind Schedule, run one at once, have one begin anew, and delete one. Those that the service's own
+configuration names can be run and reset, and not changed.`,
 		Example: `  export CIPHERSTREAM_API_KEY=cs_live_…
   cipherstream schedule put nightly.yaml --server https://api.example.com --customer sunrise
   cipherstream schedule list --server https://api.example.com --customer sunrise`,
@@ -63,7 +69,8 @@ can be run, and not changed.`,
 	a.Group(c)
 	f.remote.flags(c, "a customer's key, env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS", envKey)
 	c.PersistentFlags().StringVar(&f.customer, "customer", "", "`ID` of the customer whose schedules are meant")
-	c.AddCommand(a.scheduleListCommand(&f), a.scheduleGetCommand(&f), a.schedulePutCommand(&f), a.scheduleDeleteCommand(&f), a.scheduleRunCommand(&f))
+	c.AddCommand(a.scheduleListCommand(&f), a.scheduleGetCommand(&f), a.schedulePutCommand(&f),
+		a.scheduleDeleteCommand(&f), a.scheduleRunCommand(&f), a.scheduleResetCommand(&f))
 	return c
 }
 
@@ -209,6 +216,8 @@ func (a *app) showSchedule(one *remoteSchedule, text json.RawMessage) error {
 		add("last tick", strings.TrimSpace(one.LastTick+" "+one.LastOutcome))
 		add("last job", one.LastJob)
 		add("next since", one.NextSince)
+		add("state", strings.TrimSpace(one.State.Cursor+" "+one.State.Value))
+		add("state of", strings.TrimSpace(one.State.Job+" "+one.State.SavedAt))
 		return terminal.WriteTable(w, "", rows)
 	})
 }
@@ -241,13 +250,19 @@ name of the document. It is the document that a service's configuration can name
 			if err != nil {
 				return err
 			}
-			var made remoteSchedule
-			if err := json.Unmarshal(text, &made); err != nil || made.ID == "" {
-				return fault.New(codeJobAnswer, fault.Source, "the server's answer is no schedule as a CipherStream service tells it").WithHint("check --server")
-			}
-			return a.showSchedule(&made, text)
+			return a.showMade(text)
 		}),
 	}
+}
+
+// showMade tells of the schedule that a service answers a change with.
+func (a *app) showMade(text json.RawMessage) error {
+	var made remoteSchedule
+	if err := json.Unmarshal(text, &made); err != nil || made.ID == "" {
+		return fault.New(codeJobAnswer, fault.Source,
+			"the server's answer is no schedule as a CipherStream service tells it").WithHint("check --server")
+	}
+	return a.showSchedule(&made, text)
 }
 
 // scheduleBody is a document as the body of a request.
@@ -285,6 +300,28 @@ func (a *app) scheduleDeleteCommand(f *customerFlags) *cobra.Command {
 				return err
 			}
 			return a.done(map[string]any{"schedule_id": found.ID, "deleted": true}, "schedule %s is deleted", found.Name)
+		}),
+	}
+}
+
+func (a *app) scheduleResetCommand(f *customerFlags) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reset NAME",
+		Short: "Have a schedule begin anew",
+		Long: `Have a schedule begin anew, with its window, and with the state of a pipeline that keeps one: its
+next job reads what its first one did. A job that runs goes on, and does not count for where the
+next one begins.`,
+		Args: a.oneArgument("the name or the id of one schedule"),
+		RunE: a.Action(func(c *cobra.Command, args []string) error {
+			s, found, err := f.schedule(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			text, err := s.change(c.Context(), http.MethodPost, s.schedulePath(found.ID, "reset"), nil)
+			if err != nil {
+				return err
+			}
+			return a.showMade(text)
 		}),
 	}
 }

@@ -59,6 +59,8 @@ func (f *fakeSchedules) serve(w http.ResponseWriter, r *http.Request) {
 		send(200, f.schedules[0])
 	case r.Method == http.MethodDelete:
 		w.WriteHeader(http.StatusNoContent)
+	case strings.HasSuffix(r.URL.Path, "/reset"):
+		send(200, f.schedule("nightly"))
 	case strings.HasSuffix(r.URL.Path, "/run"):
 		send(200, map[string]any{"job_id": jobID, "status": "queued", "procedure_name": "appointments"})
 	case r.Method == http.MethodPost:
@@ -93,6 +95,12 @@ func TestScheduleList(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	if r := f.run(t, "list", "--json"); !json.Valid([]byte(r.Stdout)) {
+		t.Errorf("%+v", r)
+	}
+	f.schedules[0]["state"] = map[string]any{"cursor": "updated_at", "value": "2026-03-27 01:29:58", "job_id": jobID,
+		"saved_at": "2026-03-27T01:30:04.000Z"}
+	if r := f.run(t, "get", "nightly"); !strings.Contains(r.Stdout, "updated_at 2026-03-27 01:29:58") ||
+		!strings.Contains(r.Stdout, jobID+" 2026-03-27T01:30:04.000Z") {
 		t.Errorf("%+v", r)
 	}
 	if r := f.run(t, "get", "sch_nightly"); !strings.Contains(r.Stdout, "2026-03-28T02:30:00+01:00") || strings.Join(f.asked, ",") != "GET ,GET /sch_nightly" {
@@ -139,6 +147,11 @@ func TestScheduleRunAndDelete(t *testing.T) {
 	if r := f.run(t, "run", "nightly"); r.Code != 0 || !strings.Contains(r.Stdout, jobID) || strings.Join(f.asked, ",") != "GET ,POST /sch_nightly/run" {
 		t.Errorf("%+v, asked %v", r, f.asked)
 	}
+	if r := f.run(t, "reset", "nightly"); r.Code != 0 || !strings.Contains(r.Stdout, "sch_nightly") ||
+		strings.Contains(r.Stdout, "state") ||
+		strings.Join(f.asked, ",") != "GET ,POST /sch_nightly/reset" {
+		t.Errorf("%+v, asked %v", r, f.asked)
+	}
 	if r := f.run(t, "delete", "nightly"); r.Code != 0 || r.Stdout != "schedule nightly is deleted\n" || strings.Join(f.asked, ",") != "GET ,DELETE /sch_nightly" {
 		t.Errorf("%+v, asked %v", r, f.asked)
 	}
@@ -172,5 +185,73 @@ func TestConfigCheckSchedules(t *testing.T) {
 		if r.Code == 0 || !strings.Contains(r.Stdout+r.Stderr, want) {
 			t.Errorf("no %q in %s%s", want, r.Stdout, r.Stderr)
 		}
+	}
+}
+
+// ownService, ownPipeline and ownSchedule are a service with a pipeline of its own that keeps state, on a schedule.
+const (
+	ownService = `apiVersion: cipherstream/v1
+kind: Service
+metadata: {name: s}
+spec:
+  catalogue: own
+  schedules: [changes.yaml]
+  buckets: {main: {url: "s3://results?region=eu-central-1"}}
+  customers: [{id: sunrise, dsn: env:SUNRISE_DSN, bucket: main}]
+`
+	ownPipeline = `apiVersion: cipherstream/v1
+kind: Pipeline
+metadata: {name: visits, title: Visits, category: Visits, class: data, description: Visits.}
+spec:
+  parameters:
+    - {name: from_date, type: date}
+    - {name: to_date, type: date}
+    - {name: date_modifier, type: string, default: All, allowed: [All, Updated]}
+    - {name: output_format, type: string, default: ndjson, allowed: [ndjson, json, csv, parquet, arrow]}
+    - {name: compression, type: string, default: none, allowed: [none, gzip, zip, zstd]}
+    - {name: encrypted, type: boolean, default: false}
+    - {name: mode, type: string, default: auto, allowed: [auto, stream, job]}
+  state: {cursor: updated_at, overlap: 1h}
+  stages:
+    source: {use: mysql, with: {url: "${secret.dsn}", request: {table_name: visit, allowed_tables: visit}}}
+    encoder: {use: ndjson}
+    sink: {use: stream, with: {to: "${run.output}"}}
+  columns:
+    - {name: updated_at, type: timestamp, nullable: false}
+`
+	ownSchedule = `apiVersion: cipherstream/v1
+kind: Schedule
+metadata: {name: changes}
+spec:
+  customer: sunrise
+  procedure: visits
+  cron: "30 2 * * *"
+`
+)
+
+// TestConfigCheckScheduleState: a pipeline of one's own that keeps state goes on a schedule without a window.
+func TestConfigCheckScheduleState(t *testing.T) {
+	folder := t.TempDir()
+	check := func(window string) cmdtest.Result {
+		t.Helper()
+		for name, text := range map[string]string{
+			"service.yaml": ownService, "own/visits.yaml": ownPipeline, "changes.yaml": ownSchedule + window,
+		} {
+			path := filepath.Join(folder, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return cmdtest.Call(t, "config", "check", "--without-secrets", filepath.Join(folder, "service.yaml"))
+	}
+	if r := check(""); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	r := check("  window: {first_days: 30}\n")
+	if r.Code == 0 || !strings.Contains(r.Stdout+r.Stderr, "changes.yaml:8:11: error: window: ") {
+		t.Errorf("%+v", r)
 	}
 }

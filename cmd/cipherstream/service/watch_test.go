@@ -42,6 +42,7 @@ func TestWatchSilence(t *testing.T) {
 		}
 	})
 	w.silence = 20 * time.Millisecond
+	w.patience = time.Minute // on a busy machine an answer takes longer than that silence, again and again
 	w.hold = time.Second
 	if j, _, err := w.untilEnded(t.Context()); err != nil || j.Status != jobCompleted {
 		t.Errorf("%+v, %v", j, err)

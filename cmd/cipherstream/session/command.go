@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine/diag"
@@ -93,7 +94,7 @@ Exit codes:
 		if c.HasSubCommands() && c.Flags().NArg() > 0 {
 			return unknownCommand(c, c.Flags().Arg(0))
 		}
-		return terminal.UsageFault("%v", err).WithHint("see %s --help", c.CommandPath())
+		return flagFault(c, err)
 	})
 	for _, commands := range s.nouns {
 		for _, c := range commands(s) {
@@ -103,6 +104,27 @@ Exit codes:
 	root.AddCommand(s.versionCommand(), terminal.ExitCodesTopic())
 	root.SetHelpCommand(s.helpCommand())
 	return root
+}
+
+// flagFault says what is wrong with a flag, and what was probably meant.
+func flagFault(c *cobra.Command, err error) error {
+	f := terminal.UsageFault("%v", err).WithHint("see %s --help", c.CommandPath())
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var known []string
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				known = append(known, f.Name)
+			}
+		})
+		if near := diag.Nearest(unknown.GetSpecifiedName(), known); len(near) > 0 {
+			return f.WithHint("did you mean --%s?", strings.Join(near, " or --"))
+		}
+	}
+	if strings.Contains(err.Error(), "missing unit in duration") {
+		return f.WithHint("write a number and its unit, such as 90s, 5m or 2h")
+	}
+	return f
 }
 
 // add adds a command. Where a group of that name is there already, of another noun, what stands under it is added to that:

@@ -13,6 +13,7 @@ import (
 	"github.com/cipherstream/cipherstream/cmd/cipherstream/terminal"
 	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/sdk/config"
+	"github.com/cipherstream/cipherstream/sdk/fault"
 )
 
 // Database says where ${secret.dsn} comes from.
@@ -168,7 +169,9 @@ func (s *Secrets) Lookup(ctx context.Context) (engine.Lookup, error) {
 	values := map[string]string{}
 	for name, from := range sources {
 		if values[name], err = ReadSecret(ctx, from.reference); err != nil {
-			return nil, err
+			f := fault.From(err)
+			f.Message = "--secret " + name + ": " + f.Message
+			return nil, f
 		}
 	}
 	return func(name string) (string, bool) {

@@ -36,6 +36,11 @@ func (s *Session) PluginsFlag(c *cobra.Command) {
 // Engine makes the engine of a command. The log receives what plugin processes
 // write; it may be nil.
 func (s *Session) Engine(ctx context.Context, log *slog.Logger) (*engine.Engine, error) {
+	return s.EngineOver(ctx, log, nil)
+}
+
+// EngineOver is Engine with pipelines that are opened by a function of the caller's: see engine.Config.
+func (s *Session) EngineOver(ctx context.Context, log *slog.Logger, open func(path string) (fs.File, error)) (*engine.Engine, error) {
 	dir, err := s.PluginFolder()
 	if err != nil {
 		return nil, err
@@ -45,6 +50,7 @@ func (s *Session) Engine(ctx context.Context, log *slog.Logger) (*engine.Engine,
 		Executable: s.Executable,
 		Args:       []string{ServePlugin},
 		Catalogue:  pipelines.FS(),
+		Open:       open,
 		PluginDir:  dir,
 		Log:        log,
 	}

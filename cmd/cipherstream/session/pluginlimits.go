@@ -42,7 +42,8 @@ func (l *pluginLimits) limit(cfg *engine.Config) error {
 	if l.memory != "" {
 		size, err := config.ParseSize(l.memory)
 		if err != nil || size < minPluginMemory || size > maxPluginMemory {
-			return terminal.UsageFault("--plugin-memory is a size from %v to %v, such as 512MiB, and not %q", config.Size(minPluginMemory), config.Size(maxPluginMemory), l.memory)
+			return terminal.UsageFault("--plugin-memory is a size from %v to %v, and not %q", config.Size(minPluginMemory), config.Size(maxPluginMemory), l.memory).
+				WithHint("write a number and its unit, such as 512MiB")
 		}
 		cfg.PluginMemory = int64(size)
 	}

@@ -17,7 +17,7 @@ func TestPluginLimits(t *testing.T) {
 		{"none", pluginLimits{}, 0, ""},
 		{"all", pluginLimits{memory: "512MiB", cpus: 2, strict: true}, 512 << 20, ""},
 		{"least", pluginLimits{memory: "64MiB"}, 64 << 20, ""},
-		{"too little", pluginLimits{memory: "63MiB"}, 0, `--plugin-memory is a size from 64MiB to 1TiB, such as 512MiB, and not "63MiB"`},
+		{"too little", pluginLimits{memory: "63MiB"}, 0, `--plugin-memory is a size from 64MiB to 1TiB, and not "63MiB"`},
 		{"too much", pluginLimits{memory: "2TiB"}, 0, `and not "2TiB"`},
 		{"no size", pluginLimits{memory: "much"}, 0, `and not "much"`},
 		{"cores", pluginLimits{cpus: -1}, 0, "--plugin-cpus is a number of cores, 0 for all, and not -1"},

@@ -76,7 +76,7 @@ func ReadSecret(ctx context.Context, reference string) (string, error) {
 	case len(text) > maxSecret:
 		return "", secretFault("the %s is longer than a secret may be, %d bytes", from, maxSecret)
 	case secret == "":
-		return "", secretFault("the %s is empty", from)
+		return "", secretFault("the %s is empty", from).WithHint("put the secret there")
 	case !utf8.ValidString(secret):
 		return "", secretFault("the %s is not UTF-8 text", from).WithHint("write a binary secret in base64")
 	}
@@ -99,7 +99,7 @@ func readVariable(name string) ([]byte, error) {
 	}
 	text, ok := os.LookupEnv(name)
 	if !ok {
-		return nil, secretFault("the environment variable %s is not set", name)
+		return nil, secretFault("the environment variable %s is not set", name).WithHint("export it first, or refer to another with %s", SecretForms)
 	}
 	return []byte(text), nil
 }
@@ -110,12 +110,12 @@ func readSecretFile(path string) ([]byte, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, secretFault("the file of a secret cannot be read: %w", err)
+		return nil, secretFault("the file of a secret cannot be read: %w", err).WithHint("check the path after file:, and who may read it")
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
-		return nil, secretFault("the file of a secret cannot be read: %w", err)
+		return nil, secretFault("the file of a secret cannot be read: %w", err).WithHint("check the path after file:, and who may read it")
 	}
 	return text, nil
 }

@@ -12,11 +12,7 @@ import (
 // awaiting says how to start the process that a run waits for.
 func (r *Reporter) awaiting(e engine.Awaiting) {
 	plain := commandLine(e.Environment, append([]string{e.Program}, e.Args...))
-	words := []string{"dlv", "exec", e.Program}
-	if len(e.Args) > 0 {
-		words = append(append(words, "--"), e.Args...)
-	}
-	debugger := commandLine(e.Environment, words)
+	debugger := commandLine(e.Environment, debuggerOf(e))
 	if r.machine || r.json {
 		r.write("awaiting", map[string]any{"stage": e.Stage, "plugin": e.Plugin, "environment": e.Environment, "command": plain, "debugger": debugger})
 		return
@@ -34,6 +30,20 @@ or under a debugger:
 
 Another build of the plugin does as well. Interrupt this to give up.
 `, diag.Printable(e.Stage), diag.Printable(e.Plugin), plain, debugger)
+}
+
+// debuggerOf is the command that starts the process under the debugger of its language.
+func debuggerOf(e engine.Awaiting) []string {
+	switch {
+	case strings.HasPrefix(e.Interpreter, "python"):
+		// As the first line of a plugin says, so that it finds what it finds without a debugger.
+		return append([]string{e.Interpreter, "-IB", "-m", "pdb", e.Program}, e.Args...)
+	case e.Interpreter == "node":
+		return append([]string{e.Interpreter, "--inspect-brk", e.Program}, e.Args...)
+	case len(e.Args) > 0:
+		return append([]string{"dlv", "exec", e.Program, "--"}, e.Args...)
+	}
+	return []string{"dlv", "exec", e.Program}
 }
 
 // attached says that it has come.

@@ -46,6 +46,12 @@ func TestAwaiting(t *testing.T) {
 	if debugger := strings.TrimSpace(lines[6]); !strings.Contains(debugger, " dlv exec ") || !strings.Contains(debugger, " -- ") {
 		t.Errorf("got %s", debugger)
 	}
+	for interpreter, want := range map[string]string{"python3": " python3 -IB -m pdb '", "node": " node --inspect-brk '", "sh": " dlv exec '"} {
+		e := awaiting
+		if e.Interpreter = interpreter; !strings.Contains(commandLine(e.Environment, debuggerOf(e)), want) {
+			t.Errorf("of a program that %s runs: %q", interpreter, debuggerOf(e))
+		}
+	}
 	first, _, _ := strings.Cut(written(&Reporter{json: true}), "\n")
 	var event struct{ Event, Stage, Plugin, Environment, Command, Debugger string }
 	if err := json.Unmarshal([]byte(first), &event); err != nil || event.Event != "awaiting" || event.Command != command || event.Environment != awaiting.Environment {

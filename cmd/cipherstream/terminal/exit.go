@@ -97,6 +97,9 @@ After 141 nothing is on standard error. Under "go run", which writes a line abou
 code but 0 and ends with 1 then, it is 0.
 
 "cipherstream sandbox", "cipherstream serve", "cipherstream worker" and "cipherstream
-webhook listen" run until they are interrupted, so that for them this is 0.`,
+webhook listen" run until they are interrupted, so that for them this is 0, and so does
+"cipherstream docs --http".
+
+"cipherstream docs fault CODE" says what a fault's code means, and what to do.`,
 	}
 }

@@ -68,6 +68,9 @@ const (
 	Reset = "\x1b[0m"
 )
 
+// DetailAt is the detail of a fault that says where in a file is what it is about: file:line:column.
+const DetailAt = "at"
+
 // writeFault renders a fault for people. Details are facts such as a server's
 // error number, and a plugin's last lines.
 func writeFault(w io.Writer, f *fault.Fault, color bool) {
@@ -89,6 +92,9 @@ func writeFault(w io.Writer, f *fault.Fault, color bool) {
 		// What the message says already is not said again.
 		if value == "" || name == "log" || strings.Contains(f.Message, value) {
 			continue
+		}
+		if f.Details[DetailAt] != "" && (name == fault.DetailSetting || name == fault.DetailPlace) {
+			continue // they are in the file's place
 		}
 		field(name, value)
 	}

@@ -6,9 +6,14 @@ package terminal
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/cipherstream/cipherstream/engine/diag"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -95,10 +100,37 @@ func (t *Terminal) Check(source diag.Source, list diag.List) error {
 	return nil
 }
 
-// WriteJSON writes a value for machines.
+// WriteJSON writes a value for machines. What a terminal would not show as text, such as what begins a command to it,
+// is an escape.
 func WriteJSON(w io.Writer, value any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(value)
+	if err := e.Encode(value); err != nil {
+		return err
+	}
+	_, err := w.Write(escaped(b.Bytes()))
+	return err
+}
+
+// escaped writes characters of JSON that are not printed as escapes. But for line ends, they stand within texts alone,
+// and the encoder leaves those beyond U+001F as they are.
+func escaped(text []byte) []byte {
+	unseen := func(c rune) bool { return c != '\n' && !unicode.IsPrint(c) }
+	if !bytes.ContainsFunc(text, unseen) {
+		return text
+	}
+	var out []byte
+	for _, c := range string(text) {
+		switch high, low := utf16.EncodeRune(c); {
+		case !unseen(c):
+			out = utf8.AppendRune(out, c)
+		case high != unicode.ReplacementChar:
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, c)
+		}
+	}
+	return out
 }

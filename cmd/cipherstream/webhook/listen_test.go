@@ -3,10 +3,10 @@ package webhook
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -168,16 +168,20 @@ func TestListenToGone(t *testing.T) {
 	secret := webhook.NewSecret()
 	l := listen(t, secret, "--delay", "1h")
 	header, body := completed(t, time.Now(), "del_1", secret)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url, bytes.NewReader(body))
+	request, err := http.NewRequest(http.MethodPost, l.url, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header = header
-	if answer, err := l.http.Do(request); err == nil {
-		answer.Body.Close()
-		t.Errorf("answered %d", answer.StatusCode)
+	// With TLS 1.3 the sender might be gone while the receiver is still at its part of the handshake: there is no request then.
+	by := l.http.Transport.(*http.Transport).TLSClientConfig.Clone()
+	by.MaxVersion = tls.VersionTLS12
+	sender, err := tls.Dial("tcp", strings.TrimPrefix(l.url, "https://"), by)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(request.Write(sender), sender.Close()); err != nil {
+		t.Fatal(err)
 	}
 	var shown received
 	l.next(&shown)

@@ -150,8 +150,10 @@ type Config struct {
 	Webhooks *Webhooks
 	// Operators do what only operators may. Default nobody does.
 	Operators Operators
-	// Schedules keeps schedules. Default there are none; they need Jobs.
+	// Schedules keeps schedules. Default there are none; they need Jobs and States, which says how far their jobs have
+	// come.
 	Schedules Schedules
+	States    States
 	// DataStreams, if set, are the data streams of customers. Default there are none.
 	DataStreams DataStreams
 	// LinkKey signs the links to objects of buckets that sign none themselves: at least 32 bytes, the same in all processes.

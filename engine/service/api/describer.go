@@ -80,6 +80,9 @@ func (d *describer) procedure(p *procedure) {
 	if p.doc.Metadata.Class == classSpecial {
 		codes = append(codes, TableNotAvailable, CallNotAvailable)
 	}
+	if p.doc.State != nil {
+		codes = append(codes, ScheduleRequired)
+	}
 	answer := &huma.Response{
 		Description: "The rows. Rows and digest are headers where the answer was whole before it was sent, and trailers otherwise.",
 		Headers:     d.headers(headers...), Content: d.content(row),

@@ -43,12 +43,13 @@ func (d *describer) schedules() {
 	d.operation(huma.Operation{OperationID: "list_schedules", Method: http.MethodGet, Path: root, Tags: []string{tagSchedules}, Summary: "List schedules",
 		Responses: answer("200", "ScheduleList", nil), Parameters: []*huma.Param{id}}, a.listSchedules)
 	d.operation(huma.Operation{OperationID: "create_schedule", Method: http.MethodPost, Path: root, Tags: []string{tagSchedules}, Summary: "Make a schedule",
-		Description: "At each tick a job is made as if it were asked for then, once over all processes of the service. With a window it reads what has changed since the last job that completed.",
+		Description: "At each tick a job is made as if it were asked for then, once over all processes of the service. With a window it reads what has changed since the last job that completed. A procedure whose pipeline keeps state does so without one.",
 		Responses:   answer("201", "Schedule", []string{"Location"}, append(wrong, TooManySchedules)...), Parameters: []*huma.Param{id}, RequestBody: body}, a.createSchedule)
 	d.operation(huma.Operation{OperationID: "get_schedule", Method: http.MethodGet, Path: root + "/{schedule_id}", Tags: []string{tagSchedules}, Summary: "A schedule",
-		Description: "With its next runs.", Responses: answer("200", "Schedule", nil, ScheduleNotFound), Parameters: of}, a.schedule)
+		Description: "With its next runs, and how far its jobs have come.", Responses: answer("200", "Schedule", nil,
+			ScheduleNotFound), Parameters: of}, a.schedule)
 	d.operation(huma.Operation{OperationID: "replace_schedule", Method: http.MethodPut, Path: root + "/{schedule_id}", Tags: []string{tagSchedules}, Summary: "Replace a schedule",
-		Description: "Its window goes on where the same rows are covered, and begins anew where others are.",
+		Description: "Its window and its state go on where the same rows are covered, and begin anew where others are.",
 		Responses:   answer("200", "Schedule", nil, append(wrong, ScheduleNotFound, ScheduleManaged)...), Parameters: of, RequestBody: body}, a.replaceSchedule)
 	d.operation(huma.Operation{OperationID: "delete_schedule", Method: http.MethodDelete, Path: root + "/{schedule_id}", Tags: []string{tagSchedules}, Summary: "Delete a schedule",
 		Description: "Its jobs stay.", Responses: answer("204", "", nil, ScheduleNotFound, ScheduleManaged), Parameters: of}, a.deleteSchedule)
@@ -57,6 +58,10 @@ func (d *describer) schedules() {
 		Content: map[string]*huma.MediaType{typeJSON: {Schema: ref("Job")}}}
 	d.operation(huma.Operation{OperationID: "run_schedule", Method: http.MethodPost, Path: root + "/{schedule_id}/run", Tags: []string{tagSchedules}, Summary: "Run a schedule now",
 		Description: "Makes its job at once, also of one that is not enabled; its ticks stay. Not while its last job has not ended.", Responses: run, Parameters: of}, a.runSchedule)
+	d.operation(huma.Operation{OperationID: "reset_schedule", Method: http.MethodPost, Path: root + "/{schedule_id}/reset",
+		Tags: []string{tagSchedules}, Summary: "Begin a schedule anew",
+		Description: "Its next job reads what its first one did, with its window and its state. A job that runs goes on, and does not count for where the next one begins.",
+		Responses:   answer("200", "Schedule", nil, ScheduleNotFound), Parameters: of}, a.resetSchedule)
 }
 
 // scheduleSchema is the body that makes a schedule, as its specification has it.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine"
+	"github.com/cipherstream/cipherstream/engine/service/binding"
 	"github.com/cipherstream/cipherstream/engine/service/changes"
 	"github.com/cipherstream/cipherstream/engine/service/job"
 	"github.com/cipherstream/cipherstream/engine/service/signing"
@@ -45,6 +47,9 @@ const (
 	ScheduleManaged      Code = "SCHEDULE_MANAGED"
 	ScheduleBusy         Code = "SCHEDULE_BUSY"
 	TooManySchedules     Code = "TOO_MANY_SCHEDULES"
+	ScheduleRequired     Code = "SCHEDULE_REQUIRED"
+	ScheduleReplaced     Code = "SCHEDULE_REPLACED"
+	ScheduleStateOther   Code = "SCHEDULE_STATE_OTHER"
 	LinkInvalid          Code = "LINK_INVALID"
 	TableNotAvailable    Code = "TABLE_NOT_AVAILABLE"
 	CallNotAvailable     Code = "CALL_NOT_AVAILABLE"
@@ -117,6 +122,10 @@ type Entry struct {
 	inner []string
 }
 
+// Inner are the codes of faults that become this one, for the documentation. A code that ends in a dot stands for all that
+// begin so.
+func (e Entry) Inner() []string { return slices.Clone(e.inner) }
+
 // Errors is the table of errors: every code that the API answers with. What customers read about errors is made from it.
 func Errors() []Entry { return slices.Clone(table) }
 
@@ -182,6 +191,16 @@ var table = []Entry{
 		Suggestion: "Wait until it has ended, or cancel it; last_job_id names it.", inner: []string{store.CodeScheduleBusy}},
 	{Code: TooManySchedules, Status: http.StatusConflict, Meaning: "The customer has as many schedules as it may have.",
 		Suggestion: "Delete one that is not needed any more."},
+	{Code: ScheduleRequired, Status: http.StatusConflict,
+		Meaning:    "The procedure goes on where its last job has ended, and only a schedule keeps where that is.",
+		Suggestion: "Make a schedule of it: POST /v1/customers/{customer_id}/schedules.", inner: []string{binding.CodeState}},
+	{Code: ScheduleReplaced, Status: http.StatusConflict,
+		Meaning:    "The schedule of the job was deleted, or orders other rows since.",
+		Suggestion: "Let the schedule make another job.", inner: []string{job.CodeScheduleReplaced}},
+	{Code: ScheduleStateOther, Status: http.StatusConflict,
+		Meaning:    "What the schedule has kept of how far its jobs have come is of other parameters, or of another database.",
+		Suggestion: "POST /v1/customers/{customer_id}/schedules/{schedule_id}/reset, and the next job reads every row.",
+		inner:      []string{engine.CodeStateOther, "mysql.cursor_origin"}},
 	{Code: TableNotAvailable, Status: http.StatusNotFound, Meaning: "The table is not there, or the customer may not read it.",
 		Suggestion: "Check table_name, or have the table added to the customer's allow-list.",
 		inner:      []string{"mysql.table_not_available", "mysql.unknown_table"}},
@@ -268,7 +287,7 @@ var table = []Entry{
 	{Code: ServiceBusy, Status: http.StatusServiceUnavailable, Meaning: "The service has too much to do.", Retryable: true,
 		Suggestion: "Wait as Retry-After says.", inner: []string{"admission.loaded", "budget."}},
 	{Code: ShuttingDown, Status: http.StatusServiceUnavailable, Meaning: "The service is about to end.", Retryable: true,
-		Suggestion: "Send the request again.", inner: []string{codeStopping, job.CodeStopping, "admission.closed"}},
+		Suggestion: "Send the request again.", inner: []string{codeStopping, job.CodeStopping}},
 	{Code: SpoolFull, Status: http.StatusServiceUnavailable, Meaning: "The answer is larger than what can be kept for it, or there is no room for it.", Retryable: true,
 		Suggestion: "Ask for less, or with mode: stream over HTTP/1.1 or later.", inner: []string{"spool.full", "spool.disk_full", "spool.io"}},
 	{Code: SealingExhausted, Status: http.StatusServiceUnavailable, Meaning: "The customer's encryption key has sealed as much as a key may.",

@@ -165,6 +165,7 @@ func newServer(t testing.TB, change func(*Config)) *server {
 func newServerOf(t testing.TB, catalogue fs.FS, change func(*Config)) *server {
 	t.Helper()
 	bundle := runnertest.Bundle("test")
+	bundle.Stages = append(bundle.Stages, runnertest.Follow())
 	e, err := engine.New(context.Background(), engine.Config{FirstParty: bundle, Args: []string{"unused"}, Catalogue: catalogue, NoFiles: true})
 	if err != nil {
 		t.Fatal(err)

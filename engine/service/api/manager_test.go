@@ -15,8 +15,11 @@ import (
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/delivery"
 	"github.com/cipherstream/cipherstream/engine/service/job"
+	"github.com/cipherstream/cipherstream/engine/service/schedule"
 	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/engine/service/store/datakey"
 	"github.com/cipherstream/cipherstream/engine/service/store/memory"
+	"github.com/cipherstream/cipherstream/sdk/config"
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/object"
 )
@@ -94,6 +97,15 @@ func newWorkingServer(t testing.TB, workers int, change func(*Config)) (*server,
 	return newWorkingServerOf(t, pipelines("none", ""), workers, change)
 }
 
+// states are those under a key that all servers have.
+var states = sync.OnceValue(func() *schedule.States {
+	key, err := datakey.Parse(config.NewSecret(strings.Repeat("A", 43) + "="))
+	if err != nil {
+		panic(err)
+	}
+	return schedule.NewStates(key)
+})
+
 func newWorkingServerOf(t testing.TB, catalogue fs.FS, workers int, change func(*Config)) (*server, *bucket) {
 	t.Helper()
 	b := &bucket{objects: map[string][]byte{}}
@@ -102,9 +114,11 @@ func newWorkingServerOf(t testing.TB, catalogue fs.FS, workers int, change func(
 		record := c.Requests.(*memory.Store)
 		var err error
 		if m, err = job.New(job.Config{Record: record, Engine: c.Engine, Customers: c.Customers.(*registry), Buckets: b, Memory: c.Admission.(*admission.Controller),
-			Holder: "test", Public: Public, Workers: workers, Isolation: c.Isolation, Log: c.Log}); err != nil {
+			Holder: "test", Public: Public, Workers: workers, Isolation: c.Isolation, Log: c.Log,
+			States: states()}); err != nil {
 			t.Fatal(err)
 		}
+		c.States = states()
 		c.Jobs, c.JobRecord, c.LinkKey = m, record, linkKey
 		if change != nil {
 			change(c)

@@ -49,7 +49,9 @@ var schemaNames = map[string]string{
 	"testBody": "WebhookTest", "deliveryBody": "Delivery", "attemptBody": "DeliveryAttempt", "deliveryListBody": "DeliveryList", "resentBody": "Resent",
 	"announcedBody": "Maintenance",
 	"scheduleBody":  "Schedule", "scheduleListBody": "ScheduleList", "scheduleWindowBody": "ScheduleWindow", "scheduleRunBody": "ScheduleRun",
-	"dataStreamBody": "DataStream", "dataStreamErrorBody": "DataStreamError", "dataStreamChannelBody": "DataStreamChannel",
+	"scheduleStateBody": "ScheduleState",
+	"dataStreamBody":    "DataStream", "dataStreamErrorBody": "DataStreamError",
+	"dataStreamChannelBody": "DataStreamChannel",
 	"dataStreamRequestBody": "DataStreamRequest", "resetBody": "DataStreamReset",
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
 	"github.com/cipherstream/cipherstream/sdk/fault"
@@ -20,10 +21,21 @@ func NewOrders(e Engine) (*Orders, error) {
 // CodeOrder is the code of a fault of an order; its message names every mistake.
 const CodeOrder = "api.order"
 
-// Mistakes are what is wrong with an order, with the fields that it is about; nil is nothing.
-func (o *Orders) Mistakes(customer, procedure string, request []byte) []Detail {
+// keepsState reports whether the jobs of a procedure go on where the last one has ended.
+func (o *Orders) keepsState(procedure string) bool {
+	p := o.procedures[procedure]
+	return p != nil && p.prepared.Document().State != nil
+}
+
+// Mistakes are what is wrong with the order of a schedule, with the fields that it is about; nil is nothing. Window
+// says that the schedule has one.
+func (o *Orders) Mistakes(customer, procedure string, request []byte, window bool) []Detail {
 	_, e := o.read(customer, procedure, request)
-	return mistakesOf(e)
+	details := mistakesOf(e)
+	if window && o.keepsState(procedure) {
+		details = append(slices.Clip(details), windowAndState)
+	}
+	return details
 }
 
 // mistakesOf is what an error says of an order, with the fields that it is about; nil is nothing.

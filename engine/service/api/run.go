@@ -23,6 +23,8 @@ type order struct {
 	procedure *procedure
 	customer  *customer.Customer
 	form      Form
+	// state is where a pipeline that keeps state begins; nil is that nobody keeps it.
+	state *engine.State
 	// key is its Idempotency-Key; empty is none. Release lets it go, where it is not that of a job; nil where there is nothing
 	// to let go.
 	key     string
@@ -82,7 +84,8 @@ func (a *API) prepare(who asker, o *order, timeout time.Duration) (*execution, e
 func (e *execution) bind(timeout time.Duration) (err error) {
 	a, o, who := e.api, e.order, e.asker
 	binder := binding.Binder{Engine: a.Engine, Sealer: a.Customers, Log: a.Log, Isolation: a.Isolation, RunMemory: a.tuning.Load().RunMemory}
-	e.Bound, err = binder.Bind(who.ctx, binding.Order{Pipeline: o.procedure.prepared, Customer: o.customer, Parameters: o.given,
+	e.Bound, err = binder.Bind(who.ctx, binding.Order{Pipeline: o.procedure.prepared, Customer: o.customer,
+		Parameters: o.given, State: o.state,
 		Sealed: o.encrypted, Lines: o.format == formats[0].Name, RunID: e.request.RunID, StartedAt: who.started, Timeout: timeout,
 		RequestID: who.requestID, Traceparent: cmp.Or(e.observer.Traceparent(), who.traceparent)})
 	var refused *binding.Refused

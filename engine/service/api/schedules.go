@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cipherstream/cipherstream/engine"
 	"github.com/cipherstream/cipherstream/engine/service/admission"
 	"github.com/cipherstream/cipherstream/engine/service/customer"
 	"github.com/cipherstream/cipherstream/engine/service/schedule"
@@ -24,10 +25,17 @@ type Schedules interface {
 	// Put makes a schedule, or, with the identifier of one, replaces it.
 	Put(ctx context.Context, id string, spec schedule.Spec, by store.Actor) (store.Schedule, error)
 	Delete(ctx context.Context, of store.Schedule, by store.Actor) error
+	// Reset has a schedule begin anew.
+	Reset(ctx context.Context, of store.Schedule, by store.Actor) (store.Schedule, error)
 	// Run makes a job of a schedule at once.
 	Run(ctx context.Context, of store.Schedule, by store.Actor) (store.Job, error)
 	// Next are the next ticks of a schedule, in its zone.
 	Next(of store.Schedule, most int) []time.Time
+}
+
+// States opens how far the jobs of schedules have come; *schedule.States does.
+type States interface {
+	Open(of store.Schedule) (engine.State, error)
 }
 
 // nextRuns is how many of the next runs are shown, and mostSchedules how many schedules a customer may have.
@@ -58,6 +66,16 @@ type scheduleBody struct {
 	LastResult string              `json:"last_outcome,omitempty" doc:"What became of it: job, skipped: overlap, skipped: missed, skipped: clock, waits: overlap, or refused: and a code."`
 	LastJob    string              `json:"last_job_id,omitempty" doc:"The last job that it made."`
 	NextSince  string              `json:"next_since,omitempty" format:"date" doc:"Where the window of the next job begins, before its overlap."`
+	State      *scheduleStateBody  `json:"state,omitempty" nullable:"false" doc:"How far its jobs have come, of a procedure that goes on where its last job has ended. Absent: the next job reads every row."`
+}
+
+// scheduleStateBody is how far the jobs of a schedule have come, without anything of the database and of the
+// operator's.
+type scheduleStateBody struct {
+	Cursor  string `json:"cursor,omitempty" doc:"The column that the rows are followed by."`
+	Value   string `json:"value,omitempty" doc:"Its greatest value so far: with the overlap below it, the next job begins."`
+	JobID   string `json:"job_id" doc:"The job that came so far."`
+	SavedAt string `json:"saved_at" format:"date-time" doc:"When it had completed."`
 }
 
 // scheduleWindowBody is how from_date moves.
@@ -77,7 +95,7 @@ type scheduleListBody struct {
 	Schedules []scheduleBody `json:"schedules" nullable:"false" doc:"The schedules, by name."`
 }
 
-func (a *API) scheduleBody(s store.Schedule) scheduleBody {
+func (a *API) scheduleBody(ctx context.Context, s store.Schedule) scheduleBody {
 	spec := schedule.SpecOf(s)
 	b := scheduleBody{
 		ScheduleID: s.ID, CustomerID: s.Customer, Name: s.Name, Procedure: s.Procedure, Request: s.Request, Cron: s.Cron, TimeZone: s.Zone,
@@ -93,6 +111,15 @@ func (a *API) scheduleBody(s store.Schedule) scheduleBody {
 	}
 	for _, at := range a.Schedules.Next(s, nextRuns) {
 		b.Next = append(b.Next, scheduleRunBody{timeText(at), at.Format(time.RFC3339)})
+	}
+	if len(s.State.Sealed) > 0 {
+		state, err := a.States.Open(s)
+		if err != nil { // its jobs say so, too
+			a.Log.ErrorContext(ctx, "how far the jobs of a schedule have come cannot be read", "customer", s.Customer,
+				"schedule", s.ID,
+				"cause", fault.From(err).Code)
+		}
+		b.State = &scheduleStateBody{state.Cursor, state.Value, s.State.Job, timeText(s.State.SavedAt)}
 	}
 	return b
 }
@@ -166,7 +193,7 @@ func (a *API) listSchedules(x *exchange) *Error {
 	}
 	out := scheduleListBody{Schedules: make([]scheduleBody, len(list))}
 	for i, s := range list {
-		out.Schedules[i] = a.scheduleBody(s)
+		out.Schedules[i] = a.scheduleBody(x.ctx, s)
 	}
 	x.send(http.StatusOK, typeJSON, out)
 	return nil
@@ -179,7 +206,7 @@ func (a *API) schedule(x *exchange) *Error {
 		return e
 	}
 	x.info.Procedure = s.Procedure
-	x.send(http.StatusOK, typeJSON, a.scheduleBody(s))
+	x.send(http.StatusOK, typeJSON, a.scheduleBody(x.ctx, s))
 	return nil
 }
 
@@ -208,7 +235,7 @@ func (a *API) createSchedule(x *exchange) *Error {
 		return fromSchedules(err)
 	}
 	x.w.Header().Set("Location", "/v1/customers/"+who.ID+"/schedules/"+s.ID)
-	x.send(http.StatusCreated, typeJSON, a.scheduleBody(s))
+	x.send(http.StatusCreated, typeJSON, a.scheduleBody(x.ctx, s))
 	return nil
 }
 
@@ -229,7 +256,7 @@ func (a *API) replaceSchedule(x *exchange) *Error {
 	if err != nil {
 		return fromSchedules(err)
 	}
-	x.send(http.StatusOK, typeJSON, a.scheduleBody(s))
+	x.send(http.StatusOK, typeJSON, a.scheduleBody(x.ctx, s))
 	return nil
 }
 
@@ -261,6 +288,21 @@ func (a *API) runSchedule(x *exchange) *Error {
 		return fromSchedules(err)
 	}
 	x.jobAccepted(j, false)
+	return nil
+}
+
+// resetSchedule answers POST /v1/customers/{customer_id}/schedules/{schedule_id}/reset.
+func (a *API) resetSchedule(x *exchange) *Error {
+	_, s, e := x.mySchedule()
+	if e != nil {
+		return e
+	}
+	x.info.Procedure = s.Procedure
+	s, err := a.Schedules.Reset(x.ctx, s, x.actor())
+	if err != nil {
+		return fromSchedules(err)
+	}
+	x.send(http.StatusOK, typeJSON, a.scheduleBody(x.ctx, s))
 	return nil
 }
 
@@ -321,6 +363,11 @@ func remove(tree map[string]any, path []string) {
 	}
 }
 
+// windowAndState is the mistake of a window that would move what moves by itself.
+var windowAndState = Detail{Code: string(ConflictingParameters), Field: "window",
+	Message:    "window: the procedure goes on where its last job has ended, by its own state.",
+	Suggestion: "Leave window out."}
+
 // scheduledOrder says what is wrong with the request of a schedule: by the rules of a request, and, where nothing else is
 // wrong, by whether there is such a run.
 func (x *exchange) scheduledOrder(who *customer.Customer, spec schedule.Spec, wrong bool) (details []Detail) {
@@ -341,6 +388,9 @@ func (x *exchange) scheduledOrder(who *customer.Customer, spec schedule.Spec, wr
 		}
 		details = append(details, d)
 	}
+	if spec.Moving && orders.keepsState(spec.Procedure) {
+		details = append(details, windowAndState)
+	}
 	if wrong || len(details) > 0 {
 		return details
 	}
@@ -349,7 +399,7 @@ func (x *exchange) scheduledOrder(who *customer.Customer, spec schedule.Spec, wr
 		e = fail(JobsNotAvailable)
 	}
 	if e == nil {
-		run := x.api.newExecution(x.asker(), &order{call: c, procedure: p, customer: who})
+		run := x.api.newExecution(x.asker(), &order{call: c, procedure: p, customer: who, state: &engine.State{}})
 		if err := run.bind(0); err != nil {
 			e = fromError(err)
 		} else {

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +18,14 @@ const mySchedules = "/v1/customers/clinic-7/schedules"
 // newScheduler is a server with schedules, whose ticks nobody looks at, and whose jobs wait.
 func newScheduler(t *testing.T) (*server, *schedule.Scheduler) {
 	t.Helper()
+	return newSchedulerOf(t, pipelines("none", ""), 0)
+}
+
+// newSchedulerOf is one whose jobs so many workers take.
+func newSchedulerOf(t *testing.T, catalogue fs.FS, workers int) (*server, *schedule.Scheduler) {
+	t.Helper()
 	var scheduler *schedule.Scheduler
-	s, _ := newWorkingServer(t, 0, func(c *Config) {
+	s, _ := newWorkingServerOf(t, catalogue, workers, func(c *Config) {
 		orders, err := NewOrders(c.Engine)
 		if err != nil {
 			t.Fatal(err)

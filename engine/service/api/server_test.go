@@ -146,15 +146,15 @@ func TestSlowClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = settings.Serve(l) }()
-	t.Cleanup(func() { settings.Close() })
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n")
+	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n") // before the server counts: what comes when it has closed is answered by a reset
+	go func() { _ = settings.Serve(l) }()
+	t.Cleanup(func() { settings.Close() })
 	if _, err := io.ReadAll(c); err != nil {
 		t.Errorf("a slow header: %v", err)
 	}

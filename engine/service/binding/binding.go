@@ -20,6 +20,10 @@ import (
 // CodeRequest is the code of fields that are no JSON object.
 const CodeRequest = "binding.request"
 
+// CodeState is the code of a pipeline that keeps state, ordered by what keeps none: an answer of every row would look
+// like one of what has changed.
+const CodeState = "binding.state"
+
 // The secrets that the catalogue's pipelines refer to.
 const (
 	secretDSN  = "dsn"
@@ -55,6 +59,9 @@ type Order struct {
 	Parameters map[string]any
 	// Sealed output is counted by its lines where Lines is set, and by its chunks otherwise.
 	Sealed, Lines bool
+	// State is where a pipeline that keeps state begins, the zero value the first time; nil is that nobody keeps it. Of
+	// other pipelines it is ignored.
+	State *engine.State
 
 	// RunID is the run's identifier, and StartedAt when it was asked for.
 	RunID     string
@@ -86,6 +93,16 @@ type Bound struct {
 // Bind makes the plan of an order's run. What it takes is given back by Close. The error of what is wrong with the
 // order, or with its pipeline, is a *Refused.
 func (b *Binder) Bind(ctx context.Context, o Order) (*Bound, error) {
+	d := o.Pipeline.Document()
+	switch {
+	case d.State == nil:
+		o.State = nil
+	case o.State == nil:
+		return nil, fault.New(CodeState, fault.Usage,
+			"pipeline %q goes on where its last run has ended, and only a schedule keeps where that is",
+			d.Metadata.Name).
+			WithHint("put it on a schedule, or run it with cipherstream run --state-file")
+	}
 	bound := &Bound{binder: b, order: o}
 	if o.Sealed {
 		var err error
@@ -102,10 +119,15 @@ func (b *Binder) Bind(ctx context.Context, o Order) (*Bound, error) {
 		RunID: o.RunID, StartedAt: o.StartedAt, Timeout: o.Timeout, Memory: b.RunMemory,
 		Customer: engine.Customer{ID: o.Customer.ID, Attributes: o.Customer.Attributes}, Allow: o.Customer.Allow,
 		Log: b.Log.With("request_id", o.RequestID), Traceparent: o.Traceparent,
-		Isolation: b.Isolation, End: engine.EndCaller,
+		Isolation: b.Isolation, End: engine.EndCaller, State: o.State,
 	})
 	if plan == nil {
 		bound.Close(ctx)
+		for i := range diags {
+			if diags[i].Code == engine.CodeStateOther {
+				diags[i].Hint = "reset the schedule: its next job reads every row, and those after it go on from there"
+			}
+		}
 		return nil, &Refused{diags}
 	}
 	bound.Plan = plan

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -35,10 +36,12 @@ spec:
     sink: {use: file, with: {path: "${run.output}"}}
 `
 
-func prepare(t *testing.T) *engine.Prepared {
+func prepare(t *testing.T) *engine.Prepared { return prepareOf(t, counting) }
+
+func prepareOf(t *testing.T, pipeline string) *engine.Prepared {
 	t.Helper()
 	e, err := engine.New(t.Context(), engine.Config{FirstParty: runnertest.Bundle("test"),
-		Catalogue: fstest.MapFS{"counting.yaml": {Data: []byte(counting)}}, NoFiles: true})
+		Catalogue: fstest.MapFS{"counting.yaml": {Data: []byte(pipeline)}}, NoFiles: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +70,23 @@ func TestParameters(t *testing.T) {
 		if _, err := Parameters(p, []byte(body)); !fault.Is(err, CodeRequest) {
 			t.Errorf("%q: %v", body, err)
 		}
+	}
+}
+
+// TestState: a pipeline that keeps state is refused where nobody keeps it, before anything of the customer's is taken;
+// one that keeps none is not asked for any.
+func TestState(t *testing.T) {
+	t.Parallel()
+	p := prepareOf(t, counting+"  columns: [{name: n, type: int64, nullable: false}]\n  state: {cursor: n, overlap: 10}\n")
+	bound, err := (&Binder{}).Bind(t.Context(), Order{Pipeline: p, Sealed: true})
+	if bound != nil || !fault.Is(err, CodeState) || !strings.Contains(fault.From(err).Hint, "schedule") {
+		t.Errorf("%v, %v", bound, err)
+	}
+	o := Order{Pipeline: prepareOf(t, counting), Customer: &customer.Customer{ID: "clinic"}, RunID: "r",
+		State: &engine.State{}}
+	if bound, err := (&Binder{Log: slog.New(slog.DiscardHandler)}).Bind(t.Context(), o); err != nil ||
+		bound.Plan.State != nil {
+		t.Errorf("%v, %v", bound, err)
 	}
 }
 

@@ -242,9 +242,16 @@ func TestLostLease(t *testing.T) {
 		h.until("the other has the stream", time.Minute, func() bool { return other.holding(clinic) != nil })
 		h.practice.write(Entities, "entities-a", "1", "second")
 		h.untilEqual(time.Minute)
-		h.until("the first one has noticed", time.Minute, func() bool { return p.holding(clinic) == nil })
-		if h.receiver.highest[Entities] != 4 {
-			t.Errorf("the document was numbered more than once: %d", h.receiver.highest[Entities])
+		// It notices when it is about to write something that the other has not written before it.
+		written := int64(4)
+		h.until("the first one has noticed", time.Minute, func() bool {
+			h.practice.write(Entities, "entities-a", "1", fmt.Sprint("change ", written))
+			written++
+			h.untilEqual(time.Minute)
+			return p.holding(clinic) == nil
+		})
+		if h.receiver.highest[Entities] != written {
+			t.Errorf("%d documents were numbered up to %d", written, h.receiver.highest[Entities])
 		}
 	})
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"io/fs"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -57,12 +58,14 @@ type Options struct {
 	Listen string
 	// State takes the place of state; paths are relative to the current folder. Empty leaves it.
 	State string
+	// Open opens the document; default os.Open. See document.Loader.
+	Open func(path string) (fs.File, error)
 }
 
 // Load reads a document. The settings are nil when the diagnostics have errors; source gives the document's lines for
 // showing them.
 func Load(ctx context.Context, path string, o Options) (settings *Settings, diags diag.List, source diag.Source) {
-	loader := &document.Loader{}
+	loader := &document.Loader{Open: o.Open}
 	doc, diags := loader.Settings(path, Kind, spec)
 	if doc == nil {
 		return nil, diags, loader.Source

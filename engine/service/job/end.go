@@ -125,7 +125,8 @@ func (h *Held) actor() store.Actor {
 
 // complete has the record name the object, and removes it where the record does not want it.
 func (h *Held) complete(receipt *engine.Receipt) {
-	ending := store.Ending{Event: store.JobCompleted, Progress: h.done(), Result: h.result(receipt), By: h.actor()}
+	ending := store.Ending{Event: store.JobCompleted, Progress: h.done(), Result: h.result(receipt),
+		State: h.newState(receipt), By: h.actor()}
 	ending.Progress = atLeast(ending.Progress, receipt)
 	_, err := h.write(ending)
 	outcome := string(store.JobCompleted)

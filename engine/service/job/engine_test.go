@@ -24,10 +24,10 @@ import (
 	"github.com/cipherstream/cipherstream/sdk/runner/runnertest"
 )
 
-// stages are those of package runnertest, and an encoder whose rows are as wide as is wanted.
+// stages are those of package runnertest, an encoder whose rows are as wide as is wanted, and a source that goes on.
 func stages() sdk.Bundle {
 	b := runnertest.Bundle("test")
-	b.Stages = append(b.Stages, runnertest.Pad())
+	b.Stages = append(b.Stages, runnertest.Pad(), runnertest.Follow())
 	return b
 }
 

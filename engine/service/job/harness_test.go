@@ -54,23 +54,47 @@ spec:
     sink: {use: file, with: {path: "${run.output}"}}
 `
 
+// following goes on where its last run has ended.
+const following = `
+apiVersion: cipherstream/v1
+kind: Pipeline
+metadata: {name: following, class: data}
+spec:
+  parameters:
+    - {name: rows, type: integer, default: 10}
+    - {name: width, type: integer, default: 20}
+    - {name: from_date, type: date}
+  state: {cursor: n, overlap: 2}
+  stages:
+    source: {use: follow, with: {rows: "${params.rows}"}}
+    encoder: {use: pad, with: {width: "${params.width}"}}
+    sink: {use: file, with: {path: "${run.output}"}}
+  columns: [{name: n, type: int64, nullable: false}]
+  drift: ignore
+`
+
 func newEngine() (*engine.Engine, error) {
 	return engine.New(context.Background(), engine.Config{FirstParty: stages(), Args: []string{"serve-test-plugin"},
-		Catalogue: fstest.MapFS{"counting.yaml": {Data: []byte(counting)}}, NoFiles: true})
+		Catalogue: fstest.MapFS{"counting.yaml": {Data: []byte(counting)}, "following.yaml": {Data: []byte(following)}},
+		NoFiles:   true})
 }
 
-// pipeline is prepared once, in the real world: what a run is then does not matter to it.
-var pipeline = sync.OnceValue(func() *engine.Prepared {
+// pipelines are prepared once, in the real world: what a run is then does not matter to them.
+var pipelines = sync.OnceValue(func() map[string]*engine.Prepared {
 	e, err := newEngine()
 	if err != nil {
 		panic(err)
 	}
 	defer e.Close()
-	prepared, diags := e.Prepare("counting")
-	if err := diags.Err(); err != nil {
-		panic(err)
+	all := map[string]*engine.Prepared{}
+	for _, name := range []string{"counting", "following"} {
+		prepared, diags := e.Prepare(name)
+		if err := diags.Err(); err != nil {
+			panic(err)
+		}
+		all[name] = prepared
 	}
-	return prepared
+	return all
 })
 
 // fakeEngine runs what a test says.
@@ -79,10 +103,20 @@ type fakeEngine struct {
 
 	mu   sync.Mutex
 	runs map[string]int // by run
+	last *engine.Plan
 }
 
-func (f *fakeEngine) Prepare(string) (*engine.Prepared, diag.List) { return pipeline(), nil }
-func (f *fakeEngine) Memory(*engine.Plan) int64                    { return 1 }
+func (f *fakeEngine) Prepare(name string) (*engine.Prepared, diag.List) {
+	return pipelines()[name], nil
+}
+func (f *fakeEngine) Memory(*engine.Plan) int64 { return 1 }
+
+// plan is that of the last run.
+func (f *fakeEngine) plan() *engine.Plan {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
 
 func (f *fakeEngine) Run(ctx context.Context, plan *engine.Plan, sink engine.AnySink, o engine.RunOptions) (*engine.Receipt, error) {
 	f.mu.Lock()
@@ -90,6 +124,7 @@ func (f *fakeEngine) Run(ctx context.Context, plan *engine.Plan, sink engine.Any
 		f.runs = map[string]int{}
 	}
 	f.runs[plan.RunID]++
+	f.last = plan
 	n := f.runs[plan.RunID]
 	f.mu.Unlock()
 	run := f.run
@@ -241,6 +276,10 @@ func (r *record) RenewJob(ctx context.Context, l store.Lease, p store.Progress) 
 
 func (r *record) EndJob(ctx context.Context, l store.Lease, e store.Ending) (store.Job, error) {
 	return hooked(r, "end", func() (store.Job, error) { return r.Store.EndJob(ctx, l, e) })
+}
+
+func (r *record) Schedule(ctx context.Context, customer, id string) (store.Schedule, error) {
+	return hooked(r, "schedule", func() (store.Schedule, error) { return r.Store.Schedule(ctx, customer, id) })
 }
 
 func (r *record) RecoverJobs(ctx context.Context) ([]store.Job, error) {
@@ -460,6 +499,6 @@ func (w *world) story(job store.Job) string {
 // bubble runs a test with a time of its own.
 func bubble(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
-	pipeline()
+	pipelines()
 	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
 }

@@ -25,6 +25,7 @@ type Held struct {
 	hurry   chan struct{} // renews at once
 	over    chan struct{} // closed by End
 	kept    chan struct{} // closed when nobody renews any more
+	begun   *begun        // set by the attempt, before its run; nil where no state is kept
 
 	mu       sync.Mutex // guards what follows
 	lost     bool       // the lease

@@ -41,6 +41,8 @@ const (
 	CodeUnserved = "job.unserved"
 	// CodeInternal is the code of a defect.
 	CodeInternal = "job.internal"
+	// CodeScheduleReplaced: the schedule of the job keeps what the job would go on from no more.
+	CodeScheduleReplaced = "job.schedule_replaced"
 	// CodeNoObject: the job has no object, or none any more.
 	CodeNoObject = "job.no_object"
 	// CodeTimeLimit is the code with which the engine ends a run at its limit of time.
@@ -55,6 +57,8 @@ type Record interface {
 	Orders
 	Leases
 	Objects
+	// Schedule is the schedule of a customer: where it stands is where a job of it begins.
+	Schedule(ctx context.Context, customer, id string) (store.Schedule, error)
 	// Clock is the record's own: leases and expiries go by it.
 	Clock(ctx context.Context) (time.Time, error)
 }
@@ -109,6 +113,13 @@ type Buckets interface {
 	Bucket(ctx context.Context, name string) (object.Bucket, error)
 }
 
+// States opens and seals how far the jobs of schedules have come; *schedule.States does.
+type States interface {
+	// Open is the state of a schedule; the zero value where none of its jobs has kept one.
+	Open(of store.Schedule) (engine.State, error)
+	Seal(customer, schedule, epoch string, state *engine.State) ([]byte, error)
+}
+
 // Memory shares memory out among all runs of the process; *admission.Controller does.
 type Memory interface {
 	// Job waits for its turn, as long as ctx lasts.
@@ -122,6 +133,8 @@ type Config struct {
 	Customers Customers
 	Buckets   Buckets
 	Memory    Memory
+	// States are those of schedules whose pipelines keep state. Default no job keeps any.
+	States States
 	// Holder names the process, with something random in it: host, process, digits.
 	Holder string
 	// Public says of an error what customers are told: a code of the API, and a message and a suggestion without anything

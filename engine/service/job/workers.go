@@ -125,9 +125,23 @@ func (m *Manager) bind(h *Held, traceparent string) (*binding.Bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.binder.Bind(h.ctx, binding.Order{Pipeline: pipeline, Customer: c, Parameters: given,
+	order := binding.Order{Pipeline: pipeline, Customer: c, Parameters: given,
 		Sealed: h.job.Encrypted, Lines: h.job.Format == linesFormat, RunID: h.job.ID, StartedAt: m.cfg.Now(),
-		Timeout: m.TimeLimit(pipeline.Document().Metadata.Class), RequestID: h.job.RequestID, Traceparent: traceparent})
+		Timeout: m.TimeLimit(pipeline.Document().Metadata.Class), RequestID: h.job.RequestID, Traceparent: traceparent}
+	if pipeline.Document().State == nil || h.job.Schedule == "" || m.cfg.States == nil {
+		return m.binder.Bind(h.ctx, order)
+	}
+	begun, err := m.begin(h)
+	if err != nil {
+		return nil, err
+	}
+	order.State = &begun.state
+	bound, err := m.binder.Bind(h.ctx, order)
+	if err == nil {
+		begun.plan = bound.Plan
+		h.begun = begun
+	}
+	return bound, err
 }
 
 // UnservedTime is how long a job waits for a process that knows its customer. One of a customer that is out of service waits

@@ -296,7 +296,11 @@ func TestHostileServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			port := listen(t, c.serve)
-			s := sender(t, Config{Port: port, TLS: c.tls, Roots: pool, Timeout: 500 * time.Millisecond, Username: user(c.tls), Password: config.NewSecret(user(c.tls))})
+			timeout := 20 * time.Second
+			if c.code == CodeTimeout || c.code == CodeRefused { // it hangs behind that
+				timeout = 500 * time.Millisecond
+			}
+			s := sender(t, Config{Port: port, TLS: c.tls, Roots: pool, Timeout: timeout, Username: user(c.tls), Password: config.NewSecret(user(c.tls))})
 			o := s.Send(t.Context(), delivery("job.failed", failedJob))
 			if o.Verdict != c.want || o.Code != c.code || o.Duration > 10*time.Second || strings.Contains(o.Message, "secret") {
 				t.Errorf("got %+v; want %s %s", o, c.want, c.code)

@@ -30,6 +30,7 @@ func (s *Scheduler) Put(ctx context.Context, id string, spec Spec, by store.Acto
 func (s *Scheduler) put(ctx context.Context, id string, spec Spec, document bool, by store.Actor) (store.Schedule, error) {
 	put := spec.schedule()
 	put.ID, put.Document = id, document
+	put.State.Epoch = rand.Text()
 	now, err := s.cfg.Record.Clock(ctx)
 	if err != nil {
 		return put, err
@@ -50,8 +51,16 @@ func (s *Scheduler) put(ctx context.Context, id string, spec Spec, document bool
 		put.NextTick = c.Next(now)
 		put.DueAt = dueAt(put.ID, put.Jitter, put.NextTick)
 	}
-	return s.cfg.Record.PutSchedule(ctx, put, store.Audit{At: now, Who: by.Who, What: what, Customer: put.Customer, From: by.From,
-		RequestID: by.RequestID, Outcome: "ok", Details: map[string]string{"schedule": put.ID, "name": put.Name, "procedure": put.Procedure}})
+	audit := audited(what, put, now, by)
+	audit.Details["procedure"] = put.Procedure
+	return s.cfg.Record.PutSchedule(ctx, put, audit)
+}
+
+// audited is what the audit says of a change of a schedule.
+func audited(what string, of store.Schedule, at time.Time, by store.Actor) store.Audit {
+	return store.Audit{At: at, Who: by.Who, What: what, Customer: of.Customer, From: by.From, RequestID: by.RequestID,
+		Outcome: "ok",
+		Details: map[string]string{"schedule": of.ID, "name": of.Name}}
 }
 
 // zoneOf is the zone of a customer's practice, or UTC.
@@ -77,8 +86,16 @@ func (s *Scheduler) Delete(ctx context.Context, of store.Schedule, by store.Acto
 	if err != nil {
 		return err
 	}
-	return s.cfg.Record.DeleteSchedule(ctx, of.Customer, of.ID, store.Audit{At: now, Who: by.Who, What: "schedule.delete", Customer: of.Customer,
-		From: by.From, RequestID: by.RequestID, Outcome: "ok", Details: map[string]string{"schedule": of.ID, "name": of.Name}})
+	return s.cfg.Record.DeleteSchedule(ctx, of.Customer, of.ID, audited("schedule.delete", of, now, by))
+}
+
+// Reset has a schedule begin anew, with its window and its state: its next job reads what its first one did.
+func (s *Scheduler) Reset(ctx context.Context, of store.Schedule, by store.Actor) (store.Schedule, error) {
+	now, err := s.cfg.Record.Clock(ctx)
+	if err != nil {
+		return of, err
+	}
+	return s.cfg.Record.ResetSchedule(ctx, of.Customer, of.ID, audited("schedule.reset", of, now, by))
 }
 
 // tries is how often an order to run at once is made anew, because the schedule has become another in the meantime.

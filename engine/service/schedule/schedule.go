@@ -41,6 +41,7 @@ type Record interface {
 	Schedule(ctx context.Context, customer, id string) (store.Schedule, error)
 	PutSchedule(ctx context.Context, s store.Schedule, audit store.Audit) (store.Schedule, error)
 	DeleteSchedule(ctx context.Context, customer, id string, audit store.Audit) error
+	ResetSchedule(ctx context.Context, customer, id string, audit store.Audit) (store.Schedule, error)
 	DueSchedules(ctx context.Context, most int) ([]store.Schedule, error)
 	SettleSchedules(ctx context.Context, most int) (int, error)
 	Tick(ctx context.Context, t store.Tick) (job store.Job, done bool, err error)

@@ -102,6 +102,8 @@ type Job struct {
 	FromDate, ToDate, Modifier    string // as they were given, for lists
 	WebhookURL                    string
 	RequestID, KeyID, From, Trace string // whose order it was, and from where: request, bearer key, address, traceparent
+	// Schedule has made the job, when its states were of StateEpoch; empty is none.
+	Schedule, StateEpoch string
 
 	// Times are of the record's clock; zero is not yet.
 	CreatedAt, StartedAt, CompletedAt, UpdatedAt time.Time
@@ -196,7 +198,9 @@ type Ending struct {
 	Delay    time.Duration
 	Progress Progress
 	Result   Result // of JobCompleted
-	By       Actor
+	// State is that of the job's schedule from now on, of JobCompleted; nil leaves it. See Step.KeepState.
+	State *NewState
+	By    Actor
 }
 
 // Renewal is what a worker learns when it renews.

@@ -51,6 +51,29 @@ type Schedule struct {
 	// NextSince is where the window of the next job begins, before its overlap: of the last job that completed; while there
 	// is none, of the first one that was made, so that nothing is lost when that fails.
 	NextSince string
+	// State is how far its jobs have come, where their pipeline keeps that.
+	State ScheduleState
+}
+
+// ScheduleState says how far the jobs of a schedule have come. Revision, Sealed, Job and SavedAt are the record's.
+type ScheduleState struct {
+	// Epoch names what the states are of. A schedule that covers other rows than before has a new one, and jobs that were
+	// made in another neither begin with the state nor replace it.
+	Epoch string
+	// Revision grows with every change. A job replaces the state that it began with, and no other.
+	Revision int64
+	// Sealed is the state, as who runs jobs has sealed it; empty is that none of them has kept one.
+	Sealed []byte
+	// Job is the one that came so far, and SavedAt when it had completed.
+	Job     string
+	SavedAt time.Time
+}
+
+// NewState is what a job that has completed makes of the state of its schedule.
+type NewState struct {
+	// From is the revision of the state that the job began with.
+	From   int64
+	Sealed []byte
 }
 
 // Overlap says what happens at a tick while the job of one before has not ended.
@@ -113,11 +136,12 @@ type ScheduleStep struct {
 }
 
 // PutScheduleStep makes a schedule, or replaces one. What has become of it stays: its ticks where they are the same, and its
-// window where it covers the same.
+// window and state where it covers the same. Where it does not they begin anew, in the epoch that s has.
 func PutScheduleStep(before *Schedule, s Schedule, at Moment) (Schedule, error) {
 	now := instant(at.Now)
 	s.NextTick, s.DueAt = instant(s.NextTick), instant(s.DueAt)
 	s.LastTick, s.LastJob, s.LastOutcome, s.Settled, s.NextSince = time.Time{}, "", "", true, ""
+	s.State = ScheduleState{Epoch: s.State.Epoch}
 	if before == nil {
 		s.CreatedAt, s.UpdatedAt = now, now
 		return s, nil
@@ -133,10 +157,19 @@ func PutScheduleStep(before *Schedule, s Schedule, at Moment) (Schedule, error) 
 	if s.Cron == before.Cron && s.Zone == before.Zone && s.Jitter == before.Jitter && s.Enabled == before.Enabled {
 		s.NextTick, s.DueAt = before.NextTick, before.DueAt
 	}
-	if s.Window && before.Window && s.Procedure == before.Procedure && bytes.Equal(covered(s.Request), covered(before.Request)) {
-		s.Settled, s.NextSince = before.Settled, before.NextSince
+	if s.Window == before.Window && s.Procedure == before.Procedure && bytes.Equal(covered(s.Request),
+		covered(before.Request)) {
+		s.Settled, s.NextSince, s.State = before.Settled, before.NextSince, before.State
 	}
 	return s, nil
+}
+
+// ResetScheduleStep has a schedule begin anew: what its next job reads is what its first one did. A job that runs
+// meanwhile ends as it would, and neither its window nor its state counts.
+func ResetScheduleStep(s Schedule) Schedule {
+	s.NextSince = ""
+	s.State = ScheduleState{Epoch: s.State.Epoch, Revision: s.State.Revision + 1}
+	return s
 }
 
 // deliveryFields say how rows are delivered, and not which.
@@ -161,13 +194,13 @@ func covered(request []byte) []byte {
 }
 
 // SettleStep is the schedule when it is known how its last job has ended. Of a job that is no longer listed it is not, and
-// the window stays where it was.
+// the window stays where it was. One that was reset since has none.
 func SettleStep(s Schedule, last *Job) (after Schedule, changed bool) {
 	if s.Settled || last != nil && !last.Status.Ended() {
 		return s, false
 	}
 	s.Settled = true
-	if s.Window && last != nil && last.Status == Completed {
+	if s.Window && s.NextSince != "" && last != nil && last.Status == Completed {
 		var manifest struct {
 			NextSince string `json:"next_since"`
 		}
@@ -217,6 +250,9 @@ func TickStep(s Schedule, t Tick, last *Job, at Moment) (ScheduleStep, error) {
 	var run string
 	if job != nil {
 		outcome, run = OutcomeJob, job.Job.ID
+		made := *job
+		made.Job.Schedule, made.Job.StateEpoch = s.ID, s.State.Epoch
+		job = &made
 		s.LastJob, s.Settled = run, false
 		if s.NextSince == "" {
 			s.NextSince = t.Since

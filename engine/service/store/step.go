@@ -23,6 +23,8 @@ type Step struct {
 	Outbox *OutboxEvent
 	// Leftovers are set when a run ends that did not complete.
 	Leftovers []Leftover
+	// Schedule is that of the job where its state is another now, and nil otherwise.
+	Schedule *Schedule
 }
 
 // Moment is what a record's clock says.
@@ -50,6 +52,7 @@ func CreateStep(n NewJob, at Moment) Step {
 		Format: ordered.Format, Compression: ordered.Compression, Encrypted: ordered.Encrypted,
 		FromDate: ordered.FromDate, ToDate: ordered.ToDate, Modifier: ordered.Modifier, WebhookURL: ordered.WebhookURL,
 		RequestID: ordered.RequestID, KeyID: ordered.KeyID, From: ordered.From, Trace: ordered.Trace,
+		Schedule: ordered.Schedule, StateEpoch: ordered.StateEpoch,
 		CreatedAt: now, UpdatedAt: now, Transition: 1, Progress: ordered.Progress,
 	}
 	j.Bucket = ordered.Bucket
@@ -124,6 +127,26 @@ func EndStep(j Job, e Ending, at Moment) (Step, error) {
 			Leftover{Job: j.ID, Customer: j.Customer, Bucket: e.Result.Bucket, Since: s.Job.UpdatedAt.Add(later)})
 	}
 	return s, nil
+}
+
+// KeepState has the step of a job that is completed replace the state of its schedule, which is nil where there is none
+// any more. A state that another job has kept since this one began stays, and so does one that was reset, or is of
+// another epoch: what this job has delivered is delivered again, and nothing is left out.
+func (s *Step) KeepState(of *Schedule, n NewState) {
+	if of == nil || of.Customer != s.Job.Customer || of.State.Epoch != s.Job.StateEpoch || of.State.Revision != n.From {
+		s.Audit.Details["state"] = "superseded"
+		return
+	}
+	after := *of
+	after.State.Revision, after.State.Sealed, after.State.Job, after.State.SavedAt = n.From+1, n.Sealed, s.Job.ID,
+		s.Job.CompletedAt
+	s.Schedule = &after
+	s.Audit.Details["state"] = "kept"
+}
+
+// KeepsState reports whether an ending has its job replace the state of its schedule.
+func (j Job) KeepsState(e Ending) bool {
+	return e.Event == JobCompleted && e.State != nil && j.Schedule != ""
 }
 
 // LostStep is what becomes of a job whose lease is over.

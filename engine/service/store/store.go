@@ -5,7 +5,8 @@
 // change of a job or of a delivery comes to: the interfaces stand in the packages that use the record, the record
 // itself in store/sqlite and store/mysql, its twin for tests in store/memory, and what all of them have to do in
 // store/storetest. No row of a customer's data ever passes through the record, and no secret in the clear: of a bearer
-// key it has the SHA-256, of a sealing key, of a webhook's secrets and of its headers a sealed text.
+// key it has the SHA-256, of a sealing key, of a webhook's secrets and of its headers a sealed text, and of how far a
+// schedule's jobs have come, too.
 //
 // Every change is whole, and on disk, when its method returns without an error, and its audit row is part of it. A
 // method that returns an error has changed nothing, but for CodeFailed and CodeClosed, of which it is not known.

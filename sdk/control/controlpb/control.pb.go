@@ -593,8 +593,14 @@ type Peer struct {
 	Welcome []byte `protobuf:"bytes,3,opt,name=welcome,proto3" json:"welcome,omitempty"`
 	// How long to wait for an answer; 0 is for ever, as somebody debugs the other side.
 	PatienceNanoseconds int64 `protobuf:"varint,4,opt,name=patience_nanoseconds,json=patienceNanoseconds,proto3" json:"patience_nanoseconds,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Between two processes of the host's own program only: behind its answer the reader sends memory for the bodies of
+	// batches. A plugin is never asked to.
+	Memory bool `protobuf:"varint,5,opt,name=memory,proto3" json:"memory,omitempty"`
+	// To a writer: the reader may say that it needs no more batches, for a filter is at the other end or behind it. Where this is
+	// false, a writer that listens for the word fails on it.
+	MayFinish     bool `protobuf:"varint,6,opt,name=may_finish,json=mayFinish,proto3" json:"may_finish,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Peer) Reset() {
@@ -653,6 +659,20 @@ func (x *Peer) GetPatienceNanoseconds() int64 {
 		return x.PatienceNanoseconds
 	}
 	return 0
+}
+
+func (x *Peer) GetMemory() bool {
+	if x != nil {
+		return x.Memory
+	}
+	return false
+}
+
+func (x *Peer) GetMayFinish() bool {
+	if x != nil {
+		return x.MayFinish
+	}
+	return false
 }
 
 type Stage struct {
@@ -2457,12 +2477,15 @@ const file_sdk_control_controlpb_control_proto_rawDesc = "" +
 	"input_peer\x18\a \x01(\v2\x1c.cipherstream.plugin.v1.PeerR\tinputPeer\x12=\n" +
 	"\voutput_peer\x18\b \x01(\v2\x1c.cipherstream.plugin.v1.PeerR\n" +
 	"outputPeer\x12 \n" +
-	"\vtraceparent\x18\t \x01(\tR\vtraceparent\"{\n" +
+	"\vtraceparent\x18\t \x01(\tR\vtraceparent\"\xb2\x01\n" +
 	"\x04Peer\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x03R\x03pid\x12\x14\n" +
 	"\x05hello\x18\x02 \x01(\fR\x05hello\x12\x18\n" +
 	"\awelcome\x18\x03 \x01(\fR\awelcome\x121\n" +
-	"\x14patience_nanoseconds\x18\x04 \x01(\x03R\x13patienceNanoseconds\"[\n" +
+	"\x14patience_nanoseconds\x18\x04 \x01(\x03R\x13patienceNanoseconds\x12\x16\n" +
+	"\x06memory\x18\x05 \x01(\bR\x06memory\x12\x1d\n" +
+	"\n" +
+	"may_finish\x18\x06 \x01(\bR\tmayFinish\"[\n" +
 	"\x05Stage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +

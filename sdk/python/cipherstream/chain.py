@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import os
 import threading
 import time
 from typing import Any, Callable, Iterable
@@ -36,6 +38,10 @@ class Stall:
         with self._lock:
             self._call, self._ran, self._looked = before, 0.0, time.monotonic()
 
+    def running(self) -> str | None:
+        with self._lock:
+            return self._call
+
     def stalled(self) -> str | None:
         """The stage that has run for too long. A pause of the whole process counts for a second at most."""
         with self._lock:
@@ -52,28 +58,37 @@ class Node:
     def __init__(self, stage: Any, context: Context, stall: Stall) -> None:
         self.stage, self.context, self._stall = stage, context, stall
         self.next: Any = None
+        self._called: Any = None  # the code of the author's method that was called last
 
     def call(self, method: Callable[..., Any], *args: Any) -> Any:
-        """Calls the author's code: what goes wrong there names the stage."""
+        """Calls the author's code, which computes and must come back soon."""
         before = self._stall.enter(self.context.stage)
+        try:
+            return self.wait(method, *args)
+        finally:
+            self._stall.leave(before)
+
+    def wait(self, method: Callable[..., Any], *args: Any) -> Any:
+        """The same of a call that may wait for others, a server for instance: that is no stall. What goes wrong names the stage."""
+        self._called = getattr(method, "__code__", self._called)
         try:
             return method(*args)
         except BaseException as e:
             raise fault_of(e, self.context.stage) from None
-        finally:
-            self._stall.leave(before)
 
     def optional(self, name: str) -> Any:
         return getattr(self.stage, name, None)
 
     def wrong(self, what: str) -> Fault:
-        return Fault("plugin.contract", "plugin", what, stage=self.context.stage)
+        code = self._called
+        where = f" (at {os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else ""
+        return Fault("plugin.contract", "plugin", what + where, stage=self.context.stage)
 
     def batch_of(self, given: Any, schema: pa.Schema) -> pa.RecordBatch:
         if not isinstance(given, pa.RecordBatch):
             raise self.wrong(f"the stage gave a {type(given).__name__} instead of a pyarrow.RecordBatch")
         if not given.schema.equals(schema):
-            raise self.wrong("the stage gave a batch with other columns than it had said")
+            raise self.wrong(f"the stage gave a batch with the columns {columns_of(given.schema)}; it had said {columns_of(schema)}")
         return given if given.schema.equals(schema, check_metadata=True) else given.replace_schema_metadata(schema.metadata)
 
     def schema_of(self, given: Any) -> pa.Schema:
@@ -90,6 +105,10 @@ class Node:
         return bytes(given)
 
 
+def columns_of(schema: pa.Schema) -> str:
+    return ", ".join(f"{f.name} ({f.type}{'' if f.nullable else ', not null'})" for f in schema) or "none"
+
+
 class SourceNode(Node):
     """The stage that rows come from."""
 
@@ -101,11 +120,11 @@ class SourceNode(Node):
 
     def run(self, opened: Callable[[pa.Schema, int], None], check: Callable[[], None]) -> None:
         try:
-            schema = self.schema_of(self.call(self.stage.open))
+            schema = self.schema_of(self.wait(self.stage.open))
             opened(schema, int(self.optional("estimated_rows") or 0))
             self.next.begin(schema)
-            batches = iter(self.call(self.stage.batches))
-            while (given := self._following(batches)) is not None:
+            batches = iter(self.wait(self.stage.batches))
+            while (given := self.wait(next, batches, None)) is not None:
                 batch, position = given if isinstance(given, At) else (given, None)
                 batch = self.batch_of(batch, schema)
                 if position is not None and len(position.encode()) > MOST_POSITION:
@@ -118,14 +137,7 @@ class SourceNode(Node):
             self.next.finish()
         finally:
             if close := self.optional("close"):
-                self.call(close)
-
-    def _following(self, batches: Any) -> Any:
-        # A source waits for others: that is no stall.
-        try:
-            return next(batches, None)
-        except BaseException as e:
-            raise fault_of(e, self.context.stage) from None
+                self.wait(close)
 
 
 def parts(batch: pa.RecordBatch, most_rows: int) -> Iterable[tuple[pa.RecordBatch, bool]]:
@@ -151,7 +163,8 @@ class FilterNode(Node):
     def put(self, batch: pa.RecordBatch, position: str | None) -> None:
         given = self.call(self.stage.apply, batch) if batch.num_rows else None
         if self._keeps and batch.num_rows and (given is None or given.num_rows != batch.num_rows):
-            raise self.wrong("the filter says that it keeps every row, and gave another number of them")
+            made = 0 if given is None else given.num_rows
+            raise self.wrong(f"the filter says that it keeps every row, and made {made} of {batch.num_rows}")
         if self._holds:
             self._waiting, position = position or self._waiting, None
         if given is not None:
@@ -242,28 +255,28 @@ class SinkNode(Node):
 
     @property
     def takes_rows(self) -> bool:
-        return self.stage.manifest.shape_in == "table"
+        return bool(self.stage.manifest.shape_in == "table")
 
     def begin(self, schema: pa.Schema) -> None:
-        self.call(self.stage.open, schema)
+        self.wait(self.stage.open, schema)
 
     def begin_stream(self, shape: str, media: Media) -> None:
-        self.call(self.stage.open, media)
+        self.wait(self.stage.open, media)
 
     def put(self, batch: pa.RecordBatch, position: str | None) -> None:
-        self.call(self.stage.write, batch, position)
+        self.wait(self.stage.write, batch, position)
         self.rows += batch.num_rows
 
-    def put_stream(self, values: list[bytes]) -> None:
+    def put_stream(self, values: list[builtins.bytes]) -> None:
         if data := b"".join(values):
-            self.call(self.stage.write, data)
+            self.wait(self.stage.write, data)
             self.bytes += len(data)
 
     def finish(self) -> None:
         pass
 
     def commit(self) -> Receipt:
-        receipt = self.call(self.stage.commit)
+        receipt = self.wait(self.stage.commit)
         if not isinstance(receipt, Receipt):
             raise self.wrong("commit of a sink gives a Receipt")
         return receipt
@@ -271,7 +284,7 @@ class SinkNode(Node):
     def abort(self) -> None:
         if not self._over:
             self._over = True
-            self.call(self.stage.abort)
+            self.wait(self.stage.abort)
 
 
 class OutputNode:
@@ -300,7 +313,7 @@ class OutputNode:
             self._check()
             self._output.write(part, position if last else None)
 
-    def put_stream(self, values: list[bytes]) -> None:
+    def put_stream(self, values: list[builtins.bytes]) -> None:
         if self._shape == "bytes":
             whole = b"".join(values)
             values = [whole[at:at + MOST_PIECE] for at in range(0, len(whole), MOST_PIECE)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Mapping
+from typing import Mapping, Sequence
 
 from . import control_pb2 as pb
 
@@ -48,12 +48,28 @@ def fault_of(error: BaseException, stage: str = "") -> Fault:
         error.stage = error.stage or stage
         return error
     frames = traceback.extract_tb(error.__traceback__)
-    authored = [f for f in frames if not os.path.abspath(f.filename).startswith(_OWN + os.sep)]
-    # The last line of the author's own, rather than one of a library that it has called.
-    own = [f for f in authored if "site-packages" not in f.filename and os.sep + "lib" + os.sep not in f.filename] or authored
-    where = f" at {os.path.basename(own[-1].filename)}:{own[-1].lineno}" if own else ""
+    place = place_of([(f.filename, f.lineno or 0) for f in frames])
+    where = f" at {place}" if place else ""
     kind = type(error).__name__
     trail = "".join(f"\n  {f.filename}:{f.lineno} in {f.name}" for f in frames)
     print(f"unexpected {kind} in stage {stage or '(none)'}{trail}", file=sys.stderr, flush=True)
     return Fault("plugin.panic", "plugin", f"the plugin's code raised {kind}{where}", stage=stage,
                  hint="the log says which calls led there")
+
+
+def place_of(lines: Sequence[tuple[str, int]]) -> str:
+    """The last line of the author's own among the lines of calls, rather than one of a library that it has called."""
+    authored = [(file, line) for file, line in lines if not os.path.abspath(file).startswith(_OWN + os.sep)]
+    own = [(file, line) for file, line in authored
+           if "site-packages" not in file and os.sep + "lib" + os.sep not in file and not file.startswith("<")] or authored
+    return f"{os.path.basename(own[-1][0])}:{own[-1][1]}" if own else ""
+
+
+def place_of_thread(thread: int | None) -> str:
+    """The line of the author's own at which a thread is."""
+    frame = sys._current_frames().get(thread or 0)
+    lines = []
+    while frame is not None:
+        lines.append((frame.f_code.co_filename, frame.f_lineno))
+        frame = frame.f_back
+    return place_of(lines[::-1])

@@ -364,6 +364,14 @@ def stream_schema(shape: str, media: Media) -> pa.Schema:
     return pa.schema([pa.field(shape, pa.binary(), nullable=False)], metadata={SHAPE: shape.encode(), MEDIA: text.encode()})
 
 
+def message_of_media(m: Media) -> pb.Media:
+    return pb.Media(type=m.type, extension=m.extension, content_encoding=m.content_encoding, sealed=m.sealed)
+
+
+def media_of_message(m: pb.Media) -> Media:
+    return Media(m.type, m.extension, m.content_encoding, m.sealed)
+
+
 def pieces(column: pa.Array) -> bytes:
     """The values of a binary column, end to end."""
     return b"".join(column.to_pylist())

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Callable, NoReturn
 
 import grpc
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from . import attach
 from . import control_pb2 as pb
 from .fault import Fault, fault_of
 from .session import Session
@@ -42,6 +44,7 @@ def serve(*stages: type, name: str, version: str, network: bool = False) -> NoRe
         if not hasattr(cls, "manifest"):
             raise TypeError(f"{cls.__name__} is no stage: it needs a decorator, such as @filter")
     env = os.environ
+    run = attach.attach(env[attach.PATH], name) if env.get(attach.PATH) else None
     if env.get("CIPHERSTREAM_PLUGIN") != COOKIE:
         print(f"{name} is a CipherStream plugin (version {version}). It is started by cipherstream, not by hand.", file=sys.stderr)
         sys.exit(2)
@@ -53,7 +56,11 @@ def serve(*stages: type, name: str, version: str, network: bool = False) -> NoRe
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, lambda *_: None)
     session = Session(stages)
-    _watch_lifeline(env.get("CIPHERSTREAM_LIFELINE", ""), session)
+    if run is None:
+        _watch_lifeline(env.get("CIPHERSTREAM_LIFELINE", ""), session)
+    else:
+        attach.interruptible()
+        _watch(partial(run.recv, 1), partial(_leave, name), session)
     over = threading.Event()
     server = grpc.server(ThreadPoolExecutor(THREADS), options=[
         ("grpc.max_receive_message_length", MOST_MESSAGE), ("grpc.max_send_message_length", MOST_MESSAGE), ("grpc.so_reuseport", 0)])
@@ -66,12 +73,28 @@ def serve(*stages: type, name: str, version: str, network: bool = False) -> NoRe
         sys.exit(1)
     server.start()
     certificate = base64.b64encode(der).decode().rstrip("=")
-    print(CORE_VERSION, PROTOCOL_VERSION, "unix", path, "grpc", certificate, sep="|", flush=True)
+    handshake = "|".join((str(CORE_VERSION), str(PROTOCOL_VERSION), "unix", path, "grpc", certificate))
+    if run is None:
+        print(handshake, flush=True)
+    else:
+        run.sendall(f"{handshake}\n".encode())
     over.wait()
     session.end(1.0)
     server.stop(0.5).wait(1.0)
+    if run is not None:
+        _leave(name)
     sys.stdout.flush()
     os._exit(0)  # whatever threads the stages have left
+
+
+_leaving = threading.Lock()  # taken once, and never given back
+
+
+def _leave(name: str) -> None:
+    """Ends a process that was attached, whatever a debugger still holds."""
+    _leaving.acquire()
+    print(f"{name}: the run has ended", file=sys.stderr, flush=True)
+    os._exit(0)
 
 
 def _watch_lifeline(descriptor: str, session: Session) -> None:
@@ -80,15 +103,19 @@ def _watch_lifeline(descriptor: str, session: Session) -> None:
         return
     fd = int(descriptor)
     os.set_inheritable(fd, False)
+    _watch(partial(os.read, fd, 1), partial(os._exit, 3), session)
 
+
+def _watch(read: Callable[[], bytes], leave: Callable[[], object], session: Session) -> None:
+    """Ends what a run has begun, and the process, at the end of what is read: the host is gone."""
     def watch() -> None:
         try:
-            while os.read(fd, 1):
+            while read():
                 pass
         except OSError:
             pass
         session.end(LAST_WORDS)
-        os._exit(3)
+        leave()
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
@@ -150,6 +177,7 @@ def _plugin_service(stages: Any, name: str, version: str, network: bool, session
 
     return grpc.method_handlers_generic_handler("cipherstream.plugin.v1.Plugin", {
         "Describe": _unary(describe, pb.DescribeRequest, pb.DescribeResponse),
+        "Check": _unary(session.check, pb.CheckRequest, pb.CheckResponse),
         "Open": _unary(open_, pb.OpenRequest, pb.OpenResponse),
         "Start": grpc.unary_stream_rpc_method_handler(start, request_deserializer=pb.StartRequest.FromString,
                                                       response_serializer=pb.Event.SerializeToString),

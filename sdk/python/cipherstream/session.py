@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import resource
 import sys
@@ -13,8 +14,9 @@ from typing import Any, Callable, Iterator, Sequence
 import pyarrow as pa
 
 from . import chain, control_pb2 as pb
-from .fault import Fault, cancelled, fault_of
-from .link import Input, Listener, Stop, answered, connect
+from .check import check
+from .fault import Fault, cancelled, fault_of, place_of_thread
+from .link import Input, Listener, Stop, answered, connect, message_of_media
 from .setting import parse
 from .stage import Context, Media, Receipt, Resource, details_of
 
@@ -25,6 +27,26 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 def plain(code: str, message: str) -> Fault:
     return Fault(code, "internal", message)
+
+
+def _at(thread: threading.Thread) -> str:
+    place = place_of_thread(thread.ident)
+    return f" (at {place})" if place else ""
+
+
+def memory_limit() -> int:
+    """The process's memory limit in bytes, of which the host tells a part; 0 without one."""
+    text = os.environ.get("GOMEMLIMIT", "")
+    return int(text) // 3 * 4 if text.isdigit() else 0
+
+
+def resident() -> int:
+    """Resident memory in bytes; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 class _Events(logging.Handler):
@@ -105,6 +127,7 @@ class Session:
         self._rows = 0
         self._told: str | None = None
         self._stall = chain.Stall(0)
+        self._full = False
 
     # Open
 
@@ -154,7 +177,8 @@ class Session:
                 return
             self._started = True
         result: queue.SimpleQueue[Fault | None] = queue.SimpleQueue()
-        threading.Thread(target=lambda: result.put(self._execute()), name="stages", daemon=True).start()
+        stages = threading.Thread(target=lambda: result.put(self._execute()), name="stages", daemon=True)
+        stages.start()
         failure: Fault | None = None
         beat = time.monotonic()
         while not self._over.is_set():
@@ -169,8 +193,12 @@ class Session:
                     self.cancel()
                 if stalled := self._stall.stalled():
                     # The thread cannot be stopped: the host ends the process.
-                    failure = Fault("plugin.stalled", "plugin", f"a batch took longer than {self._stall.most:g}s", stage=stalled)
+                    failure = Fault("plugin.stalled", "plugin",
+                                    f"one call of the stage has taken more than {self._stall.most:g}s{_at(stages)}", stage=stalled,
+                                    hint="this is a defect of the stage, or a batch that is too much for it; "
+                                         "limits.stall of the pipeline gives it longer")
                     break
+                self._watch_memory(stages)
         failure = failure or result.get()
         while not self._events.queue.empty():
             yield self._events.queue.get()
@@ -178,6 +206,15 @@ class Session:
             yield pb.Event(fault=failure.message_of(), account=self._account())
         else:
             yield pb.Event(finished=self._account())
+
+    def _watch_memory(self, stages: threading.Thread) -> None:
+        """Says once where the stages are when memory runs out: the host ends the process soon, and shows its last lines."""
+        limit = memory_limit()
+        if self._full or limit == 0 or (used := resident()) < limit * 0.7:
+            return
+        self._full = True
+        print(f"{used >> 20} MiB of memory are used, of at most {limit >> 20}; stage {self._stall.running() or '(none)'} is running{_at(stages)}",
+              file=sys.stderr, flush=True)
 
     def _progress(self) -> Iterator[pb.Event]:
         account = self._account()
@@ -290,7 +327,7 @@ class Session:
                 raise plain("control.order", "Commit comes once, after Prepared")
             self._prepared = False
         try:
-            receipt = self._nodes[-1].commit()
+            receipt: Receipt = self._nodes[-1].commit()
         except BaseException as e:
             failure = fault_of(e)
             self._commit.put(failure)
@@ -324,6 +361,10 @@ class Session:
     def acknowledge(self, number: int) -> None:
         self._announced.acknowledge(number)
 
+    def check(self, request: pb.CheckRequest) -> pb.CheckResponse:
+        """Says what is wrong with one stage before it runs."""
+        return check(lambda: self._make(request.stage, request.run_id, request.dir, "")[0], request)
+
     def undo(self, request: pb.UndoRequest) -> list[Fault | None]:
         """Ends what another process had announced: a fault for each resource that could not be."""
         outcomes: list[Fault | None] = []
@@ -354,8 +395,7 @@ class Session:
             account.counters.update(details_of(dict(node.context.counters), node.context.stage))
             account.facts.update(details_of(dict(node.context.facts), node.context.stage))
             if isinstance(node, (chain.EncoderNode, chain.BytesNode)) and isinstance(getattr(node, "media", None), Media):
-                m = node.media
-                account.media.CopyFrom(pb.Media(type=m.type, extension=m.extension, content_encoding=m.content_encoding, sealed=m.sealed))
+                account.media.CopyFrom(message_of_media(node.media))
             if isinstance(node, chain.EncoderNode):
                 account.encoded_rows = node.rows
                 if node.bytes:

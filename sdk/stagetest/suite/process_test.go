@@ -258,7 +258,7 @@ func TestForeignProcesses(t *testing.T) {
 		t.Run("it "+test.breach, func(t *testing.T) {
 			t.Parallel()
 			start := func(context.Context, string) (suite.Running, error) { return &foreign{breach: test.breach}, nil }
-			o := suite.Options{Patience: 20 * time.Second}
+			o := options(filterOf(""))
 			if test.breach == "never ends" {
 				o.Patience = 2 * time.Second
 			}

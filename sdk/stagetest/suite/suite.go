@@ -109,6 +109,8 @@ type Result struct {
 	// Cases is how many inputs were tried, and Refusals how many of them were refused.
 	Cases    int `json:"cases"`
 	Refusals int `json:"refusals"`
+	// Rule says which calls the check makes and what the stage owes it then, where it has failed.
+	Rule string `json:"rule,omitempty"`
 	// Details say what went wrong, what was refused or why the check was skipped.
 	Details []string `json:"details,omitempty"`
 }
@@ -136,7 +138,7 @@ func (c Check) Run(ctx context.Context) Result {
 	r := &p.result
 	switch {
 	case len(p.failures) > 0:
-		r.Status, r.Details = Failed, p.failures
+		r.Status, r.Rule, r.Details = Failed, rules[c.Name], p.failures
 	case p.skipped != "":
 		r.Status, r.Details = Skipped, []string{p.skipped}
 	case r.Cases > 0 && r.Refusals == r.Cases:

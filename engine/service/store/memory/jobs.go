@@ -245,6 +245,12 @@ func (s *Store) EndJob(ctx context.Context, l store.Lease, e store.Ending) (ende
 		if err != nil {
 			return err
 		}
+		if j.KeepsState(e) {
+			of := s.schedules[j.Schedule]
+			if step.KeepState(of, *e.State); step.Schedule != nil {
+				*of = copied(*step.Schedule)
+			}
+		}
 		s.write(j, step)
 		ended = clone(j.Job)
 		return nil

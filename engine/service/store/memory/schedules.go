@@ -18,7 +18,7 @@ func (s *Store) schedule(customer, id string) (*store.Schedule, error) {
 }
 
 func copied(s store.Schedule) store.Schedule {
-	s.Request = bytes.Clone(s.Request)
+	s.Request, s.State.Sealed = bytes.Clone(s.Request), bytes.Clone(s.State.Sealed)
 	return s
 }
 
@@ -66,9 +66,8 @@ func (s *Store) PutSchedule(ctx context.Context, put store.Schedule, audit store
 				return fault.New(store.CodeExists, fault.Usage, "there is a schedule %q already", put.Name)
 			}
 		}
-		after = next
-		kept := copied(after)
-		s.schedules[put.ID] = &kept
+		after = copied(next)
+		s.schedules[put.ID] = &next
 		return nil
 	})
 	return after, err
@@ -83,6 +82,20 @@ func (s *Store) DeleteSchedule(ctx context.Context, customer, id string, audit s
 		}
 		return err
 	})
+}
+
+// ResetSchedule has a schedule begin anew.
+func (s *Store) ResetSchedule(ctx context.Context, customer, id string, audit store.Audit) (after store.Schedule,
+	err error) {
+	err = s.do(ctx, false, []store.Audit{audit}, func() error {
+		one, err := s.schedule(customer, id)
+		if err == nil {
+			*one = store.ResetScheduleStep(*one)
+			after = copied(*one)
+		}
+		return err
+	})
+	return after, err
 }
 
 // DueSchedules lists schedules that are to be looked at.

@@ -253,6 +253,14 @@ var migrations = []string{
 	scheduleTable,
 	streamTable,
 	streamSteps,
+	// How far the jobs of schedules have come, and which job is of which schedule.
+	`ALTER TABLE schedules ADD COLUMN state_epoch VARCHAR(64) NOT NULL DEFAULT ''`,
+	`ALTER TABLE schedules ADD COLUMN state_revision BIGINT NOT NULL DEFAULT 0`,
+	`ALTER TABLE schedules ADD COLUMN state MEDIUMBLOB`,
+	`ALTER TABLE schedules ADD COLUMN state_job VARCHAR(255) NOT NULL DEFAULT ''`,
+	`ALTER TABLE schedules ADD COLUMN state_at BIGINT NOT NULL DEFAULT 0`,
+	`ALTER TABLE jobs ADD COLUMN schedule VARCHAR(255) NOT NULL DEFAULT ''`,
+	`ALTER TABLE jobs ADD COLUMN state_epoch VARCHAR(64) NOT NULL DEFAULT ''`,
 }
 
 // deliveryTable is that of deliveries. What waits for an endpoint is found in deliveries_first and deliveries_queued, whatever

@@ -95,7 +95,7 @@ CREATE INDEX audit_of_customer ON audit (customer, at);
 CREATE INDEX audit_at ON audit (at);
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
 CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit is append-only'); END;
-`, jobSchema, jobCounts, webhookSchema, noticeSchema, counted, scheduleSchema, streamsSchema}
+`, jobSchema, jobCounts, webhookSchema, noticeSchema, counted, scheduleSchema, streamsSchema, stateSchema}
 
 // schema is that of a file: the number that marks it, what it is for people, and what leads to its latest version.
 type schema struct {

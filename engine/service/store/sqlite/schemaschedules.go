@@ -33,3 +33,14 @@ CREATE INDEX schedules_due ON schedules (due_at, id) WHERE due_at > 0;
 CREATE INDEX schedules_ticked ON schedules (last_tick) WHERE last_tick > 0;
 CREATE INDEX schedules_open ON schedules (id) WHERE settled = 0;
 `
+
+// stateSchema is how far the jobs of schedules have come, and which job is of which schedule.
+const stateSchema = `
+ALTER TABLE schedules ADD COLUMN state_epoch TEXT NOT NULL DEFAULT '';
+ALTER TABLE schedules ADD COLUMN state_revision INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE schedules ADD COLUMN state BLOB; -- sealed
+ALTER TABLE schedules ADD COLUMN state_job TEXT NOT NULL DEFAULT '';
+ALTER TABLE schedules ADD COLUMN state_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN schedule TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN state_epoch TEXT NOT NULL DEFAULT '';
+`

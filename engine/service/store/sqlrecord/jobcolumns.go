@@ -47,7 +47,7 @@ func (r *jobRow) fixed() []column {
 		{"compression", &r.Compression}, {"encrypted", &r.Encrypted}, {"from_date", &r.FromDate},
 		{"to_date", &r.ToDate}, {"modifier", &r.Modifier}, {"webhook_url", &r.WebhookURL},
 		{"request_id", &r.RequestID}, {"key_id", &r.KeyID}, {"address", &r.From}, {"trace", &r.Trace},
-		{"created_at", moment{&r.CreatedAt}},
+		{"created_at", moment{&r.CreatedAt}}, {"schedule", &r.Schedule}, {"state_epoch", &r.StateEpoch},
 	}
 }
 

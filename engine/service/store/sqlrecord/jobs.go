@@ -261,7 +261,8 @@ func (r *Record) RenewJob(ctx context.Context, l store.Lease, p store.Progress) 
 	return renewal, err
 }
 
-// EndJob notes what has become of a job; see store.EndStep. A lease that is over is CodeLeaseLost.
+// EndJob notes what has become of a job, and how far it has come; see store.EndStep and store.Step.KeepState. A lease
+// that is over is CodeLeaseLost.
 func (r *Record) EndJob(ctx context.Context, l store.Lease, e store.Ending) (ended store.Job, err error) {
 	err = r.write(ctx, Change{Do: func(tx Tx) error {
 		ended = store.Job{}
@@ -276,6 +277,17 @@ func (r *Record) EndJob(ctx context.Context, l store.Lease, e store.Ending) (end
 		step, err := store.EndStep(j.Job, e, now)
 		if err != nil {
 			return err
+		}
+		if j.KeepsState(e) {
+			of, err := lockSchedule(tx, j.Schedule) // before the customer's share, as a tick has them
+			if err != nil {
+				return err
+			}
+			if step.KeepState(of, *e.State); step.Schedule != nil {
+				if err := saveSchedule(tx, *step.Schedule, false); err != nil {
+					return err
+				}
+			}
 		}
 		if err := j.write(tx, j.Status, step, now); err != nil {
 			return err

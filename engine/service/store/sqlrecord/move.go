@@ -45,7 +45,7 @@ var tables = []table{
 	{"endpoints", "id, " + endpointColumns, "id", nil},
 	{"notices", "customer, name, at", "customer, name", nil},
 	{"delivery_shares", "customer, in_flight, served, due", "customer", nil},
-	{"schedules", scheduleColumns, "id", []string{"request"}},
+	{"schedules", scheduleColumns, "id", []string{"request", "state"}},
 	{"streams", streamColumns, "customer", []string{"secret"}},
 }
 

@@ -34,6 +34,8 @@ func (r *scheduleRow) columns() []column {
 		{"enabled", &r.Enabled}, {"created_at", moment{&r.CreatedAt}}, {"updated_at", moment{&r.UpdatedAt}},
 		{"next_tick", moment{&r.NextTick}}, {"due_at", moment{&r.DueAt}}, {"last_tick", moment{&r.LastTick}}, {"last_job", &r.LastJob},
 		{"last_outcome", &r.LastOutcome}, {"settled", &r.Settled}, {"next_since", &r.NextSince},
+		{"state_epoch", &r.State.Epoch}, {"state_revision", &r.State.Revision}, {"state", &r.State.Sealed},
+		{"state_job", &r.State.Job}, {"state_at", moment{&r.State.SavedAt}},
 	}
 }
 
@@ -157,6 +159,26 @@ func (r *Record) DeleteSchedule(ctx context.Context, customer, id string, audit 
 		}
 		return appendAudit(tx, audit)
 	}})
+}
+
+// ResetSchedule has a customer's schedule begin anew, and returns it as it is then; see store.ResetScheduleStep.
+func (r *Record) ResetSchedule(ctx context.Context, customer, id string, audit store.Audit) (after store.Schedule,
+	err error) {
+	err = r.write(ctx, Change{Do: func(tx Tx) error {
+		s, err := lockSchedule(tx, id)
+		if err != nil {
+			return err
+		}
+		if s == nil || s.Customer != customer {
+			return unknown("schedule", id)
+		}
+		after = store.ResetScheduleStep(*s)
+		if err := saveSchedule(tx, after, false); err != nil {
+			return err
+		}
+		return appendAudit(tx, audit)
+	}})
+	return after, err
 }
 
 // DueSchedules lists schedules that are to be looked at, those first that have been due for longest, but for those of

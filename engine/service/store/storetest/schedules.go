@@ -429,6 +429,7 @@ func chooseSchedule(ctx context.Context, random *rand.Rand) (what string, do fun
 		ID: id, Customer: customer, Name: name("n", 4), Document: n == 0, Procedure: name("p", 2), Request: []byte(`{"n":` + fmt.Sprint(n) + `}`),
 		Cron: name("cron", 2), Zone: "UTC", Overlap: []store.Overlap{store.OverlapSkip, store.OverlapQueue}[n%2], Missed: store.MissedOnce,
 		Window: n > 0, Enabled: n != 1, NextTick: at, DueAt: at.Add(time.Duration(n) * time.Second),
+		State: store.ScheduleState{Epoch: name("epoch", 99)},
 	}
 	job, late := name("job", 20), random.IntN(40) == 0
 	return [](func() (string, func(*side) (any, error))){
@@ -437,6 +438,9 @@ func chooseSchedule(ctx context.Context, random *rand.Rand) (what string, do fun
 		},
 		func() (string, func(*side) (any, error)) {
 			return "DeleteSchedule", func(s *side) (any, error) { return nil, s.DeleteSchedule(ctx, customer, id, audit) }
+		},
+		func() (string, func(*side) (any, error)) {
+			return "ResetSchedule", func(s *side) (any, error) { return s.ResetSchedule(ctx, customer, id, audit) }
 		},
 		func() (string, func(*side) (any, error)) {
 			return "Schedules", func(s *side) (any, error) { return s.Schedules(ctx, "") }
@@ -465,5 +469,5 @@ func chooseSchedule(ctx context.Context, random *rand.Rand) (what string, do fun
 				return fmt.Sprintf("%+v %v", made, done), err
 			}
 		},
-	}[random.IntN(6)]()
+	}[random.IntN(7)]()
 }

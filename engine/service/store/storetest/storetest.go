@@ -65,6 +65,7 @@ type Store interface {
 	Schedule(ctx context.Context, customer, id string) (store.Schedule, error)
 	PutSchedule(ctx context.Context, s store.Schedule, audit store.Audit) (store.Schedule, error)
 	DeleteSchedule(ctx context.Context, customer, id string, audit store.Audit) error
+	ResetSchedule(ctx context.Context, customer, id string, audit store.Audit) (store.Schedule, error)
 	DueSchedules(ctx context.Context, most int) ([]store.Schedule, error)
 	SettleSchedules(ctx context.Context, most int) (int, error)
 	Tick(ctx context.Context, t store.Tick) (job store.Job, done bool, err error)
@@ -238,6 +239,12 @@ func Run(t *testing.T, open func(t *testing.T) Opened) {
 		"TickWaits":            (*suite).tickWaits,
 		"TickNow":              (*suite).tickNow,
 		"TickIsWhole":          (*suite).tickIsWhole,
+		"StateKept":            (*suite).stateKept,
+		"StateOfJobs":          (*suite).stateOfJobs,
+		"StateSuperseded":      (*suite).stateSuperseded,
+		"StateOfOneJob":        (*suite).stateOfOneJob,
+		"StateCovers":          (*suite).stateCovers,
+		"ScheduleReset":        (*suite).scheduleReset,
 		"Settled":              (*suite).settled,
 		"SettledFailed":        (*suite).settledFailed,
 		"SettledBeforeTick":    (*suite).settledBeforeTick,

@@ -4,30 +4,18 @@
 import { createHash } from 'node:crypto';
 import { lstat, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
-import { Fault } from './fault.mjs';
-import { settingsOf } from './settings.mjs';
-import { Encoding, withCheckpoint } from './stream.mjs';
-
-/** What the host is told of the stage (PROTOCOL.md, "Describe"): a sink that takes a table. */
-export const manifest = {
-  kind: 'sink',
-  name: 'keep',
-  summary: 'Leaves the rows in a file, as an Arrow IPC stream.',
-  doc: 'The file appears when it is whole, and takes the place of one that is there. The plugin must be allowed to write its folder.',
-  shape_in: 'table',
-  shape_out: '',
-  spec: {
-    fields: [{ name: 'path', type: 'string', required: true, min: '1', doc: 'The file, with its whole path.' }],
-  },
-};
+import { Encoding, Fault, sink } from 'cipherstream';
 
 function failed(what, error) {
   return new Fault(`redact.keep_${what}`, 'sink', `the rows cannot be kept: ${error.code ?? error.name}`);
 }
 
-/** One instance of the stage: open, write for every batch, then commit or abort. Or undo, of what another one had begun. */
-export class KeepRows {
-  #announce;
+const settings = { path: { required: true, min: 1, doc: 'The file, with its whole path.' } };
+const doc = 'The file appears when it is whole, and takes the place of one that is there. The plugin must be allowed to write its folder.';
+
+/** The sink: open, write for every batch, then commit or abort. Or undo, of what another one had begun. */
+export const keep = sink('keep', { rows: true, settings, doc, summary: 'Leaves the rows in a file, as an Arrow IPC stream.' }, class {
+  #context;
   #path;
   #partial;
   #release; // of the announcement
@@ -36,18 +24,16 @@ export class KeepRows {
   #hash = createHash('sha256');
   #bytes = 0;
 
-  /** @param announce tells the host what is about to be begun; see announced.mjs */
-  constructor(settings, { announce }) {
-    this.#announce = announce;
-    const { path } = settingsOf(settings, 'sink "keep"', ['path']);
-    if (typeof path !== 'string' || !isAbsolute(path)) throw new Fault('redact.keep_path', 'usage', 'path: expected the whole path of a file');
+  constructor({ path }, context) {
+    this.#context = context;
+    if (!isAbsolute(path)) throw new Fault('redact.keep_path', 'usage', 'path: expected the whole path of a file');
     this.#path = path;
   }
 
   /** Begins the file under a name that nobody looks for, when the host knows of it. */
-  async open(schema, runId) {
-    const partial = unfinished(this.#path, runId);
-    this.#release = await this.#announce({ name: `the unfinished file ${partial}`, remedy: `rm ${quoted(partial)}`, state: partial });
+  async open(schema) {
+    const partial = unfinished(this.#path, this.#context.runId);
+    this.#release = await this.#context.announce({ name: `the unfinished file ${partial}`, remedy: `rm ${quoted(partial)}`, state: partial });
     try {
       this.#file = await open(partial, 'wx', 0o600);
     } catch (error) {
@@ -60,7 +46,7 @@ export class KeepRows {
 
   /** Appends a batch, and behind its rows the source's position, if there is one. */
   async write(batch, position) {
-    await this.#write(this.#encoding.write(withCheckpoint(batch, position)));
+    await this.#write(this.#encoding.write(batch, position));
   }
 
   async #write(pieces) {
@@ -110,8 +96,7 @@ export class KeepRows {
    * Removes the unfinished file of a run whose process has died. Nobody is to be believed who says what that is: only the one name
    * is removed that open gives to the file of that run, which the host names, beside the file of these settings.
    */
-  async undo({ state, run_id: runId }) {
-    const partial = Buffer.from(state).toString();
+  async undo({ state: partial }, runId) {
     if (!runId || !isAbsolute(partial) || !partial.endsWith(`.${runId}.partial`)) {
       throw new Fault('undo.foreign', 'plugin', `the run ${JSON.stringify(runId)} has announced what is no unfinished file of it`);
     }
@@ -132,7 +117,7 @@ export class KeepRows {
       throw error instanceof Fault ? error : failed('undo', error);
     }
   }
-}
+});
 
 /** The name of a run's file until it is whole. */
 const unfinished = (path, runId) => join(dirname(path), `.${basename(path)}.${runId}.partial`);

@@ -1,0 +1,12 @@
+package javascriptplugin
+
+import (
+	"testing"
+
+	"github.com/cipherstream/cipherstream/integration/examplebundle"
+)
+
+func TestRun(t *testing.T) {
+	t.Parallel()
+	examplebundle.Run(t, bundle(t), "stage_filter.mjs", "import 'node:os';\n")
+}
