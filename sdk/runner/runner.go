@@ -249,7 +249,11 @@ func (g *Group) Run(ctx context.Context) error {
 		free:   make(chan *stage.Output, 8*g.cfg.Workers),
 		cancel: cancel,
 	}
-	go g.watch.run(ctx, f.fail)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		g.watch.run(ctx, f.fail)
+	}()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -267,6 +271,7 @@ func (g *Group) Run(ctx context.Context) error {
 		}
 	}
 	cancel(nil)
+	<-watched
 	return f.cause()
 }
 
