@@ -164,8 +164,8 @@ func (c *cluster) stand(t *testing.T, gate *gatekeeper, h *history, want content
 		}
 	}
 	signal(syscall.SIGSTOP)
-	since := time.Now()
 	c.join(t, others)
+	since := time.Now() // from now on there is somebody who can take them
 	for _, id := range ids {
 		eventually(t, "somebody else to run "+id, func() bool { return len(c.holders(t, id)) == 2 })
 		if took := time.Since(since); took > pickedUp {
