@@ -106,12 +106,15 @@ func TestPluginStopped(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if r := <-s.ended; r.code != 130 {
+	if r := <-s.ended; r.code != 130 || !strings.Contains(r.stderr, interrupted) {
 		t.Errorf("it ended with %d:\n%s", r.code, r.stderr)
 	}
 	w.nothingRuns()
 	w.nothingLeft()
 }
+
+// interrupted is the last that a program says whose clean-up came to its end, here when its plugins had been killed.
+const interrupted = "the command was interrupted"
 
 // TestSecondSignal: the second one doesn't wait for anything, and leaves no process
 // either.
@@ -128,7 +131,6 @@ func TestSecondSignal(t *testing.T) {
 	var r result
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	began := time.Now()
 	for waiting := true; waiting; {
 		_ = s.cmd.Process.Signal(syscall.SIGINT) // fails once it has ended
 		select {
@@ -137,8 +139,8 @@ func TestSecondSignal(t *testing.T) {
 		case <-tick.C:
 		}
 	}
-	if took := time.Since(began); r.code != 130 || took > 3*time.Second {
-		t.Errorf("it ended with %d after %s:\n%s", r.code, took, r.stderr)
+	if r.code != 130 || strings.Contains(r.stderr, interrupted) {
+		t.Errorf("it ended with %d:\n%s", r.code, r.stderr)
 	}
 	w.nothingRuns()
 	w.nothingLeft()

@@ -17,7 +17,8 @@ func TestTimeZone(t *testing.T) {
 		t.Cleanup(func() { db.Exec("SET GLOBAL time_zone = '+00:00'") })
 		db.Exec("SET time_zone = '+10:00'; CREATE TABLE visit (id INT PRIMARY KEY, ts TIMESTAMP NULL, dt DATETIME);" +
 			"INSERT INTO visit VALUES (1, '2026-02-28 23:59:59', '2026-02-28 23:59:59'), (2, '2026-03-01 00:30:00', '2026-03-01 00:30:00'), (3, '2026-03-01 11:00:00', '2026-03-01 11:00:00');" +
-			"CREATE TABLE today (d DATE); INSERT INTO today VALUES (CURDATE()); CREATE VIEW of_today AS SELECT 1 AS n FROM today WHERE d = CURDATE()")
+			// Of both days, where the test begins before a midnight and ends behind it.
+			"CREATE TABLE today (d DATE); INSERT INTO today VALUES (CURDATE()), (CURDATE() + INTERVAL 1 DAY); CREATE VIEW of_today AS SELECT 1 AS n FROM today WHERE d = CURDATE()")
 		ask := func(request settings, zone string) settings {
 			request["allowed_tables"] = "*"
 			return settings{"url": db.DSN(db.Database()), "request": request, "time_zone": zone}

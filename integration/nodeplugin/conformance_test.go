@@ -25,7 +25,7 @@ import (
 func TestConformance(t *testing.T) {
 	w := newWorkspace(t)
 	every := filepath.Join(t.TempDir(), "every.yaml")
-	w.write(every, []byte("filter/text: {}\nsink/keep:\n  settings: {path: \"{{dir}}/rows.arrow\"}\n  object: \"{{dir}}/rows.arrow\"\n"))
+	w.write(every, []byte("filter/text: {prompt: 10s}\nsink/keep:\n  settings: {path: \"{{dir}}/rows.arrow\"}\n  object: \"{{dir}}/rows.arrow\"\n  prompt: 10s\n"))
 	for name, args := range map[string][]string{
 		"all stages":        {"--settings", absolute(t, filepath.Join(sources, "redact.test.yaml"))},
 		"every text column": {"--settings", every},

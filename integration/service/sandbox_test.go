@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,10 +38,13 @@ func TestFromNothingToAnAnswer(t *testing.T) {
 	if _, err := os.Stat(s.State); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the data directory is left: %v", err)
 	}
-	if s.stderr.String() != "" {
-		t.Errorf("it said:\n%s", s.stderr)
+	if said := stillEnding.ReplaceAllString(s.stderr.String(), ""); said != "" {
+		t.Errorf("it said:\n%s", said)
 	}
 }
+
+// stillEnding is what a program says when its end takes longer than a moment, as on a busy machine.
+var stillEnding = regexp.MustCompile(`^\{"warning":\{"code":"cli\.interrupted","message":"interrupted, and still ending .*"\}\}\n`)
 
 // TestPlainText: the words for people have the same line.
 func TestPlainText(t *testing.T) {

@@ -67,7 +67,8 @@ func (p *probe) told() string {
 }
 
 // newProbe makes a source from settings. When the test ends, all of its memory
-// must be back and no goroutine of its may be left.
+// must be back and no goroutine of its may be left. Those of a test beside it could
+// not be told from its own, so it is not for parallel tests.
 func newProbe(t testing.TB, with settings) (*probe, error) {
 	t.Helper()
 	ignore := goleak.IgnoreCurrent()

@@ -260,7 +260,6 @@ func pacedServer(tb testing.TB, rows, perSecond int) *paced {
 // TestNoOneServer: where other nodes write past a lock, or there are no consistent snapshots, one connection reads; where a proxy sends the transactions to another
 // server than the lock, the run fails, and may be tried again.
 func TestNoOneServer(t *testing.T) {
-	t.Parallel()
 	const rows = 20_000
 	for because, is := range map[string]func(*paced){
 		"Galera":                 func(s *paced) { s.cluster = true },
@@ -349,7 +348,6 @@ func readInOrder(tb testing.TB, s sdk.Source, rows int, between func()) {
 // TestReadAhead: what is read ahead of its turn is no more than is set, a batch of each connection, and one more of the part
 // whose turn it is, however slow the rows are taken; and the rows still come, in order, when all of that is full.
 func TestReadAhead(t *testing.T) {
-	t.Parallel()
 	const rows, connections = 60_000, 4
 	with := pacedServer(t, rows, 0).table(connections)
 	with["partition_buffer"] = "1MiB"

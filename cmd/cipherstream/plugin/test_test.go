@@ -157,9 +157,11 @@ func pluginProgram(t *testing.T, name string) string {
 const goodTrials = `filter/pass:
   settings: {column: name}
   columns: [{name: name, type: string}, {name: paid, type: "decimal(10,2)", nullable: false}]
+  prompt: 10s
 sink/folder:
   settings: {path: "{{dir}}/object"}
   object: "{{dir}}/object"
+  prompt: 10s
   except: {heartbeat: the other stage has shown it}
 `
 

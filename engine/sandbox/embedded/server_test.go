@@ -157,6 +157,9 @@ func TestServerTablesAreReadOnlyOthersAreNot(t *testing.T) {
 // A server that reads 200,000 x 200,000 pairs is busy until it is told to stop.
 const endless = "SELECT COUNT(*) FROM appointment a JOIN appointment b ON a.start_time < b.end_time AND a.patient_id <> b.patient_id"
 
+// patience is how long the end of the endless query may take, which comes in milliseconds where nothing else runs.
+const patience = time.Minute
+
 // busy runs the endless query on a connection of db until admin sees it run. It
 // returns the connection's id and a channel with the query's error.
 func busy(t *testing.T, db, admin *sql.DB) (id int64, ended <-chan error) {
@@ -225,9 +228,9 @@ func TestDisconnectEndsTheQuery(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("the query succeeded on a closed connection")
 	}
-	for deadline := time.Now().Add(10 * time.Second); runs(t, admin, id); {
+	for deadline := time.Now().Add(patience); runs(t, admin, id); {
 		if time.Now().After(deadline) {
-			t.Fatal("the query still runs 10 s after its client went away")
+			t.Fatalf("the query still runs %s after its client went away", patience)
 		}
 	}
 }
@@ -272,7 +275,7 @@ func TestCloseEndsRunningQueries(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(started); took > 5*time.Second {
+	if took := time.Since(started); took > patience {
 		t.Errorf("Close took %s", took)
 	}
 	if err := <-ended; err == nil {

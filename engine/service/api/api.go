@@ -235,7 +235,8 @@ func (a *API) Drain() {
 	a.waiters.drain()
 }
 
-// Close forgets the reference lists that are kept.
+// Close forgets the reference lists that are kept, and waits for the runs of those that nobody wants any more. No request may
+// run then.
 func (a *API) Close() { a.references.close() }
 
 // nobody observes nothing, and noRun nothing of a run.

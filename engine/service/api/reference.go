@@ -39,10 +39,12 @@ type references struct {
 	most int64
 	now  func() time.Time
 
-	mu     sync.Mutex
-	lists  map[referenceKey]*list
-	bytes  int64
-	closed bool
+	mu      sync.Mutex
+	lists   map[referenceKey]*list
+	bytes   int64
+	closed  bool
+	running int       // runs that make a list, for whoever waits and for nobody
+	ended   sync.Cond // one of them has ended
 }
 
 // list is a list that is being made, or is there.
@@ -62,7 +64,9 @@ type list struct {
 }
 
 func newReferences(age time.Duration, most int64, now func() time.Time) *references {
-	return &references{age: age, most: most, now: now, lists: map[referenceKey]*list{}}
+	r := &references{age: age, most: most, now: now, lists: map[referenceKey]*list{}}
+	r.ended.L = &r.mu
+	return r
 }
 
 // get is the list of a key. It is made by produce, in a context that ends when nobody waits for it any more. Whoever gets a list
@@ -77,6 +81,7 @@ func (r *references) get(ctx context.Context, key referenceKey, produce func(con
 		}
 		var running context.Context
 		running, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+		r.running++
 		go r.produce(running, l, produce)
 	} else {
 		select {
@@ -100,6 +105,8 @@ func (r *references) produce(ctx context.Context, l *list, produce func(context.
 	answer, failure := produce(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.running--
+	r.ended.Broadcast()
 	l.answer, l.failure, l.made = answer, failure, r.now()
 	close(l.done)
 	l.stop()
@@ -164,7 +171,7 @@ func (r *references) release(l *list) {
 	}
 }
 
-// close forgets all lists.
+// close forgets all lists, and returns when no run makes one: one that nobody waits for takes a while to end.
 func (r *references) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -175,6 +182,9 @@ func (r *references) close() {
 			r.drop(l)
 		default:
 		}
+	}
+	for r.running > 0 {
+		r.ended.Wait()
 	}
 }
 

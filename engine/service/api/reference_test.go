@@ -158,6 +158,26 @@ func TestNobodyWaits(t *testing.T) {
 	})
 }
 
+// TestCloseWaits: the run of a list that nobody waits for any more has ended when all is closed.
+func TestCloseWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf(t, 1000)
+		ctx, leave := context.WithCancel(t.Context())
+		ended := false
+		_, _, err := s.get(ctx, referenceKey{}, func(ctx context.Context) (delivery.Answer, *Error) {
+			leave()
+			<-ctx.Done()
+			time.Sleep(time.Second) // as its processes end
+			ended = true
+			return delivery.Answer{}, fail(ClientGone)
+		})
+		if s.close(); err == nil || !ended {
+			t.Errorf("%v; the run has ended: %v", err, ended)
+		}
+	})
+}
+
 // TestListsAreKeptForAWhile: five minutes, and so many bytes; what is being sent is not taken away.
 func TestListsAreKeptForAWhile(t *testing.T) {
 	t.Parallel()

@@ -60,7 +60,7 @@ type trial struct {
 	cut, open bool
 	// checkpoints are the positions behind the records, where there are any.
 	checkpoints []string
-	// after cancels the run that long after it has started; 0 does not.
+	// after cancels the run that long after the stage is at work; 0 does not.
 	after time.Duration
 	// refuse cancels the run when the sink has everything, instead of committing.
 	refuse bool
@@ -146,8 +146,12 @@ func (h *processHarness) trial(ctx context.Context, t trial) (d delivery, err er
 	if request.Input != "" {
 		wait.Go(func() { feed(feedContext, request.Input, t) })
 	}
+	// The stage is at work when its output has begun, or for a sink when it has said something: on a busy machine a run may
+	// take longer to begin than it has until it is cancelled.
+	working, over := make(chan struct{}), make(chan struct{})
+	begun := sync.OnceFunc(func() { close(working) })
 	if listener != nil {
-		wait.Go(func() { h.drain(ctx, listener, &d) })
+		wait.Go(func() { h.drain(ctx, listener, &d, begun) })
 	}
 	var cancelledAt time.Time
 	var cancelling sync.Mutex
@@ -158,14 +162,27 @@ func (h *processHarness) trial(ctx context.Context, t trial) (d delivery, err er
 		stop()
 	}
 	if t.after > 0 {
-		timer := time.AfterFunc(t.after, end)
-		defer timer.Stop()
+		wait.Go(func() {
+			select {
+			case <-working:
+			case <-over:
+				return
+			}
+			select {
+			case <-time.After(t.after):
+				end()
+			case <-over:
+			}
+		})
 	}
 	last := time.Now()
 	object := h.options.object(private)
 	d.err = process.Start(runContext, func(e *pb.Event) {
 		d.silence = max(d.silence, time.Since(last))
 		last = time.Now()
+		if listener == nil {
+			begun()
+		}
 		if e.GetPrepared() != nil {
 			d.prepared = true
 			d.visible = object != "" && exists(object)
@@ -187,6 +204,7 @@ func (h *processHarness) trial(ctx context.Context, t trial) (d delivery, err er
 			d.told = c
 		}
 	})
+	close(over)
 	cancelling.Lock()
 	if d.cancelled = !cancelledAt.IsZero(); d.cancelled {
 		d.stopped = time.Since(cancelledAt)
@@ -281,8 +299,8 @@ func feed(ctx context.Context, path string, t trial) {
 	}
 }
 
-// drain reads the output to its end.
-func (h *processHarness) drain(ctx context.Context, listener *net.UnixListener, d *delivery) {
+// drain reads the output to its end. It calls begun when that has begun.
+func (h *processHarness) drain(ctx context.Context, listener *net.UnixListener, d *delivery, begun func()) {
 	defer context.AfterFunc(ctx, func() { listener.Close() })()
 	conn, err := listener.Accept()
 	if err != nil {
@@ -297,6 +315,7 @@ func (h *processHarness) drain(ctx context.Context, listener *net.UnixListener, 
 		return
 	}
 	d.schema = reader.Schema()
+	begun()
 	for {
 		rec, err := reader.Read()
 		if err == io.EOF {
