@@ -168,7 +168,7 @@ func (e *Engine) Run(ctx context.Context, p *Plan, sink AnySink, o RunOptions) (
 		}
 		defer release()
 	}
-	e.filters.Close() // a run has the machine's memory to itself
+	e.filters.Yield(p)
 	options := run.Options{ID: p.RunID, Sink: sink, BeforeCommit: o.BeforeCommit, Events: logged(ctx, p, o.Events)}
 	if o.Record != "" {
 		options.Tap = record.New(o.Record)

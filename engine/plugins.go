@@ -51,6 +51,7 @@ func (p *plugins) ask(name string) []host.Found {
 		})
 	}
 	wait.Wait()
+	p.host.EndAsked() // most of them nobody needs
 	return all
 }
 

@@ -41,6 +41,7 @@ func (e *Engine) lint(doc *Document, diags diag.List) diag.List {
 	if doc == nil {
 		return diags
 	}
+	defer e.host.EndAsked() // no run follows
 	return append(diags, plan.Lint(e.config(doc), Inputs{})...).Normalise()
 }
 

@@ -63,9 +63,8 @@ func offerOf(own stage.Bundle) Offer {
 		Stages: control.ManifestsOf(own)}
 }
 
-// describe starts a plugin of the lock file. The name that the program gives itself must be that of the entry.
-func (h *Host) describe(ctx context.Context, entry LockEntry) (Offer, error) {
-	offer, err := h.Describe(ctx, entry.Name)
+// ofEntry is the offer of a plugin of the lock file. The name that the program gives itself must be that of the entry.
+func ofEntry(entry LockEntry, offer Offer, err error) (Offer, error) {
 	if err != nil {
 		return Offer{}, err
 	}
@@ -100,7 +99,8 @@ func (h *Host) Survey(ctx context.Context) ([]Found, error) {
 		free <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-free }()
-			offer, err := h.describe(ctx, entry)
+			offer, err := h.Describe(ctx, entry.Name)
+			offer, err = ofEntry(entry, offer, err)
 			all[1+i] = Found{Entry: entry, Offer: offer, Err: err}
 		})
 	}
@@ -112,7 +112,7 @@ func (h *Host) Survey(ctx context.Context) ([]Found, error) {
 }
 
 // Look describes one plugin. It fails when there is no plugin of that name; what is wrong with the plugin itself is in
-// Found.
+// Found. A third-party process that has answered well is kept for the next Start.
 func (h *Host) Look(ctx context.Context, plugin string) (Found, error) {
 	if plugin == h.cfg.FirstParty.Name {
 		return Found{Offer: h.OwnOffer()}, nil
@@ -121,8 +121,19 @@ func (h *Host) Look(ctx context.Context, plugin string) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	offer, err := h.describe(ctx, entry)
-	return Found{Entry: entry, Offer: offer, Err: err}, nil
+	found := Found{Entry: entry}
+	p, err := h.makeReady(ctx, plugin)
+	if err != nil {
+		found.Err = err
+		return found, nil
+	}
+	found.Offer, err = p.Describe(ctx)
+	if found.Offer, found.Err = ofEntry(entry, found.Offer, err); found.Err != nil || h.pool != nil {
+		p.Close()
+		return found, nil
+	}
+	h.asked.keep(p, h.cfg.WarmAge)
+	return found, nil
 }
 
 // LockEntries returns the entries of the lock file, in its order.

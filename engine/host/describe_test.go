@@ -56,6 +56,8 @@ func TestSurvey(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", name, found, err)
 		}
 	}
+	s.EndAsked()
+	s.nothingRuns(t)
 	if _, err := s.Look(t.Context(), "nobody"); !fault.Is(err, "plugin.unknown") {
 		t.Errorf("a plugin that nobody knows: %v", err)
 	}

@@ -61,6 +61,9 @@
 // not exist then. So a process that is started in advance has socket directories of its own, into which the sockets of
 // the run are linked (link(2)).
 //
+// Where there is no pool, the process of a third-party plugin that was asked what it offers (Look), or about its stages
+// (KeepAsked), stands ready in the same way, so that a run need not start the program again.
+//
 // To confine a plugin, the program that uses this package is executed again, and becomes the plugin before its own main
 // function begins (package jail).
 //
@@ -131,7 +134,7 @@ type Config struct {
 	// of each third-party plugin from its first use on, until it has not been used for
 	// WarmAge. Default none. Who finds none ready starts his own; see PoolStats.
 	Warm int
-	// WarmAge is how long a process that was started in advance may stand ready before it is
+	// WarmAge is how long a process that was started in advance, or asked, may stand ready before it is
 	// ended, and replaced. Default DefaultWarmAge.
 	WarmAge time.Duration
 	// Log receives what plugin processes write to their standard error.
@@ -164,6 +167,7 @@ type Host struct {
 	warned   sync.Map // names of plugins that run unconfined
 	bundles  bundleStates
 	programs programCopies
+	asked    askedProcesses
 
 	mu     sync.Mutex
 	dir    *scratch // nil until something needs it
@@ -222,7 +226,7 @@ func New(cfg Config) (*Host, error) {
 	return h, nil
 }
 
-// Close ends all warm processes and removes the private directory. Runs must
+// Close ends all processes that stand ready, and removes the private directory. Runs must
 // have ended.
 func (h *Host) Close() error {
 	h.mu.Lock()
@@ -235,6 +239,7 @@ func (h *Host) Close() error {
 	if h.pool != nil {
 		h.pool.close()
 	}
+	h.asked.close()
 	if h.dir == nil {
 		return nil
 	}
@@ -273,18 +278,25 @@ func (h *Host) NewDir() (string, error) {
 	return path, nil
 }
 
-// Start returns a process that serves one group of one plugin: one that stands ready, or
-// one that it starts. The caller closes it. Reach is where the data sockets are that it
+// Start returns a process that serves one group of one plugin: one that stands ready, of the pool or because it was asked
+// before (Look, KeepAsked), or one that it starts. The caller closes it. Reach is where the data sockets are that it
 // uses: a confined process sees those.
 func (h *Host) Start(ctx context.Context, plugin string, reach ...Reach) (Process, error) {
+	if m := h.takeAsked(ctx, plugin); m != nil {
+		return h.handOut(m, plugin, reach), nil
+	}
 	if h.pool == nil || !h.knows(plugin) {
 		return h.StartOwn(ctx, plugin, reach...)
 	}
 	if m := h.pool.take(ctx, plugin); m != nil {
-		return &discreet{Process: &handedOut{ready: m.(*ready), host: h, plugin: plugin, reach: reach}}, nil
+		return h.handOut(m.(*ready), plugin, reach), nil
 	}
 	defer h.pool.starting()()
 	return h.StartOwn(ctx, plugin, reach...)
+}
+
+func (h *Host) handOut(m *ready, plugin string, reach []Reach) Process {
+	return &discreet{Process: &handedOut{ready: m, host: h, plugin: plugin, reach: reach}}
 }
 
 // StartOwn is Start, and never gives one that stands ready.

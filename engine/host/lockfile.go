@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -60,10 +61,10 @@ type LockEntry struct {
 }
 
 // ValidName reports whether a plugin may be called so: lower case, digits, dashes.
-func ValidName(name string) bool { return pluginName.MatchString(name) }
+func ValidName(name string) bool { return pluginName().MatchString(name) }
 
 var (
-	pluginName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	pluginName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`) })
 	hexDigest  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 

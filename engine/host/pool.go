@@ -102,12 +102,7 @@ func (p *pool) take(ctx context.Context, plugin string) member {
 		if i == nil {
 			return nil
 		}
-		fit := i.current()
-		if fit {
-			answering, cancel := context.WithTimeout(ctx, answerTime)
-			fit = i.answer(answering) == nil
-			cancel()
-		}
+		fit := isFit(ctx, i)
 		p.mu.Lock()
 		if fit {
 			p.stats.Taken++
@@ -120,6 +115,16 @@ func (p *pool) take(ctx context.Context, plugin string) member {
 			return nil
 		}
 	}
+}
+
+// isFit reports whether a process that stood ready may be handed out.
+func isFit(ctx context.Context, m member) bool {
+	if !m.current() {
+		return false
+	}
+	answering, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	return m.answer(answering) == nil
 }
 
 // pop takes the oldest process of a plugin out of the pool.

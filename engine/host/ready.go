@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -26,6 +27,8 @@ type ready struct {
 	// folders is the directory with the socket directories of a confined process, which stand in for those of a run
 	// that did not exist yet. It is empty for a process that is not confined.
 	folders string
+	// tooOld ends one that was asked and that nobody takes.
+	tooOld *time.Timer
 }
 
 // startReady starts a process for the pool. Why it fails is logged; a caller that needs the plugin gets the error of
@@ -36,6 +39,15 @@ func (h *Host) startReady(ctx context.Context, plugin string) (m member, err err
 			h.cfg.Log.Warn("a plugin process could not be started in advance: "+err.Error(), "plugin", plugin)
 		}
 	}()
+	r, err := h.makeReady(ctx, plugin)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// makeReady starts a process that serves a run that is not known yet.
+func (h *Host) makeReady(ctx context.Context, plugin string) (*ready, error) {
 	if plugin == h.cfg.FirstParty.Name {
 		p, err := h.start(ctx, plugin)
 		if err != nil {
@@ -43,18 +55,20 @@ func (h *Host) startReady(ctx context.Context, plugin string) (m member, err err
 		}
 		return &ready{remote: p}, nil
 	}
-	entry, _ := h.lock.Find(plugin)
-	r := &ready{entry: &entry}
-	// Taken before the program is copied, so that a change between the two is noticed.
-	if r.file, err = stateOf(filepath.Join(h.cfg.PluginDir, entry.Program())); err != nil {
+	entry, err := h.Locked(plugin)
+	if err != nil {
 		return nil, err
 	}
+	r := &ready{entry: &entry}
+	// Taken before the program is copied, so that a change between the two is noticed. Why there is none start says better.
+	r.file, _ = stateOf(filepath.Join(h.cfg.PluginDir, entry.Program()))
 	folders, err := h.NewDir()
 	if err != nil {
 		return nil, err
 	}
 	for _, folder := range []string{inFolder, outFolder} {
 		if err = os.Mkdir(filepath.Join(folders, folder), 0o700); err != nil {
+			err = fault.New("host.directory", fault.Internal, "cannot make a private directory: %w", errors.Unwrap(err))
 			break
 		}
 	}
@@ -125,8 +139,14 @@ func (e *LockEntry) startsAs(other *LockEntry) bool {
 }
 
 // answer calls the process, and fails when it does not answer.
-func (r *ready) answer(ctx context.Context) error {
-	_, err := r.rpc.Describe(ctx, &pb.DescribeRequest{})
+func (r *ready) answer(ctx context.Context) (err error) {
+	if r.entry == nil {
+		// This program passes over the number of an announcement that it has not made. All that it offers would be the answer to
+		// Describe, which takes milliseconds.
+		_, err = r.rpc.Acknowledge(ctx, &pb.AcknowledgeRequest{})
+		return err
+	}
+	_, err = r.rpc.Describe(ctx, &pb.DescribeRequest{})
 	return err
 }
 
@@ -176,15 +196,15 @@ func (r *ready) Close() {
 	}
 }
 
-// errUnused marks the fault of a process from the pool that had nothing of the run yet.
+// errUnused marks the fault of a process that stood ready, and had nothing of the run yet.
 var errUnused = errors.New("")
 
-// IsUnused reports whether Process.Open failed because a process from the pool broke before it had anything of the run.
+// IsUnused reports whether Process.Open failed because a process that stood ready broke before it had anything of the run.
 // It could not be replaced alone, because its neighbours know its number already. The caller may start all processes of
 // the run again, with StartOwn.
 func IsUnused(err error) bool { return errors.Is(err, errUnused) }
 
-// handedOut is a process from the pool that serves a run. If it breaks before it has been given anything of the run, a
+// handedOut is a process that stood ready and serves a run. If it breaks before it has been given anything of the run, a
 // new process takes its place, once, and the caller does not notice.
 type handedOut struct {
 	ready  *ready
@@ -207,10 +227,19 @@ func (p *handedOut) now() (now Process, replaceable bool) {
 	return p.ready, !p.given
 }
 
+// isOriginal reports whether it is still the process that was handed out.
+func (p *handedOut) isOriginal() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.other == nil
+}
+
 // instead starts the process that takes the place of a broken one.
 func (p *handedOut) instead(ctx context.Context) (Process, error) {
 	p.ready.drop()
-	defer p.host.pool.starting()()
+	if p.host.pool != nil {
+		defer p.host.pool.starting()()
+	}
 	other, err := p.host.start(ctx, p.plugin, p.reach...)
 	if err != nil {
 		return nil, err

@@ -145,7 +145,7 @@ func (r *remote) connect(ctx context.Context, identity *control.Identity, timeou
 
 // prepare makes the environment of the process.
 func (c *child) prepare(env []string) {
-	c.cmd.Env = environment(c.cmd.Dir, c.memoryLimit, c.processors, env)
+	c.cmd.Env = environment(c.cmd.Dir, c.memoryLimit, c.processors, !c.confinement.thirdParty, env)
 }
 
 func (c *child) startFailure() error { return c.startErr }

@@ -40,6 +40,9 @@ func TestSurroundings(t *testing.T) {
 				"GORACE": "atexit_sleep_ms=0",
 				"PWD":    see.Directory, // os/exec sets it with the directory
 			}
+			if plugin == firstParty {
+				want["GOGC"], want["CIPHERSTREAM_GC_PERCENT"] = "200", "50" // until the first collection
+			}
 			for _, variable := range see.Environment {
 				name, value, _ := strings.Cut(variable, "=")
 				if expected, ok := want[name]; ok {
@@ -75,6 +78,9 @@ func TestSurroundings(t *testing.T) {
 			}
 			if want := 1_000_000; runtime.GOOS == "linux" && see.TimerSlack != want {
 				t.Errorf("its timers may be %d ns late, want %d: with less, Go's runtime wakes up thousands of times a second", see.TimerSlack, want)
+			}
+			if see.GCPercent != 50 {
+				t.Errorf("after the first collection it collects garbage at %d percent", see.GCPercent)
 			}
 			if see.CoreLimit != 0 {
 				t.Errorf("core files may have %d bytes", see.CoreLimit)

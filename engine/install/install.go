@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/host"
@@ -200,7 +201,7 @@ func (r Request) trust(ctx context.Context, from source, path, digest string) er
 }
 
 // versionText is what a version is made of.
-var versionText = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$`)
+var versionText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$`) })
 
 // agree holds what a plugin says of itself against what may be installed.
 func (r Request) agree(offer host.Offer, own stage.Bundle) error {
@@ -210,7 +211,7 @@ func (r Request) agree(offer host.Offer, own stage.Bundle) error {
 	switch {
 	case !host.ValidName(offer.Plugin):
 		return bad("it calls itself %q, which is not a plugin's name (lower case, digits, dashes)", offer.Plugin)
-	case !versionText.MatchString(offer.Version):
+	case !versionText().MatchString(offer.Version):
 		return bad("plugin %q says that its version is %q", offer.Plugin, offer.Version)
 	case len(offer.Stages) == 0:
 		return bad("plugin %q offers no stage", offer.Plugin)

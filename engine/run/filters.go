@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/apache/arrow/go/v15/arrow"
@@ -16,7 +17,8 @@ import (
 
 // FilterChecker checks third-party filters in processes of their plugins. The planner uses its Check
 // (plan.Config.CheckFilter). A plugin is started, confined as in a run, for the first of its filters, and asked again
-// for the next ones; a process that was given a secret is ended and not asked again. It is safe for concurrent use.
+// for the next ones; a process that was given a secret is ended and not asked again. A run may go on with one that knows
+// nothing but what the run gives it (Yield). It is safe for concurrent use.
 type FilterChecker struct {
 	host *host.Host
 
@@ -28,7 +30,11 @@ type FilterChecker struct {
 type filterProgram struct {
 	mu      sync.Mutex
 	process host.Process
+	told    []filterSettings // that the process was asked about
 }
+
+// filterSettings is what a process has been told of a filter.
+type filterSettings struct{ name, settings string }
 
 // NewFilterChecker makes one that starts nothing yet.
 func NewFilterChecker(h *host.Host) *FilterChecker {
@@ -67,8 +73,10 @@ func (p *filterProgram) check(ctx context.Context, h *host.Host, s *plan.Stage,
 	if len(secrets) > 0 {
 		defer p.end()
 	}
+	settings := s.SettingsJSON()
+	p.told = append(p.told, filterSettings{s.Name, string(settings)})
 	resp, err := p.process.Check(ctx, &pb.CheckRequest{
-		Stage: &pb.Stage{Id: s.ID, Kind: string(s.Kind), Name: s.Name, Settings: s.SettingsJSON()}, Columns: columns, Backward: true,
+		Stage: &pb.Stage{Id: s.ID, Kind: string(s.Kind), Name: s.Name, Settings: settings}, Columns: columns, Backward: true,
 	}, secrets)
 	if err != nil {
 		return nil, nil, err
@@ -80,8 +88,39 @@ func (p *filterProgram) check(ctx context.Context, h *host.Host, s *plan.Stage,
 func (p *filterProgram) end() {
 	if p.process != nil {
 		p.process.Close()
-		p.process = nil
+		p.process, p.told = nil, nil
 	}
+}
+
+// Yield ends the programs, so that a run of a plan has the machine's memory to itself. The host keeps for the run those
+// that were told nothing but settings of the plan's filters.
+func (c *FilterChecker) Yield(of *plan.Plan) {
+	known := map[string][]filterSettings{}
+	for i := range of.Stages {
+		if s := &of.Stages[i]; s.Kind == stage.KindFilter {
+			known[s.Plugin] = append(known[s.Plugin], filterSettings{s.Name, string(s.SettingsJSON())})
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for plugin, p := range c.programs {
+		p.mu.Lock()
+		if p.process != nil && isSubset(p.told, known[plugin]) {
+			c.host.KeepAsked(p.process)
+			p.process, p.told = nil, nil
+		}
+		p.end()
+		p.mu.Unlock()
+	}
+	var used []string
+	for _, g := range of.Groups {
+		used = append(used, g.Plugin)
+	}
+	c.host.EndAsked(used...)
+}
+
+func isSubset(of, all []filterSettings) bool {
+	return !slices.ContainsFunc(of, func(s filterSettings) bool { return !slices.Contains(all, s) })
 }
 
 func (c *FilterChecker) program(plugin string) *filterProgram {

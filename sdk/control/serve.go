@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -27,6 +29,10 @@ import (
 // host holds. When it reaches its end, the host is dead.
 const EnvLifeline = "CIPHERSTREAM_LIFELINE"
 
+// EnvGCPercent names the environment variable with what Serve passes to debug.SetGCPercent when garbage has been collected
+// for the first time. Until then GOGC holds.
+const EnvGCPercent = "CIPHERSTREAM_GC_PERCENT"
+
 // Serve runs the plugin program and does not return until the host ends it.
 // Without a host it prints what this program is and exits with 2. With EnvAttach it
 // says on standard error which run it waits for, and how that goes.
@@ -35,6 +41,10 @@ func Serve(bundle stage.Bundle) {
 	path := os.Getenv(EnvAttach)
 	attached := path != ""
 	session := NewSession(bundle)
+	if percent, err := strconv.Atoi(os.Getenv(EnvGCPercent)); err == nil {
+		// The first collection finds the garbage.
+		runtime.AddCleanup(&[64]byte{}, func(percent int) { debug.SetGCPercent(percent) }, percent)
+	}
 	if attached {
 		var served func()
 		handshake, served = attachTo(path, bundle.Name, session)

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cipherstream/cipherstream/sdk/fault"
 	"github.com/cipherstream/cipherstream/sdk/stage"
@@ -55,7 +56,7 @@ const (
 
 var (
 	// The rule of plugins.lock, which a test holds this against.
-	namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	namePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`) })
 	// Narrower than what Go allows: what can be fetched, and has no other spelling.
 	pathPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
 )
@@ -66,7 +67,7 @@ func usage(code, format string, args ...any) *fault.Fault {
 
 // checked returns the module with its defaults, or says what is wrong with it.
 func (m Module) checked() (Module, error) {
-	if !namePattern.MatchString(m.Name) {
+	if !namePattern().MatchString(m.Name) {
 		return m, usage(codeModule, "%q is no name of a plugin", m.Name).
 			WithHint("use at most 63 lower-case letters, digits and dashes, and no dash in front")
 	}

@@ -35,7 +35,8 @@ func Main(m *testing.M, bundle func(name string) stage.Bundle) {
 		sdk.Serve(bundle("other"))
 		os.Exit(0)
 	}
-	if filepath.Base(os.Args[0]) == "program" { // as the host calls the copy of a third party's
+	// As the host calls the copy of a third party's, and what starts a bundle.
+	if name := filepath.Base(os.Args[0]); name == "program" || name == host.BundleProgram {
 		sdk.Serve(bundle(ThirdParty))
 		os.Exit(0)
 	}

@@ -66,11 +66,11 @@ type Options struct {
 // showing them.
 func Load(ctx context.Context, path string, o Options) (settings *Settings, diags diag.List, source diag.Source) {
 	loader := &document.Loader{Open: o.Open}
-	doc, diags := loader.Settings(path, Kind, spec)
+	doc, diags := loader.Settings(path, Kind, spec())
 	if doc == nil {
 		return nil, diags, loader.Source
 	}
-	written, err := config.Decode[Spec](optional, doc.JSON)
+	written, err := config.Decode[Spec](optional(), doc.JSON)
 	if err != nil {
 		diags.Add(diag.At(doc.At(), document.CodeNotAllowed, "%v", err))
 		return nil, diags, loader.Source
@@ -110,7 +110,7 @@ func fromHere(state string) string {
 
 // Default is a document that says nothing.
 func Default() Spec {
-	s, err := config.Decode[Spec](optional, nil)
+	s, err := config.Decode[Spec](optional(), nil)
 	if err != nil {
 		panic(err) // a default that is wrong is a mistake in the program
 	}

@@ -9,6 +9,7 @@ package config
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/document"
@@ -158,11 +159,12 @@ type Allow struct {
 	Procedures []string `config:"procedures" max:"1000" doc:"Stored procedures; * stands for any characters."`
 }
 
-var spec = config.Of[Spec]()
+// spec is made when it is needed, and not at the start of every process of this program.
+var spec = sync.OnceValue(config.Of[Spec])
 
 // optional is the same with nothing required: what is missing is told when the document is read, and does not keep the
 // rest from being checked.
-var optional = &config.Spec{Fields: notRequired(spec.Fields)}
+var optional = sync.OnceValue(func() *config.Spec { return &config.Spec{Fields: notRequired(spec().Fields)} })
 
 func notRequired(fields []config.Field) []config.Field {
 	fields = slices.Clone(fields)
@@ -180,4 +182,4 @@ func notRequired(fields []config.Field) []config.Field {
 }
 
 // Schema describes the document for editors, as a JSON Schema.
-func Schema() map[string]any { return document.SettingsSchema(Kind, spec) }
+func Schema() map[string]any { return document.SettingsSchema(Kind, spec()) }
