@@ -131,9 +131,10 @@ lint: ## gofmt, go vet, staticcheck, the types as macOS has them, and govulnchec
 
 # JOB_ROUNDS is how often a part of each service with jobs is killed, and STALLS how often a worker stands still.
 # Every kind of death (killed, stopped, too large, the program itself) for every place and server; then deaths at any moment.
-soak: deps ## the long form of the deaths, of the kill rounds, of broken connections, of jobs and webhooks under all of that and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m, JOB_ROUNDS=300, STALLS=100, HOOK_ROUNDS=200, STREAM_KILLS=200), of extracts by several connections under a writing load (PARTITION_RUNS=200), and of runs and jobs that go on where the last has ended (STATE_KILLS=100)
+soak: deps ## the long form of the deaths, of the kill rounds, of broken connections, of ten million rows, of jobs and webhooks under all of that and of ten streams at once (DEATHS=100, KILLS=2000, SOAK=5m, JOB_ROUNDS=300, STALLS=100, HOOK_ROUNDS=200, STREAM_KILLS=200), of extracts by several connections under a writing load (PARTITION_RUNS=200), and of runs and jobs that go on where the last has ended (STATE_KILLS=100)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -parallel 8 -v -run '^(TestDeath|TestMemoryLimitLeavesNothing)' ./integration/e2e -deaths $(DEATHS)
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run 'TestKillRounds|TestConnectionReset|TestSoak' ./integration/e2e -rounds $(KILLS) -soak $(SOAK)
+	$(GO) test -tags $(TAGS) -count=1 -timeout 1h -v -run '^TestExtremeRows$$' ./integration/e2e -extreme-rows 10000000
 	$(GO) test -tags $(TAGS) -count=1 -timeout 1h -v -run 'TestKilledWithJobs|TestPowerLoss' ./engine/service/store/sqlite -rounds 100
 	$(GO) test -tags $(TAGS) -count=1 -timeout 3h -v -run TestServiceEnds ./integration/service -kills $$(($(KILLS) / 10))
 	$(GO) test -tags $(TAGS) -count=1 -timeout 6h -v -run '^(TestJobsSurvive|TestStoppedWorkers)$$' ./integration/service -job-rounds $(JOB_ROUNDS) -stalls $(STALLS)

@@ -40,4 +40,7 @@ tar -C "$folder" -c . | docker import - "$made" >/dev/null
 for image in $(docker image ls --format '{{.Repository}}:{{.Tag}}' "cipherstream-test/$name"); do
 	[ "$image" = "$made" ] || docker image rm "$image" >/dev/null 2>&1 || true # made by an older recipe
 done
+for volume in $(docker volume ls --quiet --filter "name=cipherstream-test-$name-"); do
+	docker volume rm "$volume" >/dev/null 2>&1 || true # with what a server of an older one has made (integration/servers)
+done
 echo "$made"

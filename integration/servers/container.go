@@ -35,7 +35,7 @@ type container struct {
 
 // inContainer is where every server finds itself.
 func (c *container) inContainer() place {
-	return place{address: "0.0.0.0", port: c.of.port, data: "/data"}
+	return place{address: "0.0.0.0", port: c.of.port, data: "/data", made: "/kept/made"}
 }
 
 func (c *container) start(ctx context.Context) error {
@@ -47,7 +47,10 @@ func (c *container) start(ctx context.Context) error {
 	}
 	inside := network.MustParsePort(strconv.Itoa(c.of.port) + "/tcp")
 	command := c.of.command(c.inContainer(), c.args)
-	var err error
+	kept, err := c.volume()
+	if err != nil {
+		return err
+	}
 	c.running, err = testcontainers.Run(ctx, c.image,
 		testcontainers.WithEntrypoint(command[0]),
 		testcontainers.WithCmd(command[1:]...),
@@ -58,9 +61,22 @@ func (c *container) start(ctx context.Context) error {
 		// for tests is nobody else's business.
 		testcontainers.WithHostConfigModifier(func(h *dockercontainer.HostConfig) {
 			h.PortBindings = network.PortMap{inside: {{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: strconv.Itoa(c.port)}}}
+			if kept != "" {
+				h.Binds = []string{kept + ":/kept"}
+			}
 		}),
 	)
 	return err
+}
+
+// volume is the name of the engine's volume for what the server of this very image makes once; empty where it keeps nothing.
+func (c *container) volume() (string, error) {
+	if c.of.kept == "" {
+		return "", nil
+	}
+	id, err := docker(c.engine, "image", "inspect", "--format", "{{.Id}}", c.image)
+	_, digest, _ := strings.Cut(id, ":")
+	return "cipherstream-test-" + c.of.name + "-" + digest[:min(len(digest), 12)] + "-" + c.of.kept, err
 }
 
 func (c *container) kill() error {

@@ -49,6 +49,9 @@ func (p *process) start(context.Context) error {
 		}
 	}
 	at := place{address: "127.0.0.1", port: p.port, data: filepath.Join(p.dir, "data")}
+	if p.files != "" && p.of.kept != "" {
+		at.made = filepath.Join(p.files, "made-"+p.of.kept) // goes with the program
+	}
 	command := p.of.command(at, p.args)
 	path := strings.Join([]string{filepath.Join(p.dir, "bin"), p.programs, "/usr/sbin", os.Getenv("PATH")}, string(filepath.ListSeparator))
 	// The shell finds programs in the PATH that it is given.

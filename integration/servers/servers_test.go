@@ -87,6 +87,22 @@ func TestKillAndStart(t *testing.T) {
 	}
 }
 
+// TestOwnIdentity: servers whose data were made once, and copied, know nothing of each other.
+func TestOwnIdentity(t *testing.T) {
+	seen := map[string]bool{}
+	for range 3 { // the first of which may have made them
+		s := PrivateMySQL(t)
+		if id := s.Query("SELECT @@server_uuid"); seen[id] {
+			t.Errorf("two servers have the identity %s", id)
+		} else {
+			seen[id] = true
+		}
+		if got := s.Query("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name LIKE 't\\_%'"); got != "1\n" {
+			t.Errorf("a new server has %s databases of tests, want its own", strings.TrimSpace(got))
+		}
+	}
+}
+
 func TestFailedStartTellsTheServersReason(t *testing.T) {
 	MySQL(t) // or there is none here
 	_, err := launch(mysqlRecipe, []string{"--no-such-option"})

@@ -123,6 +123,8 @@ func TestBrokenProcessesFail(t *testing.T) {
 		{stage.KindSink, "undoes nothing", suite.CheckUndo, "what it had announced was undone, but .hidden is left"},
 		{stage.KindSink, "undoes once", suite.CheckUndo, "Undo of what is gone: a fault of class sink"},
 		{stage.KindSink, "cannot undo", suite.CheckUndo, "undo.unsupported"},
+		{stage.KindSink, "believes everything", suite.CheckUndo, `Undo of "garbage", which no stage has announced, gave <nil>, <nil>`},
+		{stage.KindSink, "dies of a strange state", suite.CheckUndo, `Undo of "[]", which no stage has announced, gave <nil>, Undo was not answered`},
 	} {
 		t.Run(string(test.kind)+" "+test.breach, func(t *testing.T) {
 			t.Parallel()
