@@ -22,7 +22,7 @@ import (
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
-var jobRounds = flag.Int("job-rounds", 0, "how often TestJobsSurvive kills a part of each service while jobs go on; 0 is five times for each kind of part. make soak does it 300 times")
+var jobRounds = flag.Int("job-rounds", 0, "how often TestJobsSurvive kills a part of each service while jobs go on; 0 is three times for each kind of part. make soak does it 300 times")
 
 // TestJobsSurvive kills processes, the record's server and the store at random moments, while clients order jobs, look at them and
 // cancel some: after every round, what clients were told, the list, the transitions, the audit and the objects agree.
@@ -79,7 +79,7 @@ func survive(t *testing.T, c *cluster) {
 	began := time.Now()
 	done := 0
 	kinds := c.kinds()
-	for n := range cmp.Or(*jobRounds, 5*len(kinds)) {
+	for n := range cmp.Or(*jobRounds, 3*len(kinds)) {
 		if t.Failed() {
 			break
 		}
