@@ -166,8 +166,8 @@ func (c *cluster) where(turn int) string {
 	return list[turn%len(list)].url
 }
 
-// requestTime is how long a client waits for an answer, which takes seconds on a busy machine.
-const requestTime = time.Minute
+// requestTime is how long a client waits for an answer.
+const requestTime = 15 * time.Second
 
 // try asks one of the services for something, as a client does that may not be answered.
 func (c *cluster) try(turn int, method, path, body string, header ...string) (*reply, error) {
