@@ -244,21 +244,9 @@ func (p *Pipeline) writeRequest(b *strings.Builder) {
 
 // jsonText writes a name as text of JSON that a block of YAML can hold.
 func jsonText(text string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range text {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case !unseen(r):
-			b.WriteRune(r)
-		default: // a name of MySQL has no character beyond these
-			fmt.Fprintf(&b, `\u%04X`, r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
+	return inQuotes(text, func(b *strings.Builder, r rune) {
+		fmt.Fprintf(b, `\u%04X`, r) // a name of MySQL has no character beyond these
+	})
 }
 
 // writeQuery writes a statement: its lines as they are, or one long one broken at spaces.

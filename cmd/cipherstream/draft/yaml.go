@@ -39,6 +39,24 @@ func unseen(r rune) bool {
 
 // quoted writes text in double quotes, with escapes for what cannot be seen.
 func quoted(text string) string {
+	return inQuotes(text, func(b *strings.Builder, r rune) {
+		switch {
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r <= 0xff:
+			fmt.Fprintf(b, `\x%02X`, r)
+		case r <= 0xffff:
+			fmt.Fprintf(b, `\u%04X`, r)
+		default:
+			fmt.Fprintf(b, `\U%08X`, r)
+		}
+	})
+}
+
+// inQuotes writes text in double quotes. What cannot be seen is left to escape.
+func inQuotes(text string, escape func(*strings.Builder, rune)) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range text {
@@ -46,18 +64,10 @@ func quoted(text string) string {
 		case r == '"' || r == '\\':
 			b.WriteByte('\\')
 			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case !unseen(r):
-			b.WriteRune(r)
-		case r <= 0xff:
-			fmt.Fprintf(&b, `\x%02X`, r)
-		case r <= 0xffff:
-			fmt.Fprintf(&b, `\u%04X`, r)
+		case unseen(r):
+			escape(&b, r)
 		default:
-			fmt.Fprintf(&b, `\U%08X`, r)
+			b.WriteRune(r)
 		}
 	}
 	b.WriteByte('"')
