@@ -39,12 +39,12 @@ type references struct {
 	most int64
 	now  func() time.Time
 
-	mu      sync.Mutex
-	lists   map[referenceKey]*list
-	bytes   int64
-	closed  bool
-	running int       // runs that make a list, for whoever waits and for nobody
-	ended   sync.Cond // one of them has ended
+	runs sync.WaitGroup // that make a list, for whoever waits and for nobody
+
+	mu     sync.Mutex
+	lists  map[referenceKey]*list
+	bytes  int64
+	closed bool
 }
 
 // list is a list that is being made, or is there.
@@ -64,9 +64,7 @@ type list struct {
 }
 
 func newReferences(age time.Duration, most int64, now func() time.Time) *references {
-	r := &references{age: age, most: most, now: now, lists: map[referenceKey]*list{}}
-	r.ended.L = &r.mu
-	return r
+	return &references{age: age, most: most, now: now, lists: map[referenceKey]*list{}}
 }
 
 // get is the list of a key. It is made by produce, in a context that ends when nobody waits for it any more. Whoever gets a list
@@ -81,8 +79,7 @@ func (r *references) get(ctx context.Context, key referenceKey, produce func(con
 		}
 		var running context.Context
 		running, l.stop = context.WithCancel(context.WithoutCancel(ctx))
-		r.running++
-		go r.produce(running, l, produce)
+		r.runs.Go(func() { r.produce(running, l, produce) })
 	} else {
 		select {
 		case <-l.done:
@@ -105,8 +102,6 @@ func (r *references) produce(ctx context.Context, l *list, produce func(context.
 	answer, failure := produce(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.running--
-	r.ended.Broadcast()
 	l.answer, l.failure, l.made = answer, failure, r.now()
 	close(l.done)
 	l.stop()
@@ -174,7 +169,6 @@ func (r *references) release(l *list) {
 // close forgets all lists, and returns when no run makes one: one that nobody waits for takes a while to end.
 func (r *references) close() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
 	for _, l := range r.lists {
 		select {
@@ -183,9 +177,8 @@ func (r *references) close() {
 		default:
 		}
 	}
-	for r.running > 0 {
-		r.ended.Wait()
-	}
+	r.mu.Unlock()
+	r.runs.Wait()
 }
 
 // reference answers with a reference list. conditional is true of a GET, which may say what it has already.
