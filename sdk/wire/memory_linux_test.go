@@ -374,21 +374,7 @@ func TestWriterThatWritesAgain(t *testing.T) {
 	random := rand.New(rand.NewSource(7))
 	rec := randomRecord(memory.DefaultAllocator, random, schemaOf(everyType()), 600, 0.2)
 	defer rec.Release()
-	w, err := NewWriter(a, rec.Schema(), WithWriteMemory(wm))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Write(rec); err != nil {
-		t.Fatal(err)
-	}
-	r, err := NewReader(b, WithReadMemory(rm))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := r.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := passed(t, a, b, wm, rm, rec)
 	defer got.Release()
 	if rm.lent != 1 {
 		t.Fatal("the batch is not in the memory")
