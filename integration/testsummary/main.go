@@ -5,8 +5,8 @@
 //
 // A check is a command, counted as one. A test is counted by its result, and a
 // test with subtests by theirs. Before the line come what every check and every failed
-// test printed, the ten slowest tests, why every skipped test was skipped, and how long
-// all of it took.
+// test printed, how long all of it took, the ten slowest tests, why every skipped test was
+// skipped, and what failed once more, with some lines of what it printed.
 //
 // It owns the reading of `go test -json`; it never decides what is run, which
 // the Makefile does.

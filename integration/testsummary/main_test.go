@@ -42,13 +42,13 @@ func TestCounts(t *testing.T) {
 		}, "ok    p (0.1s)\n2 passed, 0 failed, 0 skipped\n"},
 		{"the failure of a subtest is one failure, however deep", []string{
 			run("A"), run("A/x"), run("A/x/k"), say("A/x/k", "why"), end("fail", "A/x/k"), end("fail", "A/x"), end("fail", "A"), end("fail", ""),
-		}, "FAIL  p A/x/k\n      why\nFAIL  p (0.1s)\nFAILED: p A/x/k\n0 passed, 1 failed, 0 skipped\n"},
+		}, "FAIL  p A/x/k\n      why\nFAIL  p (0.1s)\nFAILED: p A/x/k\n      why\n0 passed, 1 failed, 0 skipped\n"},
 		{"a slash in a subtest's own name", []string{
 			run("A"), run("A/x/y"), end("pass", "A/x/y"), end("pass", "A"), end("pass", ""),
 		}, "ok    p (0.1s)\n1 passed, 0 failed, 0 skipped\n"},
 		{"a test that fails beside good subtests", []string{
 			run("A"), run("A/x"), end("pass", "A/x"), say("A", "why"), end("fail", "A"), end("fail", ""),
-		}, "FAIL  p A\n      why\nFAIL  p (0.1s)\nFAILED: p A\n1 passed, 1 failed, 0 skipped\n"},
+		}, "FAIL  p A\n      why\nFAIL  p (0.1s)\nFAILED: p A\n      why\n1 passed, 1 failed, 0 skipped\n"},
 		{"a skip says why", []string{
 			run("A"), say("A", "=== RUN   A"), say("A", "    a_test.go:3: no server"), say("A", "--- SKIP: A (0.00s)"), end("skip", "A"), end("pass", ""),
 		}, "ok    p (0.1s)\nSKIP  p A: a_test.go:3: no server\n0 passed, 0 failed, 1 skipped\n"},
@@ -57,7 +57,15 @@ func TestCounts(t *testing.T) {
 		}, "ok    p (0.1s)\n1 passed, 0 failed, 0 skipped\n"},
 		{"a package that fails after its tests", []string{
 			run("A"), end("pass", "A"), say("", "leaked goroutine"), say("", "exit status 1"), end("fail", ""),
-		}, "FAIL  p\n      leaked goroutine\n      exit status 1\nFAILED: p\n1 passed, 1 failed, 0 skipped\n"},
+		}, "FAIL  p\n      leaked goroutine\n      exit status 1\nFAILED: p\n      leaked goroutine\n      exit status 1\n1 passed, 1 failed, 0 skipped\n"},
+		{"a test that did not end", []string{
+			run("A"), run("A/x"), end("pass", "A/x"), run("A/y"), say("A/y", "one"), say("A", "more"), run("B"), run("C"), end("pass", "C"), run("D"), `{"Action":"pause","Package":"p","Test":"D"}`, say("B", "panic: test timed out"), end("fail", ""),
+		}, "FAIL  p A/y (did not end)\n      one\n      more\nFAIL  p B (did not end)\n      panic: test timed out\nFAIL  p (0.1s)\n" +
+			"FAILED: p A/y (did not end)\n      one\n      more\nFAILED: p B (did not end)\n      panic: test timed out\n2 passed, 2 failed, 0 skipped\n"},
+		{"a long text at the end is cut", []string{
+			run("A"), say("A", strings.Repeat(`first\n`, 8)+`middle\n`+strings.Repeat(`last\n`, 7)+"last"), end("fail", "A"), end("fail", ""),
+		}, "FAIL  p A\n" + strings.Repeat("      first\n", 8) + "      middle\n" + strings.Repeat("      last\n", 8) + "FAIL  p (0.1s)\n" +
+			"FAILED: p A\n" + strings.Repeat("      first\n", 8) + "      […] 1 lines\n" + strings.Repeat("      last\n", 8) + "0 passed, 1 failed, 0 skipped\n"},
 		{"the slowest tests, not what holds them", []string{
 			run("A"), run("A/x"), took("A/x", "12.34"), took("A", "12.4"), run("B"), took("B", "0.9"), run("C"), took("C", "63"), end("pass", ""),
 		}, "ok    p (0.1s)\nSLOW    63.0s p C\nSLOW    12.3s p A/x\n3 passed, 0 failed, 0 skipped\n"},
@@ -99,6 +107,7 @@ func TestRun(t *testing.T) {
 		"env/a_test.go":   "package env\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestE(t *testing.T) { t.Run(os.Getenv(\"ONE\")+os.Getenv(\"TWO\"), func(t *testing.T) { t.Skip() }) }\n",
 		"dead/a_test.go":  "package dead\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestMain(m *testing.M) { os.Exit(3) }\n",
 		"crash/a_test.go": "package crash\n\nimport \"testing\"\n\nfunc TestC(t *testing.T) { panic(\"boom\") }\n",
+		"slow/a_test.go":  "package slow\n\nimport (\n\t\"testing\"\n\t\"time\"\n)\n\nfunc TestF(t *testing.T) { t.Run(\"x\", func(t *testing.T) { t.Log(\"asleep\"); time.Sleep(time.Hour) }) }\n",
 		"pipe/a_test.go":  "package pipe\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc TestE(t *testing.T) {\n\tif err := os.WriteFile(\"../talk\", []byte(\"heard\\n\"), 0); err != nil {\n\t\tt.Fatal(err)\n\t}\n}\n",
 		"wrong/a_test.go": "package wrong\n\nimport \"testing\"\n\nfunc TestD(t *testing.T) { undefined() }\n",
 	} {
@@ -133,6 +142,7 @@ func TestRun(t *testing.T) {
 		{"one of two runs finds nothing", []string{"-test", "./good", "-test", "./nowhere"}, 1, "1 passed, 1 failed, 1 skipped", []string{`nowhere`}},
 		{"TestMain failed", []string{"-test", "./dead"}, 1, "0 passed, 1 failed, 0 skipped", []string{`FAILED: example.org/m/dead\n`}},
 		{"panic", []string{"-test", "./crash"}, 1, "0 passed, 1 failed, 0 skipped", []string{`FAILED: example.org/m/crash TestC\n`, `boom`}},
+		{"time-out", []string{"-test", "-timeout 1s ./slow"}, 1, "0 passed, 1 failed, 0 skipped", []string{`FAILED: example.org/m/slow TestF/x \(did not end\)\n .*asleep\n .*timed out after 1s\n( .*\n){3} *0 passed`}},
 		{"does not build", []string{"-test", "./wrong"}, 1, "0 passed, 1 failed, 0 skipped", []string{`undefined: undefined`, `does not build`}},
 		{"no such package", []string{"-test", "./nowhere"}, 1, "0 passed, 1 failed, 0 skipped", []string{`nowhere`}},
 		{"wrong flag", []string{"-test", "-nonsense ./good"}, 1, "0 passed, 1 failed, 0 skipped", nil},

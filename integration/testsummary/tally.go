@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -29,7 +30,8 @@ type tally struct {
 	mu                      sync.Mutex // of all that follows
 	out                     io.Writer
 	passed, failed, skipped int
-	failures, skips         []string
+	failures                []failure
+	skips                   []string
 	slow                    []timed // leaves of at least slowFrom, in the order in which they ended
 }
 
@@ -47,6 +49,13 @@ func (t *testRun) fail(name, output string) {
 	t.failed = true
 	t.tally.fail(name, output)
 }
+
+// failure is what failed, and what it printed.
+type failure struct{ name, output string }
+
+// excerptLines is how many lines of what a failure printed are shown once more at the end, where they are seen even of a report
+// that was cut in the middle: half of them from its start, half from its end.
+const excerptLines = 16
 
 // timed is a test without subtests, and how long it ran, not counting what it waited for
 // its turn among parallel ones.
@@ -71,6 +80,8 @@ type testResult struct {
 	output         strings.Builder
 	parent         bool // has subtests
 	failedSubtests bool
+	paused         bool // waits for its turn among parallel ones
+	ended          bool
 }
 
 func newTally(out io.Writer) *tally {
@@ -90,14 +101,32 @@ func (t *tally) check(name string, took time.Duration, printed string, err error
 	fmt.Fprintf(t.out, "%sok    %s (%.1fs)\n", printed, name, took.Seconds())
 }
 
-// fail counts one failure, and shows it at once and by name at the end. The caller holds mu.
+// fail counts one failure, and shows it at once and, in short, at the end. The caller holds mu.
 func (t *tally) fail(name, output string) {
 	t.failed++
-	t.failures = append(t.failures, name)
+	t.failures = append(t.failures, failure{name, output})
 	fmt.Fprintf(t.out, "FAIL  %s\n", name)
-	for line := range strings.Lines(output) {
+	t.indented(slices.Collect(strings.Lines(output)))
+}
+
+func (t *tally) indented(lines []string) {
+	for _, line := range lines {
 		fmt.Fprintf(t.out, "      %s\n", strings.TrimRight(line, "\r\n"))
 	}
+}
+
+// show reports a failure once more, with some lines of what it printed.
+func (t *tally) show(f failure) {
+	fmt.Fprintf(t.out, "FAILED: %s\n", f.name)
+	output, _, _ := strings.Cut(f.output, "\ngoroutine ")
+	lines := slices.Collect(strings.Lines(output))
+	if len(lines) <= excerptLines {
+		t.indented(lines)
+		return
+	}
+	t.indented(lines[:excerptLines/2])
+	fmt.Fprintf(t.out, "      […] %d lines\n", len(lines)-excerptLines)
+	t.indented(lines[len(lines)-excerptLines/2:])
 }
 
 // read takes the events of one go test to the end of r, and returns whether one was a
@@ -156,6 +185,8 @@ func (t *testRun) add(e event) {
 	switch e.Action {
 	case "run":
 		p.ancestors(e.Test, func(a *testResult) { a.parent = true })
+	case "pause", "cont":
+		r.paused = e.Action == "pause"
 	case "output":
 		r.output.WriteString(e.Output)
 	case "pass", "fail", "skip":
@@ -181,6 +212,7 @@ func (p *packageResult) ancestors(name string, visit func(*testResult)) {
 }
 
 func (t *testRun) endTest(e event, p *packageResult, r *testResult) {
+	r.ended = true
 	name := e.Package + " " + e.Test
 	if took := time.Duration(e.Elapsed * float64(time.Second)); took >= slowFrom && !r.parent {
 		t.slow = append(t.slow, timed{name, took})
@@ -214,8 +246,8 @@ func (t *testRun) endPackage(e event, p *packageResult) {
 			output = b.String() + output
 		}
 		t.fail(e.Package+" (does not build)", output)
-	case p.failed == 0:
-		// A TestMain that failed, a data race after the tests, a time-out, an os.Exit.
+	case p.failed == 0 && !t.failUnended(e, p):
+		// A TestMain that failed, a data race after the tests, an os.Exit.
 		t.fail(e.Package, output)
 	default:
 		fmt.Fprintf(t.out, "FAIL  %s (%.1fs)\n", e.Package, e.Elapsed)
@@ -223,6 +255,20 @@ func (t *testRun) endPackage(e event, p *packageResult) {
 			fmt.Fprintf(t.out, "%s\n", output)
 		}
 	}
+}
+
+// failUnended counts the tests of a package that had begun and not ended when its process did, as by a time-out, and returns
+// whether there were any.
+func (t *testRun) failUnended(e event, p *packageResult) (any bool) {
+	for _, test := range slices.Sorted(maps.Keys(p.tests)) {
+		if r := p.tests[test]; test != "" && !r.ended && !r.parent && !r.paused {
+			any = true
+			// What a time-out prints goes to one of the tests, which may be one with subtests.
+			p.ancestors(test, func(a *testResult) { r.output.WriteString(a.output.String()) })
+			t.fail(e.Package+" "+test+" (did not end)", printed(&r.output))
+		}
+	}
+	return any
 }
 
 // printed is output without the lines that go test itself adds.
@@ -254,8 +300,8 @@ func (t *tally) finish() bool {
 	if t.passed+t.failed+t.skipped == 0 {
 		t.fail("nothing ran: no check, and no test of these packages", "")
 	}
-	for _, s := range t.failures {
-		fmt.Fprintf(t.out, "FAILED: %s\n", s)
+	for _, f := range t.failures {
+		t.show(f)
 	}
 	fmt.Fprintf(t.out, "%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
 	return t.failed == 0
