@@ -199,7 +199,7 @@ func (c *cluster) tryAs(key string, turn int, method, path, body string, header 
 
 // plain is a client that follows nothing, and keeps no connection.
 var plain = &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: roundTime}
 
 // told is a job as the service tells of it.
 type told struct {

@@ -95,6 +95,7 @@ func start(t *testing.T, dir string, env []string, args ...string) *running {
 	r := &running{cmd: exec.Command(program(t), args...), stderr: &saidLines{}, ended: make(chan struct{})}
 	r.cmd.Dir, r.cmd.Stderr = dir, r.stderr
 	r.cmd.Env = append(os.Environ(), env...)
+	r.cmd.WaitDelay = patience // what it started and left behind may hold its standard error
 	out, err := r.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -50,8 +50,14 @@ func keepGate(t *testing.T, store *servers.Store) *gatekeeper {
 		q := r.URL.Query()
 		completes := r.Method == http.MethodPost && q.Has("uploadId") || r.Method == http.MethodPut && !q.Has("partNumber")
 		if completes && g.next.Add(-1) >= 0 {
-			g.held <- struct{}{}
-			<-g.release
+			select {
+			case g.held <- struct{}{}:
+				select {
+				case <-g.release:
+				case <-t.Context().Done():
+				}
+			case <-t.Context().Done(): // a test that has failed does not wait for what it holds
+			}
 			// Who asked may have gone; the store completes it all the same.
 			r = r.WithContext(t.Context())
 		}
@@ -141,9 +147,15 @@ func (c *cluster) stand(t *testing.T, gate *gatekeeper, h *history, want content
 		h.Answers = append(h.Answers, answered{j.ID, j.ID})
 		ids = append(ids, j.ID)
 	}
-	for range commits {
-		<-gate.held
-	}
+	held := 0
+	eventually(t, "every commit to be held", func() bool {
+		select {
+		case <-gate.held:
+			held++
+		default:
+		}
+		return held == commits
+	})
 	first, stopped := map[string]int{}, map[int]*node{}
 	for _, id := range ids {
 		if !atCommit[id] {

@@ -212,11 +212,14 @@ func (r *round) order(t *testing.T, want map[string]content) {
 // roundTime is how long anything may take that has to come: it is longer than three leases, with two delays between them.
 const roundTime = 4 * time.Minute
 
-// again calls do, which says whether it is done, until it is.
+// again calls do, which says whether it is done, until it is, or something else has failed.
 func again(t *testing.T, what string, do func(turn int) bool) {
 	t.Helper()
 	over := time.Now().Add(roundTime)
 	for turn := 0; !do(turn); turn++ {
+		if t.Failed() {
+			return
+		}
 		if time.Now().After(over) {
 			t.Errorf("waited %v for %s", roundTime, what)
 			return

@@ -59,7 +59,10 @@ func surviveHooks(t *testing.T, c *cluster, e *endpoint) {
 			first := false
 			once.Do(func() { first = true; close(reached) })
 			if first && moment == beforeAnswer {
-				<-killed
+				select {
+				case <-killed:
+				case <-t.Context().Done():
+				}
 			}
 			return http.StatusOK
 		})
