@@ -291,16 +291,24 @@ func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (e
 		})
 	}
 	if o, linked := out.(*output); linked {
-		defer o.heed(func() {
+		expected := f.group.cfg.OutputPeer.MayFinish
+		stop, err := o.heed(expected, func() {
 			// Only a filter may leave rows out: from any other stage the word would cut them short.
-			if !f.group.cfg.OutputPeer.MayFinish {
+			if !expected {
 				f.fail(fault.New(LinkEarlyEnd, fault.Plugin,
 					"the stage after says that it needs no more rows, and neither it nor one behind it is a filter"))
 				return
 			}
 			f.enough.Store(true)
 			enough()
-		})()
+		})
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	if len(segments) == 0 {
+		return f.straight(ctx, reading, in, out)
 	}
 	source := make(chan item)
 	starter(before)(func() error { return f.feed(before, reading, in, morselOf(steps), source, before != ctx) })
@@ -328,6 +336,27 @@ func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (e
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+	}
+}
+
+// straight moves the items of a group that has nothing between its ends. One goroutine does it: a second one would have to be
+// woken for each item, to do what the processes at the ends do beside each other anyhow.
+func (f *flow) straight(ctx, reading context.Context, in batches, out drain) error {
+	for {
+		it, err := f.read(ctx, reading, in)
+		if err == errEndOfInput {
+			return out.finish()
+		}
+		if err != nil {
+			return err
+		}
+		f.group.rows.Add(it.rows)
+		n, err := out.write(ctx, it)
+		f.group.bytes.Add(n)
+		f.done(it)
+		if err != nil {
+			return err
 		}
 	}
 }

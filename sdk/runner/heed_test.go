@@ -39,7 +39,10 @@ func TestHeed(t *testing.T) {
 	writer, reader := connected(t)
 	o := &output{conn: writer}
 	words := make(chan struct{}, 300)
-	stop := o.heed(func() { words <- struct{}{} })
+	stop, err := o.heed(true, func() { words <- struct{}{} })
+	if err != nil {
+		t.Fatal(err)
+	}
 	for slot := range memorySlots() {
 		if _, err := reader.Write([]byte{byte(slot)}); err != nil {
 			t.Fatal(err)

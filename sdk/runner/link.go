@@ -391,8 +391,16 @@ func (o *output) send(data []byte) error {
 }
 
 // heed calls enough when the neighbour says that it needs no more batches, and takes what it gives back of shared memory. It
-// listens until stop, which waits for it.
-func (o *output) heed(enough func()) (stop func()) {
+// listens until stop, which waits for it. With expected false the neighbour has no reason to say so, and one that does is
+// heard when it matters: when no slot is free.
+func (o *output) heed(expected bool, enough func()) (stop func(), err error) {
+	if o.memory != nil && !expected {
+		return func() {}, o.memory.ReceiveFrom(o.conn, func(word byte) {
+			if word == wordEnough {
+				enough()
+			}
+		})
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -416,7 +424,7 @@ func (o *output) heed(enough func()) (stop func()) {
 	return func() {
 		_ = o.conn.SetReadDeadline(time.Now()) // a connection that is closed has ended it, too
 		<-ended
-	}
+	}, nil
 }
 
 // finish sends the end-of-stream: everything before it was good, and nothing comes behind it.

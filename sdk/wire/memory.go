@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -127,12 +128,21 @@ type WriteMemory struct {
 	file mapping
 
 	mu      sync.Mutex
+	from    *returns // where Take and Await read what is given back; nil where Receive is told
 	slots   []slotState
 	free    []byte // the one that was given back last is at the end, and the warmest
 	waiting int    // calls of Await
 	freed   chan struct{}
 	over    bool // nothing is given back any more
 	closed  bool
+}
+
+// returns is a connection over which a reader gives slots back.
+type returns struct {
+	conn      *net.UnixConn
+	raw       syscall.RawConn
+	other     func(word byte)
+	listening bool // one call of Await waits for the connection, in the place of all
 }
 
 type slotState uint8
@@ -145,7 +155,7 @@ const (
 
 // NewWriteMemory maps the file that a reader has sent. The caller closes the file. It trusts no reader: a file that could
 // shrink, which would end this process, is ErrMemory. Whoever reads the connection hands over by Receive what the reader
-// gives back.
+// gives back, or leaves that to ReceiveFrom.
 func NewWriteMemory(file *os.File) (*WriteMemory, error) {
 	mapped, err := mapMemory(file)
 	if err != nil {
@@ -191,6 +201,10 @@ func (m *WriteMemory) Await(ctx context.Context) []byte {
 		if m.over || ctx.Err() != nil {
 			return nil
 		}
+		if m.from != nil && !m.from.listening {
+			m.listen(ctx)
+			continue
+		}
 		freed := m.freed
 		m.mu.Unlock()
 		select {
@@ -199,6 +213,50 @@ func (m *WriteMemory) Await(ctx context.Context) []byte {
 		}
 		m.mu.Lock()
 	}
+}
+
+// ReceiveFrom has Take and Await themselves read from a connection what the reader gives back, when they find no slot free:
+// a reader that gives one back while others are free wakes nobody. Nobody else reads from the connection. Other is told each word that
+// is no number of a slot, and must not call m. A connection that has ended does what Over does.
+func (m *WriteMemory) ReceiveFrom(conn *net.UnixConn, other func(word byte)) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.from = &returns{conn: conn, raw: raw, other: other}
+	return nil
+}
+
+// poll takes what was given back by now.
+func (m *WriteMemory) poll() {
+	var words [2 * maxSlots]byte
+	n := 0
+	// Whether the connection has ended finds who waits for it.
+	_ = m.from.raw.Control(func(fd uintptr) { n = receiveBytes(fd, words[:]) })
+	m.receive(words[:n])
+}
+
+// listen waits for what is given back, or the end of ctx.
+func (m *WriteMemory) listen(ctx context.Context) {
+	from := m.from
+	from.listening = true
+	m.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() { _ = from.conn.SetReadDeadline(time.Now()) }) // fails when it is closed, which ends the reading too
+	var words [2 * maxSlots]byte
+	n, err := from.conn.Read(words[:])
+	stop()
+	m.mu.Lock()
+	from.listening = false
+	m.receive(words[:n])
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded): // this ctx has ended, and not that of others, or something was put back
+		_ = from.conn.SetReadDeadline(time.Time{})
+	case err != nil:
+		m.over = true
+	}
+	m.wake()
 }
 
 // Over says that Receive is not called any more: nobody waits for what is not given back.
@@ -221,6 +279,9 @@ func (m *WriteMemory) wake() {
 	if m.waiting > 0 {
 		close(m.freed)
 		m.freed = make(chan struct{})
+		if m.from != nil && m.from.listening {
+			_ = m.from.conn.SetReadDeadline(time.Now()) // fails when it is closed, which ends the reading too
+		}
 	}
 }
 
@@ -231,6 +292,9 @@ func (m *WriteMemory) take() (slot int, ok bool) {
 }
 
 func (m *WriteMemory) pop() (slot int, ok bool) {
+	if len(m.free) == 0 && m.from != nil && !m.closed {
+		m.poll()
+	}
 	last := len(m.free) - 1
 	if last < 0 {
 		return 0, false
@@ -246,10 +310,19 @@ func (m *WriteMemory) pop() (slot int, ok bool) {
 func (m *WriteMemory) Receive(slots []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, slot := range slots {
-		if int(slot) < len(m.slots) && m.slots[slot] == slotSent && !m.closed {
-			m.slots[slot] = slotFree
-			m.free = append(m.free, slot)
+	m.receive(slots)
+}
+
+func (m *WriteMemory) receive(words []byte) {
+	for _, word := range words {
+		switch {
+		case int(word) >= len(m.slots):
+			if m.from != nil {
+				m.from.other(word)
+			}
+		case m.slots[word] == slotSent && !m.closed:
+			m.slots[word] = slotFree
+			m.free = append(m.free, word)
 			m.wake()
 		}
 	}

@@ -75,3 +75,12 @@ func mapMemory(file *os.File) (mapping, error) {
 func sendByte(fd uintptr, b byte) {
 	_ = unix.Sendto(int(fd), []byte{b}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
 }
+
+// receiveBytes receives what has come by now.
+func receiveBytes(fd uintptr, into []byte) int {
+	n, _, err := unix.Recvfrom(int(fd), into, unix.MSG_DONTWAIT)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -78,33 +78,57 @@ func mappings(t testing.TB) (n int) {
 
 // TestMemoryManyHolders: with few slots, some bodies lie in the memory and others cross the socket.
 func TestMemoryManyHolders(t *testing.T) {
-	manyHolders(t, func(a, b net.Conn) (Option, Option, func()) {
-		w, r := sharedPair(t, a, b, 3)
-		received := make(chan struct{})
-		go func() {
-			defer close(received)
-			var given [maxSlots]byte
-			for {
-				n, err := a.Read(given[:])
-				w.Receive(given[:n])
-				if err != nil {
-					return
+	// Each returns what waits for the end of the connection, and counts the free slots.
+	for name, receives := range map[string]func(a net.Conn, w *WriteMemory) (free func() int){
+		"whoever reads the connection hands over": func(a net.Conn, w *WriteMemory) func() int {
+			received := make(chan struct{})
+			go func() {
+				defer close(received)
+				var given [maxSlots]byte
+				for {
+					n, err := a.Read(given[:])
+					w.Receive(given[:n])
+					if err != nil {
+						return
+					}
 				}
+			}()
+			return func() int {
+				<-received
+				return len(w.free)
 			}
-		}()
-		return WithWriteMemory(w), WithReadMemory(r), func() {
-			if err := b.(*net.UnixConn).CloseWrite(); err != nil {
+		},
+		"the memory reads the connection": func(a net.Conn, w *WriteMemory) func() int {
+			if err := w.ReceiveFrom(a.(*net.UnixConn), func(word byte) { t.Errorf("it was told %d", word) }); err != nil {
 				t.Fatal(err)
 			}
-			<-received
-			if bytes.Count(w.file.data, []byte{0}) == len(w.file.data) {
-				t.Error("nothing was in the memory")
+			return func() (n int) {
+				for w.Await(t.Context()) != nil {
+					n++
+				}
+				return n
 			}
-			if len(w.free) != 3 {
-				t.Errorf("%d slots were given back, of 3", len(w.free))
-			}
-		}
-	})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			manyHolders(t, func(a, b net.Conn) (Option, Option, func()) {
+				w, r := sharedPair(t, a, b, 3)
+				free := receives(a, w)
+				return WithWriteMemory(w), WithReadMemory(r), func() {
+					if err := b.(*net.UnixConn).CloseWrite(); err != nil {
+						t.Fatal(err)
+					}
+					n := free()
+					if bytes.Count(w.file.data, []byte{0}) == len(w.file.data) {
+						t.Error("nothing was in the memory")
+					}
+					if n != 3 {
+						t.Errorf("%d slots were given back, of 3", n)
+					}
+				}
+			})
+		})
+	}
 }
 
 // linesIn is a batch of lines in some memory, and lines how many.
@@ -231,33 +255,34 @@ func TestTakenElsewhere(t *testing.T) {
 	}
 }
 
+// waiting starts a call of Await, and returns when so many wait.
+func waiting(ctx context.Context, wm *WriteMemory, many int) <-chan []byte {
+	got := make(chan []byte, 1)
+	go func() { got <- wm.Await(ctx) }()
+	for {
+		wm.mu.Lock()
+		n, listens := wm.waiting, wm.from == nil || wm.from.listening
+		wm.mu.Unlock()
+		if n == many && listens {
+			return got
+		}
+		runtime.Gosched()
+	}
+}
+
 // TestAwait: whoever waits for a slot has the next one that is given back, and waits no longer than its context, or than anything
 // can be given back.
 func TestAwait(t *testing.T) {
 	a, b := socketPair(t)
 	wm, rm := sharedPair(t, a, b, 1)
-	// waiting starts a call of Await, and returns when it waits.
-	waiting := func(ctx context.Context) <-chan []byte {
-		got := make(chan []byte, 1)
-		go func() { got <- wm.Await(ctx) }()
-		for {
-			wm.mu.Lock()
-			n := wm.waiting
-			wm.mu.Unlock()
-			if n > 0 {
-				return got
-			}
-			runtime.Gosched()
-		}
-	}
 	text := append(wm.Await(t.Context()), make([]byte, 100_000)...)
 	ctx, cancel := context.WithCancel(t.Context())
-	got := waiting(ctx)
+	got := waiting(ctx, wm, 1)
 	if cancel(); <-got != nil {
 		t.Fatal("two have the one slot")
 	}
 
-	got = waiting(t.Context())
+	got = waiting(t.Context(), wm, 1)
 	rec := linesIn(text, 10)
 	defer rec.Release()
 	read := passed(t, a, b, wm, rm, rec)
@@ -271,12 +296,66 @@ func TestAwait(t *testing.T) {
 		t.Fatal("a slot that was given back was not taken")
 	}
 
-	got = waiting(t.Context())
+	got = waiting(t.Context(), wm, 1)
 	if !wm.Put(taken) || <-got == nil {
 		t.Fatal("a slot that was put back was not taken")
 	}
-	got = waiting(t.Context())
+	got = waiting(t.Context(), wm, 1)
 	if wm.Over(); <-got != nil || wm.Await(t.Context()) != nil {
+		t.Error("the one slot was taken twice")
+	}
+}
+
+// TestAwaitOfConnection: TestAwait, where the memory reads the connection, for several who wait.
+func TestAwaitOfConnection(t *testing.T) {
+	a, b := socketPair(t)
+	wm, rm := sharedPair(t, a, b, 1)
+	words := make(chan byte, 1)
+	if err := wm.ReceiveFrom(a.(*net.UnixConn), func(word byte) { words <- word }); err != nil {
+		t.Fatal(err)
+	}
+	text := append(wm.Take(), make([]byte, 100_000)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	first, second := waiting(ctx, wm, 1), waiting(t.Context(), wm, 2)
+	if cancel(); <-first != nil {
+		t.Fatal("two have the one slot")
+	}
+
+	rec := linesIn(text, 10)
+	defer rec.Release()
+	read := passed(t, a, b, wm, rm, rec)
+	if len(second) > 0 || wm.Take() != nil {
+		t.Fatal("a slot that the reader has was taken")
+	}
+	if _, err := b.Write([]byte{255}); err != nil {
+		t.Fatal(err)
+	}
+	if word := <-words; word != 255 {
+		t.Errorf("it was told %d", word)
+	}
+	read.Release()
+	taken := <-second
+	if taken == nil {
+		t.Fatal("a slot that was given back was not taken")
+	}
+
+	// What is put back comes over no connection.
+	first, second = waiting(t.Context(), wm, 1), waiting(t.Context(), wm, 2)
+	if !wm.Put(taken) {
+		t.Fatal("a slot was not put back")
+	}
+	select {
+	case taken = <-first:
+	case taken = <-second:
+		first, second = second, first
+	}
+	if taken == nil {
+		t.Fatal("a slot that was put back was not taken")
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if <-second != nil || wm.Await(t.Context()) != nil {
 		t.Error("the one slot was taken twice")
 	}
 }

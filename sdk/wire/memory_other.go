@@ -20,3 +20,5 @@ func makeMemory(int) (mapping, *os.File, error) { return mapping{}, nil, errors.
 func mapMemory(*os.File) (mapping, error) { return mapping{}, errors.ErrUnsupported }
 
 func sendByte(uintptr, byte) {}
+
+func receiveBytes(uintptr, []byte) int { return 0 }
