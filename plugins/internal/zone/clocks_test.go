@@ -9,8 +9,8 @@ import (
 	"github.com/cipherstream/cipherstream/sdk"
 )
 
-// TestClocks: clocks that are said by their changes show what those of the zone show that has them, in both directions.
-func TestClocks(t *testing.T) {
+// TestClocksThatAreSaid: clocks that are said by their changes show what those of the zone show that has them, in both directions.
+func TestClocksThatAreSaid(t *testing.T) {
 	const until = 1<<31 - 1
 	for _, name := range []string{"Australia/Sydney", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca"} {
 		named, known := Load(name)
