@@ -307,7 +307,7 @@ func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (e
 		}
 		defer stop()
 	}
-	if len(segments) == 0 {
+	if lone(in, out, segments) {
 		return f.straight(ctx, reading, in, out)
 	}
 	source := make(chan item)
@@ -340,8 +340,15 @@ func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (e
 	}
 }
 
-// straight moves the items of a group that has nothing between its ends. One goroutine does it: a second one would have to be
-// woken for each item, to do what the processes at the ends do beside each other anyhow.
+// lone reports whether a sink is alone in its group.
+func lone(in batches, out drain, segments []*segment) bool {
+	_, from := in.(*input)
+	_, to := out.(*output)
+	return from && !to && len(segments) == 0
+}
+
+// straight gives the items of another process to a sink. One goroutine does it: a second one would have to be woken for each
+// item, and what the next item is made of goes on beside it in the other process anyhow.
 func (f *flow) straight(ctx, reading context.Context, in batches, out drain) error {
 	for {
 		it, err := f.read(ctx, reading, in)
