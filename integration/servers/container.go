@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
@@ -115,10 +116,15 @@ func (c *container) remove() {
 	}
 }
 
+// dockerTime is how long a command of Docker's client may take: an engine that is stuck fails a test, and does not hold it.
+const dockerTime = 3 * time.Minute
+
 // docker runs a command of Docker's client.
 func docker(engine string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), dockerTime)
+	defer cancel()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command("docker", append([]string{"--host", engine}, args...)...)
+	cmd := exec.CommandContext(ctx, "docker", append([]string{"--host", engine}, args...)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("docker %s: %w: %s", args[0], err, bytes.TrimSpace(stderr.Bytes()))
