@@ -32,15 +32,13 @@ func eventually(t testing.TB, what string, so func() bool) {
 	waiting(t, what, patience, so)
 }
 
-// waiting is eventually for as long as it is told.
+// waiting is eventually for as long as it is told. It looks the less often the longer it waits.
 func waiting(t testing.TB, what string, most time.Duration, so func() bool) {
 	t.Helper()
 	over := time.After(most)
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for !so() {
+	for pause := 50 * time.Millisecond; !so(); pause = min(pause*5/4, 200*time.Millisecond) {
 		select {
-		case <-again.C:
+		case <-time.After(pause):
 		case <-over:
 			t.Fatalf("waited %v for %s", most, what)
 		}

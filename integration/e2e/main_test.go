@@ -60,16 +60,14 @@ func chance(t testing.TB) *rand.Rand {
 // patience is how long a test waits for something that takes milliseconds.
 const patience = time.Minute
 
-// eventually polls until done is true, and fails the test when it never is.
+// eventually polls until done is true, the less often the longer it waits, and fails the test when it never is.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
+	for pause := 5 * time.Millisecond; !done(); pause = min(pause*5/4, 100*time.Millisecond) {
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-deadline.C:
 			t.Fatalf("%s: not within %s", what, patience)
 		}

@@ -44,8 +44,9 @@ type topology struct {
 type cluster struct {
 	*deployment
 	topology
-	objects string // the folder of objects
-	key     string // the customer's
+	objects string        // the folder of objects
+	key     string        // the customer's
+	waits   time.Duration // how long a client waits for an answer
 
 	mu    sync.Mutex
 	nodes []*node
@@ -72,7 +73,7 @@ type database interface {
 // form starts a cluster on a database, such as one that ordered has filled.
 func form(t *testing.T, db database, of topology, settings string) *cluster {
 	t.Helper()
-	c := &cluster{topology: of, objects: t.TempDir()}
+	c := &cluster{topology: of, objects: t.TempDir(), waits: patience}
 	if of.record != nil {
 		settings += "  state: \"env:RECORD\"\n  data_key: \"env:DATA_KEY\"\n"
 	}
@@ -166,7 +167,7 @@ func (c *cluster) where(turn int) string {
 	return list[turn%len(list)].url
 }
 
-// requestTime is how long a client waits for an answer.
+// requestTime is how long a client waits for an answer that may never come, because servers are killed.
 const requestTime = 15 * time.Second
 
 // try asks one of the services for something, as a client does that may not be answered.
@@ -176,7 +177,7 @@ func (c *cluster) try(turn int, method, path, body string, header ...string) (*r
 
 // tryAs is try with another key.
 func (c *cluster) tryAs(key string, turn int, method, path, body string, header ...string) (*reply, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
+	ctx, cancel := context.WithTimeout(context.Background(), c.waits)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, c.where(turn)+path, strings.NewReader(body))
 	if err != nil {

@@ -205,15 +205,13 @@ func (d *deployment) outcome(t *testing.T, client *http.Client, key, id string) 
 	return o
 }
 
-// eventually waits until something is so.
+// eventually waits until something is so, and looks the less often the longer it waits.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	over := time.After(patience)
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for !so() {
+	for pause := 20 * time.Millisecond; !so(); pause = min(pause*5/4, 200*time.Millisecond) {
 		select {
-		case <-again.C:
+		case <-time.After(pause):
 		case <-over:
 			t.Fatalf("waited %v for %s", patience, what)
 		}

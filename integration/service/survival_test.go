@@ -71,6 +71,7 @@ func survive(t *testing.T, c *cluster) {
 			want[o.name] = contentOf(body)
 		}
 	}
+	c.waits = requestTime
 	slots := make(chan struct{}, mostInFlight)
 	var going sync.WaitGroup
 	var mu sync.Mutex
@@ -212,10 +213,11 @@ func (r *round) order(t *testing.T, want map[string]content) {
 // roundTime is how long anything may take that has to come: it is longer than three leases, with two delays between them.
 const roundTime = 4 * time.Minute
 
-// again calls do, which says whether it is done, until it is, or something else has failed.
+// again calls do, which says whether it is done, until it is, or something else has failed; the less often the longer it takes.
 func again(t *testing.T, what string, do func(turn int) bool) {
 	t.Helper()
 	over := time.Now().Add(roundTime)
+	pause := 100 * time.Millisecond
 	for turn := 0; !do(turn); turn++ {
 		if t.Failed() {
 			return
@@ -224,7 +226,8 @@ func again(t *testing.T, what string, do func(turn int) bool) {
 			t.Errorf("waited %v for %s", roundTime, what)
 			return
 		}
-		<-time.After(100 * time.Millisecond)
+		<-time.After(pause)
+		pause = min(pause*5/4, 500*time.Millisecond)
 	}
 }
 
