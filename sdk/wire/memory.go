@@ -216,8 +216,8 @@ func (m *WriteMemory) Await(ctx context.Context) []byte {
 }
 
 // ReceiveFrom has Take and Await themselves read from a connection what the reader gives back, when they find no slot free:
-// a reader that gives one back while others are free wakes nobody. Nobody else reads from the connection. Other is told each word that
-// is no number of a slot, and must not call m. A connection that has ended does what Over does.
+// a reader that gives one back while others are free wakes nobody. Nobody else may read the connection. Other is told each
+// word that is no number of a slot, and must not call m. A connection that has ended does what Over does.
 func (m *WriteMemory) ReceiveFrom(conn *net.UnixConn, other func(word byte)) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
