@@ -44,9 +44,9 @@ type topology struct {
 type cluster struct {
 	*deployment
 	topology
-	objects string        // the folder of objects
-	key     string        // the customer's
-	waits   time.Duration // how long a client waits for an answer
+	objects string // the folder of objects
+	key     string // the customer's
+	kills   bool   // servers are killed, so that an answer may never come
 
 	mu    sync.Mutex
 	nodes []*node
@@ -73,7 +73,7 @@ type database interface {
 // form starts a cluster on a database, such as one that ordered has filled.
 func form(t *testing.T, db database, of topology, settings string) *cluster {
 	t.Helper()
-	c := &cluster{topology: of, objects: t.TempDir(), waits: patience}
+	c := &cluster{topology: of, objects: t.TempDir()}
 	if of.record != nil {
 		settings += "  state: \"env:RECORD\"\n  data_key: \"env:DATA_KEY\"\n"
 	}
@@ -167,7 +167,7 @@ func (c *cluster) where(turn int) string {
 	return list[turn%len(list)].url
 }
 
-// requestTime is how long a client waits for an answer that may never come, because servers are killed.
+// requestTime is how long a client waits for an answer where servers are killed; elsewhere it is patience.
 const requestTime = 15 * time.Second
 
 // try asks one of the services for something, as a client does that may not be answered.
@@ -177,7 +177,11 @@ func (c *cluster) try(turn int, method, path, body string, header ...string) (*r
 
 // tryAs is try with another key.
 func (c *cluster) tryAs(key string, turn int, method, path, body string, header ...string) (*reply, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.waits)
+	waits := patience
+	if c.kills {
+		waits = requestTime
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), waits)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, c.where(turn)+path, strings.NewReader(body))
 	if err != nil {

@@ -58,7 +58,7 @@ func follow(t *testing.T, of topology) *visited {
 	const schedules = "/v1/customers/clinic/schedules"
 	p.must(http.MethodPost, schedules, `{"name":"visits","procedure":"visits","cron":"0 0 1 1 *"}`, &made)
 	p.schedule = schedules + "/" + made.ID
-	p.waits = requestTime
+	p.kills = true
 	return p
 }
 

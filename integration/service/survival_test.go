@@ -71,7 +71,7 @@ func survive(t *testing.T, c *cluster) {
 			want[o.name] = contentOf(body)
 		}
 	}
-	c.waits = requestTime
+	c.kills = true
 	slots := make(chan struct{}, mostInFlight)
 	var going sync.WaitGroup
 	var mu sync.Mutex

@@ -45,7 +45,7 @@ const (
 
 func surviveHooks(t *testing.T, c *cluster, e *endpoint) {
 	h := c.hooks()
-	c.waits, e.hurried = requestTime, true
+	c.kills, e.hurried = true, true
 	secret := h.put(t, e.URL, `,"retry_policy":"durable","timeout_seconds":1`)
 	began := time.Now()
 	for n := range *hookRounds {
