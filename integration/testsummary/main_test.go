@@ -66,6 +66,9 @@ func TestCounts(t *testing.T) {
 			run("A"), say("A", strings.Repeat(`first\n`, 8)+`middle\n`+strings.Repeat(`last\n`, 7)+"last"), end("fail", "A"), end("fail", ""),
 		}, "FAIL  p A\n" + strings.Repeat("      first\n", 8) + "      middle\n" + strings.Repeat("      last\n", 8) + "FAIL  p (0.1s)\n" +
 			"FAILED: p A\n" + strings.Repeat("      first\n", 8) + "      […] 1 lines\n" + strings.Repeat("      last\n", 8) + "0 passed, 1 failed, 0 skipped\n"},
+		{"a long name at the end is cut", []string{
+			run(strings.Repeat("A", 300)), end("fail", strings.Repeat("A", 300)), end("fail", ""),
+		}, "FAIL  p " + strings.Repeat("A", 300) + "\nFAIL  p (0.1s)\nFAILED: p " + strings.Repeat("A", 198) + "…\n0 passed, 1 failed, 0 skipped\n"},
 		{"the slowest tests, not what holds them", []string{
 			run("A"), run("A/x"), took("A/x", "12.34"), took("A", "12.4"), run("B"), took("B", "0.9"), run("C"), took("C", "63"), end("pass", ""),
 		}, "ok    p (0.1s)\nSLOW    63.0s p C\nSLOW    12.3s p A/x\n3 passed, 0 failed, 0 skipped\n"},

@@ -57,6 +57,9 @@ type failure struct{ name, output string }
 // that was cut in the middle: half of them from its start, half from its end.
 const excerptLines = 16
 
+// excerptName is how many bytes of a name are: that of a run of go test has all of its packages.
+const excerptName = 200
+
 // timed is a test without subtests, and how long it ran, not counting what it waited for
 // its turn among parallel ones.
 type timed struct {
@@ -117,7 +120,11 @@ func (t *tally) indented(lines []string) {
 
 // show reports a failure once more, with some lines of what it printed.
 func (t *tally) show(f failure) {
-	fmt.Fprintf(t.out, "FAILED: %s\n", f.name)
+	name := f.name
+	if len(name) > excerptName {
+		name = strings.ToValidUTF8(name[:excerptName], "") + "…"
+	}
+	fmt.Fprintf(t.out, "FAILED: %s\n", name)
 	output, _, _ := strings.Cut(f.output, "\ngoroutine ")
 	lines := slices.Collect(strings.Lines(output))
 	if len(lines) <= excerptLines {
