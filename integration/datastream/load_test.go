@@ -172,6 +172,7 @@ func (l *load) note(name string, err error) {
 	case errors.As(err, &said) && slices.Contains([]uint16{
 		1053, 1062, 1205, 1213, 1317, // shutting down, a duplicate key, a lock that was waited for, a deadlock, interrupted
 		1020, // MariaDB: a row was changed by another since it was read
+		1467, // MariaDB: a deadlock, or a lock that was waited for, while the next number of a key was read
 	}, said.Number):
 		l.done["refused"]++
 	case errors.As(err, &said):
