@@ -31,6 +31,7 @@ var (
 	rolledBack = []uint16{erLockWait, erDeadlock, erCommitRolledBack,
 		1020, // another has changed the row since (MariaDB, innodb_snapshot_isolation)
 		1412, // the table was altered since
+		1467, // a deadlock while the next number of AUTO_INCREMENT was read (MariaDB)
 		1637, // too many transactions
 	}
 	// readOnly say that the server takes no changes: a fail-over has made it a replica, or is about to.
