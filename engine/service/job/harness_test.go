@@ -382,6 +382,7 @@ func (w *world) start(name string, workers int, run runFunc, change ...func(*Con
 
 // stop stops a process and waits until nothing of it runs any more.
 func (p *process) stop() {
+	synctest.Wait() // what comes at this very moment finds the record as it was
 	p.record.back()
 	p.Stop(context.Background())
 }
