@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cipherstream/cipherstream/integration/poll"
 	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
@@ -32,16 +33,11 @@ func eventually(t testing.TB, what string, so func() bool) {
 	waiting(t, what, patience, so)
 }
 
-// waiting is eventually for as long as it is told. It looks the less often the longer it waits.
+// waiting is eventually for as long as it is told.
 func waiting(t testing.TB, what string, most time.Duration, so func() bool) {
 	t.Helper()
-	over := time.After(most)
-	for pause := 50 * time.Millisecond; !so(); pause = min(pause*5/4, 200*time.Millisecond) {
-		select {
-		case <-time.After(pause):
-		case <-over:
-			t.Fatalf("waited %v for %s", most, what)
-		}
+	if !poll.Until(50*time.Millisecond, 200*time.Millisecond, most, so) {
+		t.Fatalf("waited %v for %s", most, what)
 	}
 }
 

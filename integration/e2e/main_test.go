@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/poll"
 	built "github.com/cipherstream/cipherstream/integration/program"
 	"github.com/cipherstream/cipherstream/integration/servers"
 	"github.com/cipherstream/cipherstream/sdk"
@@ -60,17 +61,11 @@ func chance(t testing.TB) *rand.Rand {
 // patience is how long a test waits for something that takes milliseconds.
 const patience = time.Minute
 
-// eventually polls until done is true, the less often the longer it waits, and fails the test when it never is.
+// eventually polls until done is true, and fails the test when it never is.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	for pause := 5 * time.Millisecond; !done(); pause = min(pause*5/4, 100*time.Millisecond) {
-		select {
-		case <-time.After(pause):
-		case <-deadline.C:
-			t.Fatalf("%s: not within %s", what, patience)
-		}
+	if !poll.Until(5*time.Millisecond, 100*time.Millisecond, patience, done) {
+		t.Fatalf("%s: not within %s", what, patience)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/integration/dbtest"
+	"github.com/cipherstream/cipherstream/integration/poll"
 	"github.com/cipherstream/cipherstream/integration/required"
 )
 
@@ -205,16 +206,11 @@ func (d *deployment) outcome(t *testing.T, client *http.Client, key, id string) 
 	return o
 }
 
-// eventually waits until something is so, and looks the less often the longer it waits.
+// eventually waits until something is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	over := time.After(patience)
-	for pause := 20 * time.Millisecond; !so(); pause = min(pause*5/4, 200*time.Millisecond) {
-		select {
-		case <-time.After(pause):
-		case <-over:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
+	if !poll.Until(20*time.Millisecond, 200*time.Millisecond, patience, so) {
+		t.Fatalf("waited %v for %s", patience, what)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/cipherstream/cipherstream/engine/service/store"
+	"github.com/cipherstream/cipherstream/integration/poll"
 	"github.com/cipherstream/cipherstream/integration/servers"
 )
 
@@ -213,21 +214,16 @@ func (r *round) order(t *testing.T, want map[string]content) {
 // roundTime is how long anything may take that has to come: it is longer than three leases, with two delays between them.
 const roundTime = 4 * time.Minute
 
-// again calls do, which says whether it is done, until it is, or something else has failed; the less often the longer it takes.
+// again calls do, which says whether it is done, until it is, or something else has failed.
 func again(t *testing.T, what string, do func(turn int) bool) {
 	t.Helper()
-	over := time.Now().Add(roundTime)
-	pause := 100 * time.Millisecond
-	for turn := 0; !do(turn); turn++ {
-		if t.Failed() {
-			return
-		}
-		if time.Now().After(over) {
-			t.Errorf("waited %v for %s", roundTime, what)
-			return
-		}
-		<-time.After(pause)
-		pause = min(pause*5/4, 500*time.Millisecond)
+	turn := -1
+	done := func() bool {
+		turn++
+		return do(turn) || t.Failed()
+	}
+	if !poll.Until(100*time.Millisecond, 500*time.Millisecond, roundTime, done) {
+		t.Errorf("waited %v for %s", roundTime, what)
 	}
 }
 
