@@ -57,7 +57,7 @@ type failure struct{ name, output string }
 // that was cut in the middle: half of them from its start, half from its end.
 const excerptLines = 16
 
-// excerptName is how many bytes of a name are: that of a run of go test has all of its packages.
+// excerptName is how many bytes of a name are shown there: that of a run of go test has all of its packages.
 const excerptName = 200
 
 // timed is a test without subtests, and how long it ran, not counting what it waited for

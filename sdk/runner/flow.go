@@ -328,10 +328,7 @@ func (f *flow) pump(ctx context.Context, in batches, steps []step, out drain) (e
 				}
 				return out.finish()
 			}
-			n, err := out.write(ctx, it)
-			f.group.bytes.Add(n)
-			f.done(it)
-			if err != nil {
+			if err := f.put(ctx, it, out); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -359,13 +356,18 @@ func (f *flow) straight(ctx, reading context.Context, in batches, out drain) err
 			return err
 		}
 		f.group.rows.Add(it.rows)
-		n, err := out.write(ctx, it)
-		f.group.bytes.Add(n)
-		f.done(it)
-		if err != nil {
+		if err := f.put(ctx, it, out); err != nil {
 			return err
 		}
 	}
+}
+
+// put gives an item to the output, and back what it held.
+func (f *flow) put(ctx context.Context, it item, out drain) error {
+	n, err := out.write(ctx, it)
+	f.group.bytes.Add(n)
+	f.done(it)
+	return err
 }
 
 // How many rows a group that encodes works on at once, so that the encoded text is still in
